@@ -148,6 +148,22 @@ pub enum ActionCommand {
         #[command(flatten)]
         action: ActionFlags,
     },
+    /// Pause a HorizontalPodAutoscaler: selectPolicy Disabled for scaleUp and scaleDown
+    PauseAutoscaler {
+        /// cart, or shop/cart with its namespace
+        #[arg(value_name = "HPA")]
+        hpa: String,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
+    /// Resume a paused HorizontalPodAutoscaler: the selectPolicy that it had before
+    ResumeAutoscaler {
+        /// cart, or shop/cart with its namespace
+        #[arg(value_name = "HPA")]
+        hpa: String,
+        #[command(flatten)]
+        action: ActionFlags,
+    },
     /// Evict pods
     Evict {
         /// Names of the pods, or shop/NAME with the namespace
@@ -242,6 +258,8 @@ impl ActionCommand {
             Self::Bounds { hpa: name, min, max, .. } => {
                 (Act::Bounds { min: *min, max: *max }, hpa, from_ref(name))
             }
+            Self::PauseAutoscaler { hpa: name, .. } => (Act::PauseAutoscaler, hpa, from_ref(name)),
+            Self::ResumeAutoscaler { hpa: name, .. } => (Act::ResumeAutoscaler, hpa, from_ref(name)),
             Self::Evict { pods, delete, grace_period, .. } => {
                 (Act::Evict(EvictOptions { delete: *delete, grace_period: *grace_period }), pod, pods)
             }
@@ -268,6 +286,8 @@ impl ActionCommand {
             | Self::ResumeRollout { action, .. }
             | Self::Scale { action, .. }
             | Self::Bounds { action, .. }
+            | Self::PauseAutoscaler { action, .. }
+            | Self::ResumeAutoscaler { action, .. }
             | Self::Evict { action, .. }
             | Self::OutOfRotation { action, .. }
             | Self::IntoRotation { action, .. }

@@ -1,10 +1,11 @@
 //! Planning: an intent and the shared state give the plan with its blast radius; what the server adds (access, dry
 //! run) is added to it. Pure: the same inputs give the same plan.
 //!
-//! One file for each family of actions: `nodes`, `workloads`, `scale`, `pods`, [`failover`]; [`access()`] says what rights
+//! One file for each family of actions: `nodes`, `workloads`, `scale`, `autoscaler`, `pods`, [`failover`]; [`access()`] says what rights
 //! a plan needs, [`lookups`] what has to be read for it beyond the shared state.
 
 mod access;
+mod autoscaler;
 pub mod drift;
 pub mod failover;
 mod nodes;
@@ -74,6 +75,8 @@ pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
         Act::ResumeRollout => workloads::pause(cluster, &mut plan, false),
         Act::Scale(by) => scale::scale(input, &mut plan, by),
         Act::Bounds { min, max } => scale::bounds(input, &mut plan, *min, *max),
+        Act::PauseAutoscaler => autoscaler::pause(input, &mut plan, true),
+        Act::ResumeAutoscaler => autoscaler::pause(input, &mut plan, false),
         Act::Evict(options) => pods::evict(cluster, &mut plan, options),
         Act::OutOfRotation { service } => pods::out_of_rotation(input, &mut plan, service),
         Act::IntoRotation => pods::into_rotation(input, &mut plan),
@@ -97,9 +100,12 @@ pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
             quotas_of(intent).chain(seen).collect()
         }
         Act::Bounds { .. } => quotas_of(intent).collect(),
-        Act::OutOfService | Act::InService | Act::OutOfRotation { .. } | Act::IntoRotation => {
-            intent.targets.iter().map(here).collect()
-        }
+        Act::OutOfService
+        | Act::InService
+        | Act::PauseAutoscaler
+        | Act::ResumeAutoscaler
+        | Act::OutOfRotation { .. }
+        | Act::IntoRotation => intent.targets.iter().map(here).collect(),
         Act::Failover { plan, .. } => failover::lookups(cluster, plan),
         Act::Undo(derived) | Act::Resume(derived) => {
             let lookups = |s: &Step| {

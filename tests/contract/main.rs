@@ -21,6 +21,7 @@ mod actions;
 mod agree;
 mod answers;
 mod api;
+mod autoscaler;
 mod drain;
 mod ending;
 mod eviction;

@@ -109,6 +109,8 @@ fn every_action_is_refused_and_nothing_is_sent() {
         &["resume-rollout", "deploy/web"],
         &["scale", "deploy/web", "--replicas", "1"],
         &["bounds", "web", "--max", "9"],
+        &["pause-autoscaler", "web"],
+        &["resume-autoscaler", "web"],
         &["evict", "single"],
         &["evict", "single", "--delete"],
         &["out-of-rotation", "single", "--service", "web"],

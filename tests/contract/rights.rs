@@ -130,6 +130,8 @@ fn the_roles_are_enough_and_nothing_else_is_used_real_only() {
         &["pause-rollout", "deploy/web"],
         &["resume-rollout", "deploy/web"],
         &["bounds", "web", "--max", "9"],
+        &["pause-autoscaler", "web"],
+        &["resume-autoscaler", "web"],
         &["scale", "sts/db", "--replicas", "2"],
         &["out-of-rotation", "single", "--service", "web"],
         &["into-rotation", "single"],

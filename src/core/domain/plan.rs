@@ -63,6 +63,9 @@ pub enum Act {
         min: Option<i32>,
         max: Option<i32>,
     },
+    /// An HPA scales neither up nor down.
+    PauseAutoscaler,
+    ResumeAutoscaler,
     Evict(EvictOptions),
     /// Pods lose the labels that this Service selects.
     OutOfRotation {
@@ -94,6 +97,8 @@ impl Act {
             Self::ResumeRollout => "resume-rollout",
             Self::Scale(_) => "scale",
             Self::Bounds { .. } => "bounds",
+            Self::PauseAutoscaler => "pause-autoscaler",
+            Self::ResumeAutoscaler => "resume-autoscaler",
             Self::Evict(_) => "evict",
             Self::OutOfRotation { .. } => "out-of-rotation",
             Self::IntoRotation => "into-rotation",

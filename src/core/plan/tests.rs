@@ -1,5 +1,6 @@
 //! The planners of single kinds of actions, case by case: what would be sent, what is refused, what must be typed.
 
+mod autoscaler;
 mod failover;
 mod guards;
 mod out_of_service;

@@ -18,6 +18,7 @@ pub enum ChangeCmd {
     PauseRollout,
     Scale,
     Bounds,
+    PauseAutoscaler,
     Evict,
     Rotation,
     Weight,
@@ -126,6 +127,18 @@ pub(super) const CHANGES: &[Command] = &[
         &[Autoscalers],
         &["S"],
         asks("an autoscaler", Fits::Kinds(AUTOSCALERS), &[Right::Autoscalers]),
+    ),
+    act(
+        ChangeCmd::PauseAutoscaler,
+        "pause-autoscaler",
+        "pause",
+        "pause or resume an autoscaler (selectPolicy Disabled for scaleUp and scaleDown); confirm with y; undo restores the former state",
+        &[Autoscalers],
+        &["P"],
+        on("an autoscaler", AUTOSCALERS, &[Right::Autoscalers], |cluster, hpas| {
+            let paused = |o: &ObjectRef| cluster.hpas.by_uid(&o.uid).is_some_and(|hpa| hpa.paused);
+            if hpas.iter().all(paused) { Act::ResumeAutoscaler } else { Act::PauseAutoscaler }
+        }),
     ),
     act(
         ChangeCmd::Evict,

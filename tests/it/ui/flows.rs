@@ -15,9 +15,10 @@ use pilothouse::ui::request::{
 use pilothouse::ui::run;
 use pilothouse::ui::theme::Role;
 use pilothouse::ui::update::update;
+use pilothouse_core::domain::autoscaler::Hpa;
 use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
-use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::{Condition, Node, Status};
 use pilothouse_core::domain::plan::{
@@ -1892,4 +1893,47 @@ fn conditions_and_cronjobs_are_described_by_what_they_mean() {
     for words in ["schedule       */5 * * * *", "last job", "never", "backup-1"] {
         assert!(cronjob.contains(words), "{words}: {cronjob}");
     }
+}
+
+#[test]
+fn the_key_of_an_autoscaler_pauses_it_or_resumes_a_paused_one() {
+    let mut state = scene::trouble();
+    let cluster = state.publish(scene::NOW, false).unwrap_or_else(|| state.published().clone());
+    let cart = Hpa::clone(cluster.hpas.iter().find(|hpa| hpa.name == "cart").unwrap());
+    let paused =
+        Hpa { paused: true, version: Version(2), uid: scene::uid(5009), name: "held".into(), ..cart };
+    state.apply(Fact::Hpas(Batch::Upsert(vec![paused])), scene::NOW);
+    let mut desk = Desk::new(state);
+    desk.press("4");
+    let text = desk.dump(200, 50);
+    assert!(text.contains("paused: scaleUp and scaleDown are Disabled"), "{text}");
+    for (filter, act, key) in [("checkout", Act::PauseAutoscaler, "P"), ("held", Act::ResumeAutoscaler, "P")]
+    {
+        desk.press("/");
+        desk.type_text(filter);
+        desk.press("enter");
+        let intent = rehearse(&mut desk, key, |i| plan(i, Confirm::Yes, "y"));
+        assert_eq!((&intent.act, intent.targets.len()), (&act, 1), "{filter}");
+        assert_eq!(intent.targets[0].kind, Kind::HorizontalPodAutoscaler);
+        desk.dump(120, 36);
+        desk.ui.clock_ms += 301;
+        let effects = desk.press("y");
+        assert!(runs(&effects), "{effects:?}");
+        desk.press("esc");
+    }
+    desk.press("1");
+    desk.press("P");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("'pause' needs an autoscaler: go to Autoscalers (4)"), "{text}");
+}
+
+#[test]
+fn the_palette_pauses_an_autoscaler_by_its_name() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press(":");
+    desk.type_text("pause-autoscaler search");
+    let effects = desk.press("enter");
+    let Some(Effect::Plan(_, intent)) = effects.into_iter().next() else { panic!("no rehearsal") };
+    assert_eq!(intent.act, Act::PauseAutoscaler);
+    assert_eq!(intent.targets.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["search"]);
 }
