@@ -28,16 +28,14 @@ pub fn of_change(live: &Value, change: &Change) -> Drift {
     if change.fields.iter().all(|f| is(f) == f.to) {
         return Drift::After;
     }
-    match change.fields.iter().find(|f| is(f) != f.from) {
-        None => Drift::Before,
-        Some(f) => Drift::Other(format!(
-            "{} is {}, not {}{}",
-            f.pointer,
-            is(f),
-            f.from,
-            last_change(live, &f.pointer)
-        )),
-    }
+    let Some(field) = change.fields.iter().find(|f| is(f) != f.from) else { return Drift::Before };
+    // of an object, the field in it
+    let within =
+        if field.from.is_object() { difference(&field.pointer, &field.from, &is(field)) } else { None };
+    let at = within.as_deref().unwrap_or(&field.pointer);
+    let from = at.strip_prefix(field.pointer.as_str()).and_then(|below| field.from.pointer(below));
+    let (is, from) = (live.pointer(at).unwrap_or(&Value::Null), from.unwrap_or(&Value::Null));
+    Drift::Other(format!("{at} is {is}, not {from}{}", last_change(live, at)))
 }
 
 /// Where the template of a roll-back stands, by the objects that hold the two.
@@ -317,6 +315,20 @@ mod tests {
         let change = StepKind::Change(Change { words: String::new(), fields: vec![list] });
         let live = node(&["kube-controller-manager"], json!({ "unschedulable": [1] }));
         assert_eq!(set_since(&live, &change), None, "whoever changes a list owns all of it");
+    }
+
+    #[test]
+    fn of_an_object_the_field_that_differs_is_named_with_its_writer() {
+        let entry = |manager: &str, policy: &str| json!({ "manager": manager, "time": "2026-01-01T00:00:00Z", "fieldsV1": { "f:spec": { "f:behavior": { policy: {} } } } });
+        let live = json!({
+            "metadata": { "managedFields": [entry("pilothouse", "f:down"), entry("kubectl-patch", "f:up")] },
+            "spec": { "behavior": { "up": "Min", "down": "Disabled" } }
+        });
+        let from = json!({ "up": "Disabled", "down": "Disabled" });
+        let field = FieldChange { pointer: "/spec/behavior".into(), from, to: Value::Null };
+        let change = Change { words: String::new(), fields: vec![field] };
+        let words = "/spec/behavior/up is \"Min\", not \"Disabled\" (last changed by kubectl-patch at 2026-01-01T00:00:00Z)";
+        assert_eq!(of_change(&live, &change), Drift::Other(words.into()));
     }
 
     #[test]
