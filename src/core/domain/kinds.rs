@@ -56,7 +56,7 @@ impl Purpose {
             Self::Delete => "drain with `--disable-eviction`",
             Self::Restart => "restart, roll back, pause",
             Self::Scale => "scale",
-            Self::Bounds => "bounds of an autoscaler",
+            Self::Bounds => "bounds and pause of an autoscaler",
             Self::Rotation => "in and out of rotation",
             Self::Failover => "failover",
         }
