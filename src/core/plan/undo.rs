@@ -130,6 +130,8 @@ fn words(change: &Change) -> String {
     let show = |value: &Value| match value {
         Value::Null => "nothing".to_owned(),
         Value::String(text) => text.clone(),
+        // a page of JSON says less than the name of the field
+        Value::Object(_) => "{…}".to_owned(),
         other => other.to_string(),
     };
     let fields: Vec<String> = change
