@@ -1,4 +1,4 @@
-//! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
+//! The objects that an action would apply to: rows, a cause in NOW, or the object of a text.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,22 +14,23 @@ use super::list::ListId;
 use super::pane::{self, causes};
 use super::rows::actions::{self, is_left};
 
-/// Whether a command fits objects of a kind: whether the table of kinds has a right that it writes with.
+/// Whether a command fits objects of a kind. It fits if the table of kinds contains a write permission for it.
 pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
     match cmd {
-        // not about the object
+        // these commands do not apply to the object
         Cmd::Failover | Cmd::Weight | Cmd::Undo => true,
         Cmd::PauseRollout => *kind == Kind::Deployment,
         cmd => purpose(cmd).is_some_and(|purpose| kind.takes(purpose)),
     }
 }
 
-/// The marked rows, else the selected one; in NOW what the cause is about; in a text the object it describes.
+/// Returns the marked rows, otherwise the selected row. In NOW, returns the object of the cause. In a text, returns
+/// its object.
 pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     let Some(cluster) = ui.shown(world) else { return Vec::new() };
     let id = match ui.screen() {
         Screen::Text(view) => {
-            // what is selected in the text, where it fits; else what the text is about
+            // the selected object of the text if the command fits it, otherwise the object of the text
             let chosen = view.chosen.as_ref().map(|(_, object)| object).filter(|o| fits(cmd, &o.kind));
             let about = match (&view.source, chosen) {
                 (TextSource::Why(key), None) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
@@ -55,7 +56,7 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     objects.filter(|o| fits(cmd, &o.kind)).collect()
 }
 
-/// Whether all the chosen Deployments are paused: the key would resume them.
+/// Whether all selected Deployments are paused, so that the key resumes them.
 pub fn all_paused(ui: &Ui, world: &World) -> bool {
     let Some(cluster) = ui.shown(world) else { return false };
     let chosen = of(ui, world, Cmd::PauseRollout);
@@ -67,7 +68,7 @@ fn is_off(node: &Node) -> bool {
     node.taints.iter().any(|t| t.key == OUT_OF_SERVICE)
 }
 
-/// Whether all the chosen nodes have the taint of a machine that is off.
+/// Whether all selected nodes have the out-of-service taint.
 pub fn all_out_of_service(ui: &Ui, world: &World) -> bool {
     let Some(cluster) = ui.shown(world) else { return false };
     let chosen = of(ui, world, Cmd::OutOfService);
@@ -75,22 +76,24 @@ pub fn all_out_of_service(ui: &Ui, world: &World) -> bool {
     !chosen.is_empty() && chosen.iter().all(has)
 }
 
-/// Whether all the chosen nodes are dead or said to be off: no other is a machine that may be off.
+/// Whether all selected nodes are dead or have the out-of-service taint. Only such nodes can be machines that are
+/// off.
 fn all_down(ui: &Ui, world: &World) -> bool {
     let Some(cluster) = ui.shown(world) else { return false };
     let chosen = of(ui, world, Cmd::OutOfService);
     let chosen: BTreeSet<&Uid> = chosen.iter().map(|o| &o.uid).collect();
-    // one walk over the rows, however many are chosen
+    // a single pass over the rows, for any number of selected nodes
     let down = |r: &&Arc<NodeRow>| (r.state.is_dead() || is_off(&r.node)) && chosen.contains(&r.node.uid);
     !chosen.is_empty() && cluster.derived.nodes.iter().filter(down).count() == chosen.len()
 }
 
-/// One key: where the object is an autoscaler, its bounds are what can be scaled.
+/// Whether the key scales the bounds of an autoscaler instead of the replicas of a workload.
 pub fn scales_bounds(ui: &Ui, world: &World) -> bool {
     of(ui, world, Cmd::Scale).is_empty() && !of(ui, world, Cmd::Bounds).is_empty()
 }
 
-/// The Service that the chosen pods would leave; None: no Service selects them, so they would come back.
+/// Returns the Service that the selected pods would leave. Returns `None` if no Service selects them, in which case
+/// they would return to rotation.
 pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
     if ui.active_list() == Some(ListId::Backends) {
         return Some(ui.service.1.clone());
@@ -103,14 +106,15 @@ pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
     cluster.services.iter().find(selects).map(|s| s.name.clone())
 }
 
-/// Whether there are nodes to act on and all of them are cordoned: the key would uncordon them.
+/// Whether nodes are selected and all of them are cordoned, so that the key uncordons them.
 pub fn all_cordoned(ui: &Ui, world: &World) -> bool {
     let Some(cluster) = ui.shown(world) else { return false };
     let nodes = of(ui, world, Cmd::Cordon);
     !nodes.is_empty() && nodes.iter().all(|o| cluster.nodes.by_uid(&o.uid).is_some_and(|node| node.cordoned))
 }
 
-/// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.
+/// Whether the hint bar offers the command. In a list of its own it always does. Elsewhere the command must fit the
+/// selection.
 pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     match cmd {
         Cmd::CancelAction if dismissible(ui, world) => return true,
@@ -128,12 +132,12 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     !elsewhere || !of(ui, world, cmd).is_empty() || (cmd == Cmd::Scale && scales_bounds(ui, world))
 }
 
-/// Whether the selected action is one that somebody has to resume or dismiss.
+/// Whether the selected action must be resumed or dismissed by the user.
 pub fn dismissible(ui: &Ui, world: &World) -> bool {
     action(ui, world).is_some_and(|a| a.unfinished)
 }
 
-/// The action that is selected in their list, or read.
+/// Returns the action that is selected in the list of actions, or whose text is open.
 pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w Arc<ActionView>> {
     let key = match ui.screen() {
         Screen::Text(view) => match &view.source {
@@ -149,16 +153,16 @@ fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
     let Some(cause) = cluster.derived.causes.iter().find(|c| causes::key(c) == *key) else {
         return Vec::new();
     };
-    // a zone's loss is about all its nodes
+    // the loss of a zone is about all its nodes
     let nodes: Vec<&ObjectRef> = cause.objects.iter().filter(|o| o.kind == Kind::Node).collect();
     if nodes.len() > 1 && fits(cmd, &Kind::Node) {
         let all: Vec<ObjectRef> = nodes.into_iter().filter_map(|o| known(cluster, o)).collect();
         let off = |o: &ObjectRef| cluster.nodes.by_uid(&o.uid).is_some_and(|n| is_off(n));
         let left: Vec<ObjectRef> = all.iter().filter(|o| !off(o)).cloned().collect();
-        // those that were said to be off already are not asked about again
+        // nodes that are already out of service are not acted on again
         return if cmd == Cmd::OutOfService && !left.is_empty() { left } else { all };
     }
-    // so are pods that are out of rotation: they come back together
+    // pods that are out of rotation return to it together
     let all_pods = cause.objects.iter().all(|o| o.kind == Kind::Pod);
     if all_pods && fits(cmd, &Kind::Pod) && suggested(cause, cmd).is_some() {
         return cause.objects.iter().filter_map(|o| known(cluster, o)).collect();
@@ -175,7 +179,7 @@ fn suggested(cause: &Cause, cmd: Cmd) -> Option<&ObjectRef> {
     (Cmd::from(action.command()) == cmd).then_some(&action.on)
 }
 
-/// The object as it is now, with its identity; None if it is not among what is watched.
+/// Returns the current object with its identity, or `None` if it is not watched.
 fn known(cluster: &Cluster, object: &ObjectRef) -> Option<ObjectRef> {
     let same = |uid: &Uid| object.uid == Uid::default() || object.uid == *uid;
     match &object.kind {

@@ -1,4 +1,4 @@
-//! Which commands can be allowed at all, by what is known before anything is sent.
+//! Which commands can be permitted, according to the rights that are known before a request is sent.
 
 use pilothouse_core::domain::kinds::Purpose;
 use pilothouse_core::facts::event::Right;
@@ -6,7 +6,7 @@ use pilothouse_core::facts::world::Cluster;
 
 use super::{Cmd, Risk, of};
 
-/// What a command needs rights for, on the object that it acts on.
+/// Returns the purpose for which a command needs rights on its object.
 pub fn purpose(cmd: Cmd) -> Option<Purpose> {
     match cmd {
         Cmd::Drain | Cmd::Cordon | Cmd::OutOfService => Some(Purpose::Cordon),
@@ -19,8 +19,9 @@ pub fn purpose(cmd: Cmd) -> Option<Purpose> {
     }
 }
 
-/// Whether a command's requests can be allowed at all, by what is known beforehand: not in a read-only console, and not
-/// without any right of its kind. Not known counts as allowed: the rehearsal asks.
+/// Whether a command can be permitted, according to what is known in advance. It is not permitted in a read-only
+/// console or if the user has no right of its kind. An unknown right counts as permitted, because the rehearsal
+/// checks it.
 pub fn permitted(cluster: &Cluster, cmd: Cmd) -> bool {
     if !is_change(cmd) {
         return true;
@@ -41,7 +42,7 @@ pub fn permitted(cluster: &Cluster, cmd: Cmd) -> bool {
     }
 }
 
-/// Opens a plan; stopping and dismissing send nothing by themselves.
+/// Whether a command opens a plan. Canceling and dismissing an action send no request themselves.
 fn is_change(cmd: Cmd) -> bool {
     let opens = of(cmd).is_some_and(|c| c.risk == Risk::Rehearsed);
     opens && !matches!(cmd, Cmd::PauseAction | Cmd::Undo)
