@@ -1,5 +1,5 @@
-//! Owns every long-lived task: named, cancelled together, restarted after a panic, joined at shutdown. The only place
-//! that spawns.
+//! Owns every long-lived task. Tasks are named, canceled together, restarted after a panic, and joined at shutdown.
+//! This is the only module that spawns tasks.
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use tokio_util::task::TaskTracker;
 use super::sink::FactSink;
 pub use crate::wire::backoff::Backoff;
 
-/// A group of tasks that end together.
+/// A group of tasks that stop together.
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor {
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
-/// Ends the task with its owner.
+/// Aborts the task when it is dropped.
 struct Owned(JoinHandle<()>);
 
 impl Drop for Owned {
@@ -35,17 +35,18 @@ impl Supervisor {
         Self::default()
     }
 
-    /// A group within this one: it can be stopped by itself (one cluster's sources), and stops with this one.
+    /// Returns a group within this one. It can be stopped separately (such as the sources of one cluster), and stops
+    /// with this one.
     pub fn child(&self) -> Self {
         Self { stop: self.stop.child_token(), tasks: self.tasks.clone() }
     }
 
-    /// Cancelled at shutdown.
+    /// Returns a token that is canceled at shutdown.
     pub fn token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Runs what `make` makes until it ends or the group is stopped. A panic becomes a status event and a restart
+    /// Runs the future of `make` until it ends or the group is stopped. A panic becomes a status event and a restart
     /// with back-off.
     #[allow(clippy::disallowed_methods)]
     pub fn spawn<M, T>(&self, name: impl Into<String>, sink: FactSink, mut make: M)
@@ -83,7 +84,7 @@ impl Supervisor {
         self.tasks.spawn(work);
     }
 
-    /// Runs a future to its end or until the group is stopped, without restarts.
+    /// Runs a future without restarts until it ends or the group is stopped.
     pub fn spawn_once(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
@@ -94,7 +95,7 @@ impl Supervisor {
         });
     }
 
-    /// Stops the group and waits for its tasks, at most this long. Returns whether all ended.
+    /// Stops the group and waits at most this long for its tasks. Returns whether all of them ended.
     pub async fn shutdown(&self, within: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
