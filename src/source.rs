@@ -75,7 +75,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Whether the source reads logs through the API server. Users may want to confirm this before it starts.
+    /// Whether the source only reads logs through the API server.
     fn is_log_of_cluster(&self) -> bool {
         self.feed == Feed::Logs && !self.needs.is_empty()
     }

@@ -62,11 +62,11 @@ pub enum Record {
         step: usize,
         state: StepState,
         note: String,
-        /// The value that a restart writes, by which a later process knows whether it was applied.
+        /// The value that a restart writes. A later process uses it to determine whether the restart was applied.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         stamp: String,
-        /// A checksum of the template after a restart, by which a later process knows whether the rollout belongs to
-        /// it.
+        /// A checksum of the template after a restart. A later process uses it to determine whether the rollout
+        /// belongs to the restart.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         template: Option<u32>,
     },
@@ -83,7 +83,7 @@ pub enum Record {
     Followed { id: Name, at: Stamp, by: Name, how: How },
 }
 
-/// Which unfinished action is closed, and how.
+/// Names an unfinished action that is closed, and how it is closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Follows {
     pub id: Name,
@@ -133,7 +133,7 @@ struct Line<'a> {
 /// Why the journal cannot be used.
 #[derive(Debug)]
 pub struct JournalError {
-    /// Empty: there is no folder for it.
+    /// The path. It is empty if there is no folder for the journal.
     pub path: PathBuf,
     pub error: Error,
 }
@@ -156,18 +156,18 @@ pub enum Moment {
     After,
 }
 
-/// Is called for each record, so that a test can end the process at any of them.
+/// Called for each record, so that a test can end the process at any of them.
 pub type Probe = Arc<dyn Fn(&Record, Moment) + Send + Sync>;
 
 /// This process's journal. The file is created with the first record, so a process that only reads leaves no file.
 #[derive(Clone)]
 pub struct Journal {
-    /// None: this user has no folder for it.
+    /// The folder, or `None` if this user has none.
     folder: Option<Arc<PathBuf>>,
     owner: Arc<str>,
     file: Arc<Mutex<Open>>,
-    /// Records that could not be written to disk, for an action that the user continued anyway; also printed unless
-    /// `quiet`.
+    /// Records that could not be written to disk, for an action that the user continued anyway. They are also printed
+    /// unless `quiet` is set.
     kept: Arc<Mutex<Vec<String>>>,
     quiet: bool,
     probe: Option<Probe>,
@@ -177,7 +177,7 @@ pub struct Journal {
 #[derive(Default)]
 struct Open {
     file: Option<File>,
-    /// We created it before, and open it again.
+    /// Whether this process created the file before and is reopening it.
     made: bool,
     /// The actions whose intent is in this file; their other records belong here too.
     begun: BTreeSet<Name>,
@@ -212,7 +212,7 @@ impl Journal {
         Self { probe: Some(probe), ..Self::new(folder, owner) }
     }
 
-    /// Whether records can be written now: there is room for a large plan in the journal's folder. Err: why not.
+    /// Checks that records can be written now and that the folder has room for a large plan. Returns an error if not.
     pub fn usable(&self) -> Result<(), JournalError> {
         const ROOM: usize = 64 << 10;
         // one attempt at a time, because every rehearsal calls this
@@ -312,7 +312,7 @@ impl Journal {
         Ok(())
     }
 
-    /// `again`: the file was created before.
+    /// Opens the file. `again` tells whether it was created before.
     fn open(&self, again: bool) -> std::io::Result<File> {
         /// Other processes look at a new file for a moment, with a lock of their own.
         const LOOKS: u32 = 1000;

@@ -12,7 +12,7 @@ use super::{Journal, JournalError, folder};
 /// If another process releases and removes the file at the same moment, the claim is tried again this often.
 const ATTEMPTS: u32 = 100;
 
-/// Is held while an unfinished action is resumed.
+/// A claim on an unfinished action. It is held while the action is resumed.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
@@ -28,7 +28,7 @@ impl Drop for Claim {
     }
 }
 
-/// Why an unfinished action cannot be resumed.
+/// The reason why an unfinished action cannot be resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     #[error("{0} is being resumed by {1}")]

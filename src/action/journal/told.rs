@@ -86,7 +86,7 @@ pub struct Chapter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub what: String,
-    /// An action may be missing, or shown with a wrong state. False: no request that was sent is lost.
+    /// Whether an action may be missing or shown with a wrong state. If `false`, no request that was sent is lost.
     pub lost: bool,
 }
 
@@ -118,7 +118,7 @@ struct Fold<'a> {
     gaps: Vec<Gap>,
 }
 
-/// Reads a file. `room`: how many bytes of ended actions can still be kept; it is reduced.
+/// Reads a file. `room` is the number of bytes of ended actions that can still be kept. The function reduces it.
 pub(super) fn read(file: File, path: &Path, room: &mut usize) -> (Chapter, Vec<Gap>) {
     let mut fold = Fold {
         path,
@@ -165,7 +165,7 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// `whole`: the line has an end, so it is not the remainder of a crash.
+    /// Records a damaged line. `whole` tells whether the line has an end, so that it is not the remainder of a crash.
     fn damage(&mut self, number: usize, line: &[u8], whole: bool) {
         self.damaged += 1;
         let named = named(line);
@@ -301,7 +301,8 @@ impl Told {
         }
     }
 
-    /// The action in the screen's form. `alive`: its process is still running, so a missing end is not an accident.
+    /// Converts the action to the screen's type. `alive` tells whether its process is still running, in which case a
+    /// missing end is not an error.
     fn shown(self, alive: bool, foreign: bool) -> ActionView {
         let mut action = ActionView::new(self.id, Arc::new(self.plan), self.at);
         action.foreign = foreign;
