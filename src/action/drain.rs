@@ -1,4 +1,4 @@
-//! Runs consecutive evictions of a plan, on all nodes at the same time. Each node's pods are followed with one LIST
+//! Runs consecutive evictions of a plan, on several nodes at the same time. Each node's pods are followed with one LIST
 //! and one WATCH instead of a GET for each pod and second. The node itself is followed in the same way.
 //!
 //! [`node`] empties one node. [`watch`] follows the node and its pods. [`eviction_result`] interprets the server's

@@ -13,7 +13,7 @@ use super::journal::{Follows, Journal};
 use super::list_path::ListPath;
 use crate::wire::client::ReadClient;
 
-/// The cluster of each context that an action touches; "" stands for the action's own context.
+/// The cluster of each context that an action uses. "" stands for the action's own context.
 pub type Clusters = BTreeMap<Name, Identity>;
 
 /// The timeout for the requests that identify a cluster.
@@ -26,7 +26,7 @@ const NAMESPACE: &str = "kube-system";
 pub struct Identity {
     /// The API server's URL without credentials.
     pub server: String,
-    /// The UID of its namespace kube-system; empty if it cannot be read.
+    /// The UID of the namespace kube-system. It is empty if the namespace cannot be read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
 }
@@ -44,7 +44,7 @@ impl std::fmt::Display for Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compared {
     Same,
-    /// It is the same cluster, with a note for the user.
+    /// The cluster is the same. Contains a note for the user.
     Noted(String),
     Another(String),
 }

@@ -42,7 +42,7 @@ pub enum Record {
         /// The unfinished action of another process that this one resumes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<Follows>,
-        /// The clusters that it is meant for.
+        /// The clusters of the action.
         #[serde(default, skip_serializing_if = "Clusters::is_empty")]
         clusters: Clusters,
     },
@@ -55,7 +55,7 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         number: Option<usize>,
     },
-    /// A step's state: the one that it has now, or is about to have.
+    /// The current or next state of a step.
     Step {
         id: Name,
         at: Stamp,
@@ -88,7 +88,7 @@ pub enum Record {
 pub struct Follows {
     pub id: Name,
     pub how: How,
-    /// The nodes that it had cordoned, which this action may uncordon.
+    /// The nodes that the closed action had cordoned. This action may uncordon them.
     #[serde(default)]
     pub cordoned: Vec<ObjectRef>,
 }
@@ -130,7 +130,7 @@ struct Line<'a> {
     body: &'a serde_json::value::RawValue,
 }
 
-/// Why the journal cannot be used.
+/// The reason why the journal cannot be used.
 #[derive(Debug)]
 pub struct JournalError {
     /// The path. It is empty if there is no folder for the journal.
@@ -179,7 +179,7 @@ struct Open {
     file: Option<File>,
     /// Whether this process created the file before and is reopening it.
     made: bool,
-    /// The actions whose intent is in this file; their other records belong here too.
+    /// The actions whose intent is in this file. Their other records are written here too.
     begun: BTreeSet<Name>,
 }
 
@@ -202,7 +202,7 @@ impl Journal {
         }
     }
 
-    /// For a user without a folder: nothing can be written, and nothing is read.
+    /// Returns the journal of a user without a folder. It can neither be written nor read.
     pub fn nowhere() -> Self {
         Self { folder: None, ..Self::new(PathBuf::new(), "") }
     }
@@ -244,12 +244,12 @@ impl Journal {
         Ok(())
     }
 
-    /// The records that are in memory only.
+    /// Returns the records that are only in memory.
     pub fn kept(&self) -> Vec<String> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The folder with the files of all processes.
+    /// Returns the folder with the files of all processes.
     pub fn folder(&self) -> Result<&Path, JournalError> {
         self.folder.as_deref().map(PathBuf::as_path).ok_or_else(|| JournalError {
             path: PathBuf::new(),
@@ -314,7 +314,7 @@ impl Journal {
 
     /// Opens the file. `again` tells whether it was created before.
     fn open(&self, again: bool) -> std::io::Result<File> {
-        /// Other processes look at a new file for a moment, with a lock of their own.
+        /// The number of attempts to lock a new file. Other processes lock it for a moment to check it.
         const LOOKS: u32 = 1000;
         let Some(folder) = &self.folder else { return Err(ErrorKind::NotFound.into()) };
         folder::make(folder)?;
@@ -335,7 +335,7 @@ impl Journal {
         Ok(file)
     }
 
-    /// The content of every file in the folder, the newest file first, and what could not be read.
+    /// Returns the content of every file in the folder, the newest first, and the parts that could not be read.
     pub fn chapters(&self) -> (Vec<Chapter>, Vec<Gap>) {
         let Ok(folder) = self.folder() else { return (Vec::new(), Vec::new()) };
         let entries = match folder::trusted(folder).and_then(|()| std::fs::read_dir(folder)) {
@@ -369,14 +369,14 @@ impl Journal {
         (chapters, gaps)
     }
 
-    /// Every action in any journal of the folder, newest first, and what could not be read.
+    /// Returns every action in the journals of the folder, the newest first, and the parts that could not be read.
     pub fn history(&self) -> (Vec<Arc<ActionView>>, Vec<Gap>) {
         let (chapters, gaps) = self.chapters();
         (told::actions(chapters), gaps)
     }
 }
 
-/// True if a running process holds the file.
+/// Whether a running process has locked the file.
 fn is_locked(file: &File) -> bool {
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => true,
@@ -391,7 +391,7 @@ fn is_locked(file: &File) -> bool {
     }
 }
 
-/// An action that has just been confirmed.
+/// Returns the view of an action that has just been confirmed.
 pub fn view(id: &Name, at: Stamp, plan: &Plan, foreign: bool) -> ActionView {
     ActionView { foreign, ..ActionView::new(id.clone(), Arc::new(plan.clone()), at) }
 }

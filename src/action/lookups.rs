@@ -74,7 +74,7 @@ async fn fleet(reader: &ReadClient, zones: &[(Name, u32)]) -> Result<Fleet, ApiE
     let mut whole_zones = Vec::new();
     for (zone, ours) in zones {
         let label = format!("topology.kubernetes.io/zone={zone}");
-        // with a selector a server lookup not say how many remain: that there are more is enough
+        // with a selector, a server need not report how many remain; it is enough to know that there are more
         let path = ListPath::of(&Kind::Node, "").labels(&label).limit(ours.saturating_add(1));
         let has_more =
             count(reader, &path).await?.is_none_or(|n| u32::try_from(n).unwrap_or(u32::MAX) > *ours);

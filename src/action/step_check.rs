@@ -90,12 +90,12 @@ fn already(what: &StepKind, live: &Live) -> String {
 /// The state of a step whose request was sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The change is not there, or not yet.
+    /// The object does not have the change, or not yet.
     NotApplied,
-    /// The change is there and is taking effect; the text says what is missing.
+    /// The object has the change, which is taking effect. Contains what is missing.
     Settling(String),
     Verified(String),
-    /// The change was applied, and then something else changed the object.
+    /// The change was applied, and then another client changed the object.
     Overridden(String),
 }
 

@@ -109,7 +109,7 @@ fn status_of(cluster: &Cluster, flags: &Look) -> u8 {
 }
 
 fn explain_nothing(cluster: &Cluster, waited: Duration) {
-    // only the API server's own sources explain the failure; other sources have other servers behind it
+    // only these sources explain the failure, because other sources may depend on other servers
     let vital = ["nodes", "pods"].into_iter().filter_map(|name| cluster.source(name));
     let why = vital.filter(|s| s.state.is_trouble()).find_map(|s| s.error.as_ref());
     let why = why.map_or_else(

@@ -46,7 +46,7 @@ pub struct Cluster {
 pub struct NotSeen {
     /// The source.
     pub what: String,
-    /// `loading`, `failing`, `unreadable`, `denied`.
+    /// The reason: `loading`, `failing`, `unreadable` or `denied`.
     pub why: &'static str,
     /// The affected namespaces, if they are known and are not all namespaces.
     pub namespaces: Vec<String>,
@@ -66,7 +66,8 @@ pub struct Source {
     pub name: String,
     pub state: &'static str,
     pub age_seconds: Option<u64>,
-    /// `complete`, `loading`, `namespaces`, `denied`, `not-installed`, `never`; null for sources without a table.
+    /// The coverage: `complete`, `loading`, `namespaces`, `denied`, `not-installed` or `never`. It is null for sources
+    /// without a table.
     pub coverage: Option<&'static str>,
     pub error: Option<String>,
 }

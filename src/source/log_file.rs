@@ -54,7 +54,7 @@ pub(super) fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
     files.into_iter().map(start).collect()
 }
 
-/// Whether each file was read to its end once, or cannot be read.
+/// Whether each file has been read to its end once or cannot be read.
 pub(super) fn is_settled(cluster: &Cluster, names: &[Name]) -> bool {
     names.iter().all(|name| {
         let failing = cluster.source(name).is_some_and(|s| s.state.is_trouble());

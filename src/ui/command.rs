@@ -56,7 +56,7 @@ impl Context {
         Self::Dialog,
     ];
 
-    /// The wider contexts whose keys also work here, unless this context binds them itself.
+    /// Returns the wider contexts whose keys also work here, unless this context binds them itself.
     pub fn around(self) -> &'static [Self] {
         match self {
             Self::Everywhere | Self::Dialog => &[],
@@ -75,7 +75,7 @@ impl Context {
         }
     }
 
-    /// The name that help and the README show.
+    /// Returns the name that help and the README show.
     pub fn title(self) -> &'static str {
         match self {
             Self::Everywhere => "everywhere",

@@ -13,7 +13,7 @@ use pilothouse_core::facts::table::{CHUNK, Row, Table};
 use self::held::Held;
 pub use super::filter::{Filter, NO_MORE};
 
-/// The lists that exist.
+/// Identifies a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ListId {
     Now,

@@ -50,7 +50,7 @@ pub enum Place {
     Screen,
     /// A screen of its own that opens over any other. Esc returns to that screen.
     Over,
-    /// Opened from a row of another pane.
+    /// A screen that opens from a row of another pane.
     Below,
 }
 

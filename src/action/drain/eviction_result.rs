@@ -21,7 +21,7 @@ const THROTTLED: Duration = Duration::from_secs(1);
 pub enum EvictionResult {
     /// The pod is terminating. The watch reports when it is gone.
     Accepted,
-    /// The pod is gone, or another one has its name.
+    /// The pod is gone, or another pod has its name.
     Gone(String),
     /// A disruption budget refuses the eviction. Contains its name, if the server returned it, and the message.
     Budget(Option<Name>, String),

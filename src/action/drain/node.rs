@@ -50,9 +50,9 @@ enum NodeEvent {
     Node(News<Value>),
     /// An eviction was answered.
     Answered(usize, EvictionResult),
-    /// A budget was read.
+    /// A read of a budget was answered.
     Budget(BudgetKey, Result<Option<Pdb>, ApiError>),
-    /// The node was read.
+    /// A read of the node was answered.
     NodeRead(Result<Option<Bytes>, ApiError>),
     Stop(StopReason),
     Timer,

@@ -37,7 +37,7 @@ pub struct DrainRun<'a> {
     pub empties: bool,
     /// The UIDs of the nodes in the plan.
     pub nodes: BTreeMap<Name, Uid>,
-    /// Nodes that were not ready in the plan.
+    /// The nodes that were not ready in the plan.
     pub not_ready: BTreeSet<Name>,
     /// Canceled if the drain cannot continue at one node. No further request is sent at any node.
     pub halt: CancellationToken,
@@ -47,7 +47,7 @@ pub struct DrainRun<'a> {
     pub planned_evictions: usize,
     /// The protected namespaces with pods in the plan. The confirmation of the plan includes them.
     pub confirmed: BTreeSet<Name>,
-    /// Pods that the plan judged.
+    /// The pods that the plan judged.
     pub planned: BTreeSet<Uid>,
     /// The DaemonSets in the plan, as namespace and `DaemonSet/name`.
     pub daemonsets: BTreeSet<(Name, String)>,

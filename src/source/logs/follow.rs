@@ -383,7 +383,7 @@ impl Stream {
         }
     }
 
-    /// Whether the line did not already arrive before the break.
+    /// Whether the line is new, and not a repetition of a line from before the break.
     fn is_new(&mut self, line: &Raw) -> bool {
         let Some(at) = line.at else { return true };
         let mut hasher = DefaultHasher::new();

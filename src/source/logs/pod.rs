@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
 
-/// Maximum length of a kubelet's message, in bytes.
+/// The maximum length of a kubelet's message, in bytes.
 const MESSAGE_CAP: usize = 300;
 
 /// The list of the pod spec that contains a container.

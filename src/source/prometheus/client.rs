@@ -84,7 +84,8 @@ impl PrometheusError {
         }
     }
 
-    /// Whether the error is permanent: a redirect to another server, or a query or a user that the server rejects.
+    /// Whether the error is permanent: invalid settings, an answer that cannot be decoded, a redirect, or a status 4xx
+    /// other than 408 and 429.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Config(_) | Self::Decode(_) => true,

@@ -23,7 +23,7 @@ use super::super::theme::Role;
 use super::super::widget::text;
 pub use lines::Lines;
 
-/// Describes an object.
+/// Returns the lines that describe an object.
 pub fn lines(cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Vec<TextLine> {
     let mut out = Lines(Vec::new());
     let known = match &object.kind {

@@ -1,4 +1,4 @@
-//! Opening and closing screens.
+//! Opens and closes screens.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::facts::world::World;

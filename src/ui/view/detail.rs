@@ -99,7 +99,7 @@ fn parts(lines: &[TextLine], width: u16, height: usize) -> Vec<Part> {
     best
 }
 
-/// The width of the longest line.
+/// Returns the width of the longest line.
 fn natural(lines: &[TextLine]) -> u16 {
     let longest = lines.iter().map(|l| text::width(&l.text)).max().unwrap_or(0);
     u16::try_from(longest).unwrap_or(u16::MAX)
