@@ -1,4 +1,4 @@
-//! Start-up and wiring: the only room that sees every other.
+//! Start-up and wiring. This is the only room that imports every other room.
 
 mod act;
 mod appearance;
@@ -37,28 +37,28 @@ use crate::wire::kubeconfig::Overrides;
 
 use self::dialer::Dialer;
 
-/// What every command starts from.
+/// The common input of every command.
 pub(crate) struct Start {
     pub global: Global,
     pub settings: Settings,
     pub loaded: Loaded,
     pub home: Home,
-    /// This process's, one for all that it does.
+    /// The journal of this process.
     journal: Journal,
     pub clock: Clock,
-    /// Opens clusters; one for the whole process.
+    /// Opens clusters. The process has only one.
     dialer: Dialer,
-    /// Kept until the end: the simulated cluster ends with it.
+    /// Kept until the process ends, because the simulated cluster ends when it is dropped.
     #[cfg(feature = "demo")]
     _demo: Option<demo::Demo>,
 }
 
-/// Parses, dispatches, and gives the exit status.
+/// Parses the command line, runs the command and returns the exit status.
 pub fn run() -> u8 {
     let cli = match cli::help::parse() {
         Ok(cli) => cli,
         Err(e) => {
-            // help and version are data and no mistake; clap knows which stream
+            // help and version are output and not errors; clap selects the stream
             let status = if e.use_stderr() { exit::USAGE } else { exit::DONE };
             let closed = |e: std::io::Error| e.kind() == std::io::ErrorKind::BrokenPipe;
             return if e.print().map_or_else(closed, |()| true) { status } else { exit::FAILED };
@@ -84,7 +84,7 @@ pub fn run() -> u8 {
     }
 }
 
-/// The flags of the command line as what goes over the kubeconfig.
+/// Converts the flags of the command line to overrides of the kubeconfig.
 pub fn overrides(flags: &crate::cli::access::Access) -> Overrides {
     Overrides {
         user: flags.user.clone(),
@@ -142,7 +142,7 @@ impl Start {
         };
         #[cfg(feature = "demo")]
         if let Some(demo) = &demo {
-            // its own cluster, journal and log; the person's theme and keys
+            // a demo has its own cluster, journal and log, but uses the theme and keys of the user
             global.kubeconfig = Some(demo.kubeconfig());
             global.access = crate::cli::access::Access::default();
             home.state = Some(demo.folder().to_owned());
@@ -180,7 +180,7 @@ impl Start {
         self.journal.clone()
     }
 
-    /// Opens the first context that was asked for (the current one else).
+    /// Opens the first requested context, or the current one if none was requested.
     pub(crate) async fn connect(&self) -> Result<Connection, String> {
         self.dialer.own().await
     }
@@ -198,12 +198,13 @@ impl Start {
         false
     }
 
-    /// The flags that lead to this cluster from anywhere: what a command that is passed on must have.
+    /// Returns the flags that select this cluster from anywhere. A command that is passed on to another person needs
+    /// them.
     pub(crate) fn reach(&self, context: &str) -> String {
         #[cfg(feature = "demo")]
         if let Some(scenario) = &self.global.demo.demo {
             let flags = &self.global.demo;
-            // names differ with these
+            // the names of objects depend on these flags
             let seed = if flags.seed == 1 { String::new() } else { format!(" --seed {}", flags.seed) };
             let scale = if flags.scale <= 1 { String::new() } else { format!(" --scale {}", flags.scale) };
             return format!("--demo {}{seed}{scale}", quote(scenario));
@@ -213,7 +214,7 @@ impl Start {
         format!("{file}--context {}", quote(context))
     }
 
-    /// From now on a screen has the terminal.
+    /// Records that a screen uses the terminal.
     pub(crate) fn leave_the_terminal(&self) {
         self.dialer.leave_the_terminal();
     }
@@ -287,12 +288,13 @@ impl Start {
     }
 }
 
-/// Two workers are plenty: the work is waiting, and the hub and the screen have threads of their own.
+/// Creates the runtime. Two workers are sufficient: most work waits for I/O, and the hub and the screen have their
+/// own threads.
 pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
 
-/// Prints data, or says what went wrong.
+/// Prints data, or an error.
 fn said(text: Result<String, String>) -> u8 {
     match text {
         Ok(text) => match print(&text) {
@@ -306,7 +308,7 @@ fn said(text: Result<String, String>) -> u8 {
     }
 }
 
-/// `user@host` of the person at the keyboard, for the journal.
+/// Returns `user@host` of the user for the journal.
 pub(crate) fn who() -> (String, String) {
     let user =
         std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
@@ -314,7 +316,7 @@ pub(crate) fn who() -> (String, String) {
     (user, host)
 }
 
-/// Where the journal lies; None without a home.
+/// Returns the folder of the journal, or `None` if the user has no home directory.
 pub(crate) fn journal_folder(home: &Home) -> Option<PathBuf> {
     Some(home.state.as_ref()?.join("journal"))
 }

@@ -1,9 +1,9 @@
-//! The sources: they turn the outside world into facts. Depends on core and wire.
+//! The sources convert data from outside to facts. This room depends on core and wire.
 //!
-//! [`SOURCES`] is THE table of them. Start-up, the state that the screen and `doctor` show, and what the headless
-//! commands wait for come from it; a new source is a file and an entry. Sources say what they see through a
-//! [`sink::FactSink`] and live under a [`supervise::Supervisor`]. [`objects`] is no source: it reads single things on
-//! demand.
+//! [`SOURCES`] is the table of sources. Start-up, the states that the screen and `doctor` show, and the waiting of
+//! headless commands are derived from it. A new source is a file and an entry. Sources publish through a
+//! [`sink::FactSink`] and run under a [`supervise::Supervisor`]. [`objects`] is not a source: it reads single objects
+//! on demand.
 
 pub mod kube;
 mod log_file;
@@ -32,55 +32,56 @@ use self::supervise::Supervisor;
 use crate::wire::client::ReadClient;
 use crate::wire::connect::Connection;
 
-/// What the sources of a cluster are started with.
+/// The inputs with which the sources of a cluster are started.
 pub struct Setup<'a> {
     pub connection: &'a Connection,
     pub reader: &'a ReadClient,
     pub scope: Scope,
     pub settings: &'a Settings,
-    /// What is known of the cluster so far, as it changes.
+    /// The current World.
     pub world: &'a watch::Receiver<Arc<World>>,
-    /// Where log lines are kept.
+    /// The store of log lines.
     pub lines: &'a Arc<LogStore>,
-    /// How many pods the last complete list had.
+    /// The number of pods in the last complete list.
     pub pods: &'a watch::Sender<Option<u64>>,
     pub sink: &'a FactSink,
     pub supervisor: &'a Supervisor,
 }
 
 impl Setup<'_> {
-    /// The namespace that is read when the whole cluster may not be.
+    /// Returns the namespace that is read if the user may not read the whole cluster.
     fn fallback(&self) -> Name {
         Name::from(self.connection.namespace.as_str())
     }
 }
 
-/// One source, or several alike.
+/// One source, or several similar ones.
 pub struct Source {
-    /// How its status is called; several alike have names that begin with it.
+    /// The name of the source's status. The names of similar sources begin with it.
     pub name: &'static str,
-    /// What it publishes.
+    /// The feed that the source publishes.
     pub feed: Feed,
-    /// The section of the config that it reads; "" for none.
+    /// The section of the config that the source reads, or "" if it reads none.
     pub section: &'static str,
-    /// What it asks the API server for; empty if it asks somebody else.
+    /// The permissions that the source needs. The slice is empty if it does not use the API server.
     pub needs: &'static [Purpose],
-    /// Why it is off, and how it is switched on; None if the settings have it on.
+    /// Returns why the source is off and how to enable it, or `None` if the settings enable it.
     pub off: fn(&Settings) -> Option<&'static str>,
-    /// Starts it, and says the names of its statuses. An error is one of the settings: nothing is started then.
+    /// Starts the source and returns the names of its statuses. Returns an error if the settings are invalid, in
+    /// which case nothing is started.
     pub start: fn(&Setup<'_>, &FactSink) -> Result<Vec<Name>, String>,
-    /// Whether what it publishes, under these names, is as complete as waiting makes it.
+    /// Whether the data under these names is as complete as waiting can make it.
     pub is_settled: fn(&Cluster, &[Name]) -> bool,
 }
 
 impl Source {
-    /// True if it asks nobody but the API server, about nothing but what a person may want to know beforehand.
+    /// Whether the source only reads logs through the API server.
     fn is_log_of_cluster(&self) -> bool {
         self.feed == Feed::Logs && !self.needs.is_empty()
     }
 }
 
-/// THE table of sources, in the order in which they start.
+/// The table of sources, in the order in which they start.
 pub const SOURCES: &[Source] = &[
     Source {
         name: "objects",
@@ -118,7 +119,7 @@ pub const SOURCES: &[Source] = &[
             (!settings.logs.enabled).then_some("logs are not followed: logs.enabled is false in the config")
         },
         start: |setup, sink| Ok(logs::start(setup, sink)),
-        // what pods in trouble log is waited for where it is wanted: most clusters have none
+        // commands that need the logs of pods with problems wait for them themselves, because most clusters have none
         is_settled: |_, _| true,
     },
     Source {
@@ -132,23 +133,23 @@ pub const SOURCES: &[Source] = &[
     },
 ];
 
-/// A source that runs.
+/// A source that was started.
 #[derive(Clone)]
 pub struct Started {
     pub source: &'static Source,
-    /// The names of its statuses.
+    /// The names of the source's statuses.
     pub names: Vec<Name>,
 }
 
-/// Which sources are wanted.
+/// The sources to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     All,
-    /// All but those that read logs through the API server.
+    /// All sources except those that read logs through the API server.
     WithoutPodLogs,
 }
 
-/// Starts the sources that the settings have on. One that is off says so, and how it is switched on.
+/// Starts the sources that the settings enable. A source that is off reports how to enable it.
 pub fn start(setup: &Setup<'_>, wanted: Wanted) -> Result<Vec<Started>, String> {
     let mut started = Vec::new();
     for source in SOURCES {
@@ -171,21 +172,21 @@ fn say_off(name: &'static str, how: &'static str, sink: FactSink, supervisor: &S
     });
 }
 
-/// True once everything has been seen that can be: a failure may pass, a refusal does not.
+/// Whether all readable data has been read. A failure can pass, but a denied permission does not.
 pub fn are_settled(started: &[Started], cluster: &Cluster) -> bool {
     started.iter().all(|s| (s.source.is_settled)(cluster, &s.names))
 }
 
-/// Each has said how it is doing.
+/// Whether each source has reported its state.
 fn have_answered(cluster: &Cluster, names: &[Name]) -> bool {
     names.iter().all(|name| cluster.source(name).is_some_and(|s| s.state != SourceState::Starting))
 }
 
 fn objects_are_settled(cluster: &Cluster, names: &[Name]) -> bool {
-    // the names of the other namespaces come with our identity
+    // the names of the other namespaces arrive with the identity of the user
     let partly = cluster.info.namespaces.is_empty()
         && cluster.tables().iter().any(|(_, cover, _)| matches!(cover, Coverage::Namespaces(_)));
     let known = !partly || cluster.identity != Identity::default();
-    // a table's rows and what its source is doing come by different ways
+    // the rows of a table and the state of its source arrive through different queues
     have_answered(cluster, names) && !seen::may_come(cluster) && known
 }

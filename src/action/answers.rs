@@ -1,5 +1,5 @@
-//! What the server answered to access reviews and dry runs. An open dialog is planned again every two seconds; its
-//! questions are asked again only when what they depend on has changed, or when an answer is too old.
+//! The API server's answers to access reviews and dry runs. An open dialog is planned again every two seconds. Its
+//! questions are asked again only if their inputs have changed or an answer is too old.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,37 +7,37 @@ use std::time::{Duration, Instant};
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::plan::{Access, Refusal};
 
-/// An answer is used again for this long.
+/// How long an answer is used again.
 pub const COUNTS_FOR: Duration = Duration::from_secs(30);
 
-/// A question, with all that its answer depends on.
+/// A question, with all inputs of its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Question {
-    /// An access review. Empty `context`: of the cluster itself.
+    /// An access review. An empty `context` stands for the cluster itself.
     May { cluster: ClusterId, context: Name, access: Access },
-    /// A dry run of a step on the object at this version; empty = the version is not known.
+    /// A dry run of a step on the object at this version. An empty version is unknown.
     DryRun { cluster: ClusterId, context: Name, step: String, version: String },
 }
 
-/// None = yes; otherwise the refusal of the plan.
+/// `None` if the server agreed, otherwise the refusal for the plan.
 pub type Answer = Option<Refusal>;
 
-/// The answers of the last rehearsal. Only the server's own yes or no is kept: a question without an answer is asked
-/// again the next time.
+/// The answers of the last rehearsal. Only a definite answer of the server is kept. A question without an answer is
+/// asked again the next time.
 #[derive(Debug, Default)]
 pub struct Answers {
     before: HashMap<Question, (Instant, Answer)>,
-    /// Of the rehearsal that is being made.
+    /// The answers of the current rehearsal.
     now: HashMap<Question, (Instant, Answer)>,
 }
 
 impl Answers {
-    /// Begins a rehearsal: what the one before did not ask is forgotten.
+    /// Begins a rehearsal. Answers that the previous rehearsal did not use are forgotten.
     pub fn begin(&mut self) {
         self.before = std::mem::take(&mut self.now);
     }
 
-    /// The answer, if it still counts.
+    /// Returns the answer if it is recent enough.
     pub fn recent(&mut self, question: &Question, now: Instant) -> Option<Answer> {
         let (at, answer) = self.before.get(question)?;
         if now.saturating_duration_since(*at) >= COUNTS_FOR {
@@ -48,7 +48,7 @@ impl Answers {
         Some(answer)
     }
 
-    /// Keeps an answer that has just come.
+    /// Keeps a new answer.
     pub fn keep(&mut self, question: Question, answer: Answer, now: Instant) {
         self.now.insert(question, (now, answer));
     }

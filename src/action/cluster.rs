@@ -1,5 +1,5 @@
-//! A cluster as actions see it: its clients, what must not be done to it, and how fast pods may be evicted from it.
-//! Whoever plans or writes asks the cluster that the intent names; a process may have several.
+//! A cluster as actions use it: its clients, its protected objects, and its limit on evictions. Code that plans or
+//! writes uses the cluster that the intent names, because a process can have several.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,18 +13,19 @@ use super::control::EvictionRateLimiter;
 use crate::wire::client::ReadClient;
 use crate::wire::write::WriteClient;
 
-/// The clients of one cluster. `writer` is None in read-only mode: what does not exist cannot be used by mistake.
+/// The clients of one cluster. `writer` is `None` in read-only mode, because a client that does not exist cannot be
+/// used by mistake.
 #[derive(Clone, Debug)]
 pub struct Clients {
     pub reader: ReadClient,
     pub writer: Option<WriteClient>,
 }
 
-/// The clients that one plan needs: those of its own cluster, and of the other contexts that its steps name.
+/// The clients that a plan needs: those of its own cluster, and of the other contexts in its steps.
 #[derive(Clone, Debug)]
 pub struct PlanClients {
     pub own: Clients,
-    /// By context.
+    /// The clients of the other contexts, by context.
     pub others: Arc<BTreeMap<Name, Clients>>,
 }
 
@@ -33,7 +34,7 @@ impl PlanClients {
         Self { own: Clients { reader, writer }, others: Arc::default() }
     }
 
-    /// The clients of a context, empty = the action's own.
+    /// Returns the clients of a context. An empty context is the action's own.
     pub fn of(&self, context: &str) -> Option<&Clients> {
         if context.is_empty() { Some(&self.own) } else { self.others.get(context) }
     }
@@ -51,7 +52,7 @@ impl PlanClients {
     }
 }
 
-/// Opens the clients of another context: some steps of a failover are about a second cluster.
+/// Opens the clients of another context. Some steps of a failover act on a second cluster.
 pub type OpenContext = Arc<dyn Fn(Name) -> BoxFuture<'static, Result<Clients, String>> + Send + Sync>;
 
 /// The part of a cluster's handle that actions use.
@@ -60,9 +61,9 @@ pub struct ClusterClients {
     pub id: ClusterId,
     pub context: Name,
     pub own: Clients,
-    /// What must not be touched without a confirmation of its own.
+    /// The objects that need a separate confirmation.
     pub guards: GuardSettings,
-    /// All evictions of this process from this cluster share it.
+    /// The limit that all evictions of this process from this cluster share.
     pub limiter: EvictionRateLimiter,
     pub open: OpenContext,
 }
@@ -77,13 +78,13 @@ impl std::fmt::Debug for ClusterClients {
 }
 
 impl ClusterClients {
-    /// True if there is no client that writes.
+    /// Whether there is no client that writes.
     pub fn is_read_only(&self) -> bool {
         self.own.writer.is_none()
     }
 
-    /// The clients of a plan: this cluster's, and those of the other contexts that its steps name. Err: one of them
-    /// cannot be opened, and why.
+    /// Returns the clients of a plan: those of this cluster, and of the other contexts in its steps. Returns an error
+    /// if one of them cannot be opened.
     pub async fn for_plan(&self, contexts: &BTreeSet<Name>) -> Result<PlanClients, String> {
         let mut others = BTreeMap::new();
         for context in contexts {
@@ -93,7 +94,7 @@ impl ClusterClients {
     }
 }
 
-/// The clusters of this process, by id.
+/// The clusters of this process, by ID.
 #[derive(Clone, Debug, Default)]
 pub struct Clusters(Arc<BTreeMap<ClusterId, ClusterClients>>);
 
@@ -102,7 +103,7 @@ impl Clusters {
         self.0.get(&id)
     }
 
-    /// The cluster that is open under a context's name.
+    /// Returns the cluster that is open with this context.
     pub fn of_context(&self, context: &str) -> Option<&ClusterClients> {
         self.0.values().find(|cluster| cluster.context == *context)
     }

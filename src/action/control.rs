@@ -1,4 +1,4 @@
-//! What a person can do to an action that runs (cancel, pause), and the limit on evictions that all actions of a session share.
+//! The controls of a running action (cancel, pause), and the limit on evictions that all actions of a session share.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Evictions in any one second of a session.
+/// The maximum number of evictions in any second of a session.
 pub const EVICTIONS_PER_SECOND: usize = 10;
 
-/// Holds a running action's reins. Clones hold the same.
+/// Controls a running action. Clones control the same action.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     cancel: CancellationToken,
@@ -20,14 +20,15 @@ pub struct Control {
 }
 
 impl Control {
-    /// Nothing new is sent; what was sent is looked at once more. `uncordon`: the nodes that this action cordoned
-    /// are made schedulable again, as steps of it.
+    /// Cancels the action. No further request is sent, and the effects of sent requests are checked once more. If
+    /// `uncordon` is set, the action uncordons the nodes that it cordoned, as additional steps.
     pub fn cancel(&self, uncordon: bool) {
         self.uncordon.store(uncordon, Ordering::SeqCst);
         self.cancel.cancel();
     }
 
-    /// While paused nothing new is sent; what was sent is still followed.
+    /// Pauses or continues the action. While it is paused, no request is sent, but the effects of sent requests are
+    /// still followed.
     pub fn pause(&self, paused: bool) {
         self.paused.send_replace(paused);
     }
@@ -48,18 +49,18 @@ impl Control {
         self.cancel.cancelled().await;
     }
 
-    /// Told of every change of the pause.
+    /// Returns a receiver of all changes of the pause.
     pub fn pauses(&self) -> watch::Receiver<bool> {
         self.paused.subscribe()
     }
 }
 
-/// When evictions were sent, for at most [`EVICTIONS_PER_SECOND`] in any second. Clones share it.
+/// The times of recent evictions, at most [`EVICTIONS_PER_SECOND`] in any second. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct EvictionRateLimiter(Arc<Mutex<VecDeque<Instant>>>);
 
 impl EvictionRateLimiter {
-    /// Takes a place at `now`, or says when there will be one.
+    /// Reserves an eviction at `now`, or returns the time at which one will be possible.
     pub fn take(&self, now: Instant) -> Result<(), Instant> {
         let mut sent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while sent.front().is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(1)) {

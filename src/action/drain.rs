@@ -1,9 +1,9 @@
-//! Evictions that follow each other in a plan: side by side, node by node. The pods of a node are known by one LIST and
-//! one WATCH instead of a GET per pod and second, and so is the node itself.
+//! Runs consecutive evictions of a plan, on several nodes at the same time. Each node's pods are followed with one LIST
+//! and one WATCH instead of a GET for each pod and second. The node itself is followed in the same way.
 //!
-//! [`node`] empties one node; [`watch`] keeps it and its pods current; [`eviction_result`] reads what the server answers
-//! to an eviction; [`budget`] reads the budgets that hold pods back; [`api`] has the requests. The nodes share a
-//! [`DrainRun`](progress::DrainRun); [`summary`] says how it ended.
+//! [`node`] empties one node. [`watch`] follows the node and its pods. [`eviction_result`] interprets the server's
+//! answer to an eviction. [`budget`] reads the disruption budgets that block evictions. [`api`] sends the requests.
+//! The nodes share a [`DrainRun`](progress::DrainRun). [`summary`] describes how the drain ended.
 
 mod api;
 mod budget;
@@ -36,11 +36,11 @@ use super::recorder::Recorder;
 use super::session::Session;
 use super::step_check::patience;
 
-/// The requests to the cluster of a context. None: nothing can be written to it.
+/// Returns the requests for the cluster of a context, or `None` if it cannot be written to.
 type ApiOf<'a> = dyn Fn(&str) -> Option<Arc<dyn DrainApi>> + Sync + 'a;
 
-/// Runs the evictions among `range` of the plan's steps; the outcome, and how it ended in words. `settle_for`: how long
-/// single pods are waited for (None = by the kind of step).
+/// Runs the evictions among `range` of the plan's steps. Returns the outcome with a message. `settle_for` is the
+/// timeout for single pods, or `None` for the default of the kind of step.
 pub(super) async fn run(
     session: &Session,
     recorder: &Recorder,
@@ -66,7 +66,7 @@ async fn run_with(
     let (options, single) = match &plan.intent.act {
         Act::Drain(options) => (options.clone(), None),
         Act::Evict(options) => (DrainOptions::default(), Some(options)),
-        // as failover plans it
+        // a failover plans its evictions with these options
         _ => (DrainOptions { ignore_daemonsets: true, ..DrainOptions::default() }, None),
     };
     let steps: Vec<(usize, &Step)> =
@@ -82,7 +82,7 @@ async fn run_with(
         None => (options.timeout > 0).then(|| Duration::from_secs(options.timeout)),
     };
     let mut queries: BTreeMap<PodQuery, Vec<PodEviction>> = BTreeMap::new();
-    // what is left of an action is these very pods
+    // a resumed action evicts only its remaining pods
     let empties = matches!(plan.intent.act, Act::Drain(_) | Act::Failover { .. });
     let mut nodes = BTreeMap::new();
     if empties {

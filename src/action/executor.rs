@@ -1,8 +1,8 @@
-//! Executes a confirmed plan: write the intent down, check each step again, send it once, verify its effect, report every
-//! transition.
+//! Executes a confirmed plan. It records the intent, checks each step again, sends it once, verifies its effect, and
+//! reports every transition.
 //!
-//! A write that may have been applied is never repeated. A lost answer makes the step UNKNOWN until the object is read
-//! back.
+//! A write that may have been applied is never repeated. If the answer is lost, the step is UNKNOWN until the object
+//! is read again.
 
 mod cordon;
 mod meanwhile;
@@ -33,37 +33,40 @@ use super::rights;
 pub use super::session::Session;
 use super::step_check::{Check, Wrote, check, is_own, patience, template_after};
 
-/// How often a step is sent while each answer proves that it was not applied.
+/// The maximum number of attempts of a step. Each further attempt requires proof that the previous one was not
+/// applied.
 const ATTEMPTS: u32 = 5;
 
-/// What an execution needs.
+/// The inputs of an execution.
 #[derive(Clone)]
 pub struct Executor {
     pub session: Session,
     pub recorder: Recorder,
-    /// What a watched error ratio is read from.
+    /// Returns the error ratio of a watched Service.
     pub gauge: Gauge,
     pub user: String,
     pub host: String,
-    /// The unfinished action of another process that this one takes up.
+    /// The unfinished action of another process that this one resumes.
     pub follows: Option<Follows>,
 }
 
-/// How a step ended.
+/// The result of a step.
 pub(super) enum Ended {
     Verified(String),
     Skipped(String),
     Failed(String),
     /// The action fails, and this step was never sent.
     NotSent(String),
-    /// A right or the credentials ended: it is left as it is, for whoever has them to take up.
+    /// A permission or the credentials were lost. The step is kept, so that a user with the permission can resume the
+    /// action.
     Barred(String),
     Unknown(String),
     Stopped(String),
 }
 
 impl Executor {
-    /// Runs the plan to its end. `settle_for`: how long the effect may take (None = by the kind of step).
+    /// Runs the plan to its end. `settle_for` is the timeout for effects, or `None` for the default of the kind of
+    /// step.
     pub async fn run(
         &self,
         id: Name,
@@ -99,7 +102,7 @@ impl Executor {
         self.recorder.report(&action).await;
         let (mut outcome, mut message) = self.steps(&mut action, plan, &control, settle_for).await;
         if action.unfinished {
-            // without anything sent there is nothing to take up: it is asked for again
+            // an action that sent no request cannot be resumed, so the user starts it again
             action.unfinished = self.follows.is_some() || action.steps.iter().any(|s| was_sent(s.state));
         }
         if control.wants_uncordon() && !self.session.stop.is_cancelled() {
@@ -118,7 +121,7 @@ impl Executor {
             message = format!("{message}; with the right or a new login: pilothouse resume {}", action.id);
         }
         if self.session.stop.is_cancelled() && outcome == Outcome::Failed {
-            // it was ended from outside: whoever looks may take it up
+            // the process was terminated, and the user can resume the action later
             outcome = Outcome::Cancelled;
         }
         let interrupted = action.unfinished
@@ -126,8 +129,8 @@ impl Executor {
         self.recorder.end(action, outcome, message, interrupted).await
     }
 
-    /// Which clusters these are. Of an action that follows another one: they are the same as the other's, and no other
-    /// process takes it up while the claim is held. Err: why it must not begin.
+    /// Returns the clusters of the action. If the action follows another one, its clusters must be the same, and the
+    /// claim prevents other processes from resuming that action. Returns an error if the action must not begin.
     async fn begins(&self, plan: &Plan) -> Result<(Clusters, Option<Claim>), String> {
         let clusters = identity::clusters(&self.session.reach, plan).await;
         let (act, own) = (&plan.intent.act, &plan.intent.context);
@@ -139,7 +142,7 @@ impl Executor {
         let claimed = tokio::task::spawn_blocking(move || journal.claim(&id)).await;
         match claimed.map_err(|e| e.to_string())? {
             Ok(claim) => Ok((clusters, Some(claim))),
-            // a person has said to go on without the disk
+            // the user agreed to continue without a journal on disk
             Err(ClaimError::Disk(_)) if self.recorder.memory_journal => Ok((clusters, None)),
             Err(e) => Err(e.to_string()),
         }
@@ -183,13 +186,13 @@ impl Executor {
             let (state, note, outcome) = match ended {
                 Ended::Verified(note) => (StepState::Verified, note, None),
                 Ended::Skipped(note) => (StepState::Skipped, note, None),
-                // nothing was sent: there is nothing of it to undo
+                // no request was sent, so there is nothing to undo
                 Ended::NotSent(note) => (StepState::Skipped, note, Some(Outcome::Failed)),
                 Ended::Failed(note) | Ended::Barred(note) => (StepState::Failed, note, Some(Outcome::Failed)),
                 Ended::Unknown(note) => (StepState::Unknown, note, Some(Outcome::Unknown)),
                 Ended::Stopped(note) => (StepState::Skipped, note, Some(Outcome::Cancelled)),
             };
-            // what was not sent is left as it is, for whoever takes the action up
+            // steps that were not sent keep their state, so that the action can be resumed
             let left = barred || self.session.stop.is_cancelled() && outcome == Some(Outcome::Cancelled);
             self.recorder.mark(action, i, if left { StepState::Waiting } else { state }, &note).await;
             if let Some(outcome) = outcome {
@@ -199,7 +202,7 @@ impl Executor {
             i += 1;
         }
         if matches!(action.plan.intent.act, Act::Drain(_)) && !drained {
-            // pods may have come since the plan found none
+            // pods may have been created since the plan, which had none
             return drain::run(&self.session, &self.recorder, action, i..i, control, settle_for).await;
         }
         let message = match plan.steps.len() {
@@ -283,7 +286,7 @@ impl Executor {
                 return Ended::NotSent(format!("not sent: {} was changed since: {why}", step.on));
             }
             if let Some((_, why)) = refused.take_if(|(at, _)| *at == version) {
-                // nothing has changed, so the same would be refused again
+                // nothing has changed, so the request would be refused again
                 return Ended::Failed(why);
             }
             let request = match mutation(&step.what, &step.on, live.as_ref(), &stamp) {
@@ -304,13 +307,14 @@ impl Executor {
             }
             match request.send(writer, false).await {
                 Ok(answer) => {
-                    // what the server made of it, with what an admission webhook added
+                    // the server's result, including changes by admission webhooks
                     let told = revisions::template(&answer);
                     wrote.template = wrote.template.map(|left| if told.is_null() { left } else { told });
                     self.recorder.mark_with(action, i, StepState::Accepted, "accepted", &wrote).await;
                     break;
                 }
-                // the version or a tested field is another by now: provably not applied, so it may be sent again
+                // the version or a tested field has changed, which proves that the write was not applied, so it may
+                // be sent again
                 Err(WriteError::Refused(e @ ApiError::Conflict { .. })) if attempt < ATTEMPTS => {
                     answered = Some(e.to_string());
                 }
@@ -352,12 +356,13 @@ impl Executor {
     }
 }
 
-/// Sent, and not refused.
+/// Whether the step was sent and not refused.
 fn was_sent(state: StepState) -> bool {
     matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown)
 }
 
-/// An action's id: when, and five letters that no other process or host has drawn in that second. Short enough to type.
+/// Creates the ID of an action: the time, and five random letters that make it unique among processes and hosts. The
+/// ID is short enough to type.
 pub fn new_id(clock: &Clock) -> Name {
     const LETTERS: &[u8] = b"23456789bcdfghjkmnpqrstvwxyz";
     let at = clock.now().to_chrono().map_or_else(String::new, |t| t.format("%y%m%d-%H%M%S").to_string());

@@ -1,4 +1,4 @@
-//! What a plan is made from: the state that a console watches, or what a headless command fetches of its targets.
+//! The inputs of a plan: the state that a console watches, or the objects that a headless command fetches.
 
 use std::sync::Arc;
 
@@ -15,20 +15,20 @@ use super::cluster::ClusterClients;
 use super::fetch_targets::{self, FetchError};
 use super::gate::Gauge;
 
-/// Where the facts come from.
+/// The source of the facts.
 #[derive(Clone)]
 pub enum Facts {
-    /// The newest world of the hub.
+    /// The newest World of the hub.
     Live(watch::Receiver<Arc<World>>),
-    /// Fetched for each plan.
+    /// Objects that are fetched for each plan.
     Fetched(Fetched),
 }
 
-/// What a headless command knows before it fetches.
+/// The data that a headless command has before it fetches objects.
 #[derive(Clone)]
 pub struct Fetched {
     pub info: ClusterInfo,
-    /// The newest traffic: empty where nothing is watched by it.
+    /// The newest traffic. It is empty if no traffic is watched.
     pub traffic: Arc<dyn Fn() -> Arc<TrafficSeen> + Send + Sync>,
 }
 
@@ -36,12 +36,12 @@ pub struct Fetched {
 #[derive(Debug)]
 pub struct PlanFacts {
     pub cluster: Arc<Cluster>,
-    /// With UIDs.
+    /// The intent, with the UIDs of its targets.
     pub intent: Intent,
     pub scope: DataScope,
 }
 
-/// Why there are none.
+/// The reason why there are no facts.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
     #[error("internal error: the display is no longer updated; restart pilothouse")]
@@ -55,7 +55,7 @@ pub enum FactsError {
 }
 
 impl Facts {
-    /// True if the hub is gone: what is shown does not move any more, and nothing may be judged by it.
+    /// Whether the hub has ended. The World no longer changes, so nothing may be judged by it.
     pub fn is_frozen(&self) -> bool {
         match self {
             Self::Live(world) => world.has_changed().is_err(),
@@ -63,7 +63,7 @@ impl Facts {
         }
     }
 
-    /// The facts for a plan of this intent. Targets that have no UID yet get the one that they have now.
+    /// Returns the facts for a plan of this intent. Targets without a UID get their current one.
     pub async fn of(
         &self,
         clients: &ClusterClients,
@@ -97,7 +97,7 @@ impl Facts {
         }
     }
 
-    /// The error ratios of a cluster, as they are when they are asked for.
+    /// Returns the gauge of a cluster, which reads the current error ratios.
     pub fn gauge(&self, cluster: ClusterId) -> Gauge {
         match self {
             Self::Live(world) => {
@@ -111,7 +111,7 @@ impl Facts {
         }
     }
 
-    /// An action as it is shown.
+    /// Returns an action as it is shown.
     pub fn action(&self, id: &Name) -> Option<ActionView> {
         match self {
             Self::Live(world) => {

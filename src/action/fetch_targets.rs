@@ -1,6 +1,7 @@
-//! The targets of a headless action, fetched by a handful of requests instead of watching the cluster: the objects
-//! themselves, and for a drain the pods of its nodes, the budgets, and the Services of those namespaces. This needs no
-//! right that kubectl does not need: what may not be read is missing from the plan, which says so.
+//! Fetches the targets of a headless action with a few requests instead of watching the cluster: the objects
+//! themselves, and for a drain the pods of its nodes, the budgets, and the Services in the pods' namespaces. This
+//! needs no permission that kubectl does not need. Data that cannot be read is missing from the plan, and the plan
+//! says so.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::wire::pages;
 use super::list_path::ListPath;
 use super::live_object::{get, is_workload, path};
 
-/// Why something could not be fetched.
+/// The reason why an object could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error("{what}: {error}")]
@@ -35,14 +36,14 @@ pub enum FetchError {
     Decode { what: String, error: DecodeError },
 }
 
-/// What was fetched, and the intent with its UIDs pinned.
+/// The fetched objects, and the intent with UIDs.
 #[derive(Debug)]
 pub struct TargetSnapshot {
     pub cluster: Arc<Cluster>,
     pub intent: Intent,
 }
 
-/// Fetches what `act` on `targets` (by kind, namespace and name) needs.
+/// Fetches the objects that `act` on `targets` (by kind, namespace and name) needs.
 pub async fn fetch(
     reader: &ReadClient,
     info: ClusterInfo,
@@ -50,12 +51,12 @@ pub async fn fetch(
     targets: &[ObjectRef],
     now: Stamp,
 ) -> Result<TargetSnapshot, FetchError> {
-    // what is read here is read once, and a failure of a moment must not end the action before it began
+    // each object is read only once here, so a temporary failure must not end the action before it begins
     let reader = &reader.patient();
     let mut state = ClusterState::new(info);
     let mut pools = Pools::default();
     let mut pinned = Vec::new();
-    // what is pinned already, and read by the rehearsal
+    // these targets are recorded already, and the rehearsal reads them
     let given = matches!(act, Act::Undo(_) | Act::Resume(_) | Act::Failover { .. });
     if given {
         pinned = targets.to_vec();
@@ -101,7 +102,7 @@ pub async fn fetch(
             fetch.samples(targets).await;
             for namespace in namespaces {
                 let path = ListPath::of(&Kind::HorizontalPodAutoscaler, &namespace);
-                // without the right to see autoscalers the plan says that it does not know
+                // without permission to list autoscalers, the plan says that they are unknown
                 let read = list(reader, &path, |json| decode::policy::hpa(fetch.pools, json)).await;
                 if let Ok(hpas) = read {
                     whole(fetch.state, hpas, Fact::Hpas, now);
@@ -137,7 +138,7 @@ fn workload_fact(kind: &Kind, rows: Vec<Workload>) -> Fact {
     }
 }
 
-/// A table that is complete for what is asked of it.
+/// Adds a table that is complete for the purpose of this action.
 fn whole<T>(state: &mut ClusterState, rows: Vec<T>, fact: fn(Batch<T>) -> Fact, now: Stamp) {
     for batch in [
         Batch::Begin { generation: 1 },
@@ -148,7 +149,7 @@ fn whole<T>(state: &mut ClusterState, rows: Vec<T>, fact: fn(Batch<T>) -> Fact, 
     }
 }
 
-/// What is being fetched, and where it goes.
+/// The request in progress, and the state that it fills.
 struct Fetch<'a> {
     reader: &'a ReadClient,
     state: &'a mut ClusterState,
@@ -174,7 +175,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// The pods of nodes. Whoever may set a taint need not see them: then the plan says that it does not know them.
+    /// Fetches the pods of nodes. A user who may taint nodes need not be permitted to list pods. In this case, the
+    /// plan says that the pods are unknown.
     async fn pods_of(&mut self, nodes: &[ObjectRef]) {
         let mut pods = Vec::new();
         for node in nodes {
@@ -194,7 +196,7 @@ impl Fetch<'_> {
         list(self.reader, path, |json| decode::pod::pod(self.pools, json, now)).await
     }
 
-    /// One pod of each workload: what more of them would ask of a quota.
+    /// Fetches one pod of each workload, to compute what more pods would use of a quota.
     async fn samples(&mut self, targets: &[ObjectRef]) {
         let cluster = self.state.publish(self.now, false).unwrap_or_else(|| self.state.published().clone());
         for target in targets {
@@ -206,15 +208,15 @@ impl Fetch<'_> {
             let Some(labels) = found.map(|w| &w.selector.labels).filter(|l| !l.is_empty()) else { continue };
             let selector: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
             let path = ListPath::of(&Kind::Pod, &target.namespace).labels(&selector.join(",")).limit(1);
-            // without the right to see pods the plan says that it does not know
+            // without permission to list pods, the plan says that they are unknown
             if let Ok(pods) = self.pods(&path).await {
                 self.state.apply(Fact::Pods(Batch::Upsert(pods)), self.now);
             }
         }
     }
 
-    /// The budgets, of the whole cluster or else of these namespaces. What may not be read is told in the plan: the
-    /// eviction API asks them all the same.
+    /// Fetches the budgets of the whole cluster, or of these namespaces. If they cannot be read, the plan says so.
+    /// The eviction API checks them in any case.
     async fn budgets(&mut self, namespaces: &BTreeSet<Name>, everywhere: bool) {
         if everywhere {
             let path = ListPath::of(&Kind::PodDisruptionBudget, "");
@@ -228,7 +230,7 @@ impl Fetch<'_> {
         self.keep(read, Fact::Pdbs);
     }
 
-    /// A table of some namespaces: as much of it as could be read.
+    /// Adds a table of several namespaces, as far as it could be read.
     fn keep<T>(&mut self, read: Vec<(Name, Result<Vec<T>, FetchError>)>, fact: fn(Batch<T>) -> Fact) {
         let mut seen = Vec::new();
         let (mut rows, mut failed) = (Vec::new(), None);
@@ -263,12 +265,12 @@ impl Fetch<'_> {
         }
     }
 
-    /// The controllers of the pods that were fetched: which labels they select by decides what may be taken away.
+    /// Fetches the controllers of the pods. Their label selectors determine which pods may be removed.
     async fn owners(&mut self) -> Result<(), FetchError> {
         let pods = self.state.publish(self.now, false).unwrap_or_else(|| self.state.published().clone());
         let mut owners: BTreeSet<ObjectRef> = BTreeSet::new();
         for pod in pods.pods.iter() {
-            // another group's kind of the same name has another path
+            // a kind of the same name in another group has another path
             if let Some(owner) = pod.owner.as_ref().filter(|o| o.group == "apps" && is_workload(&o.kind)) {
                 owners.insert(ObjectRef::new(owner.kind.clone(), &pod.namespace, &owner.name, &owner.uid));
             }
@@ -276,7 +278,7 @@ impl Fetch<'_> {
         for owner in owners {
             let read = get(self.reader, &owner).await;
             let what = || owner.to_string();
-            // one that is gone, or may not be read, is treated as unknown by the plan
+            // the plan treats an owner that does not exist or cannot be read as unknown
             let body = match read {
                 Ok(Some(body)) => body,
                 Ok(None) | Err(ApiError::Forbidden { .. }) => continue,
@@ -289,7 +291,8 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// What a Service would lose is told where it may be seen; a plan that depends on it says what is missing.
+    /// Fetches the Services, to show which backends they would lose. If they cannot be read, a plan that depends on
+    /// them says so.
     async fn services(&mut self, namespaces: &BTreeSet<Name>) {
         let (services, slices) = futures::join!(
             within(self.reader, &Kind::Service, namespaces, decode::network::service),
@@ -299,7 +302,7 @@ impl Fetch<'_> {
         self.keep(slices, Fact::EndpointSlices);
     }
 
-    /// A Service by its name, where they may not be listed.
+    /// Fetches a Service by name, for a user who may not list Services.
     async fn service(&mut self, namespaces: &BTreeSet<Name>, service: &Name) {
         for namespace in namespaces {
             let on = ObjectRef::new(Kind::Service, namespace, service, &Uid::default());
@@ -338,7 +341,7 @@ impl Fetch<'_> {
     }
 }
 
-/// A whole list, read once (resourceVersion unset: what an action judges must not be stale).
+/// Lists all objects with one consistent read (resourceVersion unset), because an action must not judge stale data.
 async fn list<T>(
     reader: &ReadClient,
     path: &ListPath,
@@ -358,7 +361,7 @@ async fn list<T>(
     Ok(whole.rows)
 }
 
-/// The lists of one kind in some namespaces, side by side.
+/// Lists the objects of one kind in several namespaces at the same time.
 async fn within<T>(
     reader: &ReadClient,
     kind: &Kind,
@@ -373,7 +376,7 @@ async fn within<T>(
     join_all(asked).await
 }
 
-/// `pods` of `/api/v1/pods?…`.
+/// Returns `pods` for `/api/v1/pods?…`.
 fn resource_of(path: &str) -> String {
     let path = path.split('?').next().unwrap_or(path);
     format!("list {}", path.rsplit('/').next().unwrap_or(path))

@@ -1,5 +1,5 @@
-//! What the steps of an action stand on: the effects of those before them, as far as they depend on them. A failover
-//! that moved the traffic scales the old place down only if the traffic is still where it was moved to.
+//! The effects of earlier steps that later steps depend on. For example, a failover that moved the traffic scales the
+//! old workload down only if the traffic has not moved back.
 
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Act, Change, Plan, Step, StepKind};
@@ -8,7 +8,8 @@ use pilothouse_core::plan::drift::{Drift, last_change, of_step, written};
 
 use super::live_object::Live;
 
-/// The verified steps before the `i`-th that it stands on. Several objects of one action do not depend on each other.
+/// Returns the verified steps before step `i` that it depends on. Several objects of one action do not depend on each
+/// other.
 pub fn of<'a>(plan: &'a Plan, states: &[StepState], i: usize) -> Vec<&'a Step> {
     if !matches!(plan.intent.act, Act::Failover { .. } | Act::Resume(_) | Act::Undo(_)) {
         return Vec::new();
@@ -16,14 +17,14 @@ pub fn of<'a>(plan: &'a Plan, states: &[StepState], i: usize) -> Vec<&'a Step> {
     let before = plan.steps.iter().zip(states).take(i).filter(|(_, state)| **state == StepState::Verified);
     let before: Vec<&Step> = before.map(|(step, _)| step).collect();
     let stand = before.iter().enumerate().filter(|(n, step)| {
-        // a later stage of the same object says where it has to be
+        // a later stage of the same object replaces the expected value
         stands(&step.what) && !before.iter().skip(n + 1).any(|later| is_same_field(step, later))
     });
     stand.map(|(_, step)| *step).collect()
 }
 
-/// Why a step that had its effect has it no longer: somebody changed the same field since. A workload may be scaled
-/// further in the same direction.
+/// Returns the reason why a step has lost its effect: another client has changed the same field since. A workload may
+/// be scaled further in the same direction.
 pub fn undone(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Option<String> {
     let Some(live) = live else { return Some("it is gone".into()) };
     if live.uid != on.uid.to_string() {
@@ -45,12 +46,12 @@ pub fn undone(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Option<St
     }
 }
 
-/// Steps whose effect later steps depend on. Of a node's cordon its drain takes care.
+/// Whether later steps depend on the effect of a step. The drain itself checks the cordon of its node.
 fn stands(what: &StepKind) -> bool {
     matches!(what, StepKind::Change(_) | StepKind::Scale { .. })
 }
 
-/// True if the later step says where the same fields have to be.
+/// Whether the later step sets the same fields.
 fn is_same_field(one: &Step, later: &Step) -> bool {
     let fields = |change: &Change| -> Vec<String> {
         change.fields.iter().filter(|f| !f.is_guard()).map(|f| f.pointer.clone()).collect()

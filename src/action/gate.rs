@@ -1,4 +1,4 @@
-//! What must hold before an action goes on: looked at until it does, or until the time for it is over.
+//! Gates: conditions that must hold before an action continues. A gate is checked until it holds or its time is over.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::pages;
 
-/// The pods or slices of a Service.
+/// The maximum size of a list of a Service's pods or EndpointSlices.
 const LIST_CAP: usize = 64 << 20;
 
-/// The error ratio of a Service now, 0..1; None where it is not known.
+/// Returns the current error ratio of a Service, 0..1, or `None` if it is unknown.
 pub type Gauge = Arc<dyn Fn(&Watched) -> Option<f64> + Send + Sync>;
 
-/// What one look found.
+/// The result of one check.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Held {
     Yes(String),
-    /// Not yet, and what is missing.
+    /// The gate does not hold yet. Contains what is missing.
     NotYet(String),
-    /// It never will.
+    /// The gate can never hold.
     No(String),
-    /// It may not be looked at any more: a right or the credentials ended.
+    /// The objects can no longer be read, because a permission or the credentials were lost.
     Barred(String),
 }
 
-/// One look at a gate. `waited`: seconds since the first.
+/// Checks a gate once. `waited` is the number of seconds since the first check.
 pub async fn look(reader: &ReadClient, on: &ObjectRef, gate: &Gate, gauge: &Gauge, waited: u64) -> Held {
     let looked = match gate {
         Gate::ServedBy { labels, at_least } => served_by(reader, on, labels, *at_least).await,
@@ -56,7 +56,7 @@ pub async fn look(reader: &ReadClient, on: &ObjectRef, gate: &Gate, gauge: &Gaug
     })
 }
 
-/// Why an action that is watched must stop now.
+/// Returns the reason why a watched action must stop now.
 pub fn too_many_errors(gauge: &Gauge, watched: &Watched) -> Option<String> {
     let percent = gauge(watched)? * 100.0;
     (percent > watched.max_error_percent).then(|| {
@@ -67,7 +67,7 @@ pub fn too_many_errors(gauge: &Gauge, watched: &Watched) -> Option<String> {
     })
 }
 
-/// The Service's ready endpoints are pods with these labels, and nobody else.
+/// Checks that the ready endpoints of the Service are exactly pods with these labels.
 async fn served_by(
     reader: &ReadClient,
     service: &ObjectRef,
@@ -98,7 +98,7 @@ async fn served_by(
     Ok(Held::Yes(format!("served by {} endpoints of {selector}", ours.len())))
 }
 
-/// So many pods of the workload are ready, by its own status of this generation.
+/// Checks that the workload has this many ready pods, according to its status for the current generation.
 async fn ready(reader: &ReadClient, on: &ObjectRef, replicas: i32) -> Result<Held, ApiError> {
     let Some(body) = get(reader, on).await? else { return Ok(Held::No(format!("{on} is gone"))) };
     let live: Value = serde_json::from_slice(&body).map_err(|e| ApiError::Decode(e.to_string()))?;
@@ -112,10 +112,11 @@ async fn ready(reader: &ReadClient, on: &ObjectRef, replicas: i32) -> Result<Hel
     })
 }
 
-/// How long a route may stay without a word of any controller.
+/// How long to wait for any controller to report a status for a route.
 const SILENCE_SECS: u64 = 10;
 
-/// Gateway API: `status.parents[].conditions` Accepted and ResolvedRefs of this generation.
+/// Checks the Gateway API conditions Accepted and ResolvedRefs in `status.parents[].conditions` for the current
+/// generation.
 async fn route_accepted(reader: &ReadClient, route: &ObjectRef, waited: u64) -> Result<Held, ApiError> {
     let Some(body) = get(reader, route).await? else { return Ok(Held::No(format!("{route} is gone"))) };
     let route: Value = serde_json::from_slice(&body).map_err(|e| ApiError::Decode(e.to_string()))?;

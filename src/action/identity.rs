@@ -13,12 +13,12 @@ use super::journal::{Follows, Journal};
 use super::list_path::ListPath;
 use crate::wire::client::ReadClient;
 
-/// The cluster of each context that an action touches; "" stands for the action's own context.
+/// The cluster of each context that an action uses. "" stands for the action's own context.
 pub type Clusters = BTreeMap<Name, Identity>;
 
 /// The timeout for the requests that identify a cluster.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// This namespace exists in every cluster, for as long as the cluster exists.
+/// The namespace whose UID identifies a cluster. It exists in every cluster for the cluster's whole lifetime.
 const NAMESPACE: &str = "kube-system";
 
 /// The values that identify a cluster.
@@ -26,7 +26,7 @@ const NAMESPACE: &str = "kube-system";
 pub struct Identity {
     /// The API server's URL without credentials.
     pub server: String,
-    /// The UID of its namespace kube-system; empty if it cannot be read.
+    /// The UID of the namespace kube-system. It is empty if the namespace cannot be read.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
 }
@@ -40,11 +40,11 @@ impl std::fmt::Display for Identity {
     }
 }
 
-/// How a context's cluster compares with the one that an action belongs to.
+/// The comparison of a context's cluster with the cluster of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compared {
     Same,
-    /// It is the same cluster, with a note for the user.
+    /// The cluster is the same. Contains a note for the user.
     Noted(String),
     Another(String),
 }
@@ -63,7 +63,7 @@ impl Identity {
         Self { server: reader.server().to_owned(), uid }
     }
 
-    /// `self`: the identity in the journal; `now`: that of the cluster which the context leads to.
+    /// Compares the identity in the journal (`self`) with the identity of the context's current cluster (`now`).
     pub fn compare(&self, context: &str, now: &Self) -> Compared {
         let known = !self.uid.is_empty() && !now.uid.is_empty();
         let (one_uid, one_server) = (self.uid == now.uid, self.server == now.server);
@@ -84,7 +84,7 @@ impl Identity {
     }
 }
 
-/// The identities of the action's own cluster and of the contexts that the plan's steps name.
+/// Returns the identities of the action's own cluster and of the contexts in the plan's steps.
 pub async fn clusters(reach: &PlanClients, plan: &Plan) -> Clusters {
     let contexts: BTreeSet<&Name> = plan.steps.iter().map(|s| &s.context).filter(|c| !c.is_empty()).collect();
     let others = contexts.into_iter().filter_map(|c| Some((c.clone(), reach.of(c)?)));
@@ -93,7 +93,7 @@ pub async fn clusters(reach: &PlanClients, plan: &Plan) -> Clusters {
     futures::future::join_all(asked).await.into_iter().collect()
 }
 
-/// The action that this one resumes or undoes.
+/// Returns the action that this one resumes or undoes.
 pub fn followed<'a>(act: &'a Act, follows: Option<&'a Follows>) -> Option<&'a Name> {
     match (follows, act) {
         (Some(follows), _) => Some(&follows.id),
@@ -102,7 +102,8 @@ pub fn followed<'a>(act: &'a Act, follows: Option<&'a Follows>) -> Option<&'a Na
     }
 }
 
-/// Compares the clusters of an action in the journal with `now`. Ok: notes for the user. Err: it is another cluster.
+/// Compares the clusters of an action in the journal with `now`. Returns notes for the user, or an error if a cluster
+/// is another one.
 pub fn compare(then: &Clusters, now: &Clusters, own: &str) -> Result<Vec<String>, String> {
     let mut notes = Vec::new();
     for (context, here) in now {
@@ -119,7 +120,7 @@ pub fn compare(then: &Clusters, now: &Clusters, own: &str) -> Result<Vec<String>
     Ok(notes)
 }
 
-/// The same for an action by its id, which is read from the journals.
+/// Compares the clusters of an action that is read from the journals by its ID.
 pub async fn same(journal: &Journal, id: &Name, now: &Clusters, own: &str) -> Result<Vec<String>, String> {
     let (journal, of) = (journal.clone(), id.clone());
     let read = move || {

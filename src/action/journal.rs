@@ -42,7 +42,7 @@ pub enum Record {
         /// The unfinished action of another process that this one resumes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<Follows>,
-        /// The clusters that it is meant for.
+        /// The clusters of the action.
         #[serde(default, skip_serializing_if = "Clusters::is_empty")]
         clusters: Clusters,
     },
@@ -55,18 +55,18 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         number: Option<usize>,
     },
-    /// A step's state: the one that it has now, or is about to have.
+    /// The current or next state of a step.
     Step {
         id: Name,
         at: Stamp,
         step: usize,
         state: StepState,
         note: String,
-        /// The value that a restart writes, by which a later process knows whether it was applied.
+        /// The value that a restart writes. A later process uses it to determine whether the restart was applied.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         stamp: String,
-        /// A checksum of the template after a restart, by which a later process knows whether the rollout belongs to
-        /// it.
+        /// A checksum of the template after a restart. A later process uses it to determine whether the rollout
+        /// belongs to the restart.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         template: Option<u32>,
     },
@@ -83,12 +83,12 @@ pub enum Record {
     Followed { id: Name, at: Stamp, by: Name, how: How },
 }
 
-/// Which unfinished action is closed, and how.
+/// Names an unfinished action that is closed, and how it is closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Follows {
     pub id: Name,
     pub how: How,
-    /// The nodes that it had cordoned, which this action may uncordon.
+    /// The nodes that the closed action had cordoned. This action may uncordon them.
     #[serde(default)]
     pub cordoned: Vec<ObjectRef>,
 }
@@ -130,10 +130,10 @@ struct Line<'a> {
     body: &'a serde_json::value::RawValue,
 }
 
-/// Why the journal cannot be used.
+/// The reason why the journal cannot be used.
 #[derive(Debug)]
 pub struct JournalError {
-    /// Empty: there is no folder for it.
+    /// The path. It is empty if there is no folder for the journal.
     pub path: PathBuf,
     pub error: Error,
 }
@@ -156,18 +156,18 @@ pub enum Moment {
     After,
 }
 
-/// Is called for each record, so that a test can end the process at any of them.
+/// Called for each record, so that a test can end the process at any of them.
 pub type Probe = Arc<dyn Fn(&Record, Moment) + Send + Sync>;
 
 /// This process's journal. The file is created with the first record, so a process that only reads leaves no file.
 #[derive(Clone)]
 pub struct Journal {
-    /// None: this user has no folder for it.
+    /// The folder, or `None` if this user has none.
     folder: Option<Arc<PathBuf>>,
     owner: Arc<str>,
     file: Arc<Mutex<Open>>,
-    /// Records that could not be written to disk, for an action that the user continued anyway; also printed unless
-    /// `quiet`.
+    /// Records that could not be written to disk, for an action that the user continued anyway. They are also printed
+    /// unless `quiet` is set.
     kept: Arc<Mutex<Vec<String>>>,
     quiet: bool,
     probe: Option<Probe>,
@@ -177,9 +177,9 @@ pub struct Journal {
 #[derive(Default)]
 struct Open {
     file: Option<File>,
-    /// We created it before, and open it again.
+    /// Whether this process created the file before and is reopening it.
     made: bool,
-    /// The actions whose intent is in this file; their other records belong here too.
+    /// The actions whose intent is in this file. Their other records are written here too.
     begun: BTreeSet<Name>,
 }
 
@@ -202,7 +202,7 @@ impl Journal {
         }
     }
 
-    /// For a user without a folder: nothing can be written, and nothing is read.
+    /// Returns the journal of a user without a folder. It can neither be written nor read.
     pub fn nowhere() -> Self {
         Self { folder: None, ..Self::new(PathBuf::new(), "") }
     }
@@ -212,7 +212,7 @@ impl Journal {
         Self { probe: Some(probe), ..Self::new(folder, owner) }
     }
 
-    /// Whether records can be written now: there is room for a large plan in the journal's folder. Err: why not.
+    /// Checks that records can be written now and that the folder has room for a large plan. Returns an error if not.
     pub fn usable(&self) -> Result<(), JournalError> {
         const ROOM: usize = 64 << 10;
         // one attempt at a time, because every rehearsal calls this
@@ -244,12 +244,12 @@ impl Journal {
         Ok(())
     }
 
-    /// The records that are in memory only.
+    /// Returns the records that are only in memory.
     pub fn kept(&self) -> Vec<String> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The folder with the files of all processes.
+    /// Returns the folder with the files of all processes.
     pub fn folder(&self) -> Result<&Path, JournalError> {
         self.folder.as_deref().map(PathBuf::as_path).ok_or_else(|| JournalError {
             path: PathBuf::new(),
@@ -312,9 +312,9 @@ impl Journal {
         Ok(())
     }
 
-    /// `again`: the file was created before.
+    /// Opens the file. `again` tells whether it was created before.
     fn open(&self, again: bool) -> std::io::Result<File> {
-        /// Other processes look at a new file for a moment, with a lock of their own.
+        /// The number of attempts to lock a new file. Other processes lock it for a moment to check it.
         const LOOKS: u32 = 1000;
         let Some(folder) = &self.folder else { return Err(ErrorKind::NotFound.into()) };
         folder::make(folder)?;
@@ -335,7 +335,7 @@ impl Journal {
         Ok(file)
     }
 
-    /// The content of every file in the folder, the newest file first, and what could not be read.
+    /// Returns the content of every file in the folder, the newest first, and the parts that could not be read.
     pub fn chapters(&self) -> (Vec<Chapter>, Vec<Gap>) {
         let Ok(folder) = self.folder() else { return (Vec::new(), Vec::new()) };
         let entries = match folder::trusted(folder).and_then(|()| std::fs::read_dir(folder)) {
@@ -369,14 +369,14 @@ impl Journal {
         (chapters, gaps)
     }
 
-    /// Every action in any journal of the folder, newest first, and what could not be read.
+    /// Returns every action in the journals of the folder, the newest first, and the parts that could not be read.
     pub fn history(&self) -> (Vec<Arc<ActionView>>, Vec<Gap>) {
         let (chapters, gaps) = self.chapters();
         (told::actions(chapters), gaps)
     }
 }
 
-/// True if a running process holds the file.
+/// Whether a running process has locked the file.
 fn is_locked(file: &File) -> bool {
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => true,
@@ -391,7 +391,7 @@ fn is_locked(file: &File) -> bool {
     }
 }
 
-/// An action that has just been confirmed.
+/// Returns the view of an action that has just been confirmed.
 pub fn view(id: &Name, at: Stamp, plan: &Plan, foreign: bool) -> ActionView {
     ActionView { foreign, ..ActionView::new(id.clone(), Arc::new(plan.clone()), at) }
 }

@@ -1,4 +1,4 @@
-//! The path of a list: a kind by the table of kinds, one namespace or all, and selectors.
+//! The path of a list: a kind from the table of kinds, one namespace or all, and selectors.
 
 use pilothouse_core::domain::id::Kind;
 
@@ -12,8 +12,8 @@ pub struct ListPath {
 }
 
 impl ListPath {
-    /// All objects of a kind: of one namespace, or of the cluster if that is empty. A server answers 404 for a kind that the
-    /// table does not have.
+    /// Returns the path of all objects of a kind, in one namespace, or in the cluster if the namespace is empty. The
+    /// server answers 404 for a kind that is not in the table.
     pub fn of(kind: &Kind, namespace: &str) -> Self {
         let path = match kind.info() {
             Some(info) if info.namespaced && !namespace.is_empty() => {
@@ -25,24 +25,24 @@ impl ListPath {
         Self { path, query: Vec::new() }
     }
 
-    /// The pods of a node.
+    /// Returns the path of the pods of a node.
     pub fn pods_on(node: &str) -> Self {
         Self::of(&Kind::Pod, "").field("spec.nodeName", node)
     }
 
-    /// Only those whose field has this value.
+    /// Selects only objects with this value of a field.
     #[must_use]
     pub fn field(self, field: &str, value: &str) -> Self {
         self.with(format!("fieldSelector={}", escape(&format!("{field}={value}"))))
     }
 
-    /// Only those that a label selector selects.
+    /// Selects only objects that match a label selector.
     #[must_use]
     pub fn labels(self, selector: &str) -> Self {
         self.with(format!("labelSelector={}", escape(selector)))
     }
 
-    /// At most so many in an answer.
+    /// Limits the number of objects in an answer.
     #[must_use]
     pub fn limit(self, most: u32) -> Self {
         self.with(format!("limit={most}"))

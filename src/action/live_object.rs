@@ -1,5 +1,5 @@
-//! An object as the cluster has it now: where its path is, one read of it, and as much of it as the steps of an action
-//! are judged by.
+//! An object as it currently exists in the cluster: its path, one read of it, and the fields that the steps of an
+//! action are checked against.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::plan::{RevisionRef, StepKind};
@@ -11,18 +11,18 @@ use crate::wire::client::ReadClient;
 use crate::wire::decode::{Pools, workload::workload};
 use crate::wire::error::ApiError;
 
-/// The API path of an object. None: its kind is not known by name.
+/// Returns the API path of an object, or `None` if its kind is not in the table of kinds.
 pub fn path(object: &ObjectRef) -> Option<String> {
     object.kind.info()?;
     Some(format!("{}/{}", ListPath::of(&object.kind, &object.namespace), object.name))
 }
 
-/// True for kinds that have the steps' fields.
+/// Whether the kind has the fields that steps use.
 pub fn is_workload(kind: &Kind) -> bool {
     matches!(kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet | Kind::ReplicaSet)
 }
 
-/// The live object, as much of it as the steps need.
+/// The live object with the fields that the steps need.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
     pub uid: String,
@@ -31,14 +31,14 @@ pub struct Live {
     pub restarted_at: Option<String>,
     pub deleting: bool,
     pub workload: Option<Workload>,
-    /// All of it.
+    /// The whole object.
     pub value: Value,
-    /// For a roll-back: the revision to go to, and the one that was there.
+    /// The target revision of a rollback. The next field has the revision that was current in the plan.
     pub to: Option<Value>,
     pub from: Option<Value>,
 }
 
-/// Reads what a step is about. `Ok(None)`: there is no object of that name.
+/// Reads the object of a step. Returns `Ok(None)` if it does not exist.
 pub async fn read(client: &ReadClient, what: &StepKind, on: &ObjectRef) -> Result<Option<Live>, ApiError> {
     let Some(body) = get(client, on).await? else { return Ok(None) };
     let mut live = Live::of(&on.kind, &body)?;
@@ -53,21 +53,21 @@ pub async fn read(client: &ReadClient, what: &StepKind, on: &ObjectRef) -> Resul
     Ok(Some(live))
 }
 
-/// One object as the server sends it. None: there is none of that name.
+/// Reads one object as the server sends it. Returns `None` if it does not exist.
 pub async fn get(client: &ReadClient, on: &ObjectRef) -> Result<Option<bytes::Bytes>, ApiError> {
     let Some(path) = path(on) else {
         return Err(ApiError::Invalid { message: format!("no path is known for a {}", on.kind) });
     };
     match client.get_bytes(&path, 4 << 20).await {
         Ok(body) => Ok(Some(body)),
-        // the API's own word: a gateway's page says nothing of the object
+        // this must be a Status of the API, because the page of a gateway says nothing about the object
         Err(ApiError::NotFound { status: true, .. }) => Ok(None),
         Err(e) => Err(e),
     }
 }
 
 impl Live {
-    /// Reads an object as the server sent it.
+    /// Parses an object from the server.
     pub fn of(kind: &Kind, body: &[u8]) -> Result<Self, ApiError> {
         let fail = |e: &dyn std::fmt::Display| ApiError::Decode(e.to_string());
         let value: Value = serde_json::from_slice(body).map_err(|e| fail(&e))?;

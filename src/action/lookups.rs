@@ -1,4 +1,5 @@
-//! Reads what a plan needs to know beyond the shared state: single objects, revisions, quotas, how many nodes there are.
+//! Reads the data that a plan needs in addition to the shared state: single objects, revisions, quotas, and the
+//! number of nodes.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::plan::{Fleet, Lookup, LookupResult, Lookups};
@@ -15,7 +16,8 @@ use super::cluster::PlanClients;
 use super::list_path::ListPath;
 use super::live_object::get;
 
-/// Reads what a plan needs beyond the shared state. What cannot be read is in the answer, with the reason.
+/// Reads the data that a plan needs in addition to the shared state. For data that cannot be read, the answer
+/// contains the reason.
 pub async fn look_up(clients: &PlanClients, wanted: Vec<Lookup>) -> Lookups {
     let asked = wanted.into_iter().map(|lookup| async move {
         let found = find(clients, &lookup).await;
@@ -59,7 +61,7 @@ async fn find(clients: &PlanClients, lookup: &Lookup) -> LookupResult {
     }
 }
 
-/// Counts nodes without reading them all: a list of one says how many remain.
+/// Counts nodes without reading all of them. A list with a limit of one returns how many remain.
 async fn fleet(reader: &ReadClient, zones: &[(Name, u32)]) -> Result<Fleet, ApiError> {
     let nodes = count(reader, &ListPath::of(&Kind::Node, "").limit(1)).await?;
     let nodes =
@@ -72,7 +74,7 @@ async fn fleet(reader: &ReadClient, zones: &[(Name, u32)]) -> Result<Fleet, ApiE
     let mut whole_zones = Vec::new();
     for (zone, ours) in zones {
         let label = format!("topology.kubernetes.io/zone={zone}");
-        // with a selector a server lookup not say how many remain: that there are more is enough
+        // with a selector, a server need not report how many remain; it is enough to know that there are more
         let path = ListPath::of(&Kind::Node, "").labels(&label).limit(ours.saturating_add(1));
         let has_more =
             count(reader, &path).await?.is_none_or(|n| u32::try_from(n).unwrap_or(u32::MAX) > *ours);
@@ -83,7 +85,8 @@ async fn fleet(reader: &ReadClient, zones: &[(Name, u32)]) -> Result<Fleet, ApiE
     Ok(Fleet { nodes, cordoned, whole_zones })
 }
 
-/// How many objects a list has, by its first page. None: there are more, and the server does not say how many.
+/// Returns the number of objects in a list, according to its first page. Returns `None` if there are more and the
+/// server does not report how many.
 async fn count(reader: &ReadClient, path: &ListPath) -> Result<Option<usize>, ApiError> {
     let body = reader.get_bytes(&path.to_string(), LIST_CAP).await?;
     let list: Value = serde_json::from_slice(&body).map_err(|e| ApiError::Decode(e.to_string()))?;
@@ -97,10 +100,10 @@ async fn count(reader: &ReadClient, path: &ListPath) -> Result<Option<usize>, Ap
     })
 }
 
-/// Revisions, or quotas, of a namespace.
+/// The maximum size of a list of the revisions or quotas of a namespace.
 const LIST_CAP: usize = 64 << 20;
 
-/// All objects of the kind and namespace of `like`.
+/// Lists all objects with the kind and namespace of `like`.
 async fn list(clients: &PlanClients, like: &ObjectRef) -> LookupResult {
     let plural = resource(&like.kind).map_or("objects", |(_, plural)| plural);
     let path = ListPath::of(&like.kind, &like.namespace).to_string();

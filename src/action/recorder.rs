@@ -1,5 +1,5 @@
-//! What an action leaves behind while it runs: a record in the journal for each transition, and the current state of the
-//! action for whoever shows it.
+//! Records an action while it runs. Each transition is written to the journal, and the current state of the action is
+//! reported.
 
 use pilothouse_core::domain::plan::Step;
 use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
@@ -14,19 +14,19 @@ use crate::clock::Clock;
 pub struct Recorder {
     pub journal: Journal,
     pub clock: Clock,
-    /// Each transition of an action goes here.
+    /// Receives each transition of an action.
     pub progress: mpsc::Sender<ActionView>,
-    /// A person has typed the context's name to go on without a journal on disk.
+    /// Whether the user typed the context's name to continue without a journal on disk.
     pub memory_journal: bool,
 }
 
 impl Recorder {
-    /// Appends a record to the journal: on disk, or in memory if a person allowed that.
+    /// Appends a record to the journal: on disk, or in memory if the user permitted that.
     pub fn write(&self, record: &Record) -> Result<(), JournalError> {
         if self.memory_journal { self.journal.write_or_keep(record) } else { self.journal.write(record) }
     }
 
-    /// Records a step that the plan did not have; its index. None if it cannot be written.
+    /// Records a step that is not in the plan. Returns its index, or `None` if it cannot be written.
     pub fn add_step(&self, action: &mut ActionView, step: &Step) -> Option<usize> {
         let record = Record::Added {
             id: action.id.clone(),
@@ -39,12 +39,12 @@ impl Recorder {
         Some(action.steps.len() - 1)
     }
 
-    /// Records a transition and reports it. False if it could not be written.
+    /// Records a transition and reports it. Returns `false` if it could not be written.
     pub async fn mark(&self, action: &mut ActionView, i: usize, state: StepState, note: &str) -> bool {
         self.mark_with(action, i, state, note, &Wrote::default()).await
     }
 
-    /// The same for a transition of a step whose own write has to be recognised later.
+    /// Records and reports a transition of a step whose write must be recognized later.
     pub async fn mark_with(
         &self,
         action: &mut ActionView,
@@ -59,7 +59,7 @@ impl Recorder {
         written
     }
 
-    /// Records a transition without reporting it. False if it could not be written.
+    /// Records a transition without reporting it. Returns `false` if it could not be written.
     pub fn note(
         &self,
         action: &mut ActionView,
@@ -79,14 +79,14 @@ impl Recorder {
         self.write(&Record::Step { id, at, step: i, state, note, stamp, template }).is_ok()
     }
 
-    /// Ends an action of which nothing was written or sent.
+    /// Ends an action for which nothing was written or sent.
     pub async fn refuse(&self, mut action: ActionView, why: String) -> ActionView {
         self.close(&mut action, Outcome::Refused, why);
         self.report(&action).await;
         action
     }
 
-    /// Records and reports the end. `interrupted`: steps are left that another process may take up.
+    /// Records and reports the end. `interrupted` tells whether steps are left that another process can resume.
     pub async fn end(
         &self,
         mut action: ActionView,
@@ -110,9 +110,9 @@ impl Recorder {
         action.message = message;
     }
 
-    /// Reports how far the action is.
+    /// Reports the current state of the action.
     pub async fn report(&self, action: &ActionView) {
-        // a listener that is gone (headless, shutdown) changes nothing about the action
+        // a dropped receiver (headless, shutdown) does not affect the action
         if self.progress.send(action.clone()).await.is_err() {
             tracing::debug!(action = %action.id, "nobody listens");
         }

@@ -1,5 +1,5 @@
-//! A rehearsal: the pure plan, with the answers that only the server can give added to it. Nothing is changed. Access reviews
-//! and dry runs that were answered a moment ago are not repeated ([`Answers`]).
+//! A rehearsal adds the API server's answers to a plan. It changes nothing. Access reviews and dry runs with recent
+//! answers are not repeated ([`Answers`]).
 
 use std::collections::BTreeSet;
 
@@ -26,8 +26,8 @@ use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
 
-/// Plans, and asks the server. Without writers (read-only) no dry run is sent: those clients do not exist. `answers`: those of
-/// the rehearsals before; with new ones, everything is asked.
+/// Plans the intent and queries the server. Without writers (read-only), no dry run is sent. `answers` contains the
+/// answers of earlier rehearsals. If it is empty, everything is queried.
 pub async fn rehearse(
     cluster: &Cluster,
     intent: &Intent,
@@ -61,9 +61,9 @@ pub async fn rehearse(
     plan::apply_server_checks(plan, checks)
 }
 
-/// The version of a step's object as far as it is known, from what was read for the plan or else from the shared state:
-/// when it moves, a dry run is sent again. What the shared state does not keep of an object may change without it: then
-/// the answer's age decides.
+/// Returns the version of a step's object, if known, from the data that was read for the plan or from the shared
+/// state. If the version changes, a dry run is sent again. Fields that the shared state does not keep can change
+/// without it. For these, the age of the answer decides.
 fn version(cluster: &Cluster, lookups: &Lookups, step: &Step) -> String {
     fn of<T: Row>(table: &Table<T>, on: &ObjectRef) -> Option<Version> {
         table.iter().find(|row| *row.uid() == on.uid).map(|row| row.version())
@@ -86,12 +86,12 @@ fn version(cluster: &Cluster, lookups: &Lookups, step: &Step) -> String {
     seen.map(|version| version.to_string()).unwrap_or_default()
 }
 
-/// The contexts of the steps, each once.
+/// Returns the contexts of the steps, each once.
 fn contexts(plan: &Plan) -> BTreeSet<Name> {
     plan.steps.iter().map(|s| s.context.clone()).collect()
 }
 
-/// Access reviews for everything that the plan needs of one cluster.
+/// Sends access reviews for all permissions that the plan needs in one cluster.
 async fn probe(
     plan: &Plan,
     context: &Name,
@@ -131,8 +131,8 @@ async fn probe(
     }
 }
 
-/// The server's own dry run of each step that stands on what is there now: not of a later step of the same object,
-/// and not of a drain's evictions, whose budgets add up and which would double its requests.
+/// Sends a dry run of each step that applies to the current state. Later steps of the same object are excluded. The
+/// evictions of a drain are excluded too, because their budgets add up and they would double the number of requests.
 async fn dry_run(
     plan: &Plan,
     reach: &PlanClients,
@@ -156,8 +156,8 @@ async fn dry_run(
         }
         let live = match &step.what {
             StepKind::Change(_) | StepKind::Rollback { .. } => {
-                // without its version: nothing is written that could lose another's change, and a status that
-                // moved between the two requests is no refusal
+                // the version is not sent: a dry run cannot overwrite a change, and a status that changed between the
+                // two requests must not look like a refusal
                 let live = read(reader, &step.what, &step.on).await.ok().flatten();
                 live.map(|live| Live { version: String::new(), ..live })
             }
@@ -165,9 +165,9 @@ async fn dry_run(
         };
         let Ok(request) = mutation(&step.what, &step.on, live.as_ref(), &stamp) else { continue };
         match request.send(writer, true).await {
-            // what a budget allows is in the plan already: it is waited for
+            // the plan already contains the budgets, and the drain waits for them
             Ok(_) | Err(WriteError::Refused(ApiError::TooMany { .. })) => answers.keep(question, None, now),
-            // that the question cannot be asked is no answer to it
+            // if the dry run cannot be sent, there is no answer
             Err(WriteError::Refused(
                 e @ (ApiError::Unreachable(_) | ApiError::Unauthorized(_) | ApiError::Conflict { .. }),
             )) => checks.warnings.push(unanswered(&step.on, e.to_string())),
@@ -185,9 +185,9 @@ async fn dry_run(
     }
 }
 
-/// The dry run of a step as a question.
+/// Returns the question for the dry run of a step.
 fn question(cluster: ClusterId, step: &Step, version: String) -> Question {
-    // the whole step: its words alone leave out what a change's fields are
+    // the whole step is the key, because its description omits the fields of a change
     let words = serde_json::to_string(step).unwrap_or_else(|_| format!("{step:?}"));
     Question::DryRun { cluster, context: step.context.clone(), step: words, version }
 }

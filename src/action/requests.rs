@@ -1,5 +1,5 @@
-//! A step as an HTTP request: path, content type and body, with the identity and the version that it was planned
-//! with, so that it cannot hit another object or overwrite another change.
+//! Builds the HTTP request of a step: path, content type and body. It contains the UID and the version that were
+//! planned, so that it cannot affect another object or overwrite another change.
 
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Change, StepKind};
@@ -26,9 +26,10 @@ pub struct Mutation {
     pub body: Value,
 }
 
-/// Builds the request of a step. `live`: the object at the re-check, whose version guards what replaces fields; an
-/// eviction needs none, and an empty version guards nothing (a dry run overwrites nobody's change). `stamp`: RFC 3339, the
-/// value that a restart writes; it is what tells later whether it was applied. Err: why there is none.
+/// Builds the request of a step. `live` is the object at the re-check. Its version guards writes that replace fields.
+/// An eviction needs no version, and an empty version guards nothing, as in a dry run, which overwrites no change.
+/// `stamp` (RFC 3339) is the value that a restart writes, by which it is recognized later. Returns an error if there
+/// is no such request.
 pub fn mutation(
     what: &StepKind,
     on: &ObjectRef,
@@ -36,7 +37,7 @@ pub fn mutation(
     stamp: &str,
 ) -> Result<Mutation, String> {
     let mut metadata = json!({ "uid": on.uid.to_string() });
-    // a node's status moves its version every few seconds: it would conflict for nothing
+    // a node's status changes its version every few seconds, which would cause needless conflicts
     let guarded =
         matches!(what, StepKind::Restart { .. } | StepKind::Scale { .. } | StepKind::Rollback { .. });
     let version = live.filter(|live| guarded && !live.version.is_empty());
@@ -46,7 +47,7 @@ pub fn mutation(
     let path = path(on).ok_or_else(|| format!("no path is known for a {}", on.kind))?;
     let patch = |content, path, body| Mutation { method: Method::Patch(content), path, body };
     Ok(match what {
-        // unschedulable true or absent, as kubectl leaves it
+        // unschedulable is true or absent, as with kubectl
         StepKind::Cordon => {
             patch(content::MERGE, path, json!({ "metadata": metadata, "spec": { "unschedulable": true } }))
         }
@@ -103,7 +104,7 @@ fn delete_options(on: &ObjectRef, grace_period: i64) -> Value {
     options
 }
 
-/// The annotations of a Deployment that a roll-back leaves as they are; the rest come from the ReplicaSet.
+/// The annotations of a Deployment that a rollback does not change. The other annotations come from the ReplicaSet.
 const OWN_ANNOTATIONS: [&str; 6] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     "deployment.kubernetes.io/revision",
@@ -113,8 +114,8 @@ const OWN_ANNOTATIONS: [&str; 6] = [
     "deprecated.deployment.rollback.to",
 ];
 
-/// As `kubectl rollout undo` (`pkg/polymorphichelpers/rollback.go`): a Deployment gets the template and the annotations
-/// of the ReplicaSet, the others the data of the ControllerRevision.
+/// Builds the rollback in the same way as `kubectl rollout undo` (`pkg/polymorphichelpers/rollback.go`). A Deployment
+/// gets the template and the annotations of the ReplicaSet. Other workloads get the data of the ControllerRevision.
 fn rollback(path: String, metadata: &Value, live: &Live, holder: &Value) -> Result<Mutation, String> {
     if let Some(data) = holder.get("data").and_then(Value::as_object) {
         let mut body = data.clone();
@@ -135,7 +136,7 @@ fn rollback(path: String, metadata: &Value, live: &Live, holder: &Value) -> Resu
     let mut ops = vec![json!({ "op": "test", "path": "/metadata/uid", "value": live.uid })];
     ops.extend(version_test(live));
     ops.push(json!({ "op": "replace", "path": "/spec/template", "value": template }));
-    // add replaces as well, and a Deployment need not have any
+    // add also replaces, and a Deployment need not have annotations
     ops.push(json!({ "op": "add", "path": "/metadata/annotations", "value": wanted }));
     Ok(Mutation { method: Method::Patch(content::JSON_PATCH), path, body: Value::Array(ops) })
 }
@@ -146,9 +147,10 @@ fn version_test(live: &Live) -> Option<Value> {
         .then(|| json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version }))
 }
 
-/// What is tested for fields that were absent, since those cannot be: the generation, which each change of the spec moves
-/// (and of a Deployment's annotations, `pkg/registry/apps/deployment/strategy.go`), or the version, which a controller's
-/// every look at a rollout moves.
+/// Returns the test for fields that were absent, because an absent field cannot be tested. If all of them are in the
+/// spec, the generation is tested, because each change of the spec increases it (as does a change of a Deployment's
+/// annotations, `pkg/registry/apps/deployment/strategy.go`). Otherwise, the version is tested, which every status
+/// update by a controller changes.
 fn absence_test(live: &Live, change: &Change) -> Option<Value> {
     let mut absent = change.fields.iter().filter(|f| f.from.is_null()).peekable();
     if live.version.is_empty() || absent.peek().is_none() {
@@ -163,7 +165,7 @@ fn absence_test(live: &Live, change: &Change) -> Option<Value> {
     }
 }
 
-/// Each field is tested before it is written.
+/// Builds a patch that tests each field before it is written.
 fn change_patch(on: &ObjectRef, live: &Live, change: &Change) -> Value {
     let mut ops = vec![json!({ "op": "test", "path": "/metadata/uid", "value": on.uid.to_string() })];
     ops.extend(absence_test(live, change));
@@ -192,14 +194,14 @@ fn change_patch(on: &ObjectRef, live: &Live, change: &Change) -> Value {
 }
 
 impl Mutation {
-    /// Sends it, once.
+    /// Sends the request once.
     pub async fn send(&self, client: &WriteClient, dry_run: bool) -> Result<Value, WriteError> {
         match self.method {
             Method::Patch(content) => client.patch(&self.path, content, &self.body, dry_run, MANAGER).await,
             Method::Post => client.post(&self.path, &self.body, dry_run, MANAGER).await,
             Method::Delete => match &self.body {
                 Value::Object(options) => client.delete(&self.path, options, dry_run).await,
-                // without options there would be neither a precondition nor a dry run
+                // a deletion without options would have neither a precondition nor a dry run
                 _ => {
                     Err(WriteError::Refused(ApiError::Invalid { message: "no options of a deletion".into() }))
                 }

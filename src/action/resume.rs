@@ -1,8 +1,8 @@
-//! Unfinished actions: those whose process ended in the middle. They are found in the journals, read back step by
-//! step, and offered: what is left as a new run, or what takes it back.
+//! Unfinished actions, whose process ended before the action did. They are found in the journals and compared step by
+//! step with the cluster. The user can then run the remaining steps or undo the action.
 //!
-//! An action is unfinished if its process is dead and it has no end, or if it has one that says it was told to end or
-//! lost a right or its login; and nobody has taken it up, given it back or dismissed it.
+//! An action is unfinished if its process is dead and it has no recorded end, or if the recorded end says that it was
+//! terminated or lost a permission or its login. It must also not have been resumed, undone or dismissed.
 
 use std::collections::BTreeSet;
 
@@ -23,35 +23,35 @@ use super::journal::{Chapter, ClaimError, Gap, How, Journal, Record, Told};
 use super::live_object::{Live, read};
 use super::step_check::{Standing, overtaken_since, standing};
 
-/// Reads under way at the same time.
+/// The maximum number of simultaneous reads.
 const AT_ONCE: usize = 16;
 
-/// What the journal knows of an action that did not come to its end.
+/// An unfinished action according to the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unfinished {
     pub id: Name,
     pub at: Stamp,
     pub user: String,
     pub host: String,
-    /// With the steps that were added on the way.
+    /// The plan, including the steps that were added while it ran.
     pub plan: Plan,
-    /// A mark for each step.
+    /// The recorded state of each step.
     pub marks: Vec<Mark>,
-    /// Nodes that an action before it had cordoned.
+    /// The nodes that an earlier action of the chain had cordoned.
     pub inherited: Vec<ObjectRef>,
-    /// Which clusters its contexts meant; empty in older journals.
+    /// The clusters of its contexts. The map is empty in older journals.
     pub clusters: Clusters,
-    /// A record of it is damaged, so this may not be all that was sent.
+    /// Whether one of its records is damaged, so that requests may be missing.
     pub damaged: bool,
 }
 
 impl Unfinished {
-    /// `drain node/node-0041`
+    /// Returns the title, such as `drain node/node-0041`.
     pub fn title(&self) -> String {
         undo::title(&self.plan)
     }
 
-    /// True if it is planned again when it is resumed: which pods go is worked out from what is there.
+    /// Whether resuming plans the action again, because the pods to evict depend on the current state.
     pub fn empties_nodes(&self) -> bool {
         match &self.plan.intent.act {
             Act::Drain(_) => true,
@@ -60,7 +60,7 @@ impl Unfinished {
         }
     }
 
-    /// One line for standard error.
+    /// Formats one line for standard error.
     pub fn line(&self) -> String {
         let damaged = if self.damaged { "; a record of it is damaged, so this may not be all" } else { "" };
         format!(
@@ -73,44 +73,45 @@ impl Unfinished {
     }
 }
 
-/// Where its steps stand by the cluster.
+/// The state of its steps according to the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
     pub steps: Vec<StepView>,
-    /// Steps that are not applied, in order.
+    /// The steps that are not applied, in order.
     pub rest: Vec<Step>,
-    /// Applied, and not in effect yet.
+    /// Whether steps are applied but not in effect yet.
     pub settling: bool,
-    /// Why it cannot simply go on: somebody else changed something, a step failed, or cannot be read.
+    /// The reason why the action cannot continue: another client made a change, a step failed, or an object cannot be
+    /// read.
     pub blocked: Option<String>,
-    /// The nodes that it cordoned.
+    /// The nodes that the action cordoned.
     pub cordoned: Vec<ObjectRef>,
     pub summary: String,
 }
 
-/// What resuming means.
+/// The result of resuming.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Remaining {
-    /// Everything is applied.
+    /// All steps are applied.
     Nothing,
-    /// To be planned from what the cluster is now: the same intent again, or the steps that are left.
+    /// An intent to plan from the current state: the same intent again, or the remaining steps.
     Intent(Intent),
-    /// It must not go on, and why.
+    /// The action must not continue, for this reason.
     Blocked(String),
 }
 
-/// The unfinished actions of dead processes, oldest first; each once.
+/// Returns the unfinished actions of dead processes, the oldest first, each once.
 pub fn unfinished(journal: &Journal) -> Vec<Unfinished> {
     look(journal).0
 }
 
-/// The same, with what the journals cannot tell.
+/// Also returns the parts of the journals that cannot be read.
 pub fn look(journal: &Journal) -> (Vec<Unfinished>, Vec<Gap>) {
     let (chapters, gaps) = journal.chapters();
     (among(&chapters), gaps)
 }
 
-/// Those of the chapters.
+/// Returns the unfinished actions of these chapters.
 pub fn among(chapters: &[Chapter]) -> Vec<Unfinished> {
     let followed: BTreeSet<&Name> = chapters.iter().flat_map(|c| c.followed.keys()).collect();
     let all = chapters.iter().flat_map(|c| c.actions.iter().map(|action| (c.alive, action)));
@@ -135,7 +136,7 @@ fn of(told: &Told) -> Unfinished {
     }
 }
 
-/// Reads back what was sent and not verified. Nothing is changed.
+/// Reads the objects of steps that were sent and not verified. Changes nothing.
 pub async fn settle(reach: &PlanClients, action: &Unfinished) -> Settled {
     let all: Vec<(&Step, &Mark)> = action.plan.steps.iter().zip(&action.marks).collect();
     let mut found = Vec::with_capacity(all.len());
@@ -204,7 +205,7 @@ pub async fn settle(reach: &PlanClients, action: &Unfinished) -> Settled {
     settled
 }
 
-/// One step as the cluster has it.
+/// Returns the state of one step according to the cluster.
 async fn now(reach: &PlanClients, step: &Step, mark: &Mark) -> (StepState, String) {
     let as_it_is = || (mark.state, mark.note.clone());
     match mark.state {
@@ -228,7 +229,7 @@ async fn now(reach: &PlanClients, step: &Step, mark: &Mark) -> (StepState, Strin
             match standing(&step.what, &step.on, live.as_ref(), &mark.stamp) {
                 Standing::Verified(note) => (StepState::Verified, note),
                 Standing::Settling(note) => (StepState::Accepted, format!("applied: {note}")),
-                // the server took it: somebody took it back since
+                // the server accepted the write, so another client has undone it since
                 Standing::NotApplied if mark.accepted && !step.is_eviction() => {
                     let who = live.as_ref().zip(written(&step.what));
                     let who = who.map_or_else(String::new, |(live, field)| last_change(&live.value, field));
@@ -242,11 +243,11 @@ async fn now(reach: &PlanClients, step: &Step, mark: &Mark) -> (StepState, Strin
     }
 }
 
-/// What is left to do.
+/// Returns the remaining work.
 pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
     if action.empties_nodes() {
-        // planned anew: pods that are gone or terminating are not evicted again, by their UIDs; skipped ones may have been
-        // left alone when the drain stopped
+        // the action is planned again, and pods that are gone or terminating are not evicted again, because their
+        // UIDs differ; skipped pods may have been left when the drain stopped
         let all = settled.steps.iter().all(|s| s.state == StepState::Verified);
         return if all && !settled.settling && settled.blocked.is_none() {
             Remaining::Nothing
@@ -264,7 +265,7 @@ pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
     let rest = DerivedPlan {
         of: action.id.clone(),
         title: match &plan.intent.act {
-            // it was itself the rest of an action
+            // this action already contained the remaining steps of another one
             Act::Resume(rest) => rest.title.clone(),
             _ => undo::title(plan),
         },
@@ -276,7 +277,8 @@ pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
     Remaining::Intent(Intent { act: Act::Resume(Box::new(rest)), ..plan.intent.clone() })
 }
 
-/// The nodes that it cordoned, by its journal: sent, and not refused. With those that it had itself taken over.
+/// Returns the nodes that the action cordoned, according to its journal, and the nodes that it inherited. A step
+/// counts if it was sent and not refused.
 pub fn cordoned(action: &Unfinished) -> Vec<ObjectRef> {
     let sent = |state| matches!(state, StepState::Verified | StepState::Accepted | StepState::Unknown);
     let steps = action.plan.steps.iter().zip(&action.marks);
@@ -284,7 +286,7 @@ pub fn cordoned(action: &Unfinished) -> Vec<ObjectRef> {
     own.map(|(step, _)| step.on.clone()).chain(action.inherited.iter().cloned()).collect()
 }
 
-/// What takes it back: the nodes that it cordoned, whatever it was for.
+/// Returns the intent that uncordons the nodes that the action cordoned, for any kind of action.
 pub fn compensation(action: &Unfinished, settled: &Settled) -> Option<Intent> {
     let intent = &action.plan.intent;
     (!settled.cordoned.is_empty()).then(|| Intent {
@@ -294,7 +296,8 @@ pub fn compensation(action: &Unfinished, settled: &Settled) -> Option<Intent> {
     })
 }
 
-/// Writes down that an unfinished action needs no action of its own: everything was applied, or a person says so.
+/// Records that an unfinished action needs no further action, because everything was applied or the user dismisses
+/// it.
 pub fn close(journal: &Journal, id: &Name, by: &Name, how: How, at: Stamp) -> Result<(), ClaimError> {
     let _claim = journal.claim(id)?;
     Ok(journal.write(&Record::Followed { id: id.clone(), at, by: by.clone(), how })?)

@@ -1,4 +1,4 @@
-//! Whether an action may still do what it was planned to do: rights and credentials can end while it runs.
+//! Checks whether an action still has its permissions. Permissions and credentials can be lost while it runs.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,10 @@ use pilothouse_core::plan::{to_look, to_write};
 use crate::wire::client::{Ask, ReadClient};
 use crate::wire::error::ApiError;
 
-/// The most rights that are asked for at once: evictions need one for each namespace.
+/// The maximum number of permissions that are checked at once. Evictions need one for each namespace.
 const MOST_ASKED: usize = 16;
 
-/// The question of an access review.
+/// Returns the request of an access review.
 pub fn ask(access: &Access) -> Ask<'_> {
     Ask {
         verb: access.verb,
@@ -23,18 +23,18 @@ pub fn ask(access: &Access) -> Ask<'_> {
     }
 }
 
-/// Which right or credential ended, in words, after the write of a step was refused with `error`. None: it was refused
-/// for another reason, as an admission webhook refuses.
+/// Describes the permission or credential that was lost, after the write of a step was refused with `error`. Returns
+/// `None` if it was refused for another reason, such as an admission webhook.
 pub async fn ended(reader: &ReadClient, step: &Step, error: &ApiError) -> Option<String> {
     missing(reader, to_write(step), error).await
 }
 
-/// The same after a look at the step's object.
+/// Describes the permission or credential that was lost, after a read of the step's object failed.
 pub async fn sight_ended(reader: &ReadClient, step: &Step, error: &ApiError) -> Option<String> {
     missing(reader, to_look(step), error).await
 }
 
-/// The same for steps that were not carried out, without an error at hand: by asking.
+/// Checks the permissions of steps that were not executed, without an error to start from.
 pub async fn lost(reader: &ReadClient, steps: impl Iterator<Item = &Step>) -> Option<String> {
     let needed: HashSet<Access> = steps.filter_map(to_write).collect();
     for access in needed.iter().take(MOST_ASKED) {
@@ -54,7 +54,7 @@ fn no_login(error: &ApiError) -> String {
 async fn missing(reader: &ReadClient, access: Option<Access>, error: &ApiError) -> Option<String> {
     match error {
         ApiError::Unauthorized(_) => Some(no_login(error)),
-        // the same code says that a webhook or a quota refuses: the server knows which it was
+        // a webhook or a quota refuses with the same code, so the server is asked whether the permission is missing
         ApiError::Forbidden { .. } => {
             let access = access?;
             match reader.may(ask(&access)).await {

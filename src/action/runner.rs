@@ -1,6 +1,6 @@
-//! The runner: every action of the console and of a headless command goes through it. Rehearse, confirm (the front end
-//! asks, the answer is judged here), rehearse once more, execute, report. It holds the actions that run, so that they can
-//! be paused, cancelled and ended together.
+//! The runner executes every action of the console and of headless commands. It rehearses, judges the user's
+//! confirmation, rehearses once more, executes and reports. It holds the running actions, so that they can be paused,
+//! canceled and ended together.
 
 mod take_up;
 
@@ -30,61 +30,62 @@ use crate::clock::Clock;
 
 pub use take_up::{NotTakenUp, TakenUp};
 
-/// From being told to end to the end: what was sent is read back or noted, and nothing else is sent.
+/// The maximum time to end after a signal to terminate. Sent requests are read back or recorded, and no further
+/// request is sent.
 pub const SHUTDOWN: Duration = Duration::from_millis(600);
 
-/// What happens where the journal cannot be written.
+/// The behavior if the journal cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutJournal {
-    /// The plan warns, and asks for the context's name.
+    /// The plan has a warning and asks for the context's name.
     Ask,
-    /// A flag has named the context for it.
+    /// The user named the context with a flag.
     Agreed,
-    /// Nothing is sent.
+    /// No request is sent.
     Refuse,
 }
 
-/// What a runner is made of.
+/// The parts of a runner.
 pub struct Parts {
     pub clusters: Clusters,
     pub facts: Facts,
     pub journal: Journal,
     pub clock: Clock,
     pub without_journal: WithoutJournal,
-    /// Who is at the keyboard, and where: for the journal.
+    /// The user, for the journal. The host follows.
     pub user: String,
     pub host: String,
-    /// Each transition of each action goes here.
+    /// Receives each transition of each action.
     pub reports: mpsc::Sender<ActionView>,
 }
 
-/// How a plan was confirmed.
+/// The way in which a plan was confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consent {
-    /// By flags, at once: nobody read it, so nothing could change meanwhile.
+    /// By flags, immediately. No user read the plan, so it cannot have changed since.
     Flags,
-    /// By a person who typed this.
+    /// By a user who typed this text.
     Typed(String),
 }
 
-/// A plan that was read, and the consent to it.
+/// The plan that the user read, and its confirmation.
 #[derive(Clone, Debug)]
 pub struct Confirmed {
     pub read: Arc<Plan>,
     pub consent: Consent,
-    /// The unfinished action that this one goes on with, or takes back.
+    /// The unfinished action that this one resumes or undoes.
     pub follows: Option<(Name, How)>,
 }
 
-/// An action that was started.
+/// A started action.
 #[derive(Debug)]
 pub struct Started {
     pub id: Name,
-    /// How it ended; nothing comes if its task is lost.
+    /// Receives the final state. It receives nothing if the task is lost.
     pub done: oneshot::Receiver<ActionView>,
 }
 
-/// Why there is no plan.
+/// The reason why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRehearsed {
     #[error(transparent)]
@@ -93,7 +94,7 @@ pub enum NotRehearsed {
     NotOpened(String),
 }
 
-/// Carries actions out. Clones share everything.
+/// Executes actions. Clones share everything.
 #[derive(Clone)]
 pub struct Runner(Arc<Shared>);
 
@@ -101,20 +102,20 @@ struct Shared {
     parts: Parts,
     running: Mutex<HashMap<Name, Control>>,
     tasks: TaskTracker,
-    /// Cancelled at the end: no new step starts.
+    /// Canceled at the end, so that no further step starts.
     stop: CancellationToken,
     answers: Mutex<Answers>,
 }
 
-/// What the server is asked.
+/// The questions that are sent to the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ask {
-    /// Only what was not answered a moment ago.
+    /// Only questions without a recent answer.
     New,
     Everything,
 }
 
-/// Removes an action from the ones that run, however its task ends.
+/// Removes an action from the running ones when its task ends in any way.
 struct Entry(Runner, Name);
 
 impl Drop for Entry {
@@ -138,8 +139,8 @@ impl Runner {
         self.0.parts.clusters.get(cluster).ok_or(FactsError::NoCluster)
     }
 
-    /// Plans an intent and asks the server about it; changes nothing. Access reviews and dry runs that were answered a
-    /// moment ago are not repeated, as an open dialog is rehearsed every two seconds.
+    /// Plans an intent and queries the server about it. Changes nothing. Access reviews and dry runs with recent
+    /// answers are not repeated, because an open dialog is rehearsed every two seconds.
     pub async fn rehearse(&self, intent: &Intent) -> Result<Plan, NotRehearsed> {
         Ok(self.rehearsal(intent, Ask::New).await?.0)
     }
@@ -171,8 +172,8 @@ impl Runner {
         Ok((plan, plan_clients))
     }
 
-    /// Compares the clusters that a plan is for with those of the action that it takes back. Ok: what a person should
-    /// know. Err: it is another cluster.
+    /// Compares the clusters of a plan with those of the action that it undoes. Returns notes for the user, or an
+    /// error if a cluster is another one.
     pub async fn same_clusters(&self, plan: &Plan) -> Result<Vec<String>, String> {
         let Some(id) = identity::followed(&plan.intent.act, None) else { return Ok(Vec::new()) };
         let clients = self.clients(plan.intent.cluster).map_err(|e| e.to_string())?;
@@ -181,8 +182,8 @@ impl Runner {
         identity::same(&self.0.parts.journal, id, &here, &plan.intent.context).await
     }
 
-    /// Starts what was confirmed, in a task of its own. It is rehearsed once more before anything is sent, and refused if it
-    /// goes beyond the plan that was read.
+    /// Starts a confirmed plan in its own task. It is rehearsed once more before a request is sent, and refused if it
+    /// exceeds the plan that the user read.
     pub fn start(&self, confirmed: Confirmed) -> Started {
         let id = new_id(&self.0.parts.clock);
         let control = Control::default();
@@ -192,7 +193,7 @@ impl Runner {
         self.0.tasks.spawn(async move {
             let ended = entry.0.run(entry.1.clone(), confirmed, control).await;
             drop(entry);
-            // whoever started it has gone on
+            // the receiver may have been dropped
             let _unheard = told.send(ended);
         });
         Started { id, done }
@@ -237,13 +238,13 @@ impl Runner {
         };
         let done = executor.run(id, &plan, control, None).await;
         if let (Some(Outcome::Refused), Some(before)) = (done.outcome, before) {
-            // it was not taken up after all
+            // the action was not resumed after all
             self.report(before).await;
         }
         done
     }
 
-    /// The plan to carry out and its clients, or why nothing may be sent.
+    /// Returns the plan to execute and its clients, or the reason why no request may be sent.
     async fn admit(&self, confirmed: &Confirmed) -> Result<(Plan, PlanClients), String> {
         let intent = &confirmed.read.intent;
         let clients = self.clients(intent.cluster).map_err(|e| e.to_string())?;
@@ -268,7 +269,7 @@ impl Runner {
         Ok((plan, plan_clients))
     }
 
-    /// An action that was started and of which nothing is sent: it is reported like any other.
+    /// Reports a started action that sends no request, like any other action.
     async fn refused(&self, id: Name, read: Arc<Plan>, why: &str) -> ActionView {
         let now = self.0.parts.clock.now();
         let action = ActionView {
@@ -281,12 +282,12 @@ impl Runner {
         action
     }
 
-    /// True if the records may stay in memory because the disk does not take them.
+    /// Whether the records may stay in memory because they cannot be written to disk.
     async fn may_keep_in_memory(&self, plan: &Plan, consent: &Consent) -> bool {
         match self.0.parts.without_journal {
             WithoutJournal::Agreed => true,
             WithoutJournal::Refuse => false,
-            // the context's name was typed over the warning that says so
+            // the user typed the context's name below the warning about this
             WithoutJournal::Ask => {
                 matches!(consent, Consent::Typed(_))
                     && plan.confirm == Confirm::Context
@@ -296,13 +297,13 @@ impl Runner {
     }
 
     async fn report(&self, action: ActionView) {
-        // a listener that is gone changes nothing about the action
+        // a dropped receiver does not affect the action
         if self.0.parts.reports.send(action).await.is_err() {
             tracing::debug!("nobody listens to the reports of actions");
         }
     }
 
-    /// Shows an unfinished action as dealt with.
+    /// Shows an unfinished action as closed.
     async fn took_up(&self, id: &Name, words: &str) {
         if let Some(mut old) = self.0.parts.facts.action(id) {
             old.unfinished = false;
@@ -311,7 +312,7 @@ impl Runner {
         }
     }
 
-    /// Writes down that an unfinished action needs no action of its own, and shows it so.
+    /// Records that an unfinished action needs no further action, and shows it as closed.
     pub async fn close(&self, id: &Name, how: How) -> Result<(), ClaimError> {
         let (by, at) = (new_id(&self.0.parts.clock), self.0.parts.clock.now());
         let (journal, of, who) = (self.0.parts.journal.clone(), id.clone(), by.clone());
@@ -323,30 +324,31 @@ impl Runner {
         Ok(())
     }
 
-    /// The controls of an action that runs here.
+    /// Returns the controls of an action that runs in this process.
     pub fn control(&self, id: &Name) -> Option<Control> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    /// How many actions run.
+    /// Returns the number of running actions.
     pub fn running(&self) -> usize {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Starts no further step. Whoever waits for the ends does so for [`SHUTDOWN`] at most.
+    /// Starts no further step. Callers wait at most [`SHUTDOWN`] for the actions to end.
     pub fn stop(&self) {
         self.0.stop.cancel();
         self.0.tasks.close();
     }
 
-    /// Stops, and waits for the actions to come to their ends. False: the time was up, and the journal says how far they got.
+    /// Stops, and waits for the actions to end. Returns `false` if the time is over, in which case the journal
+    /// contains their state.
     pub async fn shutdown(&self) -> bool {
         self.stop();
         tokio::time::timeout(SHUTDOWN, self.0.tasks.wait()).await.is_ok()
     }
 }
 
-/// What an action takes over from the one that it goes on with.
+/// Returns what an action inherits from the one that it resumes.
 async fn follows(journal: &Journal, id: Name, how: How) -> Follows {
     let (journal, old) = (journal.clone(), id.clone());
     let read = move || {
@@ -360,7 +362,7 @@ async fn follows(journal: &Journal, id: Name, how: How) -> Follows {
     Follows { id, how, cordoned }
 }
 
-/// Whether the journal can be written now, without holding up anybody who waits.
+/// Checks whether the journal can be written now, without blocking other tasks.
 async fn usable(journal: &Journal) -> Result<(), String> {
     let journal = journal.clone();
     let tried = tokio::task::spawn_blocking(move || journal.usable().map_err(|e| e.to_string())).await;

@@ -1,5 +1,5 @@
-//! What every part of a running action works with: the clients, the guards, the clock, the limit on evictions, and the
-//! order to stop. The executor and the drain both take it.
+//! The parts that running actions share: the clients, the guards, the clock, the limit on evictions, and the order to
+//! stop. The executor and the drain both use it.
 
 use pilothouse_core::domain::settings::GuardSettings;
 use tokio_util::sync::CancellationToken;
@@ -12,11 +12,11 @@ use crate::clock::Clock;
 #[derive(Clone, Debug)]
 pub struct Session {
     pub reach: PlanClients,
-    /// What must not be touched without a confirmation of its own.
+    /// The objects that need a separate confirmation.
     pub guards: GuardSettings,
     pub clock: Clock,
-    /// Cancelled on hang-up and at the end: no new step starts.
+    /// Canceled on hang-up and at the end, so that no further step starts.
     pub stop: CancellationToken,
-    /// Shared by all actions of the session.
+    /// The limit that all actions of the session share.
     pub limiter: EvictionRateLimiter,
 }

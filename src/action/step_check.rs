@@ -1,6 +1,6 @@
-//! The result of a step, read from the object in the cluster and not from the response: whether it may be sent, whether it
-//! has taken effect, and whether somebody else has changed the object since. Core judges whether it was applied
-//! ([`of_written`]).
+//! The result of a step, read from the object in the cluster and not from the response: whether the step may be sent,
+//! whether it has taken effect, and whether another client has changed the object since. Core judges whether it was
+//! applied ([`of_written`]).
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use super::live_object::Live;
 
-/// How long a lost answer is looked for before the outcome stays unknown.
+/// How long the effect of a lost answer is looked for before the outcome stays unknown.
 pub const UNKNOWN_FOR: Duration = Duration::from_secs(15);
 
-/// How long an effect may take before the action is called failed.
+/// Returns how long an effect may take before the action counts as failed.
 pub fn patience(what: &StepKind) -> Duration {
     match what {
         StepKind::Cordon | StepKind::Uncordon | StepKind::Change(_) => Duration::from_secs(15),
@@ -28,7 +28,7 @@ pub fn patience(what: &StepKind) -> Duration {
     }
 }
 
-/// Where a step stands in the live object. `stamp`: what a restart wrote.
+/// Compares a step with the live object. `stamp` is the value that a restart wrote.
 fn drift(what: &StepKind, live: &Live, stamp: &str) -> Drift {
     let written = Written { stamp, from: live.from.as_ref(), to: live.to.as_ref() };
     of_written(&live.value, what, written)
@@ -60,7 +60,7 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
         StepKind::Scale { .. } if live.workload.is_none() => {
             return Check::Stop("its replicas cannot be read".into());
         }
-        // each of them is a new one
+        // each of these creates a new effect
         StepKind::Restart { .. } | StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => {
             Drift::Before
         }
@@ -74,7 +74,7 @@ pub fn check(what: &StepKind, on: &ObjectRef, live: Option<&Live>) -> Check {
     }
 }
 
-/// What is said of a step whose effect is there before it is sent.
+/// Describes a step whose effect exists before it is sent.
 fn already(what: &StepKind, live: &Live) -> String {
     match what {
         StepKind::Cordon => "was cordoned meanwhile".into(),
@@ -90,16 +90,16 @@ fn already(what: &StepKind, live: &Live) -> String {
 /// The state of a step whose request was sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The change is not there, or not yet.
+    /// The object does not have the change, or not yet.
     NotApplied,
-    /// The change is there and is taking effect; the text says what is missing.
+    /// The object has the change, which is taking effect. Contains what is missing.
     Settling(String),
     Verified(String),
-    /// The change was applied, and then something else changed the object.
+    /// The change was applied, and then another client changed the object.
     Overridden(String),
 }
 
-/// Checks the live object after a step. `stamp`: the value that a restart wrote.
+/// Checks the live object after a step. `stamp` is the value that a restart wrote.
 pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &str) -> Standing {
     let live = live.filter(|l| l.uid == on.uid.to_string());
     let Some(live) = live else {
@@ -126,7 +126,7 @@ pub fn standing(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &st
     }
 }
 
-/// How far the effect of an applied step is.
+/// Returns how far the effect of an applied step is.
 fn effect(what: &StepKind, live: &Live) -> Standing {
     match what {
         StepKind::Cordon => Standing::Verified("cordoned".into()),
@@ -144,9 +144,9 @@ fn effect(what: &StepKind, live: &Live) -> Standing {
     }
 }
 
-/// True if the object is as our write would leave it, although the answer said something else. The object was different
-/// before our write, so the current owner of the field has written it since then. A field without an owner (removed, or
-/// in a list) counts as ours.
+/// Whether the object is as this step's write would leave it, although the answer reported an error. The object was
+/// different before the write, so the current owner of the field has written it since then. A field without an owner
+/// (removed, or in a list) counts as written by this step.
 pub fn is_own(what: &StepKind, on: &ObjectRef, live: &Live, stamp: &str) -> bool {
     if !matches!(standing(what, on, Some(live), stamp), Standing::Settling(_) | Standing::Verified(_)) {
         return false;
@@ -155,21 +155,21 @@ pub fn is_own(what: &StepKind, on: &ObjectRef, live: &Live, stamp: &str) -> bool
     pointer.and_then(|pointer| owner(&live.value, pointer)).is_none_or(|(manager, _)| manager == MANAGER)
 }
 
-/// The message about a restart whose template somebody changed.
+/// The message about a restart whose template another client changed.
 const NOT_ITS_ROLLOUT: &str = "its template was changed meanwhile, so what rolls out now is not this restart";
 
-/// The values that a step wrote, by which its effect is recognised.
+/// The values that a step wrote, by which its effect is recognized.
 #[derive(Clone, Debug, Default)]
 pub struct Wrote {
     /// The value that a restart wrote.
     pub stamp: String,
-    /// The template after it.
+    /// The template after the restart.
     pub template: Option<Value>,
 }
 
 impl Wrote {
-    /// A checksum of the template for the journal, by which a later process knows whether the template is still the
-    /// same.
+    /// Returns a checksum of the template for the journal. A later process uses it to determine whether the template
+    /// is still the same.
     pub fn checksum(&self) -> Option<u32> {
         self.template.as_ref().map(checksum)
     }
@@ -179,8 +179,8 @@ fn checksum(template: &Value) -> u32 {
     crc32fast::hash(template.to_string().as_bytes())
 }
 
-/// The template after a restart, by which its own rollout is recognised. None: the step writes no template, or one that
-/// is recognised by its revision.
+/// Returns the template after a restart, by which its own rollout is recognized. Returns `None` if the step writes no
+/// template, or one that is recognized by its revision.
 pub fn template_after(what: &StepKind, live: &Live, stamp: &str) -> Option<Value> {
     if !matches!(what, StepKind::Restart { .. }) {
         return None;
@@ -197,8 +197,8 @@ pub fn template_after(what: &StepKind, live: &Live, stamp: &str) -> Option<Value
     Some(left)
 }
 
-/// Why the running template is not this step's effect although its annotation is there: somebody has changed the
-/// template since. `left`: the template after the step.
+/// Returns the reason why the running template is not this step's effect although its annotation exists: another
+/// client has changed the template since. `left` is the template after the step.
 pub fn overtaken(what: &StepKind, live: &Live, left: Option<&Value>) -> Option<String> {
     let StepKind::Restart { .. } = what else { return None };
     let at = difference(TEMPLATE, left?, &revisions::template(&live.value))?;
@@ -206,18 +206,18 @@ pub fn overtaken(what: &StepKind, live: &Live, left: Option<&Value>) -> Option<S
     Some(format!("{NOT_ITS_ROLLOUT}{who}"))
 }
 
-/// The same for a later process, which only knows a checksum.
+/// Returns the same reason for a later process, which knows only a checksum.
 pub fn overtaken_since(what: &StepKind, live: &Live, left: Option<u32>) -> Option<String> {
     let StepKind::Restart { .. } = what else { return None };
     let same = checksum(&revisions::template(&live.value)) == left?;
     (!same).then(|| format!("{NOT_ITS_ROLLOUT}{}", last_change(&live.value, TEMPLATE)))
 }
 
-/// The progress of the rollout of a new template, by kubectl's criteria.
+/// Returns the progress of the rollout of a new template, by kubectl's criteria.
 fn rolled_out(live: &Live) -> Standing {
     let Some(w) = &live.workload else { return Standing::NotApplied };
     let rollout = rollout::judge(w);
-    // the rollout is paused, so the other pods keep the old template until somebody resumes it
+    // the rollout is paused, so the other pods keep the old template until it is resumed
     let held = w.paused && (w.updated < w.desired || w.current > w.updated);
     if held && w.generation <= w.observed_generation {
         let who = last_change(&live.value, "/spec/paused");
@@ -231,7 +231,7 @@ fn rolled_out(live: &Live) -> Standing {
         RolloutPhase::Complete => {
             Standing::Verified(format!("rolled out: {} of {} ready", w.ready, w.desired))
         }
-        // with OnDelete nobody replaces the pods, so the step is not done yet
+        // with OnDelete no controller replaces the pods, so the step is not done yet
         RolloutPhase::NotApplicable if w.strategy == Strategy::OnDelete && w.updated < w.desired => {
             Standing::Overridden(format!(
                 "written; {} pods still run the old template: delete them one by one",

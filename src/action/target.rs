@@ -9,7 +9,7 @@ use pilothouse_core::plan::resource;
 #[derive(Clone, Debug)]
 pub struct Place {
     pub namespace: Name,
-    /// It was requested with `-n`, so no object may name another one.
+    /// Whether the namespace was requested with `-n`, so that no object may name another one.
     pub asked: bool,
 }
 
@@ -35,8 +35,8 @@ fn no_kind(word: &str) -> String {
     format!("{word:?} is not a kind that this can act on: deploy, sts, ds{meant}")
 }
 
-/// The object that a text names: `KIND/NAME` or `NAMESPACE/KIND/NAME`; if only `expected` is possible, also `NAME` or
-/// `NAMESPACE/NAME`.
+/// Returns the object that a text names: `KIND/NAME` or `NAMESPACE/KIND/NAME`. If only `expected` is possible, `NAME`
+/// and `NAMESPACE/NAME` are also accepted.
 pub fn target(text: &str, place: &Place, expected: Option<&Kind>) -> Result<ObjectRef, String> {
     let parts: Vec<&str> = text.split('/').collect();
     let (namespace, kind, name) = match (parts.as_slice(), expected) {

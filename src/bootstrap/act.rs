@@ -1,4 +1,4 @@
-//! The headless actions: what was typed becomes an intent, the runner carries it out, and what it reports is printed.
+//! The headless actions. The command line becomes an intent, the runner executes it, and its reports are printed.
 
 use std::sync::Arc;
 
@@ -30,14 +30,14 @@ use crate::report::{exit, plan as report};
 use crate::wire::connect::Connection;
 use crate::wire::error::ApiError;
 
-/// Reports that wait to be printed.
+/// The capacity of the queue of reports.
 const REPORTS: usize = 64;
 
-/// What an action is about, as it was typed.
+/// The objects of an action, as typed.
 enum Targets<'a> {
     /// With their kinds, or all of this kind; in the connection's namespace unless they name one.
     Named(Option<Kind>, &'a [String]),
-    /// Worked out by the plan (failover), or pinned before (undo).
+    /// Objects that the plan determines (failover), or that were recorded before (undo).
     Pinned(Vec<ObjectRef>),
 }
 
@@ -67,7 +67,7 @@ impl Targets<'_> {
     }
 }
 
-/// A headless action of the command line.
+/// Runs a headless action of the command line.
 pub async fn run(start: &Start, command: ActionCommand) -> u8 {
     let flags = command.flags().clone();
     if let Some((act, kind, names)) = command.act() {
@@ -117,7 +117,7 @@ fn status(done: Result<u8, (u8, String)>) -> u8 {
     }
 }
 
-/// The plan of a name: of the config, or `zone/NAME`, `pool/NAME`.
+/// Returns the plan with this name: from the config, or `zone/NAME`, or `pool/NAME`.
 fn failover_plan(start: &Start, name: &str) -> Result<FailoverPlan, String> {
     let plans = &start.settings.failover;
     if let Some(plan) = plans.iter().find(|p| p.name == name) {
@@ -139,7 +139,7 @@ fn failover_plan(start: &Start, name: &str) -> Result<FailoverPlan, String> {
     Ok(FailoverPlan { name: name.into(), kind, watched: None, soak_secs: 0, suggested: true })
 }
 
-/// The inverse of a journaled action.
+/// Returns the inverse of an action in the journal.
 fn undo_of(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     let (actions, _) = start.journal().history();
     let action = actions.iter().find(|a| a.id == id);
@@ -162,7 +162,7 @@ fn undo_of(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     Ok((Act::Undo(Box::new(derived)), targets))
 }
 
-/// The names of the nodes of a zone or pool.
+/// Returns the names of the nodes in a zone or pool.
 async fn picked_nodes(start: &Start, pick: &Pick) -> Result<Vec<String>, (u8, String)> {
     let connection = start.connect().await.map_err(|e| (exit::USAGE, e))?;
     let reader = connection.reader().map_err(|e| (exit::USAGE, e.to_string()))?;
@@ -221,16 +221,16 @@ async fn attempt(
     headless.finish(start, plan, flags, None).await
 }
 
-/// The runner of one headless action, and what it reports.
+/// The runner of one headless action, and its reports.
 pub(super) struct Headless {
     pub runner: Runner,
     reports: mpsc::Receiver<ActionView>,
-    /// The polls of what is watched end with it.
+    /// The polls of watched values stop when this is dropped.
     _watch: Watch,
 }
 
 impl Headless {
-    /// `act`: what is watched while it runs.
+    /// Creates the runner for `act`, which determines the values to watch.
     pub(super) async fn new(
         start: &Start,
         connection: &Connection,
@@ -258,7 +258,7 @@ impl Headless {
         Ok(Self { runner, reports, _watch: watch })
     }
 
-    /// The plan. What a person should know of the cluster is told.
+    /// Plans the intent. Reports notes about the cluster to the user.
     pub(super) async fn rehearse(&self, intent: &Intent) -> Result<Plan, (u8, String)> {
         let plan = self.runner.rehearse(intent).await.map_err(|e| (status_of(&e), e.to_string()))?;
         let notes = self.runner.same_clusters(&plan).await;
@@ -268,7 +268,7 @@ impl Headless {
         Ok(plan)
     }
 
-    /// Shows a plan that is not to be carried out, or confirms it, carries it out and prints the result.
+    /// Prints a plan that is only shown. Otherwise, confirms and executes the plan and prints the result.
     pub(super) async fn finish(
         self,
         start: &Start,
@@ -299,7 +299,8 @@ impl Headless {
         Ok(report::result_status(&done))
     }
 
-    /// Runs it to its end, with its progress on standard error. Ctrl-C cancels; once more, or a signal to end, ends it now.
+    /// Runs the action to its end and prints its progress to standard error. Ctrl-C cancels. A second Ctrl-C, or a
+    /// signal to terminate, ends it immediately.
     async fn carry_out(mut self, confirmed: Confirmed) -> Result<ActionView, (u8, String)> {
         let mut started = self.runner.start(confirmed);
         let (mut last, mut signals, mut ends) = (String::new(), Signals::new(), None);
@@ -308,7 +309,8 @@ impl Headless {
                 done = &mut started.done => {
                     return done.map_err(|_| (exit::FAILED, "internal error: the action ended without a result".into()));
                 }
-                // a server that does not answer must not keep us: the journal says that it was sent
+                // a server that does not respond must not block the exit, because the journal records that the
+                // request was sent
                 () = tokio::time::sleep_until(ends.unwrap_or_else(Clock::instant).into()), if ends.is_some() => {
                     return Err((exit::INTERRUPTED, "ended in the middle: see pilothouse journal list".into()));
                 }
@@ -319,7 +321,8 @@ impl Headless {
                         last = line;
                     }
                 }
-                // once: finish what was sent and end in order; twice, or told to end: now
+                // the first Ctrl-C finishes what was sent and ends in order; a second one, or a signal to terminate,
+                // ends immediately
                 again = signals.next() => match self.runner.control(&started.id) {
                     Some(control) if !again && !control.is_cancelled() => {
                         tell("cancelling: no further requests are sent; Ctrl-C again exits at once");
@@ -335,20 +338,20 @@ impl Headless {
     }
 }
 
-/// What happens where the journal cannot be written. Err: the flag names another context.
+/// Returns the behavior if the journal cannot be written, or an error if the flag names another context.
 fn without_journal(flags: &ActionFlags, context: &Name) -> Result<WithoutJournal, String> {
     match &flags.journal_in_memory {
         Some(named) if *context != *named.as_str() => {
             Err(format!("--journal-in-memory {named} is not this context, which is {context}"))
         }
         Some(_) => Ok(WithoutJournal::Agreed),
-        // nobody is asked
+        // no question can be asked
         None if flags.yes || flags.is_dry_run() => Ok(WithoutJournal::Refuse),
         None => Ok(WithoutJournal::Ask),
     }
 }
 
-/// The exit status where there is no plan.
+/// Returns the exit status if there is no plan.
 fn status_of(error: &NotRehearsed) -> u8 {
     match error {
         NotRehearsed::Facts(FactsError::Fetch(error)) => scene_status(error),

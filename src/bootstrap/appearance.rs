@@ -1,4 +1,4 @@
-//! What the terminal supports and what the user wants: theme, colours, ASCII.
+//! The appearance according to the terminal and the user's settings: theme, colors and ASCII.
 
 use std::io::IsTerminal;
 
@@ -12,11 +12,11 @@ fn var(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 
-/// The theme, adapted to the terminal, and the mistakes in it.
+/// Returns the theme, adapted to the terminal, and the errors in it.
 pub fn theme(start: &Start) -> (Theme, Option<String>) {
     let name = match start.settings.ui.theme.as_str() {
         _ if colourless(start) => "mono",
-        // the theme is made for dark backgrounds; its yellow is unreadable on a light one
+        // the default theme is for dark backgrounds, and its yellow cannot be read on a light one
         "default" if is_light(&var("COLORFGBG")) => "light",
         name => name,
     };
@@ -27,12 +27,12 @@ pub fn theme(start: &Start) -> (Theme, Option<String>) {
     (theme.reduced(depth(start)), fault)
 }
 
-/// The theme with that name: the user's own, otherwise a built-in one.
+/// Returns the theme with this name: the user's own, otherwise a built-in one.
 pub fn named(home: &Home, name: &str) -> Result<Theme, String> {
     let folder = home.config.as_ref().map(|config| config.join("themes"));
     let own = |name: &str| {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        // only a name, never a path
+        // a name is never a path
         name.bytes()
             .all(plain)
             .then(|| std::fs::read_to_string(folder.as_ref()?.join(format!("{name}.toml"))).ok())
@@ -41,12 +41,13 @@ pub fn named(home: &Home, name: &str) -> Result<Theme, String> {
     Theme::load(name, &own)
 }
 
-/// The programs between us and the terminal's clipboard.
+/// Returns how to reach the terminal's clipboard through the programs in between.
 pub fn clipboard() -> Clipboard {
     Clipboard::behind(&var("TMUX"), &var("STY"), &var("TERM"))
 }
 
-/// NO_COLOR, CLICOLOR=0, `--color never` and terminals without colours get the theme that uses only bold and reverse.
+/// Whether to use the theme with only bold and reverse: for NO_COLOR, CLICOLOR=0, `--color never`, and terminals
+/// without colors.
 fn colourless(start: &Start) -> bool {
     match start.global.color {
         Color::Never => true,
@@ -60,8 +61,8 @@ fn colourless(start: &Start) -> bool {
     }
 }
 
-/// Whether the background is light, according to COLORFGBG, which several terminals set (`0;15`: the colours of the
-/// text and of the background in the palette of sixteen; there can be a third value between them).
+/// Whether the background is light according to COLORFGBG, which several terminals set. The value `0;15` contains the
+/// colors of the text and of the background in the palette of sixteen. There can be a third value between them.
 fn is_light(colours: &str) -> bool {
     let background = colours.rsplit_once(';').map(|(_, background)| background.trim().parse::<u8>());
     matches!(background, Some(Ok(7 | 9..=15)))
@@ -84,7 +85,7 @@ fn depth(start: &Start) -> Depth {
     }
 }
 
-/// `--ascii`, or a locale that is not UTF-8.
+/// Whether to use ASCII: with `--ascii`, or if the locale is not UTF-8.
 pub fn wants_ascii(start: &Start) -> bool {
     let locale =
         ["LC_ALL", "LC_CTYPE", "LANG"].iter().map(|n| var(n)).find(|v| !v.is_empty()).unwrap_or_default();
@@ -92,7 +93,7 @@ pub fn wants_ascii(start: &Start) -> bool {
     start.global.ascii || !(locale.contains("utf-8") || locale.contains("utf8")) || var("TERM") == "linux"
 }
 
-/// `pilothouse themes`: the built-in ones and the user's own.
+/// Lists the built-in themes and the user's own, for `pilothouse themes`.
 pub fn names(start: &Start) -> String {
     let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
     let files = start

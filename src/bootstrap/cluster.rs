@@ -1,5 +1,5 @@
-//! A cluster's handle: all that this process holds of one cluster. Whoever sends a request asks the handle of the object
-//! that it is about; nothing else has a client.
+//! The handle of a cluster: everything that this process holds for one cluster. Code that sends a request uses the
+//! handle of the request's cluster. No other type has a client.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,20 +21,20 @@ use crate::wire::connect::Connection;
 /// One cluster of this process.
 #[derive(Clone)]
 pub struct ClusterHandle {
-    /// Its id and context, what is protected, and the namespaces that are looked at.
+    /// The ID and context, what is protected, and the selected namespaces.
     pub info: ClusterInfo,
     pub connection: Connection,
-    /// The clients that read and write, and the guards of actions.
+    /// The clients for reading and writing, and the guards of actions.
     pub clients: ClusterClients,
-    /// Its sources, which end together.
+    /// The sources of the cluster, which stop together.
     pub sources: Supervisor,
-    /// Where its sources publish.
+    /// Receives the facts of the sources.
     pub sink: FactSink,
-    /// Which sources run.
+    /// The sources that run.
     pub started: Vec<Started>,
-    /// The lines of the logs that are followed by themselves.
+    /// The lines of the logs that are followed automatically.
     pub logs: Arc<LogStore>,
-    /// The kinds that its server has.
+    /// The kinds that the API server serves.
     pub resources: Arc<Resources>,
 }
 
@@ -44,17 +44,17 @@ impl ClusterHandle {
     }
 }
 
-/// The clusters of this process, by id.
+/// The clusters of this process, by ID.
 #[derive(Clone, Default)]
 pub struct Handles(BTreeMap<ClusterId, ClusterHandle>);
 
 impl Handles {
-    /// The handle of the cluster that something is about.
+    /// Returns the handle of a cluster.
     pub fn get(&self, id: ClusterId) -> Result<&ClusterHandle, String> {
         self.0.get(&id).ok_or_else(|| "that cluster is not there".to_owned())
     }
 
-    /// What actions use of them.
+    /// Returns the parts of the handles that actions use.
     pub fn clients(&self) -> Clusters {
         self.0.values().map(|handle| handle.clients.clone()).collect()
     }
@@ -66,8 +66,8 @@ impl FromIterator<ClusterHandle> for Handles {
     }
 }
 
-/// The clients of a connection's cluster. `writes`: false for commands that only look; in read-only mode the client that
-/// can write is never made.
+/// Creates the clients for a connection. `writes` is `false` for commands that only read. In read-only mode, no
+/// client that can write is created.
 pub(super) fn clients(
     start: &Start,
     id: ClusterId,

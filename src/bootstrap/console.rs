@@ -1,4 +1,5 @@
-//! The live console: terminal, screen, session, the runner of actions, and the desk that carries out what the screen asks for.
+//! The live console: terminal, screen, session, runner of actions, and the desk that performs the effects of the
+//! screen.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,11 +27,11 @@ use crate::ui::pane;
 use crate::ui::request::Effect;
 use crate::ui::run::{Input, Outcome, Stage, WorldCell, queue, run};
 
-/// Effects that wait to be carried out.
+/// The capacity of the queue of effects.
 const EFFECTS: usize = 64;
-/// Reports of actions that wait to be shown.
+/// The capacity of the queue of reports.
 const REPORTS: usize = 64;
-/// How long the sources get to stop.
+/// How long the sources may take to stop.
 const CLOSE: Duration = Duration::from_millis(150);
 
 pub fn console(start: &Start) -> u8 {
@@ -59,12 +60,12 @@ fn failed(why: &str) -> u8 {
     exit::FAILED
 }
 
-/// Everything that can be wrong with the configuration is said before the terminal is taken.
+/// Opens the console. All errors in the configuration are reported before the terminal is taken.
 fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, String> {
     let connection = runtime.block_on(start.connect())?;
     let (theme, fault) = look::theme(start);
     let mut problems = connection.notes.clone();
-    // one that the file names is among the file's problems
+    // an error in the theme that the config file names is among the errors of the file
     problems.extend(fault.filter(|_| !start.loaded.is_of_file("ui.theme")));
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
     let journal = start.journal().quiet();
@@ -82,7 +83,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.columns = pane::chosen(&start.settings.ui.columns).0;
     ui.clipboard = look::clipboard();
-    // of several all are shown, and one can be picked
+    // if several namespaces are requested, all are shown and the user can select one
     ui.namespace = match super::session::namespaces(start).as_slice() {
         [one] => Some(one.clone()),
         _ => None,
@@ -90,7 +91,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let shown = session.shown()?.clone();
     if !shown.clients.is_read_only() {
         let (journal, now) = (journal.clone(), start.clock.now());
-        // it may have to read them all, and nothing waits for it
+        // pruning can read all journals, and nothing waits for it
         runtime.spawn_blocking(move || journal.prune(now));
     }
     let (reports, reported) = mpsc::channel(REPORTS);
@@ -123,14 +124,14 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     session.supervisor.spawn_once(desk.serve(effects_in));
     if let Some(why) = runtime.block_on(async {
         let asked = super::session::no_such_namespace(start, &shown.connection);
-        // a server that does not answer is shown, not waited for
+        // a server that does not respond is shown as such, and start-up does not wait for it
         tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
     }) {
         problems.push(why);
     }
     if !start.settings.failover.is_empty() {
         let (plans, info, now) = (start.settings.failover.clone(), shown.info.clone(), start.clock.now());
-        // a plan is only looked at: not even a dry run is sent
+        // plans are only checked here, so not even a dry run is sent
         let looks = clients(start, info.id, &shown.connection, shown.reader().clone(), false)?;
         let told = inbox_in.clone();
         session.supervisor.spawn_once(async move {
@@ -175,7 +176,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
             let _full = refused.try_send(Input::Notice("busy: that was not started, try again".into()));
         }
     });
-    // a signal alone leaves the terminal there; one that is gone takes nothing, and is not waited for
+    // a signal leaves the terminal open; a closed terminal accepts no output, so this does not wait for it
     drop(terminal);
     runtime.block_on(async {
         if !runner.shutdown().await {
@@ -189,7 +190,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     Ok(outcome)
 }
 
-/// Shows what actions report: to the hub, on the queue that is read first.
+/// Passes the reports of actions to the hub on its priority queue.
 async fn show_actions(mut reports: mpsc::Receiver<ActionView>, control: mpsc::Sender<Event>, clock: Clock) {
     while let Some(action) = reports.recv().await {
         if control.send(action_event(action, clock.now())).await.is_err() {

@@ -1,5 +1,5 @@
-//! The simulated cluster: in this process for `--demo`, served for `pilothouse sim`. The ordinary clients reach it over
-//! loopback; this module only passes a kubeconfig and addresses to the start-up.
+//! The simulated cluster: in this process for `--demo`, and served for `pilothouse sim`. The ordinary clients connect
+//! to it over loopback. This module only passes a kubeconfig and addresses to start-up.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,15 @@ use crate::report::headless::{print, tell};
 /// The users of the simulated cluster.
 const PEOPLE: [&str; 5] = ["admin", "operator", "drainer", "viewer", "nobody"];
 
-/// From this scale on, the start takes long enough that a message announces it.
+/// From this scale, the start takes so long that a message announces it.
 const SLOW_SCALE: u32 = 8;
 
 /// A simulated cluster that runs in the console's process and ends with it.
 #[derive(Debug)]
 pub struct Demo {
-    /// The folder with kubeconfig, journal and log; it is removed at the end.
+    /// The folder with kubeconfig, journal and log. It is removed at the end.
     folder: tempfile::TempDir,
-    /// The lock is held while the process lives, however it ends.
+    /// The lock is held for the lifetime of the process, however it ends.
     _lock: std::fs::File,
     pub prometheus: String,
     stop: Option<oneshot::Sender<()>>,
@@ -54,10 +54,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())
 }
 
-/// The name of a demo's folder: this, followed by random characters.
+/// The prefix of the name of a demo's folder. Random characters follow.
 const FOLDER: &str = "pilothouse-demo-";
 
-/// The process that has locked this file of a demo's folder is alive.
+/// The lock file in the folder of a demo. It is locked while the demo's process is running.
 const LOCK: &str = "lock";
 
 /// Removes the folders of demos whose processes were killed. A folder that cannot be opened belongs to another user.
@@ -72,7 +72,7 @@ fn sweep() {
     }
 }
 
-/// Writes a kubeconfig that only its owner can read. It overwrites at most another kubeconfig of a simulated cluster.
+/// Writes a kubeconfig that only its owner can read. It overwrites only another kubeconfig of a simulated cluster.
 fn write_kubeconfig(path: &Path, text: &str) -> Result<(), String> {
     let told = |e: std::io::Error| format!("{}: {e}", path.display());
     if let Ok(there) = std::fs::read_to_string(path)
@@ -89,7 +89,7 @@ fn write_kubeconfig(path: &Path, text: &str) -> Result<(), String> {
 }
 
 impl Demo {
-    /// Starts the cluster on a thread of its own; it is reachable when this returns.
+    /// Starts the cluster on its own thread. The cluster is reachable when this function returns.
     pub fn start(name: &str, flags: &DemoFlags) -> Result<Self, String> {
         let options = options(name, flags)?;
         if flags.scale >= SLOW_SCALE {
@@ -120,7 +120,7 @@ impl Demo {
                         Ok(running) => {
                             let said = opened.send(Ok((running.kubeconfig(), running.prometheus())));
                             if said.is_ok() {
-                                // an error means that the other end has ended, which ends the cluster too
+                                // an error means that the other end was dropped, which also stops the cluster
                                 drop(stopped.await);
                             }
                             running.stop().await;
@@ -161,7 +161,7 @@ impl Drop for Demo {
     }
 }
 
-/// `pilothouse sim`: serves until it is interrupted.
+/// Runs `pilothouse sim` until it is interrupted.
 pub fn serve(flags: &SimFlags, global: &Global) -> u8 {
     let served = || {
         if flags.list {
@@ -179,7 +179,7 @@ pub fn serve(flags: &SimFlags, global: &Global) -> u8 {
     }
 }
 
-/// Flags that select a cluster have no effect here, so they are refused as mistakes.
+/// Returns an error for flags that select a cluster, because they have no effect here.
 fn is_for_sim(global: &Global) -> Result<(), String> {
     let slips = [
         (

@@ -1,5 +1,5 @@
-//! The desk: carries out what the screen asks for, each in a task of its own; the screen never waits for it. Whatever is
-//! asked about an object goes to the cluster of that object.
+//! The desk performs the effects of the screen, each in its own task. The screen never waits for it. A request about
+//! an object is sent to the cluster of that object.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -28,12 +28,12 @@ use crate::source::supervise::Supervisor;
 use crate::ui::request::{Effect, LogRequest, Order, Rehearsal, Reply, Request, Ticket};
 use crate::ui::run::Input;
 
-/// What effects are carried out with.
+/// The parts that effects need.
 pub struct Desk {
     pub clusters: Handles,
     pub runner: Runner,
     pub clock: Clock,
-    /// The plans of the config.
+    /// The failover plans of the config.
     pub failover: Vec<FailoverPlan>,
     pub dialer: Dialer,
     pub world: watch::Receiver<Arc<World>>,
@@ -41,11 +41,11 @@ pub struct Desk {
     pub control: mpsc::Sender<Event>,
     pub supervisor: Supervisor,
     pub home: Home,
-    /// The logs that are open.
+    /// The open logs.
     pub logs: HashMap<Ticket, Supervisor>,
 }
 
-/// Hands something to the screen; waits a little while its queue is full, for it is never full for long.
+/// Sends an input to the screen. Waits if the queue is full, which lasts only a short time.
 pub(super) async fn hand(inbox: &SyncSender<Input>, mut input: Input) {
     loop {
         match inbox.try_send(input) {
@@ -106,7 +106,7 @@ impl Desk {
         });
     }
 
-    /// Carries out what was confirmed, and says how it ended.
+    /// Runs the confirmed plan and reports the result.
     fn run(&self, read: Arc<Plan>, answer: String, resumes: Option<Name>) {
         let act = read.intent.act.as_str();
         let follows = resumes.map(|old| (old, How::Resumed));
@@ -123,7 +123,7 @@ impl Desk {
         });
     }
 
-    /// Writes down that an unfinished action is dealt with, and shows it so.
+    /// Records that an unfinished action is dismissed, and shows this.
     fn dismiss(&self, id: Name) {
         let (inbox, runner) = (self.inbox.clone(), self.runner.clone());
         self.supervisor.spawn_once(async move {
@@ -135,7 +135,7 @@ impl Desk {
         });
     }
 
-    /// What is left of an unfinished action, by its journal and by where the cluster stands.
+    /// Determines the remaining steps of an unfinished action from its journal and the state of the cluster.
     fn resume(&self, ticket: Ticket, id: Name) {
         let (inbox, runner) = (self.inbox.clone(), self.runner.clone());
         self.supervisor.spawn_once(async move {
@@ -185,7 +185,7 @@ impl Desk {
     }
 }
 
-/// The answer of the cluster that a question is about.
+/// Sends a request to its cluster and returns the answer.
 async fn fetched(
     cluster: &ClusterHandle,
     request: Request,
@@ -210,16 +210,16 @@ async fn fetched(
     }
 }
 
-/// How an action ended, in words.
+/// Describes how an action ended.
 fn ended(act: &str, done: &ActionView) -> String {
     match done.outcome {
-        // that nothing was sent is all there is to say
+        // if nothing was sent, the message is sufficient
         Some(Outcome::Refused) => done.message.clone(),
         outcome => format!("{act} {}: {}", outcome.map_or("unfinished", Outcome::as_str), done.message),
     }
 }
 
-/// Writes the screen into a fresh file of the state folder; no name from the cluster is in its path.
+/// Writes the screen to a new file in the state folder. Its path contains no name from the cluster.
 fn dump(home: &Home, clock: &Clock, text: &str) -> std::io::Result<String> {
     use std::os::unix::fs::OpenOptionsExt;
     let state = home.state.as_ref().ok_or_else(|| std::io::Error::other("there is no home directory"))?;

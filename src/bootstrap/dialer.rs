@@ -1,4 +1,4 @@
-//! Opens the contexts of the kubeconfig, one connection each.
+//! Opens the contexts of the kubeconfig, with one connection each.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,23 +13,24 @@ use crate::wire::credential::Seat;
 use crate::wire::env::Env;
 use crate::wire::kubeconfig::Overrides;
 
-/// Opens contexts of the kubeconfig, the current one or another.
+/// Opens contexts of the kubeconfig.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     kubeconfig: Option<PathBuf>,
-    /// The context that the flags of one cluster are meant for; None = the current one.
+    /// The context that the flags for a cluster apply to, or `None` for the current context.
     first: Option<String>,
     overrides: Overrides,
     seat: Seat,
     clock: Clock,
-    /// The first context's connection: a credential plugin is asked once.
+    /// The connection of the first context. It is kept so that a credential plugin runs only once.
     own: Arc<tokio::sync::Mutex<Option<Connection>>>,
-    /// The clients that were opened, by context and whether they only read: a rehearsal is renewed every two seconds.
+    /// The open clients, by context and whether they only read. They are kept because a rehearsal is renewed every
+    /// two seconds.
     opened: Arc<tokio::sync::Mutex<BTreeMap<(Name, bool), Clients>>>,
 }
 
 impl Dialer {
-    /// `first`: the context that `overrides` are meant for; None = the current one.
+    /// `first` is the context that `overrides` apply to, or `None` for the current context.
     pub fn new(
         kubeconfig: Option<PathBuf>,
         first: Option<String>,
@@ -40,12 +41,12 @@ impl Dialer {
         Self { kubeconfig, first, overrides, seat, clock, own: Arc::default(), opened: Arc::default() }
     }
 
-    /// From now on a screen has the terminal: no credential plugin may ask there.
+    /// Records that a screen uses the terminal, so that no credential plugin asks there.
     pub fn leave_the_terminal(&self) {
         self.seat.leave();
     }
 
-    /// How an action opens the clients of another context.
+    /// Returns the function with which an action opens the clients of another context.
     pub fn opener(&self, read_only: bool) -> OpenContext {
         let dialer = self.clone();
         Arc::new(move |context| {
@@ -54,7 +55,7 @@ impl Dialer {
         })
     }
 
-    /// The clients of another context, opened once.
+    /// Returns the clients of another context, which are opened only once.
     pub async fn clients(&self, context: &Name, read_only: bool) -> Result<Clients, String> {
         let mut opened = self.opened.lock().await;
         if let Some(held) = opened.get(&(context.clone(), read_only)) {
@@ -68,7 +69,7 @@ impl Dialer {
         Ok(clients)
     }
 
-    /// The contexts of the kubeconfig as lines to read; `here` is the one that is shown.
+    /// Lists the contexts of the kubeconfig. `here` is the context that is shown.
     pub fn contexts(&self, here: &str) -> Result<Vec<String>, String> {
         let all = crate::wire::kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())?;
         let mut lines =
@@ -89,7 +90,7 @@ impl Dialer {
         Ok(lines)
     }
 
-    /// The first context's connection.
+    /// Returns the connection of the first context.
     pub async fn own(&self) -> Result<Connection, String> {
         let mut own = self.own.lock().await;
         if let Some(held) = &*own {
@@ -99,18 +100,18 @@ impl Dialer {
         Ok(own.insert(connection).clone())
     }
 
-    /// Any context's; a server or token of the flags is the first context's alone.
+    /// Opens a context. A server or token in the flags applies only to the first context.
     pub async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
         if context == self.first.as_deref() {
             return self.own().await;
         }
-        // the current context may be asked for by its name
+        // the current context can be requested by name
         if let Some(own) = &*self.own.lock().await
             && context == Some(own.context.as_str())
         {
             return Ok(own.clone());
         }
-        // another server has a clock of its own
+        // another server has its own clock
         self.open_by(context.map(str::to_owned), self.overrides.elsewhere(), self.clock.apart()).await
     }
 

@@ -1,4 +1,4 @@
-//! Whether the failover plans of the config still fit what there is.
+//! Checks whether the failover plans of the config still match the clusters.
 
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::Name;
@@ -13,8 +13,8 @@ use crate::action::cluster::ClusterClients;
 use crate::action::fetch_targets;
 use crate::action::rehearse::rehearse;
 
-/// What stands against each plan of the config now; nothing = it could run. With `clients` that only read, not even a dry
-/// run is sent.
+/// Returns the reasons why each plan of the config cannot run now. A plan without reasons can run. If `clients` only
+/// read, not even a dry run is sent.
 pub async fn validate(
     plans: &[FailoverPlan],
     clients: &ClusterClients,

@@ -1,4 +1,5 @@
-//! What the screen asks of the server beside what is watched: YAML, tables of other kinds, error lines, failover plans.
+//! Requests of the screen to the API server, in addition to what is watched: YAML, tables of other kinds, error lines
+//! and failover plans.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::kinds::ROUTES;
@@ -10,7 +11,7 @@ use crate::source::objects::{self, ApiResource};
 use crate::ui::request::{KindWords, Reply, TableLine, TableText};
 use crate::wire::client::ReadClient;
 
-/// The routes whose weights can be shifted; kinds that are not installed have none.
+/// Returns the routes whose weights can be changed. Kinds that are not installed have none.
 pub async fn routes(reader: &ReadClient) -> Vec<(Kind, serde_json::Value)> {
     let asked = ROUTES.iter().filter_map(|kind| Some((kind, kind.info()?))).map(|(kind, info)| async move {
         let list: Result<serde_json::Value, _> =
@@ -25,7 +26,7 @@ pub async fn routes(reader: &ReadClient) -> Vec<(Kind, serde_json::Value)> {
     futures::future::join_all(asked).await.concat()
 }
 
-/// Lines of an error group that are handed over at most.
+/// The maximum number of lines of an error group in an answer.
 const ERROR_LINES: usize = 200;
 
 pub fn error_lines(store: &LogStore, fingerprint: Name) -> Reply {
@@ -39,7 +40,7 @@ async fn known<'a>(reader: &ReadClient, resources: &'a Resources) -> Result<&'a 
     resources.get_or_try_init(|| objects::resources(reader)).await.map_err(|e| e.to_string())
 }
 
-/// What the server's kinds are called.
+/// Returns the names of the kinds that the API server serves.
 pub async fn kinds(reader: &ReadClient, resources: &Resources) -> Result<Reply, String> {
     let all = known(reader, resources).await?;
     let words = |r: &ApiResource| KindWords {

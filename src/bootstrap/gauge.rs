@@ -1,4 +1,4 @@
-//! The error ratio that stops a headless action: polls of the configured Prometheus, only while something is watched by it.
+//! The error ratio that stops a headless action. The configured Prometheus is polled only while an action watches it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use super::Start;
 use super::session::traffic;
 use crate::source::supervise::Supervisor;
 
-/// How long the first answer is waited for.
+/// How long to wait for the first answer.
 const FIRST_POLL: Duration = Duration::from_secs(5);
 
-/// The newest traffic, and what keeps it new as long as this lives.
+/// The newest traffic, and the source that updates it until this is dropped.
 pub(super) struct Watch(Option<(watch::Receiver<Arc<TrafficSeen>>, Supervisor)>);
 
 impl Watch {
-    /// Begins to poll if the action is watched, and waits for the first answer: neither a plan nor a first step without
-    /// it could say how things stand.
+    /// Starts polling if the action is watched, and waits for the first answer. The plan and the first step need it
+    /// to judge the error ratio.
     pub(super) async fn of(start: &Start, act: &Act) -> Result<Self, String> {
         if act.watched().is_none() {
             return Ok(Self(None));
@@ -35,7 +35,7 @@ impl Watch {
         Ok(Self(Some((traffic, supervisor))))
     }
 
-    /// The newest traffic, each time that it is asked for; empty if nothing is watched.
+    /// Returns a function that returns the newest traffic. The traffic is empty if nothing is watched.
     pub(super) fn seen(&self) -> Arc<dyn Fn() -> Arc<TrafficSeen> + Send + Sync> {
         let traffic = self.0.as_ref().map(|(traffic, _)| traffic.clone());
         Arc::new(move || traffic.as_ref().map_or_else(Arc::default, |traffic| traffic.borrow().clone()))

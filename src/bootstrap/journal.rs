@@ -1,4 +1,4 @@
-//! `journal list`, `journal show`, and the list of `undo`.
+//! The commands `journal list` and `journal show`, and the list of `undo`.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::report::headless::tell;
 use crate::report::table::Table;
 use crate::report::{exit, plan};
 
-/// `pilothouse journal`: the recorded actions, and the parts that cannot be read.
+/// Runs `pilothouse journal`: prints the recorded actions and the parts that cannot be read.
 pub(super) fn told(start: &Start, what: &JournalCommand) -> u8 {
     let (chapters, gaps) = start.journal.chapters();
     for gap in &gaps {
@@ -72,10 +72,10 @@ fn journal_text(
     }
 }
 
-/// Maximum number of actions that `undo` lists, the latest ones.
+/// The maximum number of actions that `undo` lists. It lists the latest ones.
 const UNDOABLE: usize = 20;
 
-/// The latest actions that sent something, which `undo` without an id prints.
+/// Prints the latest actions that sent a request, for `undo` without an ID.
 pub(super) fn undoable(start: &Start, output: Output) -> u8 {
     let (actions, gaps) = start.journal().history();
     for gap in &gaps {

@@ -1,4 +1,4 @@
-//! `pilothouse config`, and the mistakes in a config file that only the rooms that use a setting can find.
+//! The command `pilothouse config`, and the errors in a config file that only the rooms that use a setting can find.
 
 use reqwest::Url;
 
@@ -12,12 +12,12 @@ use crate::source::prometheus;
 use crate::ui::keymap::Keymap;
 use crate::ui::pane;
 
-/// Adds the problems of the keys, the columns, the theme, the URL and the presets in the file.
+/// Adds the errors in the keys, the columns, the theme, the URL and the presets of the file.
 pub fn judge(loaded: &mut Loaded, home: &Home) {
     let (_, faults) = Keymap::new(&loaded.settings.ui.keys);
     for fault in faults {
         loaded.report(&format!("ui.keys.{}", fault.command), &fault.what, fault.hint);
-        // a binding that could not be read may have been meant to disable an action's key
+        // a binding that cannot be read may have been meant to disable the key of an action
         loaded.unsafe_to_write = true;
     }
     for fault in pane::chosen(&loaded.settings.ui.columns).1 {
@@ -40,7 +40,7 @@ pub fn judge(loaded: &mut Loaded, home: &Home) {
     }
 }
 
-/// The URL is empty, or can be one of an HTTP server.
+/// Checks that the URL is empty or can belong to an HTTP server.
 fn url(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Ok(());
@@ -53,7 +53,7 @@ fn url(text: &str) -> Result<(), String> {
 }
 
 impl Start {
-    /// `pilothouse config`.
+    /// Runs `pilothouse config`.
     pub(super) fn config(&self, what: &ConfigCommand) -> u8 {
         match what {
             ConfigCommand::Check => {
@@ -100,7 +100,7 @@ impl Start {
         }
     }
 
-    /// Prints the problems of the config file.
+    /// Prints the errors in the config file.
     fn problems(&self) -> u8 {
         for problem in &self.loaded.problems {
             tell(&problem.to_string());

@@ -23,16 +23,16 @@ use crate::ui::request::{LogLine as Shown, LogNote, LogRequest, Ticket};
 use crate::ui::run::Input;
 use crate::wire::client::ReadClient;
 
-/// The shortest interval between two searches for new pods of an open log.
+/// The minimum interval between two searches for new pods of an open log.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Maximum number of lines that are passed on together.
+/// The maximum number of lines that are passed on together.
 const BATCH: usize = 500;
 
-/// Maximum number of containers whose logs are read at the same time for one request.
+/// The maximum number of containers whose logs are read at the same time for one request.
 const MOST_STREAMS: usize = 60;
 
-/// Streams the logs that the user opened to the screen, in batches, until its group is stopped. Pods that are created
-/// meanwhile are added.
+/// Streams the logs that the user opened to the screen, in batches, until the group is stopped. Pods that are created
+/// in the meantime are added.
 pub fn follow(
     group: &Supervisor,
     reader: &ReadClient,
@@ -50,16 +50,16 @@ pub fn follow(
     });
 }
 
-/// One pod of a request.
+/// The logs of one pod of a request.
 struct PodLogs {
     namespace: Name,
     name: Name,
     uid: Uid,
-    /// The containers in its spec when it was selected.
+    /// The containers in the pod's spec when it was selected.
     containers: Vec<Name>,
 }
 
-/// The pods of the request that are not read yet, the worst first, within the limits for pods and streams.
+/// Returns the pods of the request that are not read yet, the worst first, within the limits for pods and streams.
 fn newcomers(
     world: &World,
     request: &LogRequest,
@@ -72,7 +72,7 @@ fn newcomers(
     let mut found = Vec::new();
     for pod in pods.into_iter().filter(|p| !taken.contains(&p.uid)).take(pods_left) {
         let containers: Vec<Name> = containers(pod).map(|c| c.name.clone()).collect();
-        // one pod is read however many containers it has
+        // the first pod is read regardless of its number of containers
         if containers.len() > streams_left && !(found.is_empty() && streams_left == MOST_STREAMS) {
             break;
         }
@@ -96,7 +96,7 @@ async fn read_pods(
 ) {
     let (mut taken, mut running) = (HashSet::new(), FuturesUnordered::new());
     let (mut pods, mut streams) = (0usize, 0usize);
-    // a pod is always one pod; every other object can get more pods
+    // a request for a pod has only this pod; every other object can get more pods
     let grows = request.follow && request.object.kind != Kind::Pod;
     loop {
         let now = world.borrow_and_update().clone();
@@ -128,11 +128,11 @@ async fn read_pods(
     }
 }
 
-/// Reads one pod's containers until their logs end; returns the number of streams.
+/// Reads a pod's containers until their logs end. Returns the number of streams.
 async fn read_pod(reader: &ReadClient, request: &LogRequest, pod: PodLogs, out: mpsc::Sender<Told>) -> usize {
     let streams = pod.containers.len();
     let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
-    // includes the ephemeral containers that were added since
+    // this includes the ephemeral containers that were added in the meantime
     let seen = watch.since(Instant::now()).await.ok();
     let names = match &seen {
         Some(state) => state.containers.iter().map(|c| c.name.clone()).collect(),
@@ -196,7 +196,7 @@ async fn pump(ticket: Ticket, mut told: mpsc::Receiver<Told>, inbox: SyncSender<
                 }
             }
         }
-        // lines of several containers arrive interleaved; they are ordered within one batch
+        // lines of several containers arrive interleaved, and are sorted within one batch
         lines.sort_by_key(|line: &LogLine| line.at);
         if !lines.is_empty() {
             let shown = lines.into_iter().flat_map(rows).collect();
@@ -212,14 +212,14 @@ fn short(pod: &Name) -> Name {
     pod.rsplit('/').next().map_or_else(Name::default, Name::from)
 }
 
-/// An entry as rows of an open log; a stack trace has one row per line.
+/// Converts an entry to rows of an open log. A stack trace has one row for each line.
 fn rows(line: LogLine) -> Vec<Shown> {
     let shown = shown(line);
     let parts = shown.text.split('\n').enumerate();
     parts.map(|(i, text)| Shown { text: text.to_owned(), more: i > 0, ..shown.clone() }).collect()
 }
 
-/// A line in the screen's form.
+/// Converts a line to the screen's type.
 pub fn shown(line: LogLine) -> Shown {
     Shown {
         at: (line.at != Stamp::default()).then_some(line.at),

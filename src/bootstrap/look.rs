@@ -1,4 +1,4 @@
-//! `snapshot`, `why`, `get` and `doctor`: look until the sources are complete, then print.
+//! The commands `snapshot`, `why`, `get` and `doctor`. They read until the sources are complete, then print.
 
 mod get;
 
@@ -23,19 +23,19 @@ use crate::report::{exit, snapshot as documents, text};
 use crate::source::{Wanted, are_settled, logs};
 use crate::wire::client::{Ask, ReadClient};
 
-/// How long sources get to stop.
+/// How long sources may take to stop.
 const CLOSE: Duration = Duration::from_millis(500);
 
-/// Most time that the logs of pods in trouble get, once everything else was seen.
+/// The maximum time for the logs of pods with problems, after everything else was read.
 const LOGS: Duration = Duration::from_secs(5);
-/// From a log's first lines to the summary of them.
+/// The time between the first lines of a log and their summary.
 const GROUPED: Duration = Duration::from_millis(1200);
-/// What is asked after the time is up gets this long: an answer to it is quick, or does not come.
+/// The timeout of requests after the time limit. They either succeed quickly or not at all.
 const LAST: Duration = Duration::from_secs(2);
-/// The same for failover plans, which may have clusters of their own.
+/// The same timeout for failover plans, which can involve other clusters.
 const PLANS: Duration = Duration::from_secs(10);
 
-/// Waits for what the logs of pods in trouble say.
+/// Waits for the logs of pods with problems.
 async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
     let most = start.settings.logs.max_streams as usize;
     let chosen =
@@ -50,7 +50,8 @@ async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
     }
 }
 
-/// Opens a session and waits until it is settled or the time is up. `logs`: with what pods in trouble log.
+/// Opens a session and waits until it is settled or the time limit is reached. If `logs` is set, reads the logs of
+/// pods with problems.
 async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<World>), u8> {
     let failed = |why: String| {
         tell(&format!("pilothouse: {why}"));
@@ -68,7 +69,7 @@ async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<Wo
     let front = session.front;
     let started = session.shown().map_err(failed)?.started.clone();
     let settled = session.world.wait_for(|w| w.cluster(front).is_some_and(|c| are_settled(&started, c)));
-    // an incomplete picture is printed all the same: it says what is missing
+    // an incomplete result is printed too, because it lists what is missing
     let (unknown, complete) = tokio::join!(
         tokio::time::timeout_at(until.into(), super::session::no_such_namespace(start, &unknown)),
         async { tokio::time::timeout_at(until.into(), settled).await.is_ok() },
@@ -90,14 +91,15 @@ async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<Wo
     Ok((session, world))
 }
 
-/// Nothing at all was received: a document full of nulls must not pass for an answer.
+/// Whether no data was received at all. A document in which every value is null must not look like an answer.
 fn saw_nothing(cluster: &Cluster) -> bool {
     cluster.nodes.is_empty()
         && cluster.pods.is_empty()
         && [&cluster.nodes.cover, &cluster.pods.cover].into_iter().all(|c| !c.is_read())
 }
 
-/// Failed if something was not seen that should have been. What we may not see is said, and is no failure.
+/// Returns the exit status. It is a failure if a source that should be readable was not read. A source without
+/// permission is reported, but is not a failure.
 fn status_of(cluster: &Cluster, flags: &Look) -> u8 {
     if saw_nothing(cluster) {
         explain_nothing(cluster, flags.wait);
@@ -107,7 +109,7 @@ fn status_of(cluster: &Cluster, flags: &Look) -> u8 {
 }
 
 fn explain_nothing(cluster: &Cluster, waited: Duration) {
-    // what another source says, which has a server of its own behind the API server, is not the reason
+    // only these sources explain the failure, because other sources may depend on other servers
     let vital = ["nodes", "pods"].into_iter().filter_map(|name| cluster.source(name));
     let why = vital.filter(|s| s.state.is_trouble()).find_map(|s| s.error.as_ref());
     let why = why.map_or_else(
@@ -121,7 +123,7 @@ fn explain_nothing(cluster: &Cluster, waited: Duration) {
 }
 
 pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
-    // one document is for scripts, which ask often: it does not wait for logs
+    // a single document is for scripts, which run often, so it does not wait for logs
     let (mut session, mut world) = match look(start, flags, watch).await {
         Ok(seen) => seen,
         Err(status) => return status,
@@ -143,7 +145,7 @@ pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
         };
         match text.and_then(|t| still_read(&t).map_err(|e| e.to_string())) {
             Ok(true) => {}
-            // whoever read it has enough
+            // the reader has closed the pipe
             Ok(false) => break exit::DONE,
             Err(_) => break exit::FAILED,
         }
@@ -164,7 +166,7 @@ pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
     status
 }
 
-/// True if a finding is at least as bad.
+/// Whether the cluster has a finding of at least this severity.
 fn is_as_bad(cluster: &Cluster, as_what: Severity) -> bool {
     cluster.derived.causes.iter().any(|cause| cause.severity >= as_what)
 }
@@ -198,7 +200,7 @@ pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
     status
 }
 
-/// The API groups that the server has; None = it does not say.
+/// Returns the API groups of the server, or `None` if it does not list them.
 async fn groups(reader: &ReadClient) -> Option<BTreeSet<String>> {
     let list: serde_json::Value = reader.get_json("/apis").await.ok()?;
     let groups = list.get("groups")?.as_array()?;
@@ -206,7 +208,7 @@ async fn groups(reader: &ReadClient) -> Option<BTreeSet<String>> {
     Some(groups.iter().filter_map(name).collect())
 }
 
-/// Asks for every right that is used.
+/// Checks every permission that Pilothouse uses.
 async fn permissions(reader: &ReadClient, namespaces: &[Name], until: Instant) -> Vec<Permission> {
     let served = tokio::time::timeout_at(until.into(), groups(reader)).await.ok().flatten();
     let questions = doctor::questions(namespaces, served.as_ref());

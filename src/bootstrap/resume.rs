@@ -1,4 +1,4 @@
-//! `resume`: an action whose process ended in the middle is read back, and what is left of it carried out.
+//! The command `resume`: reads an action whose process ended before the action did, and runs the remaining steps.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::cli::ActionFlags;
 use crate::report::exit;
 use crate::report::headless::tell;
 
-/// How long steps that take effect are waited for before the rest follows.
+/// How long to wait for steps to take effect before the remaining steps run.
 const SETTLES_WITHIN: Duration = Duration::from_secs(600);
 
 pub(super) async fn attempt(
@@ -36,7 +36,7 @@ pub(super) async fn attempt(
         ClaimError::Disk(_) => (exit::FAILED, e.to_string()),
     };
     if dismiss {
-        // without asking any cluster
+        // this does not contact any cluster
         let (by, at) = (new_id(&start.clock), start.clock.now());
         resume::close(&journal, &action.id, &by, How::Dismissed, at).map_err(closing)?;
         tell(&format!("{}: dismissed", action.title()));

@@ -1,4 +1,4 @@
-//! A session: clusters with their sources, the hub on its thread, and the newest world.
+//! A session: clusters with their sources, the hub on its thread, and the newest World.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::source::{self, Setup, Wanted, prometheus};
 use crate::wire::connect::Connection;
 use crate::wire::error::ApiError;
 
-/// What runs while somebody looks.
+/// The parts that run while a console or a command reads clusters.
 pub struct Session {
     pub clusters: Handles,
-    /// The one that is shown first.
+    /// The cluster that is shown first.
     pub front: ClusterId,
     pub world: watch::Receiver<Arc<World>>,
     pub supervisor: Supervisor,
@@ -33,10 +33,10 @@ pub struct Session {
     hub: Option<std::thread::JoinHandle<()>>,
 }
 
-/// The cluster of the first context: the only one of a headless command.
+/// The cluster of the first context, which is the only one of a headless command.
 pub const FIRST: ClusterId = ClusterId(0);
 
-/// What is pinned about the cluster of a connection.
+/// Returns the fixed data about the cluster of a connection.
 pub fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInfo {
     ClusterInfo {
         id,
@@ -51,7 +51,7 @@ pub fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInf
     }
 }
 
-/// The namespaces that were asked for, each once; none = all.
+/// Returns the requested namespaces, each once. The list is empty for all namespaces.
 pub fn namespaces(start: &Start) -> Vec<Name> {
     let mut names: Vec<Name> = Vec::new();
     for name in start.global.namespace.iter().map(|n| n.trim()).filter(|n| !n.is_empty()) {
@@ -63,8 +63,8 @@ pub fn namespaces(start: &Start) -> Vec<Name> {
 }
 
 impl Session {
-    /// Starts everything; nothing is waited for. `writes`: whether actions can be done. `publish` is called by the hub's
-    /// thread with each new world.
+    /// Starts the session without waiting. `writes` tells whether actions are possible. The hub's thread calls
+    /// `publish` with each new World.
     pub fn open(
         start: &Start,
         connection: Connection,
@@ -93,12 +93,12 @@ impl Session {
         Ok(Self { clusters, front: FIRST, world, supervisor, control, stop, hub: Some(hub) })
     }
 
-    /// The handle of the cluster that is shown first.
+    /// Returns the handle of the cluster that is shown first.
     pub fn shown(&self) -> Result<&ClusterHandle, String> {
         self.clusters.get(self.front)
     }
 
-    /// Stops the sources, then the hub, within about `within`.
+    /// Stops the sources and then the hub, within about `within`.
     pub async fn close(mut self, within: Duration) {
         if !self.supervisor.shutdown(within).await {
             tracing::warn!("some tasks did not stop in time");
@@ -147,8 +147,8 @@ fn cluster(
     Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources: Arc::default() })
 }
 
-/// In words, if the server says that a namespace that was asked for does not exist: an empty picture must not pass
-/// for a healthy one. Whoever may not ask is not told.
+/// Returns a message if the server reports that a requested namespace does not exist, because an empty result must
+/// not look like a healthy one. Returns `None` if the user may not read namespaces.
 pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option<String> {
     let reader = connection.reader().ok()?;
     let names = namespaces(start);
@@ -156,7 +156,7 @@ pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option
         let path = format!("/api/v1/namespaces/{}", crate::wire::client::escape(name));
         let reader = &reader;
         async move {
-            // a Status, not the page of a server that knows no namespaces at all
+            // only a Status counts, and not the page of a server that has no namespaces at all
             let answer = reader.get_bytes(&path, 1 << 20).await;
             matches!(answer, Err(ApiError::NotFound { status: true, .. }))
         }
@@ -168,7 +168,7 @@ pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option
         .then(|| format!("there is no namespace {} in {}", missing.join(", "), connection.context))
 }
 
-/// Only the traffic, for a headless action that watches an error ratio: polls without the rest of a session.
+/// Starts only the polls of the traffic, for a headless action that watches an error ratio.
 pub fn traffic(start: &Start, supervisor: &Supervisor) -> Result<watch::Receiver<Arc<TrafficSeen>>, String> {
     let (facts, mut facts_in) = mpsc::channel(FACTS);
     let (control, mut control_in) = mpsc::channel(CONTROL);

@@ -1,8 +1,8 @@
-//! What ends a headless action from outside.
+//! The signals that end a headless action.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ctrl-C, a hang-up and a termination.
+/// The signals SIGINT, SIGHUP and SIGTERM.
 pub(super) struct Signals([Option<Signal>; 3]);
 
 impl Signals {
@@ -10,7 +10,7 @@ impl Signals {
         Self([SignalKind::interrupt(), SignalKind::hangup(), SignalKind::terminate()].map(|k| signal(k).ok()))
     }
 
-    /// True: a hang-up or a termination, false: Ctrl-C.
+    /// Returns `true` for SIGHUP or SIGTERM, and `false` for SIGINT (Ctrl-C).
     pub(super) async fn next(&mut self) -> bool {
         async fn of(signal: &mut Option<Signal>) {
             let told = match signal {

@@ -1,4 +1,4 @@
-//! What to do about a finding, as the command to type.
+//! Advice about a finding, as a command to type.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::facts::world::{Cause, Cluster, HpaRow};
 use pilothouse_core::policy::kubectl::quote;
 
-/// What the metrics ask for, which is more than the maximum.
+/// Returns the number of replicas that the metrics ask for, which exceeds the maximum.
 fn new_maximum(cluster: &Cluster, on: &ObjectRef) -> Option<String> {
     let is = |row: &&Arc<HpaRow>| row.hpa.namespace == on.namespace && row.hpa.name == on.name;
     let row = cluster.derived.hpas.iter().find(is)?;
@@ -15,13 +15,13 @@ fn new_maximum(cluster: &Cluster, on: &ObjectRef) -> Option<String> {
     Some(format!(" --max {wants}"))
 }
 
-/// What a finding is about beside one object, of its kind, as more arguments of a command.
+/// Returns the other objects of a finding with the same kind, as more arguments of a command.
 fn besides(cause: &Cause, on: &ObjectRef) -> String {
     let others = cause.objects.iter().filter(|object| object.kind == on.kind && *object != on);
     others.flat_map(|object| [" ".to_owned(), typed(object)]).collect()
 }
 
-/// The object as a subcommand takes it.
+/// Formats the object as a subcommand accepts it.
 fn typed(object: &ObjectRef) -> String {
     match object.kind {
         Kind::Node => quote(&object.name),
@@ -29,7 +29,8 @@ fn typed(object: &ObjectRef) -> String {
     }
 }
 
-/// `pilothouse rollback shop/deploy/checkout --context prod`; `reach` is what leads to this cluster.
+/// Returns a command such as `pilothouse rollback shop/deploy/checkout --context prod`. `reach` contains the flags
+/// that select this cluster.
 pub fn command(cluster: &Cluster, cause: &Cause, suggestion: &Suggestion, reach: &str) -> Option<String> {
     let on = &suggestion.on;
     let (word, rest) = match &suggestion.what {

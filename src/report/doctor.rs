@@ -1,4 +1,5 @@
-//! `doctor`: which rights are asked for, and what is said of them, of the sources, the config and the failover plans.
+//! The command `doctor`: the permissions to check, and the report about them, the sources, the config and the
+//! failover plans.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,15 +13,15 @@ use pilothouse_core::policy::seen;
 use super::rights::{self, Right};
 use super::{snapshot, text};
 
-/// A right that is asked for, in one namespace ("" for all of them).
+/// A permission to check in one namespace ("" for all of them).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     pub right: Right,
     pub namespace: Name,
 }
 
-/// What to ask: every right that is used, in each namespace where it makes a difference. `served`: the API groups that
-/// the server has; without it nothing is left out.
+/// Returns the permissions to check: every one that Pilothouse uses, in each namespace where it makes a difference.
+/// `served` contains the API groups of the server. Without it, nothing is omitted.
 pub fn questions(namespaces: &[Name], served: Option<&BTreeSet<String>>) -> Vec<Question> {
     let everywhere = [Name::default()];
     let places = if namespaces.is_empty() { &everywhere } else { namespaces };
@@ -40,21 +41,22 @@ pub fn questions(namespaces: &[Name], served: Option<&BTreeSet<String>>) -> Vec<
     questions
 }
 
-/// The answer to a question: whether it is allowed, with the server's reason. An error is why there is no answer.
+/// The answer to a question: whether it is allowed, with the server's reason. An error explains why there is no
+/// answer.
 pub type Answer = Result<(bool, String), String>;
 
-/// A right and whether we have it.
+/// A permission, and whether the user has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permission {
-    /// `patch deployments.apps`, with the namespace where several were asked about.
+    /// The permission, such as `patch deployments.apps`. The namespace is added if several were checked.
     pub words: String,
     pub purposes: Vec<&'static str>,
-    /// None = there was no answer.
+    /// Whether the permission is granted, or `None` if there was no answer.
     pub allowed: Option<bool>,
     pub why: String,
 }
 
-/// The answers to the questions, in their order.
+/// Combines the questions with their answers, which have the same order.
 pub fn permissions(
     questions: Vec<Question>,
     answers: impl IntoIterator<Item = Answer>,
@@ -73,26 +75,27 @@ pub fn permissions(
     told.collect()
 }
 
-/// Everything that was found.
+/// The results of all checks.
 pub struct Checkup<'a> {
     pub context: &'a str,
     pub server: &'a str,
-    /// The server's certificate is not checked.
+    /// Whether the server's certificate is not verified.
     pub insecure: bool,
     pub cluster: &'a Cluster,
     pub now: Stamp,
-    /// Empty: there is no home directory and none was named.
+    /// The path of the config file. It is empty if there is no home directory and no path was given.
     pub config: &'a Path,
-    /// What is wrong with it.
+    /// The errors in the config file.
     pub problems: Vec<String>,
     pub journal: Option<PathBuf>,
     pub permissions: Vec<Permission>,
-    /// The failover plans by name, with what keeps each from running.
+    /// The failover plans by name, with the reasons why each cannot run.
     pub plans: Vec<(Name, Vec<String>)>,
 }
 
 impl Checkup<'_> {
-    /// Something is wrong that somebody should mend. A permission that is denied may be meant so.
+    /// Whether a check found a problem that needs to be fixed. A denied permission can be intended and does not
+    /// count.
     pub fn is_troubled(&self) -> bool {
         self.faulty_plans() > 0
             || !self.problems.is_empty()
@@ -125,7 +128,7 @@ impl Checkup<'_> {
         })
     }
 
-    /// The same for people.
+    /// Formats the results as text.
     pub fn text(&self) -> Vec<String> {
         let cluster = self.cluster;
         let or_unknown = |v: Option<&Name>| v.map_or("unknown".to_owned(), ToString::to_string);
@@ -169,7 +172,7 @@ impl Checkup<'_> {
             None => ("! ", "unknown"),
         };
         let why = match (allowed, why.as_str(), &self.cluster.identity.user) {
-            // a server that gives no reason refuses whom it takes us for
+            // if the server gives no reason, the text names the user and the permission
             (Some(false), "", Some(user)) => format!(" (User \"{user}\" cannot {words})"),
             (_, "", _) => String::new(),
             (_, why, _) => format!(" ({why})"),
@@ -177,7 +180,7 @@ impl Checkup<'_> {
         format!("{mark}may {words}: {word}{why}, for: {}", purposes.join("; "))
     }
 
-    /// The last line: whether all is well, and else how much of what is not.
+    /// Returns the last line: that all checks passed, or how many did not.
     fn summary(&self) -> String {
         let (sources, permissions) = (&self.cluster.sources, &self.permissions);
         let troubled = sources.iter().filter(|s| s.state.is_trouble() || s.state == SourceState::Starting);
@@ -325,7 +328,7 @@ mod tests {
         };
         let live = || status("pods", Feed::Objects, SourceState::Live, None);
         let off = || status("prometheus", Feed::Traffic, SourceState::Off, Some("none is configured"));
-        // tables that were never read are no part of this
+        // tables that were never read are not part of this test
         let mut cluster = Cluster { sources: [live(), off()].into(), ..Cluster::default() };
         let lines = checkup(&cluster).text();
         for line in ["source pods live (4 s ago)", "source prometheus off (4 s ago): none is configured"] {

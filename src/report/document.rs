@@ -1,4 +1,4 @@
-//! The snapshot document `pilothouse/v1`: names that scripts rely on. Unknown numbers are null, never 0.
+//! The snapshot document `pilothouse/v1`. Scripts rely on its names. Unknown numbers are null, never 0.
 
 use serde::Serialize;
 
@@ -10,11 +10,11 @@ pub struct Snapshot {
     pub schema: &'static str,
     pub at: String,
     pub cluster: Cluster,
-    /// Empty: everything that findings rest on was seen.
+    /// The data for findings that was not read. It is empty if all of it was read.
     pub not_seen: Vec<NotSeen>,
     pub sources: Vec<Source>,
     pub causes: Vec<Cause>,
-    /// Findings that somebody has silenced: they are in no other list.
+    /// The silenced findings. They are in no other list.
     pub silenced: Vec<Silenced>,
     pub changes: Vec<Change>,
     pub nodes: Vec<Node>,
@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub error_groups: Vec<ErrorGroup>,
     pub autoscalers: Vec<Autoscaler>,
     pub workloads: Vec<Workload>,
-    /// Null: no Alertmanager was asked.
+    /// The alerts, or null if no Alertmanager was queried.
     pub alerts: Option<Vec<serde_json::Value>>,
     pub actions: Vec<Action>,
 }
@@ -33,21 +33,22 @@ pub struct Cluster {
     pub version: Option<String>,
     pub server: String,
     pub user: Option<String>,
-    /// Those that were asked for, with commas between them; null = all.
+    /// The requested namespaces, separated by commas, or null for all namespaces.
     pub namespace: Option<String>,
-    /// The server's clock less ours; all times are the server's. Null until it is known.
+    /// The server's clock minus the local clock, or null while it is unknown. All times in the document are the
+    /// server's.
     pub clock_offset_ms: Option<i64>,
     pub pods: Counts,
 }
 
-/// Something that findings rest on and that was not seen, or not all of it.
+/// Data for findings that was not read, or not completely.
 #[derive(Debug, Serialize)]
 pub struct NotSeen {
     /// The source.
     pub what: String,
-    /// `loading`, `failing`, `unreadable`, `denied`.
+    /// The reason: `loading`, `failing`, `unreadable` or `denied`.
     pub why: &'static str,
-    /// The namespaces that it is about, if not the whole of it and if they are known.
+    /// The affected namespaces, if they are known and are not all namespaces.
     pub namespaces: Vec<String>,
     pub reason: Option<String>,
 }
@@ -65,7 +66,8 @@ pub struct Source {
     pub name: String,
     pub state: &'static str,
     pub age_seconds: Option<u64>,
-    /// `complete`, `loading`, `namespaces`, `denied`, `not-installed`, `never`; null for sources without a table.
+    /// The coverage: `complete`, `loading`, `namespaces`, `denied`, `not-installed` or `never`. It is null for sources
+    /// without a table.
     pub coverage: Option<&'static str>,
     pub error: Option<String>,
 }
@@ -93,7 +95,7 @@ pub struct Cause {
 pub struct Silenced {
     #[serde(flatten)]
     pub cause: Cause,
-    /// Null = for good.
+    /// The end of the silence, or null if it has no end.
     pub until: Option<String>,
     pub reason: String,
 }
@@ -148,7 +150,7 @@ pub struct Taint {
 #[derive(Debug, Serialize)]
 pub struct Cpu {
     pub used_milli: Option<i64>,
-    /// Null while the pods are not completely known.
+    /// The requests of the pods, or null while not all pods are known.
     pub requested_milli: Option<i64>,
     pub allocatable_milli: i64,
 }
@@ -226,7 +228,7 @@ pub struct Autoscaler {
 pub struct Metric {
     pub name: String,
     pub r#type: String,
-    /// In the target's own form: percent, or thousandths of the metric's unit.
+    /// The current value in the unit of the target: percent, or thousandths of the metric's unit.
     pub current: Option<i64>,
     pub target: Option<i64>,
 }

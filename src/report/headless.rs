@@ -1,4 +1,4 @@
-//! The headless commands' common part: who confirms, and how a plan becomes a result.
+//! The common part of the headless commands: the confirmation, and the output.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -9,7 +9,8 @@ use pilothouse_core::plan::{is_protected, takes_many_nodes};
 use crate::action::runner::Consent;
 use crate::cli::ActionFlags;
 
-/// Confirms a plan by flags, or by asking at a terminal. Err: in words, with what to do.
+/// Confirms a plan by flags, or by asking at a terminal. Returns an error that says what to do if it is not
+/// confirmed.
 pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Result<Consent, String> {
     let context = plan.intent.context.as_str();
     let protected = is_protected(plan, guards);
@@ -42,7 +43,7 @@ fn ask(plan: &Plan) -> Result<Consent, String> {
     if write!(err, "{question}").and_then(|()| err.flush()).is_err() {
         return Err("the question could not be shown".into());
     }
-    // what was typed before the question is no answer to it
+    // input that was typed before the question is not an answer to it
     if rustix::termios::tcflush(std::io::stdin(), rustix::termios::QueueSelector::IFlush).is_err() {
         return Err("the terminal cannot be emptied of what was typed before: use --yes".into());
     }
@@ -54,12 +55,12 @@ fn ask(plan: &Plan) -> Result<Consent, String> {
     }
 }
 
-/// Standard output is data. A reader that has enough (`| head -1`) is no failure.
+/// Prints data to standard output. A reader that closes the pipe early (`| head -1`) is not an error.
 pub fn print(text: &str) -> std::io::Result<()> {
     still_read(text).map(|_| ())
 }
 
-/// Prints as [`print`]; false: nobody reads any further.
+/// Prints like [`print`]. Returns `false` if the reader has closed the pipe.
 pub fn still_read(text: &str) -> std::io::Result<bool> {
     match write_out(text) {
         Ok(()) => Ok(true),
@@ -77,9 +78,9 @@ fn write_out(text: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Standard error is for people.
+/// Prints a message for the user to standard error.
 pub fn tell(text: &str) {
-    // nobody left to tell is no reason to stop
+    // a closed standard error is no reason to stop
     let _unheard = writeln!(std::io::stderr().lock(), "{text}");
 }
 

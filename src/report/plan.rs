@@ -1,4 +1,4 @@
-//! Plans and results as documents (`pilothouse/plan/v1`) and as text.
+//! Converts plans and results to documents (`pilothouse/plan/v1`) and to text.
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::plan::{self as model, Act, BudgetWait, Confirm, Plan, ServiceEffect};
@@ -34,12 +34,12 @@ pub struct Document {
     pdbs: Vec<Pdb>,
     services: Vec<Service>,
     unplaced: Vec<Unplaced>,
-    /// What a template would lose and gain, a line for each field.
+    /// The changes of a template, one line for each field.
     diff: Vec<String>,
     warnings: Vec<String>,
     /// The code of each warning, in the same order.
     warning_codes: Vec<&'static str>,
-    /// What the plan was made without; each is among the warnings, in words.
+    /// The data that was missing for the plan. Each entry is also a warning.
     unread: Vec<Unread>,
     refusals: Vec<Refusal>,
     confirm: Confirm,
@@ -58,7 +58,7 @@ struct Unread {
 struct Step {
     what: String,
     on: Object,
-    /// Of another cluster than the plan's.
+    /// The context of the step, if it differs from the plan's.
     #[serde(skip_serializing_if = "String::is_empty")]
     context: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,9 +87,9 @@ struct Pdb {
     disruptions_allowed: i32,
     blocks: Vec<String>,
     since: Option<String>,
-    /// An estimate by grace periods alone; null where it is not known or has no end.
+    /// An estimate by grace periods only, or null if it is unknown or has no end.
     wait_seconds: Option<u64>,
-    /// As things are, no drain ever passes.
+    /// Whether the drain cannot finish in the current state of the cluster.
     unbounded: bool,
     note: String,
 }
@@ -119,7 +119,7 @@ struct Refusal {
     reason: String,
 }
 
-/// A plan that was to be carried out and is refused: with the outcome, as a result has it.
+/// Returns the document of a plan that was to be executed and is refused. It contains the outcome, like a result.
 pub fn refused(plan: &Plan) -> Document {
     let why = plan.refusals.iter().map(model::Refusal::words).collect::<Vec<_>>();
     Document {
@@ -129,7 +129,7 @@ pub fn refused(plan: &Plan) -> Document {
     }
 }
 
-/// A plan, or with `action` its result.
+/// Returns the document of a plan, or of its result if `action` is given.
 pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
     let step = |i: usize| action.and_then(|a| a.steps.get(i));
     Document {
@@ -230,10 +230,10 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
     }
 }
 
-/// A plan for people, a line each.
+/// Formats a plan as lines of text.
 pub fn text(plan: &Plan) -> Vec<String> {
     let title = match &plan.intent.act {
-        // what they are about is in their name
+        // the title of these actions names their objects
         Act::Failover { .. } | Act::Undo(_) | Act::Resume(_) => undo::title(plan),
         act => {
             let targets: Vec<String> = plan.intent.targets.iter().map(ToString::to_string).collect();
@@ -279,7 +279,7 @@ pub fn text(plan: &Plan) -> Vec<String> {
     if !plan.undo.is_empty() {
         lines.push(format!("undo restores: {}", plan.undo));
     }
-    // what kubectl cannot do is a command of our own
+    // an action that kubectl does not have is described by a command of Pilothouse
     let with = match plan.intent.act {
         Act::Undo(_) | Act::Resume(_) => "as a command",
         _ => "with kubectl",
@@ -290,7 +290,7 @@ pub fn text(plan: &Plan) -> Vec<String> {
     lines
 }
 
-/// `, 50 % each (12.0 to 18.0 rps)`: what each backend that stays will carry, as far as it is known.
+/// Formats the expected load of each remaining backend, if known, such as `, 50 % each (12.0 to 18.0 rps)`.
 fn load(service: &ServiceEffect) -> String {
     let share = service.share_after.map_or_else(String::new, |s| format!(", {:.0} % each", s * 100.0));
     match (service.rps_before, service.rps_after) {
@@ -299,7 +299,7 @@ fn load(service: &ServiceEffect) -> String {
     }
 }
 
-/// A result for people.
+/// Formats a result as lines of text.
 pub fn result_text(action: &ActionView) -> Vec<String> {
     let mut lines = Vec::new();
     for step in action.steps.iter().filter(|s| s.state != StepState::Waiting) {
@@ -310,12 +310,12 @@ pub fn result_text(action: &ActionView) -> Vec<String> {
     lines
 }
 
-/// The exit status of a plan that is only shown.
+/// Returns the exit status of a plan that is only shown.
 pub fn plan_status(plan: &Plan) -> u8 {
     if plan.refusals.is_empty() { exit::DONE } else { exit::REFUSED }
 }
 
-/// The exit status of an action.
+/// Returns the exit status of an action.
 pub fn result_status(action: &ActionView) -> u8 {
     match action.outcome {
         Some(Outcome::Done) => exit::DONE,

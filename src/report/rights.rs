@@ -1,4 +1,4 @@
-//! The permissions that Pilothouse uses, from the table of kinds: `doctor` checks them, the README lists them, and
+//! The permissions that Pilothouse uses, from the table of kinds. `doctor` checks them, the README lists them, and
 //! `pilothouse rbac` prints roles with them.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub struct Right {
 }
 
 impl Right {
-    /// The namespace to check it in; `wanted`: the user's namespace, "" for all.
+    /// Returns the namespace to check the permission in. `wanted` is the user's namespace, or "" for all.
     pub fn namespace<'a>(&self, wanted: &'a str) -> &'a str {
         match self.info.watched {
             Watched::In(namespace) => namespace,
@@ -27,7 +27,7 @@ impl Right {
         }
     }
 
-    /// `patch deployments/scale.apps`, the form that access reviews use elsewhere too.
+    /// Formats the permission as `patch deployments/scale.apps`, the form that access reviews use too.
     pub fn words(&self) -> String {
         let slash = if self.subresource.is_empty() { "" } else { "/" };
         let dot = if self.info.group.is_empty() { "" } else { "." };
@@ -43,7 +43,7 @@ fn needs() -> impl Iterator<Item = (&'static KindInfo, &'static Need)> {
     KINDS.iter().filter_map(Kind::info).flat_map(|info| info.needs.iter().map(move |need| (info, need)))
 }
 
-/// Every permission that is used, each once; those to read come first.
+/// Returns every permission that Pilothouse uses, each once. Permissions to read come first.
 pub fn all() -> Vec<Right> {
     let mut rights: Vec<Right> = Vec::new();
     for (info, need) in needs() {
@@ -64,7 +64,7 @@ pub fn all() -> Vec<Right> {
     rights
 }
 
-/// Groups values by key, in the order in which keys and values came.
+/// Groups values by key, in the order of the input.
 fn grouped<K: PartialEq, V>(items: impl Iterator<Item = (K, V)>) -> Vec<(K, Vec<V>)> {
     let mut groups: Vec<(K, Vec<V>)> = Vec::new();
     for (key, value) in items {
@@ -76,7 +76,7 @@ fn grouped<K: PartialEq, V>(items: impl Iterator<Item = (K, V)>) -> Vec<(K, Vec<
     groups
 }
 
-/// The README's table, one line for each purpose.
+/// Returns the README's table, with one line for each purpose.
 pub fn markdown() -> String {
     let mut lines = vec!["| to | these permissions |".to_owned(), "|---|---|".to_owned()];
     for purpose in Purpose::ALL {
@@ -104,7 +104,7 @@ fn has(role: Role, right: &Right) -> bool {
     role == Role::Operator || right.is_reading()
 }
 
-/// The rules of a role; resources of one group with the same verbs share a rule.
+/// Returns the rules of a role. Resources of one group with the same verbs share a rule.
 fn rules(rights: &[Right]) -> Vec<String> {
     let mut verbs: BTreeMap<(&str, String), Vec<&str>> = BTreeMap::new();
     for right in rights {
@@ -131,7 +131,7 @@ fn rules(rights: &[Right]) -> Vec<String> {
         .collect()
 }
 
-/// A role as YAML, for `kubectl apply -f -`.
+/// Returns a role as YAML for `kubectl apply -f -`.
 pub fn manifest(role: Role) -> String {
     let (word, what) = match role {
         Role::Viewer => ("viewer", "see everything and change nothing"),

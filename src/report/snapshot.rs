@@ -1,4 +1,4 @@
-//! The shared state as a document.
+//! Converts the shared state to a document.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ use pilothouse_core::state::changes::recent;
 
 use super::document as doc;
 
-/// One cluster of the world, at `now`.
+/// Returns the document of one cluster of the World at `now`.
 pub fn snapshot(world: &World, cluster: &Cluster, now: Stamp) -> doc::Snapshot {
     doc::Snapshot {
         schema: doc::SNAPSHOT,
@@ -62,7 +62,7 @@ fn action(view: &ActionView) -> doc::Action {
     }
 }
 
-/// A count, if anything was received that it could count.
+/// Returns a count if data for it was received.
 fn known(cover: &Coverage, n: u32) -> Option<u32> {
     cover.is_read().then_some(n)
 }
@@ -86,7 +86,7 @@ fn head(cluster: &Cluster) -> doc::Cluster {
     }
 }
 
-/// The coverage of the table that a source fills.
+/// Returns the coverage of the table that a source fills.
 pub fn cover<'a>(cluster: &'a Cluster, source: &str) -> Option<&'a Coverage> {
     cluster.tables().into_iter().find(|(name, ..)| *name == source).map(|(_, cover, _)| cover)
 }
@@ -142,7 +142,7 @@ fn cause(c: &Cause) -> doc::Cause {
 }
 
 fn nodes(cluster: &Cluster, now: Stamp) -> Vec<doc::Node> {
-    // what the pods add up to is a fact only when all pods are known
+    // the sums over the pods are known only if all pods are known
     let complete = cluster.pods.cover.is_complete();
     let heartbeats: HashMap<&Name, Stamp> = cluster.leases.iter().map(|l| (&l.node, l.seen_at)).collect();
     let mut rows: Vec<&NodeRow> = cluster.derived.nodes.iter().map(AsRef::as_ref).collect();

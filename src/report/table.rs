@@ -1,9 +1,9 @@
-//! Prints tables: columns as wide as their widest cell, numbers right-aligned. No cell is wrapped, so that programs can
-//! split the lines too.
+//! Prints tables. Columns are as wide as their widest cell, and numbers are aligned right. No cell is wrapped, so
+//! that programs can split the lines too.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Rows under a common head. A column whose head starts with `>` is right-aligned.
+/// Rows with a common header. A column whose header starts with `>` is aligned right.
 #[derive(Debug)]
 pub struct Table {
     heads: Vec<String>,
@@ -20,7 +20,7 @@ impl Table {
         self.rows.push(cells.into_iter().map(some).collect());
     }
 
-    /// The head and the rows; empty if there is no row.
+    /// Returns the header and the rows, or nothing if there is no row.
     pub fn lines(&self) -> Vec<String> {
         if self.rows.is_empty() {
             return Vec::new();

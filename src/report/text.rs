@@ -1,4 +1,4 @@
-//! Snapshot, why and doctor for people and chats: plain lines, no colours, safe text.
+//! Formats `snapshot`, `why` and `doctor` for terminals and chats: plain lines, no colors, sanitized text.
 
 use pilothouse_core::domain::autoscaler::HpaState;
 use pilothouse_core::domain::id::Kind;
@@ -17,12 +17,12 @@ fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".into(), |v| v.to_string())
 }
 
-/// To the second: nobody reads milliseconds aloud.
+/// Truncates a time to the second, because milliseconds are not useful here.
 pub fn second(at: Stamp) -> Stamp {
     Stamp(at.0.div_euclid(1000) * 1000)
 }
 
-/// What was not seen, as the first line; none if all was.
+/// Returns the first line, which lists data that was not read. Returns nothing if all data was read.
 pub fn not_seen(cluster: &Cluster) -> Vec<String> {
     let unseen = seen::unseen(cluster);
     if unseen.is_empty() {
@@ -32,7 +32,7 @@ pub fn not_seen(cluster: &Cluster) -> Vec<String> {
     vec![format!("{head}: {}", seen::words(&unseen))]
 }
 
-/// A server whose clock is off.
+/// Describes the offset of a server's clock, if there is one.
 pub fn clock(cluster: &Cluster) -> Option<String> {
     let ms = cluster.identity.skew_ms()?;
     Some(format!(
@@ -41,7 +41,7 @@ pub fn clock(cluster: &Cluster) -> Option<String> {
     ))
 }
 
-/// How long a finding lasts: `for 3m`, or `just now`.
+/// Describes how long a finding has lasted: `for 3m`, or `just now`.
 fn lasting(millis: u64) -> String {
     match age(millis) {
         young if young == age(0) => "just now".into(),
@@ -53,7 +53,7 @@ fn has_pods(cluster: &Cluster) -> bool {
     cluster.pods.cover.is_read() || !cluster.pods.is_empty()
 }
 
-/// Which cluster, when, how much of it: what all that follows is about.
+/// Returns the head: the cluster, the time, and how much of the cluster was read.
 fn head(cluster: &Cluster, now: Stamp) -> Vec<String> {
     let counts = cluster.derived.counts;
     let nodes = if cluster.nodes.is_empty() && !cluster.nodes.cover.is_complete() {
@@ -61,14 +61,14 @@ fn head(cluster: &Cluster, now: Stamp) -> Vec<String> {
     } else {
         format!("nodes {}/{}", counts.nodes_ready, counts.nodes)
     };
-    // a number that is not known is not 0
+    // an unknown number is not shown as 0
     let has_pods = has_pods(cluster);
     let pods = if has_pods {
         format!("pods {} ({} bad)", counts.pods, counts.pods_bad)
     } else {
         "pods unknown".to_owned()
     };
-    // first, so that nobody and no script takes the rest for all of it
+    // this line comes first, so that neither people nor scripts mistake the rest for complete data
     let mut lines = not_seen(cluster);
     lines.push(format!("{} at {}: {nodes}, {pods}", cluster.info.context, second(now)));
     if !cluster.info.server.is_empty() {
@@ -86,7 +86,7 @@ fn head(cluster: &Cluster, now: Stamp) -> Vec<String> {
     lines
 }
 
-/// What may be said where there is no finding.
+/// Returns the text that is shown if there is no finding.
 fn no_finding(cluster: &Cluster) -> String {
     let all = if cluster.derived.silenced.is_empty() {
         "nothing is known to be wrong"
@@ -107,7 +107,8 @@ fn no_finding(cluster: &Cluster) -> String {
     }
 }
 
-/// NOW with its evidence, what to do about it, and what changed. `reach`: the flags that lead to this cluster.
+/// Formats NOW with its evidence, the advice, and the recent changes. `reach` contains the flags that select this
+/// cluster.
 pub fn why(cluster: &Cluster, reach: &str, now: Stamp) -> Vec<String> {
     let mut lines = head(cluster, now);
     let silenced = &cluster.derived.silenced;
@@ -141,7 +142,7 @@ pub fn why(cluster: &Cluster, reach: &str, now: Stamp) -> Vec<String> {
     lines
 }
 
-/// A part of the whole, in percent.
+/// Formats a ratio in percent.
 fn percent(part: Option<i64>, whole: i64) -> String {
     part.filter(|_| whole > 0)
         .map_or_else(|| "-".into(), |part| format!("{}%", (part * 100 + whole / 2) / whole))
@@ -183,7 +184,7 @@ fn nodes(doc: &Snapshot) -> Vec<String> {
     table.lines()
 }
 
-/// `shop/cart`; what is in no namespace by its name alone.
+/// Formats `shop/cart`. A name without a namespace stays as it is.
 fn placed(namespace: &str, name: &str) -> String {
     if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
@@ -226,7 +227,7 @@ fn autoscalers(cluster: &Cluster) -> Vec<String> {
     rows.sort_by(|a, b| (&a.hpa.namespace, &a.hpa.name).cmp(&(&b.hpa.namespace, &b.hpa.name)));
     for row in rows {
         let (hpa, verdict) = (&row.hpa, &row.verdict);
-        // what the metrics ask for says more than what the maximum left of it
+        // the number of replicas that the metrics ask for says more than the number that the maximum allows
         let wants = verdict.wants.filter(|_| verdict.state == HpaState::AtMax).or(hpa.desired);
         table.row([
             placed(&hpa.namespace, &hpa.name),
@@ -255,7 +256,7 @@ fn workloads(doc: &Snapshot) -> Vec<String> {
     table.lines()
 }
 
-/// A snapshot in tables: what there is. What is wrong is named only; [`why`] tells it.
+/// Formats a snapshot as tables of all objects. Findings are only named here. [`why`] explains them.
 pub fn snapshot(doc: &Snapshot, cluster: &Cluster, now: Stamp) -> Vec<String> {
     let mut lines = head(cluster, now);
     let causes = &cluster.derived.causes;
@@ -274,7 +275,7 @@ pub fn snapshot(doc: &Snapshot, cluster: &Cluster, now: Stamp) -> Vec<String> {
     lines
 }
 
-/// Each source, in words.
+/// Describes each source.
 pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<String> {
     let mut lines = Vec::new();
     for source in cluster.sources.iter() {
@@ -304,7 +305,7 @@ mod tests {
 
     use super::*;
 
-    /// All tables empty and complete, then these facts.
+    /// All tables are empty and complete before these facts are applied.
     fn cluster(more: Vec<Fact>) -> Arc<Cluster> {
         fn none<T>(fact: fn(Batch<T>) -> Fact) -> [Fact; 2] {
             let (generation, version) = (1, pilothouse_core::domain::id::Version(1));

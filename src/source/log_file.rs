@@ -1,6 +1,6 @@
-//! Log files that the person names, followed by name as `tail -F` does: a file that is renamed away is read to its end
-//! and the one that takes its place from its beginning; one that is truncated is read from its beginning again; one
-//! that is not there yet is waited for.
+//! Follows log files that the user names, by name as `tail -F` does. A file that is renamed is read to its end, and
+//! the file that replaces it is read from its beginning. A truncated file is read from its beginning again. A missing
+//! file is waited for.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -23,19 +23,20 @@ use super::sink::FactSink;
 use crate::clock::Clock;
 use crate::wire::frames::Lines;
 
-/// How often a file is looked at. An entry of several lines is complete when one look finds no more of it.
+/// How often a file is read. An entry of several lines is complete if a read finds no more lines of it.
 const EVERY: Duration = Duration::from_millis(500);
-/// How often a source that is well says so.
+/// How often a healthy source reports its state.
 const SAY_EVERY_MS: u64 = 10_000;
-/// Looks that may fail before the file counts as missing: a rotation takes a moment.
+/// The number of failed reads after which the file counts as missing. A rotation takes a moment.
 const FAILED_LOOKS: u32 = 4;
-/// Lines of the end that a file begins with, as `tail` has it, and where they are looked for.
+/// The number of last lines that a file starts with, as in `tail`, and the number of bytes in which they are
+/// searched.
 const BEGIN_LINES: usize = 10;
 const BEGIN_BYTES: u64 = 64 << 10;
-/// What is read of one file in one look; the rest is read at once in the next.
+/// The maximum number of bytes of a file in one read. The remaining bytes are read immediately afterwards.
 const LOOK_BYTES: u64 = 8 << 20;
 
-/// Starts a source for each file, each once.
+/// Starts one source for each file. Duplicates are ignored.
 pub(super) fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
     let mut files: Vec<&PathBuf> = setup.settings.logs.files.iter().collect();
     files.sort();
@@ -53,7 +54,7 @@ pub(super) fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
     files.into_iter().map(start).collect()
 }
 
-/// Whether each file was read to its end once, or cannot be.
+/// Whether each file has been read to its end once or cannot be read.
 pub(super) fn is_settled(cluster: &Cluster, names: &[Name]) -> bool {
     names.iter().all(|name| {
         let failing = cluster.source(name).is_some_and(|s| s.state.is_trouble());
@@ -66,7 +67,7 @@ async fn follow(mut log: FileLog, out: FactSink) {
     let mut failed_looks = 0;
     let mut waited = false;
     loop {
-        // a file may lie on a disk that hangs
+        // reading can block if the disk does not respond
         let looked = tokio::task::spawn_blocking(move || {
             let looked = log.look();
             (log, looked)
@@ -85,12 +86,12 @@ async fn follow(mut log: FileLog, out: FactSink) {
                 failed_looks = 0;
                 let is_new = held.state != SourceState::Live;
                 if is_new && log.joiner.is_holding() && !std::mem::replace(&mut waited, true) {
-                    // the next look completes the last entry: it is part of what is there
+                    // the next read completes the last entry, which is part of the existing lines
                     tokio::time::sleep(EVERY).await;
                     continue;
                 }
                 if is_new {
-                    // what is there comes before the word that it is
+                    // the existing lines are published before the state that they were read
                     out.fact(Fact::Logs(log.input.summary(now))).await;
                 }
                 if is_new || held.last_ok.is_none_or(|said| now.since(said) >= SAY_EVERY_MS) {
@@ -127,7 +128,7 @@ async fn follow(mut log: FileLog, out: FactSink) {
     }
 }
 
-/// What is wrong with the file, and what becomes of it.
+/// Describes the error of a file and its consequence.
 fn words(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "there is no such file; it is read once it is there".into(),
@@ -136,7 +137,7 @@ fn words(error: &io::Error) -> String {
     }
 }
 
-/// A file's lines on their way into the store.
+/// Passes the lines of a file to the store.
 struct FileLog {
     tail: Tail,
     joiner: Joiner,
@@ -148,7 +149,7 @@ struct FileLog {
 impl FileLog {
     fn new(path: &Path, input: LogInput, clock: Clock) -> Self {
         let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
-        // whoever wrote it is called by the file's name; a slash would make it a namespace
+        // the lines are shown under the name of the file; a slash would look like a namespace
         let name = Name::from(text::clean(&name).replace('/', "_"));
         Self {
             tail: Tail::new(path),
@@ -159,14 +160,14 @@ impl FileLog {
         }
     }
 
-    /// Takes what is new. True: there is more of it already.
+    /// Reads the new lines. Returns `true` if there are more already.
     fn look(&mut self) -> io::Result<bool> {
         let (now, local) = (self.clock.now(), self.clock.local());
         let (joiner, input, origin) = (&mut self.joiner, &self.input, &self.origin);
         let mut any = false;
         let looked = self.tail.look(&mut |line, written| {
             any = true;
-            // a line without a time of its own is as old as what wrote it last
+            // a line without a timestamp gets the time of the last write to its file
             let at = written.map_or(now, |written| Stamp(now.0 - (local.0 - written.0).max(0)));
             if let Some(entry) = joiner.take(&raw(line), at) {
                 input.push(entry, origin);
@@ -181,28 +182,28 @@ impl FileLog {
     }
 }
 
-/// What takes a line, with the time when the file was last written if the line is older than this look.
+/// Receives a line, and the time of the last write to the file if the line is older than this read.
 type Take<'a> = &'a mut dyn FnMut(&[u8], Option<Stamp>);
 
 /// A file that is followed by its name.
 struct Tail {
     path: PathBuf,
     now: Option<Open>,
-    /// Renamed away; whoever writes it may not have noticed yet.
+    /// The file that was renamed. Its writer may not have reopened the path yet.
     before: Option<Open>,
-    /// The path was looked up once: a file that is there from the beginning is read from its end.
+    /// Whether the path was opened once. A file that exists from the start is read from its end.
     has_looked: bool,
-    /// Lines of files that are closed of which only the beginning was taken.
+    /// The number of lines of closed files that were cut.
     cut: u64,
 }
 
 struct Open {
     file: File,
-    /// Device and inode.
+    /// The device and inode.
     id: (u64, u64),
     read: u64,
     lines: Lines,
-    /// How many of its cut lines were told.
+    /// The number of cut lines that were reported.
     told: u64,
 }
 
@@ -211,13 +212,13 @@ impl Tail {
         Self { path: path.to_owned(), now: None, before: None, has_looked: false, cut: 0 }
     }
 
-    /// Lines of which only the beginning was taken, each told once.
+    /// Returns the number of newly cut lines. Each is reported once.
     fn cut(&mut self) -> u64 {
         let open = self.now.as_mut().map_or(0, Open::cut);
         std::mem::take(&mut self.cut) + open
     }
 
-    /// Hands out the lines that are new. True: there is more of them already.
+    /// Passes the new lines on. Returns `true` if there are more already.
     fn look(&mut self, take: Take<'_>) -> io::Result<bool> {
         if let Some(before) = &mut self.before {
             if before.read(LOOK_BYTES, take)? {
@@ -248,7 +249,8 @@ impl Tail {
         }
         let opened = Open::new(&self.path)?;
         self.before = self.now.replace(opened);
-        // it is read with the next look, after the rest of the one before: until then the writer may notice
+        // the new file is read next time, after the rest of the old one, so that the writer can reopen the path until
+        // then
         Ok(false)
     }
 }
@@ -264,7 +266,7 @@ fn written(file: &std::fs::Metadata) -> Option<Stamp> {
 
 impl Open {
     fn new(path: &Path) -> io::Result<Self> {
-        // a pipe without a writer would make us wait
+        // opening a pipe without a writer would block
         let flags = rustix::fs::OFlags::NONBLOCK.bits();
         let file =
             OpenOptions::new().read(true).custom_flags(i32::try_from(flags).unwrap_or(0)).open(path)?;
@@ -280,7 +282,7 @@ impl Open {
         cut - std::mem::replace(&mut self.told, cut)
     }
 
-    /// Hands out the last lines that are there, and goes on behind them.
+    /// Passes the last existing lines on, and continues after them.
     fn begin(&mut self, take: Take<'_>) -> io::Result<()> {
         let found = self.file.metadata()?;
         let from = found.len().saturating_sub(BEGIN_BYTES);
@@ -288,7 +290,7 @@ impl Open {
         let mut end = Vec::new();
         self.read += (&mut self.file).take(found.len() - from).read_to_end(&mut end)? as u64;
         let ends: Vec<usize> = memchr::memchr_iter(b'\n', &end).collect();
-        // the last lines are behind the end of the one before them; the first may have lost its beginning
+        // the last lines start after the end of the line before them; the first one may lack its beginning
         let skipped = match ends.len().checked_sub(BEGIN_LINES + 1) {
             Some(before) => ends.get(before).map_or(0, |at| at + 1),
             None if from > 0 => ends.first().map_or(end.len(), |at| at + 1),
@@ -299,7 +301,7 @@ impl Open {
         Ok(())
     }
 
-    /// Hands out the lines that are complete. True: there may be more than these bytes.
+    /// Passes the complete lines on. Returns `true` if there may be more than these bytes.
     fn read(&mut self, most: u64, take: Take<'_>) -> io::Result<bool> {
         let mut chunk = vec![0; 64 << 10];
         let mut left = most;
@@ -342,7 +344,7 @@ mod tests {
             Self::with("")
         }
 
-        /// A folder with a file `app.log` that has this text, if any.
+        /// Creates a folder with a file `app.log` that has this text, if any.
         fn with(text: &str) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("app.log");
@@ -364,9 +366,9 @@ mod tests {
             file.write_all(text.as_bytes()).unwrap();
         }
 
-        /// Looks until nothing is new and each entry is complete; then all lines so far.
+        /// Reads until there are no new lines and each entry is complete. Returns all lines so far.
         fn lines(&mut self) -> Vec<String> {
-            // the rest of a file before, the file, and what completes its last entry
+            // the rest of an old file, the file, and the completion of its last entry
             for _ in 0..3 {
                 while self.log.look().is_ok_and(|more| more) {}
             }
@@ -384,7 +386,7 @@ mod tests {
         rig.append("app.log", "INFO next\n");
         assert_eq!(rig.lines().last().unwrap(), "INFO next");
         assert_eq!(rig.lines().len(), 11, "nothing is read twice");
-        // also where the first of the last lines is longer than what is looked at
+        // this also holds if the first of the last lines is longer than the searched bytes
         let mut rig = Rig::with(&format!("{}\nINFO short\n", "x".repeat(100_000)));
         assert_eq!(rig.lines(), ["INFO short"]);
     }
@@ -415,12 +417,12 @@ mod tests {
         rig.lines();
         rig.append("app.log", "INFO 2\nINFO half");
         fs::rename(rig.path("app.log"), rig.path("app.log.1")).unwrap();
-        // there is no file of the name for a moment, and the writer still has the old one open
+        // for a moment no file has the name, and the writer still has the old one open
         assert_eq!(rig.log.look().unwrap_err().kind(), ErrorKind::NotFound);
         rig.append("app.log.1", " and half\n");
         rig.append("app.log", "INFO new\n");
         assert!(!rig.log.look().unwrap());
-        // it notices late
+        // the writer reopens the path late
         rig.append("app.log.1", "INFO late");
         assert_eq!(rig.lines(), ["INFO 1", "INFO 2", "INFO half and half", "INFO late", "INFO new"]);
         rig.append("app.log.1", "INFO nobody reads this\n");
@@ -444,7 +446,7 @@ mod tests {
         rig.lines();
         fs::write(rig.path("app.log"), "INFO after\n").unwrap();
         assert_eq!(rig.lines(), ["INFO a long line of before", "INFO half", "INFO after"]);
-        // emptied, looked at, and written again
+        // the file is truncated, read, and written again
         fs::write(rig.path("app.log"), "").unwrap();
         rig.lines();
         rig.append("app.log", "INFO again and longer than all that was there before\n");
@@ -507,7 +509,7 @@ mod tests {
             (SourceState::Live, None, "log file app.log")
         );
         assert!(matches!(seen.recv().await.unwrap().fact, Fact::Logs(s) if s.following == 1));
-        // a rotation takes a moment; a file that is gone for longer is missed
+        // a rotation takes a moment; a file that is missing for longer is reported
         fs::remove_file(&path).unwrap();
         let gone = status(&mut told).await;
         assert_eq!((gone.state, gone.attempts), (SourceState::Stale { since: NOW }, FAILED_LOOKS));

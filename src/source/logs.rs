@@ -1,4 +1,5 @@
-//! Log lines: followed through the API, kept in a bounded store beside the shared state, and told to it as groups.
+//! Log lines. They are followed through the API, kept in a bounded store outside the shared state, and published as
+//! groups.
 
 mod choose;
 pub mod follow;
@@ -24,39 +25,39 @@ use super::sink::FactSink;
 use super::supervise::Supervisor;
 use crate::wire::client::ReadClient;
 
-/// The source that follows the pods in trouble.
+/// The name of the source that follows the pods with problems.
 pub const NAME: &str = "logs";
-/// Between the starts of two streams: each is a connection of the API server and one of a kubelet.
+/// The interval between the starts of two streams. Each stream is a connection of the API server and of a kubelet.
 const STAGGER: Duration = Duration::from_millis(25);
-/// Summaries a second at most: two.
+/// The interval between two summaries: at most two a second.
 const TELL_EVERY: Duration = Duration::from_millis(500);
-/// Without new lines the rates fall, so they are told from time to time.
+/// Rates fall without new lines, so a summary is published after this many intervals.
 const TELL_QUIET: u32 = 20;
 
-/// One container to follow.
+/// A container to follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Target {
     pub namespace: Name,
     pub pod: Name,
-    /// Another pod of the same name is another target.
+    /// The UID of the pod. Another pod with the same name is another target.
     pub uid: Uid,
     pub container: Name,
-    /// `namespace/workload`.
+    /// The workload, as `namespace/workload`.
     pub workload: Name,
-    /// The image's tag.
+    /// The tag of the image.
     pub version: Name,
 }
 
-/// What to follow: the caller decides it from the world and changes it at any time.
+/// The containers to follow. The caller derives them from the World and can change them at any time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FollowPlan {
-    /// Most interesting first: only the first `max_streams` are followed.
+    /// The targets, the most interesting first. Only the first `max_streams` are followed.
     pub targets: Vec<Target>,
-    /// How many pods could be followed.
+    /// The number of pods that could be followed.
     pub candidates: u32,
 }
 
-/// Starts following the pods that are worth it, as the world and the settings have it.
+/// Starts following pods according to the World and the settings.
 pub fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
     let most = setup.settings.logs.max_streams;
     let input = setup.lines.input(NAME, "pods");
@@ -64,7 +65,7 @@ pub fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
     let (client, kept, out) = (setup.reader.clone(), input.clone(), sink.clone());
     let group = setup.supervisor.child();
     setup.supervisor.spawn(NAME, sink.clone(), move || {
-        // a restart after a panic begins with no streams: those of the run before are stopped with its group
+        // a restart after a panic begins without streams, because the earlier ones stop with their group
         let streams = group.child();
         run(client.clone(), kept.clone(), plan.clone(), most, out.clone(), streams)
     });
@@ -79,13 +80,13 @@ pub fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
     vec![input.source().clone()]
 }
 
-/// Tells the shared state what an input has, from now on.
+/// Publishes the summary of an input whenever it changes.
 pub(super) fn keep_telling(input: &LogInput, supervisor: &Supervisor, sink: &FactSink) {
     let (input, out) = (input.clone(), sink.clone());
     supervisor.spawn(input.source().to_string(), sink.clone(), move || tell(input.clone(), out.clone()));
 }
 
-/// Ends its streams with itself.
+/// The open streams. They stop when this is dropped.
 struct Streams {
     group: Supervisor,
     running: HashMap<Target, Supervisor>,
@@ -130,7 +131,7 @@ async fn run(
             });
             tokio::time::sleep(STAGGER).await;
             if plan.has_changed().unwrap_or(false) {
-                // the rest is decided by the new plan
+                // the new plan decides about the remaining targets
                 break;
             }
         }
@@ -144,7 +145,7 @@ async fn run(
         };
         out.status(status).await;
     }
-    // nobody changes the plan any more: go on with what runs until we are stopped
+    // the plan no longer changes, so the running streams continue until this task is stopped
     std::future::pending::<()>().await;
 }
 

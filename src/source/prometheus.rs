@@ -1,4 +1,5 @@
-//! Traffic from Prometheus: what it has decides which presets are asked, one set of queries per poll.
+//! Traffic from Prometheus. The metrics that it has determine the presets that are queried. Each poll sends one set
+//! of queries.
 
 pub mod client;
 mod presets;
@@ -22,18 +23,18 @@ use super::supervise::{Backoff, Supervisor};
 use crate::wire::env::Env;
 use crate::wire::list_watch::jitter;
 
-/// The source's name.
+/// The name of the source.
 pub const NAME: &str = "prometheus";
-/// How often it is looked which presets there are.
+/// How often to check which presets have data.
 const DETECT_EVERY: Duration = Duration::from_secs(60);
 
-/// Why no Prometheus is asked.
+/// Returns the reason why no Prometheus is queried.
 pub fn off(settings: &Settings) -> Option<&'static str> {
     let off = settings.prometheus.url.is_empty();
     off.then_some("no Prometheus is configured: --prometheus URL, or prometheus.url in the config")
 }
 
-/// Starts the polls of the Prometheus that the settings name.
+/// Starts polling the Prometheus of the settings.
 pub fn start(
     settings: &PrometheusSettings,
     sink: &FactSink,
@@ -45,7 +46,7 @@ pub fn start(
     Ok(vec![NAME.into()])
 }
 
-/// How the Prometheus of the settings is reached.
+/// Returns the connection options from the settings.
 fn options(settings: &PrometheusSettings, env: Env) -> Result<PrometheusOptions, String> {
     let token = match settings.token_env.as_str() {
         "" => None,
@@ -68,7 +69,7 @@ fn options(settings: &PrometheusSettings, env: Env) -> Result<PrometheusOptions,
 
 async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink) {
     let every = Duration::from_secs(u64::from(settings.poll_secs.max(1)));
-    // below the poll, so that answers never pile up
+    // the limit is shorter than the interval, so that answers never accumulate
     let limit = every.mul_f64(0.8).clamp(Duration::from_millis(800), Duration::from_secs(15));
     let mut held = SourceStatus { name: Name::from(NAME), ..SourceStatus::default() };
     let mut backoff = Backoff::api();
@@ -128,12 +129,12 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
     }
 }
 
-/// The names of the presets, as in the config.
+/// Returns the names of the presets, as in the config.
 pub fn preset_names() -> impl Iterator<Item = &'static str> {
     Preset::ALL.into_iter().map(Preset::as_str)
 }
 
-/// The presets that the settings name, in their order; `auto` stands for all that are not named.
+/// Returns the presets of the settings, in their order. `auto` stands for all presets that are not named.
 fn wanted(names: &[String]) -> Vec<Preset> {
     let auto = ["auto".to_owned()];
     let names = if names.is_empty() { &auto } else { names };
@@ -152,13 +153,13 @@ fn wanted(names: &[String]) -> Vec<Preset> {
     wanted
 }
 
-/// What is said when it has data for none of them.
+/// Returns the message for a Prometheus without data for any preset.
 fn nothing_known(names: &[String]) -> String {
     let names: Vec<&str> = wanted(names).into_iter().map(Preset::as_str).collect();
     format!("no known traffic metrics ({})", names.join(", "))
 }
 
-/// Which presets this Prometheus has data for, and the rate window that each needs.
+/// Returns the presets that this Prometheus has data for, with the rate window that each needs.
 async fn detect<C: Queries>(
     client: &C,
     settings: &PrometheusSettings,
@@ -175,7 +176,8 @@ async fn detect<C: Queries>(
     Ok(found)
 }
 
-/// All services of the presets, with the server's warnings. A service that two presets know is told by the first.
+/// Returns all services of the presets, with the server's warnings. If two presets have the same service, the first
+/// one is used.
 async fn ask<C: Queries>(
     client: &C,
     found: &[Found],
@@ -185,7 +187,7 @@ async fn ask<C: Queries>(
     let mut warnings: Vec<String> = Vec::new();
     for preset in found.iter().copied() {
         let queries = presets::queries(preset);
-        // at most four at the same time
+        // at most four queries run at the same time
         let mut answers = Vec::with_capacity(queries.len());
         for four in queries.chunks(4) {
             let asked = four.iter().map(|q| client.query(q, limit));

@@ -1,4 +1,5 @@
-//! Where sources put what they saw: two bounded queues, one for facts and one, read first, for the sources' own state.
+//! The queues to which sources publish. Both are bounded. One is for facts, and the other, which is read first, for
+//! the states of the sources.
 
 use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::source::{Feed, SourceStatus};
@@ -8,14 +9,14 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::wire::list_watch::Outlet;
 
-/// One cluster's way into the hub. A full queue makes the source wait; nothing is dropped here.
+/// The queues of one cluster to the hub. A full queue makes the source wait. Nothing is dropped here.
 #[derive(Clone, Debug)]
 pub struct FactSink {
     cluster: ClusterId,
     clock: Clock,
     facts: mpsc::Sender<Event>,
     control: mpsc::Sender<Event>,
-    /// What the source publishes that tells its state here.
+    /// The feed of the source that reports its state here.
     feed: Feed,
 }
 
@@ -29,7 +30,7 @@ impl FactSink {
         Self { cluster, clock, facts, control, feed: Feed::default() }
     }
 
-    /// The same for a source that publishes this.
+    /// Returns the same sink for a source that publishes this feed.
     #[must_use]
     pub fn of(&self, feed: Feed) -> Self {
         Self { feed, ..self.clone() }
@@ -43,17 +44,17 @@ impl FactSink {
         &self.clock
     }
 
-    /// Rows and measurements.
+    /// Publishes rows or measurements.
     pub async fn fact(&self, fact: Fact) {
         self.send(&self.facts, fact).await;
     }
 
-    /// How a source is doing.
+    /// Publishes the state of a source.
     pub async fn status(&self, status: SourceStatus) {
         self.send(&self.control, Fact::Source(SourceStatus { feed: self.feed, ..status })).await;
     }
 
-    /// Who we are to the cluster.
+    /// Publishes the user's identity in the cluster.
     pub async fn identity(&self, identity: Identity) {
         self.send(&self.control, Fact::Identity(identity)).await;
     }
@@ -61,13 +62,13 @@ impl FactSink {
     async fn send(&self, queue: &mpsc::Sender<Event>, fact: Fact) {
         let event = Event { at: self.clock.now(), cluster: self.cluster, fact };
         if queue.send(event).await.is_err() {
-            // the hub is gone: we are shutting down, and whoever ended it cancels this task next
+            // the hub has ended because of a shutdown, and this task is canceled next
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// The outlet of one kind: its batches become facts.
+/// Converts the batches of one kind to facts.
 pub struct Rows<T> {
     pub sink: FactSink,
     pub fact: fn(Batch<T>) -> Fact,

@@ -1,5 +1,5 @@
-//! Owns every long-lived task: named, cancelled together, restarted after a panic, joined at shutdown. The only place
-//! that spawns.
+//! Owns every long-lived task. Tasks are named, canceled together, restarted after a panic, and joined at shutdown.
+//! This is the only module that spawns tasks.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::sink::FactSink;
 pub use crate::wire::backoff::Backoff;
 
-/// A group of tasks that end together.
+/// A group of tasks that stop together.
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor {
     stop: CancellationToken,
@@ -24,7 +24,7 @@ pub struct Supervisor {
     seed: Option<u64>,
 }
 
-/// Ends the task with its owner.
+/// Aborts the task when it is dropped.
 struct Owned(JoinHandle<()>);
 
 impl Drop for Owned {
@@ -54,12 +54,12 @@ impl Supervisor {
         }
     }
 
-    /// Cancelled at shutdown.
+    /// Returns a token that is canceled at shutdown.
     pub fn token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Runs what `make` makes until it ends or the group is stopped. A panic becomes a status event and a restart
+    /// Runs the future of `make` until it ends or the group is stopped. A panic becomes a status event and a restart
     /// with back-off.
     #[allow(clippy::disallowed_methods)]
     pub fn spawn<M, T>(&self, name: impl Into<String>, sink: FactSink, mut make: M)
@@ -98,7 +98,7 @@ impl Supervisor {
         self.tasks.spawn(work);
     }
 
-    /// Runs a future to its end or until the group is stopped, without restarts.
+    /// Runs a future without restarts until it ends or the group is stopped.
     pub fn spawn_once(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
@@ -109,7 +109,7 @@ impl Supervisor {
         });
     }
 
-    /// Stops the group and waits for its tasks, at most this long. Returns whether all ended.
+    /// Stops the group and waits at most this long for its tasks. Returns whether all of them ended.
     pub async fn shutdown(&self, within: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();

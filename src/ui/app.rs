@@ -1,5 +1,5 @@
-//! The state of the screen: what is open, focused, selected, typed. Nothing of the cluster is kept here but what a
-//! view was opened for.
+//! The state of the screen: the open screens, the focus, the selection and the typed text. The only cluster data here
+//! is what a view was opened for.
 
 mod clusters;
 mod hit;
@@ -34,15 +34,15 @@ pub use self::seen::{Seen, SeenList, SeenText};
 /// What the screen shows below the header.
 #[derive(Debug)]
 pub enum Screen {
-    /// NOW and the four panes.
+    /// NOW and the panes below it.
     Panes,
-    /// A list of its own.
+    /// A list that fills the screen.
     List(ListId),
     Text(Box<TextView>),
     Log(Box<LogView>),
 }
 
-/// Whose pods are listed.
+/// The pods that the list contains: all pods, the pods of an owner, or the pods on a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PodScope {
     #[default]
@@ -55,10 +55,10 @@ pub enum PodScope {
     Node(Name),
 }
 
-/// What the confirmation dialog knows.
+/// The state of the plan in the confirmation dialog.
 #[derive(Clone, Debug)]
 pub enum Stage {
-    /// The plan is being made.
+    /// The plan is not complete yet.
     Waiting,
     Ready(Rehearsal),
     Failed(String),
@@ -71,34 +71,34 @@ pub struct Dialog {
     pub ticket: Ticket,
     pub stage: Stage,
     pub typed: InputLine,
-    /// Since when the plan that is to be confirmed has been on the screen, in [`Ui::clock_ms`]'s time.
+    /// The time, in [`Ui::clock_ms`], at which the plan to confirm appeared on the screen.
     pub painted: Option<u64>,
     pub note: String,
     pub top: usize,
     pub rows: usize,
     pub page: usize,
-    /// When it was asked for last.
+    /// The time of the last request for the rehearsal.
     pub asked_ms: u64,
-    /// A rehearsal was asked for and is not answered: no other is asked for meanwhile.
+    /// Whether a rehearsal was requested and not answered yet. No other is requested meanwhile.
     pub in_flight: bool,
     pub read_only: bool,
     pub protected: bool,
-    /// The choices are shown, and a number picks one.
+    /// Whether the choices are shown, so that a number selects one.
     pub choosing: bool,
-    /// The unfinished action that this goes on with.
+    /// The unfinished action that this one resumes.
     pub resumes: Option<Name>,
 }
 
-/// Something else than a plan that is asked: stopping an action, dismissing one.
+/// A question that is not about a plan: whether to cancel or dismiss an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// `cordoned`: it has cordoned nodes, which can be uncordoned with it.
+    /// `cordoned`: the action has cordoned nodes, which can be uncordoned when it is canceled.
     CancelAction { id: Name, title: String, cordoned: bool },
-    /// Nothing is taken back: the unfinished action is not told of any more.
+    /// Nothing is undone: the unfinished action is no longer reported.
     DismissAction { id: Name, title: String },
 }
 
-/// A line that is being typed.
+/// The purpose of the line that the user is typing.
 #[derive(Clone, Debug)]
 pub enum Prompt {
     Filter {
@@ -114,22 +114,22 @@ pub enum Prompt {
         targets: Vec<ObjectRef>,
         from: Option<i32>,
     },
-    /// minReplicas and maxReplicas, as they are.
+    /// The current minReplicas and maxReplicas of an autoscaler.
     Bounds {
         target: ObjectRef,
         min: i32,
         max: i32,
     },
-    /// For how long these findings are silenced.
+    /// Asks how long to silence these findings.
     Silence {
         title: String,
         silences: Vec<Silence>,
     },
-    /// Which of the silenced findings are shown again.
+    /// Asks which of the silenced findings to show again.
     Tell,
 }
 
-/// Everything.
+/// The whole state of the screen.
 #[derive(Debug)]
 pub struct Ui {
     pub keymap: Keymap,
@@ -137,32 +137,32 @@ pub struct Ui {
     pub cluster: ClusterId,
     pub namespace: Option<Name>,
     pub focus: ListId,
-    /// A person has pressed a key: until then the focus is where the causes are.
+    /// Whether the user has pressed a key. Before that, the focus moves to the pane with causes.
     pub touched: bool,
-    /// The key that was last said to do nothing: that is said once.
+    /// The last key that was reported as unknown. Each key is reported only once in a row.
     pub unknown: Option<Key>,
     pub zoom: bool,
     pub details: Details,
-    /// The screens, the one on top last; never empty.
+    /// The open screens, the top one last. The list is never empty.
     pub screens: Vec<Screen>,
     pub pod_scope: PodScope,
     pub service: (Name, Name),
     pub table: TableText,
-    /// What the table is of, and its state when there are no rows yet.
+    /// The resource of the table, the ticket of its request, and its state if there are no rows yet.
     pub table_of: (String, Ticket, Option<String>),
-    /// The failover plans that were asked for, for the palette.
+    /// The failover plans that were requested for the palette.
     pub failovers: Vec<FailoverPlan>,
     pub failovers_of: Ticket,
-    /// What they must be about to be listed, if they were asked for at a service.
+    /// If the plans were requested for a Service, only plans about this object are listed.
     pub failovers_about: Option<ObjectRef>,
-    /// The node that was selected when they were asked for: those that empty it, or its zone, come first.
+    /// The node that was selected when the plans were requested. Plans that evacuate it or its zone come first.
     pub failovers_node: Option<Name>,
-    /// The kinds of the server, once they are known, and whether they were asked for.
+    /// The kinds of the API server, if known, and the ticket of their request.
     pub kinds: Option<Vec<KindWords>>,
     pub kinds_of: Option<Ticket>,
-    /// The list of actions shows those of other clusters too.
+    /// Whether the list of actions includes actions of other clusters.
     pub all_actions: bool,
-    /// The columns that a person has chosen, by their places in the pane's table.
+    /// The columns that the user selected, by their index in the pane's table.
     pub columns: BTreeMap<ListId, Vec<usize>>,
     lists: [List; ListId::COUNT],
     pub rows: PaneRows,
@@ -170,25 +170,25 @@ pub struct Ui {
     pub question: Option<Question>,
     pub prompt: Option<Prompt>,
     pub input: InputLine,
-    /// Filters and searches that were used.
+    /// The filters and searches that were used.
     pub history: History,
-    /// A message, and until when it is shown.
+    /// A message, and the time until which it is shown.
     pub note: Option<(String, u64)>,
-    /// What is wrong with the configuration: stays on the screen.
+    /// The errors in the configuration. They stay on the screen.
     pub problems: Vec<String>,
-    /// Now, by the wall clock: for ages.
+    /// The current time of the wall clock, from which ages are computed.
     pub now: Stamp,
-    /// Milliseconds of a clock that never jumps: for what must not be confirmed too early.
+    /// Milliseconds of a monotonic clock. It prevents a plan from being confirmed too early.
     pub clock_ms: u64,
-    /// The frame that is drawn next, and the last one that reached the terminal.
+    /// The number of the next frame.
     pub frame: u64,
-    /// The frame that first showed the dialog as it is.
+    /// The number of the frame that first showed the current state of the dialog.
     pub dialog_frame: Option<u64>,
     pub quit_asked: Option<u64>,
     pub size: (u16, u16),
-    /// The mouse is ours; else the terminal selects text with it.
+    /// Whether the console handles the mouse. Otherwise, the terminal uses it to select text.
     pub mouse: bool,
-    /// Where the last frame has what the mouse can act on.
+    /// The areas of the last frame that the mouse can act on.
     pub spots: Spots,
     /// The lists of the clusters that are not shown.
     parked: clusters::Parked,
@@ -196,7 +196,7 @@ pub struct Ui {
 }
 
 impl Ui {
-    /// The screen as it opens. Also returns what is wrong with the person's own keys.
+    /// Creates the initial state. Also returns the errors in the keys that the user configured.
     pub fn new(settings: &UiSettings) -> (Self, Vec<Fault>) {
         let (keymap, problems) = Keymap::new(&settings.keys);
         let ui = Self {
@@ -245,7 +245,7 @@ impl Ui {
         (ui, problems)
     }
 
-    /// The list's state.
+    /// Returns the state of a list.
     pub fn list(&self, id: ListId) -> &List {
         match self.lists.get(id as usize) {
             Some(list) => list,
@@ -253,28 +253,28 @@ impl Ui {
         }
     }
 
-    /// The list's state, to change.
+    /// Returns the state of a list for changes.
     pub fn list_mut(&mut self, id: ListId) -> &mut List {
         let at = if (id as usize) < ListId::COUNT { id as usize } else { 0 };
         &mut self.lists[at]
     }
 
-    /// Takes the list's state out to work on it; to be put back with [`Ui::put_list`].
+    /// Takes the state of a list out. [`Ui::put_list`] puts it back.
     pub fn take_list(&mut self, id: ListId) -> List {
         std::mem::take(self.list_mut(id))
     }
 
-    /// Puts it back.
+    /// Puts the state of a list back.
     pub fn put_list(&mut self, id: ListId, list: List) {
         *self.list_mut(id) = list;
     }
 
-    /// The screen on top.
+    /// Returns the top screen.
     pub fn screen(&self) -> &Screen {
         self.screens.last().unwrap_or(&Screen::Panes)
     }
 
-    /// The list that keys act on, if the screen has one.
+    /// Returns the list that keys apply to, if the screen has one.
     pub fn active_list(&self) -> Option<ListId> {
         match self.screen() {
             Screen::Panes => Some(self.focus),
@@ -283,28 +283,28 @@ impl Ui {
         }
     }
 
-    /// Whether NOW is one box among others, where many causes of a kind take one line.
+    /// Whether NOW shares the screen with other boxes. In this case, many similar causes become one row.
     pub fn folds_now(&self) -> bool {
         !self.zoom && matches!(self.screen(), Screen::Panes)
     }
 
-    /// The cluster that is shown.
+    /// Returns the cluster that is shown.
     pub fn shown<'w>(&self, world: &'w World) -> Option<&'w Arc<Cluster>> {
         world.cluster(self.cluster)
     }
 
-    /// A new ticket.
+    /// Returns a new ticket.
     pub fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
     }
 
-    /// Shows a message for a while.
+    /// Shows a message for a limited time.
     pub fn say(&mut self, text: impl Into<String>) {
         self.note = Some((text.into(), self.clock_ms + 6_000));
     }
 
-    /// The terminal has shown the frame of that number.
+    /// Records that the terminal has shown the frame with this number.
     pub fn painted(&mut self, frame: u64) {
         let now = self.clock_ms;
         if let (Some(first), Some(dialog)) = (self.dialog_frame, &mut self.dialog)

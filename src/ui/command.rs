@@ -1,5 +1,5 @@
-//! The table of commands. Dispatch, the hint bar, help, the palette, `pilothouse keys`, the README's table, the keymap
-//! and the config's section of keys are all derived from it.
+//! The table of commands. Dispatch, the hint bar, help, the palette, `pilothouse keys`, the README's table, the
+//! keymap and the config's section of keys are all derived from it.
 
 mod acts;
 mod permit;
@@ -37,9 +37,9 @@ pub const COMMANDS: &[Command] = &{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Context {
     Everywhere,
-    /// Anything with rows.
+    /// Any pane with rows.
     Lists,
-    /// Rows that are objects of the cluster.
+    /// Panes whose rows are objects of the cluster.
     Objects,
     Now,
     Nodes,
@@ -57,7 +57,7 @@ pub enum Context {
 }
 
 impl Context {
-    /// All, in the order of help and of the README.
+    /// All contexts, in the order of help and of the README.
     pub const ALL: [Self; 15] = [
         Self::Everywhere,
         Self::Lists,
@@ -76,7 +76,7 @@ impl Context {
         Self::Dialog,
     ];
 
-    /// The wider contexts whose keys also work here, unless this context binds them itself.
+    /// Returns the wider contexts whose keys also work here, unless this context binds them itself.
     pub fn around(self) -> &'static [Self] {
         match self {
             Self::Everywhere | Self::Dialog => &[],
@@ -95,7 +95,7 @@ impl Context {
         }
     }
 
-    /// The name that help and the README show.
+    /// Returns the name that help and the README show.
     pub fn title(self) -> &'static str {
         match self {
             Self::Everywhere => "everywhere",
@@ -122,14 +122,14 @@ impl Context {
 pub enum Risk {
     /// Changes nothing in the cluster.
     None,
-    /// Opens a rehearsal; its plan decides which confirmation is needed.
+    /// Opens a rehearsal. Its plan decides which confirmation is needed.
     Rehearsed,
 }
 
 /// Identifies a command for dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cmd {
-    /// The pane of this list.
+    /// Opens the pane of this list.
     Open(ListId),
     /// Changes the cluster.
     Change(ChangeCmd),
@@ -195,10 +195,10 @@ pub struct Command {
     pub title: &'static str,
     pub doc: &'static str,
     pub contexts: &'static [Context],
-    /// The default keys, in [`super::key::Key::parse`]'s form; the first is the one that is shown.
+    /// The default keys, in the form of [`super::key::Key::parse`]. The first one is shown.
     pub keys: &'static [&'static str],
     pub risk: Risk,
-    /// Position in the hint bar, 1 is the first; 0: not in the hint bar.
+    /// The position in the hint bar, starting at 1. A command with 0 is not in the hint bar.
     pub hint: u8,
     /// What it acts on; None: it changes nothing in the cluster.
     pub on: Option<On>,
@@ -267,7 +267,7 @@ const fn look(
     Command { cmd, id, title, doc, contexts, keys, risk: Risk::None, hint, on: None }
 }
 
-/// Opens a pane, from everywhere.
+/// Builds the command that opens a pane from any screen.
 const fn open(
     list: ListId,
     id: &'static str,
@@ -292,7 +292,7 @@ const fn act(
     Command { cmd, id, title, doc, contexts, keys, risk: Risk::Rehearsed, hint: 1, on: Some(on) }
 }
 
-/// The table's row of a command.
+/// Returns the row of a command in the table.
 pub fn of(cmd: Cmd) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| c.cmd == cmd)
 }
@@ -310,7 +310,7 @@ impl From<SuggestedCommand> for Cmd {
     }
 }
 
-/// The command with this id, which is its name in the config and in suggestions.
+/// Returns the command with this ID, which is its name in the config and in suggestions.
 pub fn by_id(id: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| c.id == id)
 }
@@ -349,7 +349,7 @@ mod tests {
             let command = of(suggested.into()).expect("a row of the table");
             assert_eq!(command.id, suggested.as_str());
             assert_eq!(command.risk, Risk::Rehearsed, "{}", command.id);
-            // the bounds of an autoscaler have the key of the replicas of a workload
+            // the bounds of an autoscaler share a key with the replicas of a workload
             let has_its_key = |other: &&Command| {
                 other.risk == Risk::Rehearsed && command.keys.iter().any(|key| other.keys.contains(key))
             };

@@ -1,4 +1,5 @@
-//! Filters of rows: words that must all be found in some column; `a|b`; a regular expression; `!` inverts a term.
+//! Filters of rows. Each word must match some column. `a|b` matches alternatives, a word can be a regular expression,
+//! and `!` inverts a term.
 
 use std::cell::OnceCell;
 
@@ -6,18 +7,18 @@ use regex::{Regex, RegexBuilder};
 
 use super::widget::text::contains_fold;
 
-/// The parsed text of a filter.
+/// A parsed filter.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     text: String,
     invert: bool,
-    /// Alternatives, each with terms that must all be found.
+    /// Alternatives. All terms of an alternative must match.
     any: Vec<Vec<Term>>,
 }
 
 #[derive(Clone, Debug)]
 enum Term {
-    /// In lower case.
+    /// A part of the text, in lower case.
     Part(String),
     Like(Regex),
 }
@@ -30,7 +31,7 @@ impl PartialEq for Filter {
 
 impl Eq for Filter {}
 
-/// A regular expression that would need more memory than this is treated as plain text.
+/// The maximum memory of a regular expression. One that needs more is treated as plain text.
 const REGEX_BYTES: usize = 1 << 20;
 
 fn regex(pattern: &str) -> Option<Regex> {
@@ -38,7 +39,7 @@ fn regex(pattern: &str) -> Option<Regex> {
 }
 
 impl Term {
-    /// A word with signs of a regular expression is treated as one, if it is valid.
+    /// Parses a word. A word with metacharacters is a regular expression if it is valid.
     fn new(word: &str) -> Self {
         let signs = word.contains(['^', '$', '*', '+', '?', '(', ')', '[', ']', '{', '}', '\\']);
         signs.then(|| regex(word)).flatten().map_or_else(|| Self::Part(word.to_lowercase()), Self::Like)
@@ -78,7 +79,7 @@ fn ends_fold(text: &str, part: &str) -> bool {
         .is_some_and(|end| end.eq_ignore_ascii_case(part.as_bytes()))
 }
 
-/// For lists whose texts are all available.
+/// Used for lists whose texts are all available.
 pub const NO_MORE: fn() -> Vec<String> = Vec::new;
 
 impl Filter {
@@ -107,18 +108,18 @@ impl Filter {
         Self { text: text.to_owned(), invert: invert && !any.is_empty(), any }
     }
 
-    /// True if every row passes.
+    /// Whether the filter is empty, so that every row matches.
     pub fn is_empty(&self) -> bool {
         self.any.is_empty()
     }
 
-    /// Whether a row with these texts passes.
+    /// Whether a row with these texts matches.
     pub fn passes(&self, texts: &[&str]) -> bool {
         self.passes_or(texts, NO_MORE)
     }
 
-    /// The same for a row with more texts, which are computed only if needed: for most rows and filters the available
-    /// ones are enough.
+    /// Whether a row matches that has further texts. They are computed only if needed, because the available texts
+    /// are sufficient for most rows and filters.
     pub fn passes_or(&self, texts: &[&str], more: impl Fn() -> Vec<String>) -> bool {
         if self.any.is_empty() {
             return true;
@@ -133,14 +134,14 @@ impl Filter {
         self.any.iter().any(|terms| terms.iter().all(found)) != self.invert
     }
 
-    /// Whether one of its words can match a number or an age. In lists with very many rows, these columns are searched
-    /// only for such words.
+    /// Whether a word of the filter can match a number or an age. In very long lists, these columns are searched only
+    /// for such words.
     pub fn is_numeric(&self) -> bool {
         self.any.iter().flatten().any(Term::is_numeric)
     }
 }
 
-/// The parts between bars outside of brackets: of `a|b`, but not of `(a|b)c`.
+/// Splits the text at bars outside of brackets: in `a|b`, but not in `(a|b)c`.
 fn alternatives(text: &str) -> Vec<&str> {
     let (mut parts, mut depth, mut from) = (Vec::new(), 0usize, 0usize);
     for (at, c) in text.char_indices() {

@@ -1,5 +1,5 @@
-//! The state of a list: its filter, order, marks and selection. The selection is an object's identity, never a row
-//! number; the rows are ids into what the list shows, sorted once and repaired where the table changed.
+//! The state of a list: its filter, order, marks and selection. The selection is the identity of an object and never
+//! a row number. The rows are IDs of what the list shows. They are sorted once, and repaired where the table changes.
 
 pub mod held;
 
@@ -13,7 +13,7 @@ use pilothouse_core::facts::table::{CHUNK, Row, Table};
 use self::held::Held;
 pub use super::filter::{Filter, NO_MORE};
 
-/// The lists that exist.
+/// Identifies a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ListId {
     Now,
@@ -32,24 +32,24 @@ pub enum ListId {
 }
 
 impl ListId {
-    /// How many.
+    /// The number of lists.
     pub const COUNT: usize = Self::Table as usize + 1;
 }
 
-/// What a list's rows depend on besides its table.
+/// The inputs of a list's rows, in addition to its table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spec {
     pub filter: Filter,
     pub order: usize,
     pub reverse: bool,
     pub namespace: Option<Name>,
-    /// Whose rows: the owner, the node, the service.
+    /// The owner, node or Service that the rows belong to.
     pub scope: String,
-    /// Changes when something beside the table does.
+    /// Changes when an input other than the table changes.
     pub salt: u64,
 }
 
-/// The table that a list's rows were taken from, to see what changed since.
+/// The table that the rows of a list were built from, to detect changes.
 #[derive(Debug)]
 pub struct Base<T> {
     table: Option<Table<T>>,
@@ -63,8 +63,8 @@ impl<T> Default for Base<T> {
 }
 
 impl<T: Row> Base<T> {
-    /// Brings `ids` (slots of the table, in order) up to date. Sorts all only if the wish or most of the table changed;
-    /// else it takes out the rows of changed chunks and puts what is there now in its place. Returns true if it worked.
+    /// Updates `ids` (slots of the table, in order). Sorts all rows only if the `Spec` or most of the table has
+    /// changed. Otherwise, replaces the rows of changed chunks. Returns `true` if `ids` has been updated.
     pub fn refresh(
         &mut self,
         ids: &mut Vec<u32>,
@@ -112,35 +112,35 @@ impl<T: Row> Base<T> {
     }
 }
 
-/// One list.
+/// The state of one list.
 #[derive(Clone, Debug, Default)]
 pub struct List {
     pub filter: Filter,
     pub order: usize,
-    /// The order is turned around.
+    /// Whether the order is reversed.
     pub reverse: bool,
     pub marks: BTreeSet<Uid>,
     last_mark: Option<Uid>,
     pub selected: Option<Uid>,
-    /// Where the selected row was, to find it fast and to stay near when it goes.
+    /// The index of the selected row, to find it quickly and to select a neighbor if it disappears.
     pub at: usize,
     pub top: usize,
-    /// Rows on the screen at the last draw.
+    /// The number of visible rows in the last frame.
     pub page: usize,
-    /// The columns on the screen at the last draw, by their index.
+    /// The visible columns in the last frame, by their index.
     pub drawn: Vec<usize>,
-    /// A person has moved: until then the selection stays on the first row.
+    /// Whether the user has moved the selection. Before that, the selection stays on the first row.
     pub moved: bool,
-    /// What the list shows, in order.
+    /// The rows as shown.
     pub ids: Vec<u32>,
-    /// The same by the list's order: rows keep their places for a while.
+    /// The rows in the order of the list. The shown rows can differ, because rows keep their places for a while.
     pub sorted: Vec<u32>,
     pub held: Held,
 }
 
 impl List {
-    /// Finds the selected object again after the rows changed. `key`: the identity of a row. Returns the identity that
-    /// went away, if the selection had to move to another object.
+    /// Finds the selected object after the rows have changed. `key` returns the identity of a row. Returns the
+    /// identity of the previous object if it is gone and the selection moved to another one.
     pub fn settle(&mut self, focused: bool, key: impl Fn(u32) -> Option<Uid>) -> Option<Uid> {
         let mut lost = None;
         if self.ids.is_empty() {
@@ -169,19 +169,19 @@ impl List {
             }
         }
         if !self.moved && self.at >= self.page.max(1) {
-            // it would leave the screen and take the worst rows with it: nobody has chosen it
+            // the user did not choose this row, and following it would scroll the worst rows off the screen
             self.at = 0;
             self.selected = here(0);
         }
         lost
     }
 
-    /// The selected row, if it can be seen: what a filter hides is not acted upon.
+    /// Returns the selected row if it is visible, because keys must not act on a row that the filter hides.
     pub fn chosen(&self) -> Option<&Uid> {
         self.selected.as_ref().filter(|_| !self.ids.is_empty())
     }
 
-    /// The first row on a screen of `page` rows: the selected one stays in sight.
+    /// Returns the first row of a page of `page` rows that contains the selected row.
     pub fn top_of(&self, page: usize) -> usize {
         let last = self.ids.len().saturating_sub(page);
         self.top.min(last).min(self.at).max((self.at + 1).saturating_sub(page.max(1)))
@@ -200,7 +200,7 @@ impl List {
         self.selected = self.ids.get(self.at).and_then(|id| key(*id));
     }
 
-    /// Back to the first row, as if nobody had moved.
+    /// Moves to the first row and resets `moved`.
     pub fn to_top(&mut self) {
         (self.at, self.top, self.moved, self.selected) = (0, 0, false, None);
     }
@@ -215,7 +215,7 @@ impl List {
         }
     }
 
-    /// Marks from the row marked last to the selected one.
+    /// Marks all rows from the last marked one to the selected one.
     pub fn mark_range(&mut self, key: impl Fn(u32) -> Option<Uid>) {
         let from =
             self.last_mark.as_ref().and_then(|m| self.ids.iter().position(|id| key(*id).as_ref() == Some(m)));

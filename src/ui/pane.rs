@@ -1,5 +1,6 @@
-//! THE table of panes: every list of rows, on the first screen or with a screen of its own. The layout, keys, help, filter
-//! and order, the choice of columns and `pilothouse get` derive from it. A pane's functions are in the file of its name.
+//! The table of panes. It lists every pane, on the first screen or with a screen of its own. The layout, keys, help,
+//! filter, order, choice of columns and `pilothouse get` are derived from it. The functions of a pane are in the file
+//! of its name.
 
 pub mod actions;
 pub mod autoscalers;
@@ -43,100 +44,101 @@ use sources::State;
 pub enum Place {
     /// The box at the top of the first screen.
     Top,
-    /// A box below it, in the table's order.
+    /// A box below the top one, in the table's order.
     First,
-    /// A screen of its own; Esc leads to the first screen.
+    /// A screen of its own. Esc returns to the first screen.
     Screen,
-    /// A screen of its own over any other; Esc leads back to that.
+    /// A screen of its own that opens over any other. Esc returns to that screen.
     Over,
-    /// Opened from a row of another pane.
+    /// A screen that opens from a row of another pane.
     Below,
 }
 
 /// What Enter does with the selected row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enter {
-    /// Opens the text about it.
+    /// Opens the text about the row.
     Text,
-    /// The same; a row that stands for several causes lists them.
+    /// Opens the text about the row. A row that stands for several causes lists them instead.
     Cause,
-    /// Lists its pods.
+    /// Lists the pods of the row's object.
     Pods,
     /// Lists the backends of the Service.
     Backends,
-    /// Shows the object as the server has it.
+    /// Shows the object as YAML, as the API server returns it.
     Yaml,
-    /// Shows this namespace only.
+    /// Shows only this namespace.
     Namespace,
 }
 
-/// What the text about a row is, which also stands beneath a pane that has the screen for itself.
+/// What the text about a row contains. The same text is shown below a pane that fills the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// There is none.
+    /// The pane has no text about its rows.
     Nothing,
-    /// What is known of the row's object.
+    /// The text shows what is known about the row's object.
     Object,
-    /// The evidence of a cause.
+    /// The text shows the evidence of a cause.
     Cause,
-    /// The lines of an error group.
+    /// The text shows the lines of an error group.
     ErrorGroup,
-    /// The steps of an action.
+    /// The text shows the steps of an action.
     Action,
 }
 
 /// One pane.
 pub struct Pane {
     pub id: ListId,
-    /// Its name in the config (`[ui.columns]`) and for `pilothouse get`.
+    /// The name of the pane in the config (`[ui.columns]`) and for `pilothouse get`.
     pub name: &'static str,
-    /// The commands whose keys lead to it; the first one's key stands before the title.
+    /// The commands that open the pane. The title shows the key of the first one.
     pub keys: &'static [Cmd],
-    /// Where keys are looked up while it has the focus, the narrowest first.
+    /// Where keys are looked up while the pane has the focus, the narrowest context first.
     pub contexts: &'static [Context],
     pub place: Place,
-    /// The kinds whose lists `:` opens here.
+    /// The kinds whose lists `:` opens in this pane.
     pub kinds: &'static [Kind],
-    /// Kinds whose objects are among its rows too.
+    /// Other kinds whose objects are among the rows of this pane.
     pub holds: &'static [Kind],
-    /// None where only the server knows them.
+    /// The columns. The slice is empty if only the API server knows the columns.
     pub columns: &'static [Column],
-    /// Changes a column by the state of the screen, or leaves it out.
+    /// Changes a column according to the state of the screen, or omits it.
     pub adjust: fn(&Ui, Column) -> Option<Column>,
-    /// Whether the columns have heads.
+    /// Whether the columns have headers.
     pub heads: bool,
-    /// The heads that the server has sent, each a column and an order.
+    /// The column headers that the API server returned. Each is a column and an order.
     pub printed: Option<fn(&Ui) -> &[String]>,
-    /// What `o` goes through; empty = its one order says something by itself.
+    /// The orders that `o` cycles through. If the slice is empty, the pane has a single order that needs no name.
     pub orders: &'static [Order],
-    /// Filters and sorts: `List::sorted` becomes what the table and the `Spec` say.
+    /// Filters and sorts: updates `List::sorted` to match the table and the `Spec`.
     pub refresh: fn(&mut Ui, &World, &Cluster, &mut Spec, &mut List),
-    /// A row's identity.
+    /// Returns the identity of a row.
     pub key: fn(&Shown<'_>, u32) -> Option<Uid>,
-    /// How bad a row is. Rows that have a grade keep their places for a while; the others follow their order at once.
+    /// Returns the severity of a row. Rows that have a grade keep their places for a while. Other rows move
+    /// immediately.
     pub grade: Option<fn(&Shown<'_>, u32) -> Option<Grade>>,
     pub row: fn(&Shown<'_>, u32) -> Option<RowView>,
-    /// The object that a row is about.
+    /// Returns the object that a row is about.
     pub object: fn(&Shown<'_>, &Uid) -> Option<ObjectRef>,
     pub enter: Enter,
     pub reads: Reads,
-    /// The row that is selected when it is opened; None = the one before.
+    /// Returns the row to select when the pane opens, or `None` to keep the previous selection.
     pub opens_on: fn(&Shown<'_>) -> Option<Uid>,
     pub title: fn(&Shown<'_>) -> String,
-    /// Counts after the title.
+    /// Returns the counts that follow the title.
     pub counts: fn(&Shown<'_>) -> Vec<Cell>,
-    /// How its source is.
+    /// Returns the state of the pane's source.
     pub state: fn(&Shown<'_>) -> State,
     pub footer: fn(&Shown<'_>) -> Vec<Cell>,
-    /// Whether the chosen namespace leaves rows out.
+    /// Whether the selected namespace hides rows of this pane.
     pub narrows: fn(&Ui) -> bool,
-    /// What is read of its table: a namespace that is not read must not look like one without objects.
+    /// Returns which namespaces of the table are read. A namespace that is not read must not look like an empty one.
     pub cover: Option<fn(&Cluster) -> &Coverage>,
-    /// What an empty one says.
+    /// The message that is shown if the pane has no rows.
     pub nothing: &'static str,
 }
 
-/// What most panes have in common. The functions that every pane has of its own are replaced in the table.
+/// The defaults that most panes share. The table replaces the functions that differ for each pane.
 const COMMON: Pane = Pane {
     id: ListId::Now,
     name: "",

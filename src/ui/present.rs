@@ -1,4 +1,5 @@
-//! From World and Ui to view models: what stands on the screen around the panes and in their frames, in words and roles.
+//! Converts World and Ui to view models: the texts and roles of everything on the screen around the panes and in
+//! their frames.
 
 pub mod describe;
 pub mod details;

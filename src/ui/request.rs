@@ -1,4 +1,4 @@
-//! What comes into the ui thread ([`Msg`]) and what it asks of the others ([`Effect`]).
+//! The messages to the ui thread ([`Msg`]) and the effects that it requests ([`Effect`]).
 
 use std::sync::Arc;
 
@@ -12,106 +12,109 @@ use pilothouse_core::facts::event::SilenceChange;
 use super::key::Key;
 use super::mouse::Mouse;
 
-/// Ties an answer to its question; answers to a screen that was left are dropped.
+/// Connects an answer with its request. Answers for a closed screen are dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// Something happened.
+/// A message to the ui thread.
 #[derive(Clone, Debug)]
 pub enum Msg {
     Key(Key),
     Mouse(Mouse),
-    /// Bracketed paste: text, never a confirmation.
+    /// Text from a bracketed paste, which never confirms anything.
     Paste(String),
     Resize(u16, u16),
     WorldChanged,
     Reply(Ticket, Reply),
-    /// More lines of a log that is followed.
+    /// More lines of a log.
     LogLines(Ticket, Vec<LogLine>),
-    /// Notes about the containers of a log, beside their lines.
+    /// Notes about the containers of a log, in addition to its lines.
     LogNotes(Ticket, Vec<LogNote>),
-    /// No more lines will come.
+    /// The log has ended.
     LogEnded(Ticket),
     /// A second has passed.
     Tick,
-    /// A message for the status line, of our own machinery.
+    /// A message of the console itself, for the status line.
     Notice(String),
-    /// Something is wrong with the configuration: stays in sight.
+    /// An error in the configuration, which stays on the screen.
     Problem(String),
-    /// The terminal is gone.
+    /// The terminal is closed.
     Hangup,
 }
 
-/// What the ui thread wants done. All are handed over without waiting.
+/// An effect that the ui thread requests. The thread does not wait for it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Answer with [`Reply::Rehearsal`].
+    /// Makes a plan. The answer is [`Reply::Rehearsal`].
     Plan(Ticket, Intent),
-    /// Confirmed: carry out the plan that was read, unless made anew it goes beyond it. `answer` is what the person typed.
+    /// Runs the confirmed plan, unless a new plan exceeds the one that the user read. `answer` is the text that the
+    /// user typed.
     Run {
         read: Arc<Plan>,
         answer: String,
-        /// The unfinished action that this goes on with.
+        /// The unfinished action that this one resumes.
         resumes: Option<Name>,
     },
-    /// To an action that runs here.
+    /// Sends an order to an action that runs in this process.
     Order(Name, Order),
-    /// An unfinished action is not told of any more: answer with a [`Msg::Notice`].
+    /// Stops reporting an unfinished action. The answer is a [`Msg::Notice`].
     Dismiss(Name),
-    /// What is left of an unfinished action: answer with [`Reply::Resume`].
+    /// Requests the remaining steps of an unfinished action. The answer is [`Reply::Resume`].
     Resume(Ticket, Name),
-    /// Answer with [`Reply::Text`], [`Reply::Table`] or [`Reply::Lines`].
+    /// Sends a request. The answer is [`Reply::Text`], [`Reply::Table`] or [`Reply::Lines`].
     Fetch(Ticket, Request),
-    /// Answer with [`Msg::LogLines`], [`Msg::LogNotes`] and [`Msg::LogEnded`] until [`Effect::StopLogs`].
+    /// Follows logs. The answers are [`Msg::LogLines`], [`Msg::LogNotes`] and [`Msg::LogEnded`] until
+    /// [`Effect::StopLogs`].
     FollowLogs(Ticket, LogRequest),
     StopLogs(Ticket),
-    /// To the clipboard, by OSC 52: carried out by the run loop itself.
+    /// Copies a text to the clipboard with OSC 52. The run loop handles this effect.
     Copy(String),
-    /// Answer with a [`Msg::Notice`] that names the file.
+    /// Saves the screen to a file. The answer is a [`Msg::Notice`] with the name of the file.
     ScreenDump(String),
-    /// A whole text or log into a file: answer with a [`Msg::Notice`] that names it.
+    /// Saves a whole text or log to a file. The answer is a [`Msg::Notice`] with the name of the file.
     Save(String),
-    /// Paint everything again: carried out by the run loop itself.
+    /// Draws the whole screen again. The run loop handles this effect.
     Redraw,
     /// Silences findings, or ends a silence.
     Silence(ClusterId, SilenceChange),
-    /// The mouse was switched on or off: carried out by the run loop itself.
+    /// Applies a change of the mouse setting. The run loop handles this effect.
     Mouse,
-    /// Give the terminal to the shell, until the shell continues us.
+    /// Suspends to the shell until the shell continues the process.
     Suspend,
-    /// End the loop: carried out by the run loop itself.
+    /// Ends the loop. The run loop handles this effect.
     Quit,
 }
 
-/// What a person tells a running action.
+/// An order to a running action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// No further step; with `uncordon` the nodes that it cordoned are uncordoned.
+    /// Runs no further steps. If `uncordon` is set, the nodes that the action cordoned are uncordoned.
     Cancel {
         uncordon: bool,
     },
     Pause(bool),
 }
 
-/// A question that only the server can answer.
+/// A request that only the API server can answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// With the data of Secrets masked by whoever answers.
+    /// Requests an object as YAML. The receiver of the request masks the data of Secrets.
     Yaml { cluster: ClusterId, kind: Kind, namespace: Name, name: Name },
-    /// As the server prints it (`Accept: ...;as=Table`). `resource` is what the person typed: `pvc`, `ingress`.
+    /// Requests objects as the API server prints them (`Accept: ...;as=Table`). `resource` is the word that the user
+    /// typed: `pvc`, `ingress`.
     Table { cluster: ClusterId, resource: String, namespace: Option<Name> },
-    /// The kinds that the server has: answer with [`Reply::Kinds`].
+    /// Requests the kinds of the API server. The answer is [`Reply::Kinds`].
     Kinds { cluster: ClusterId },
-    /// The contexts of the kubeconfig, in words.
+    /// Requests the contexts of the kubeconfig as a text.
     Contexts { cluster: ClusterId },
-    /// Failover plans: answer with [`Reply::Plans`].
+    /// Requests failover plans. The answer is [`Reply::Plans`].
     FailoverPlans { cluster: ClusterId },
-    /// The newest lines of an error group, of those that are kept.
+    /// Requests the newest lines that are kept of an error group.
     ErrorLines { cluster: ClusterId, fingerprint: Name },
 }
 
 impl Request {
-    /// The cluster that it is about: it goes to no other.
+    /// Returns the cluster of the request. The request is sent to no other cluster.
     pub fn cluster(&self) -> ClusterId {
         match self {
             Self::Yaml { cluster, .. }
@@ -124,31 +127,31 @@ impl Request {
     }
 }
 
-/// The logs of all containers of an object's pods, merged.
+/// A request for the merged logs of all containers of an object's pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRequest {
     pub cluster: ClusterId,
-    /// A pod, or what has pods: while it is followed, the pods that join are taken up.
+    /// A pod, or an object that has pods. While the log is followed, new pods are added.
     pub object: ObjectRef,
-    /// Of a node, only the pods of this namespace.
+    /// Limits the pods of a node to this namespace.
     pub within: Option<Name>,
     pub previous: bool,
     pub follow: bool,
-    /// Lines from the end of each, to begin with.
+    /// The number of lines from the end of each log to start with.
     pub tail: u32,
 }
 
-/// What is known of a container's log beside its lines: why there are none, how it ended. It replaces the note before
-/// about the same container; empty words remove that.
+/// A note about the log of a container, such as why it has no lines or how the container ended. It replaces the
+/// previous note about the same container. An empty note removes that note.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogNote {
     pub pod: Name,
-    /// Empty: of the pod.
+    /// The container. It is empty for a note about the pod.
     pub container: Name,
     pub words: String,
 }
 
-/// One line of a log, sanitised.
+/// A sanitized line of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogLine {
     pub at: Option<Stamp>,
@@ -156,61 +159,62 @@ pub struct LogLine {
     pub pod: Name,
     pub container: Name,
     pub text: String,
-    /// It goes on with the entry of the row before: a stack trace.
+    /// Whether the line continues the entry of the previous line, as in a stack trace.
     pub more: bool,
 }
 
-/// An answer.
+/// An answer to a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
     Text(Vec<String>),
     Table(TableText),
     Rehearsal(Rehearsal),
-    /// The oldest first.
+    /// Log lines, the oldest first.
     Lines(Vec<LogLine>),
     Plans(Vec<FailoverPlan>),
     Kinds(Vec<KindWords>),
-    /// The intent that goes on with an action.
+    /// The intent that resumes an action.
     Resume(Intent),
-    /// In words that a person can act on.
+    /// An error message that the user can act on.
     Failed(String),
 }
 
-/// What a kind of the server is called.
+/// The names of a kind of the API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KindWords {
     pub plural: String,
     pub group: String,
-    /// The kind in lower case, and its short names.
+    /// The kind in lower case and its short names.
     pub words: Vec<String>,
 }
 
 impl KindWords {
-    /// True for what people type: `pvc`, `ingresses.networking.k8s.io`, `ingress`; in lower case.
+    /// Whether the word is a name of this kind, such as `pvc`, `ingresses.networking.k8s.io` or `ingress`. The word
+    /// is in lower case.
     pub fn answers_to(&self, word: &str) -> bool {
         let (base, group) = word.split_once('.').unwrap_or((word, ""));
         (base == self.plural || self.words.iter().any(|w| w == base)) && self.group.starts_with(group)
     }
 }
 
-/// A table as the server prints it.
+/// A table as the API server prints it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableText {
     pub columns: Vec<String>,
     pub rows: Vec<TableLine>,
 }
 
-/// One row of it, with the object that it is about.
+/// A row of the table, with its object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableLine {
-    /// The kind as the API spells it, empty when unknown.
+    /// The kind as the API spells it. It is empty if it is unknown.
     pub kind: Name,
     pub namespace: Name,
     pub name: Name,
     pub cells: Vec<String>,
 }
 
-/// A plan and what the server said about it.
+/// A plan and the answers of the API server to its dry runs.
 #[derive(Clone, Debug)]
 pub struct Rehearsal {
     pub plan: Arc<Plan>,

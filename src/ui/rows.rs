@@ -1,5 +1,6 @@
-//! The rows of panes that are more than a table of the cluster: joined, grouped or counted, and made anew only when what
-//! they are made from is another. And which tables the others were taken from, so that an order is repaired, not sorted.
+//! The rows of panes that are derived from the tables of the cluster: joined, grouped or counted. They are rebuilt
+//! only when their inputs change. This module also records the inputs of the sorted lists, so that a changed list is
+//! repaired instead of sorted again.
 
 pub mod actions;
 pub mod backends;
@@ -19,27 +20,27 @@ use pilothouse_core::facts::world::{HpaRow, NodeRow, ServiceRow, Severity, Traff
 
 use super::list::Base;
 
-/// What the panes' rows were made from.
+/// The derived rows of the panes, and their inputs.
 #[derive(Debug, Default)]
 pub struct PaneRows {
     pub nodes: Base<NodeRow>,
     pub workloads: Base<WorkloadRow>,
-    /// What NOW tells of the workloads, and how often that was something else.
+    /// The severities of the workloads in NOW, and a counter of their changes.
     pub told: workloads::Told,
     pub told_turn: u64,
     pub pods: Base<Pod>,
-    /// The dead nodes that the pods were ordered with, and how often they were others.
+    /// The nodes that no longer report, as used by the order of the pods, and a counter of their changes.
     pub dead: BTreeSet<Name>,
     pub dead_turn: u32,
     pub hpas: Base<HpaRow>,
     pub services: Option<Table<ServiceRow>>,
     pub traffic: Option<Arc<[Arc<TrafficRow>]>>,
-    /// Namespaces and names of the Services that NOW has findings about.
+    /// Namespaces, names and severities of the Services with findings in NOW.
     pub found: Vec<(Name, Name, Severity)>,
     pub joined: Vec<traffic::Joined>,
     pub namespaces: Vec<namespaces::Place>,
     pub backends: Vec<backends::Backend>,
-    /// What they were collected from.
+    /// The inputs of the backends.
     pub backends_of: Option<backends::Inputs>,
     pub changes: changes::Entries,
     pub events: events::EventGroups,

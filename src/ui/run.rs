@@ -1,6 +1,6 @@
-//! The loop around the screen, on its own thread: wait, take in all that came, update, draw in one place and only when
-//! something changed. A key is drawn at once; news of the cluster at most `max_fps` times a second. It never waits for
-//! the terminal: while a frame is being written, only the newest state is kept.
+//! The main loop of the screen, on its own thread. It waits, handles all messages, updates the state, and draws only
+//! if something has changed. A key is drawn immediately. Changes of the cluster are drawn at most `max_fps` times a
+//! second. The loop never waits for the terminal: while a frame is written, only the newest state is kept.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -19,52 +19,53 @@ use super::update::{on_screen, update};
 use super::view;
 use crate::clock::Clock;
 
-/// What comes in on the one queue.
+/// An input of the queue.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// When it was read, too: what was typed ahead must be known as such.
+    /// A key and the time at which it was read, so that keys that were typed ahead can be detected.
     Key(Key, Instant),
     Mouse(Mouse),
     Paste(String),
     Resize(u16, u16),
-    /// There is a new World in the cell.
+    /// The cell contains a new World.
     World,
     Reply(Ticket, Reply),
     LogLines(Ticket, Vec<LogLine>),
     LogNotes(Ticket, Vec<LogNote>),
     LogEnded(Ticket),
     Notice(String),
-    /// For the banner that stays.
+    /// A message for the permanent banner.
     Problem(String),
-    /// The writer has written the frame of that number.
+    /// The writer has written the frame with this number.
     Written(u64),
-    /// The screen may hold anything: after a stop, or a resize that the terminal did itself.
+    /// The content of the screen is unknown: after a stop, or after a resize that the terminal did itself.
     Repaint,
-    /// The terminal is gone, or we are told to go (SIGHUP, SIGTERM).
+    /// The terminal is closed, or the process received SIGHUP or SIGTERM.
     Hangup,
     Terminate,
 }
 
-/// How the loop ended.
+/// The reason why the loop ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The person left.
+    /// The user quit.
     Quit,
-    /// The terminal is gone: nothing more can be shown.
+    /// The terminal is closed, so nothing more can be shown.
     Hangup,
-    /// SIGTERM or SIGINT.
+    /// The process received SIGTERM or SIGINT.
     Terminated,
 }
 
-/// Room in the queue.
+/// The capacity of the queue.
 const QUEUE: usize = 1024;
 
-/// The queue's two ends.
+/// Creates the queue and returns its two ends.
 pub fn queue() -> (SyncSender<Input>, Receiver<Input>) {
     sync_channel(QUEUE)
 }
 
-/// Where the hub publishes: the newest World only, and one wake message however many are published meanwhile.
+/// The cell in which the hub publishes. It keeps only the newest World, and sends one wake message for any number of
+/// publications.
 #[derive(Clone)]
 pub struct WorldCell {
     newest: Arc<Mutex<Arc<World>>>,
@@ -73,18 +74,18 @@ pub struct WorldCell {
 }
 
 impl WorldCell {
-    /// A cell that wakes the loop behind `wake`.
+    /// Creates a cell that wakes the loop through `wake`.
     pub fn new(wake: SyncSender<Input>) -> Self {
         Self { newest: Arc::default(), told: Arc::default(), wake }
     }
 
-    /// Puts a World in place of the one before. Never waits.
+    /// Replaces the World. Never waits.
     pub fn publish(&self, world: Arc<World>) {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = world;
         if !self.told.swap(true, Ordering::SeqCst) {
             match self.wake.try_send(Input::World) {
                 Ok(()) => {}
-                // the queue is full: the next publish tries again, and the loop looks by itself every second
+                // if the queue is full, the next publication tries again, and the loop checks the cell every second
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                     self.told.store(false, Ordering::SeqCst);
                 }
@@ -92,25 +93,25 @@ impl WorldCell {
         }
     }
 
-    /// The newest World.
+    /// Returns the newest World.
     pub fn latest(&self) -> Arc<World> {
         self.told.store(false, Ordering::SeqCst);
         self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A frame on its way to the terminal.
+/// A frame that is sent to the terminal.
 #[derive(Debug)]
 pub struct FrameBytes {
     pub number: u64,
     pub bytes: Vec<u8>,
 }
 
-/// What the loop needs beside its state.
+/// The parts that the loop needs in addition to its state.
 pub struct Stage {
     pub world: WorldCell,
     pub inbox: Receiver<Input>,
-    /// To the writer, room for one.
+    /// The queue to the writer, with room for one frame.
     pub frames: SyncSender<FrameBytes>,
     pub clock: Clock,
     pub theme: Theme,
@@ -119,7 +120,7 @@ pub struct Stage {
     pub size: (u16, u16),
 }
 
-/// Runs until the person leaves or the terminal does. `perform` must not wait.
+/// Runs until the user quits or the terminal is closed. `perform` must not wait.
 pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome {
     let start = Clock::instant();
     let millis =
@@ -210,7 +211,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                     show.busy = false;
                     ui.painted(number);
                     if ui.dialog.as_ref().is_some_and(|d| d.painted == Some(ui.clock_ms)) {
-                        // from `wait …` to what is asked
+                        // the dialog changes from `wait …` to the question
                         dirty = dirty.at_least_soon();
                     }
                 }
@@ -222,7 +223,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                 Input::Hangup => return Outcome::Hangup,
                 Input::Terminate => return Outcome::Terminated,
             }
-            // keys that were pressed together are drawn together, but a flood of news must not hold the frame up
+            // keys that were pressed together are drawn together, but a flood of messages must not delay the frame
             next = if taken < 256 { stage.inbox.try_recv().ok() } else { None };
         }
         if now.saturating_duration_since(last_tick) >= Duration::from_secs(1) {
@@ -257,7 +258,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
             let drawn = draw(&mut ui, &world, &stage.theme, stage.ascii, (width, height));
             match show.send(drawn, ui.frame) {
                 Sent::Frame => ui.frame += 1,
-                // it is on the screen already
+                // the screen already shows this state
                 Sent::Nothing => ui.painted(ui.frame),
                 Sent::Gone => return Outcome::Hangup,
             }
@@ -267,7 +268,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
     }
 }
 
-/// One frame: brings what is on the screen up to date, draws it, and takes in what there was room for.
+/// Draws one frame: updates what is on the screen, draws it, and records the sizes.
 pub fn draw(ui: &mut Ui, world: &World, theme: &Theme, ascii: bool, size: (u16, u16)) -> view::Drawn {
     ui.size = size;
     on_screen(ui, world);
@@ -276,7 +277,8 @@ pub fn draw(ui: &mut Ui, world: &World, theme: &Theme, ascii: bool, size: (u16, 
     drawn
 }
 
-/// Asks the terminal for clicks and the wheel, with places beyond column 223; or leaves them to it.
+/// Returns the sequence that requests clicks and the wheel from the terminal, including columns beyond 223, or stops
+/// the requests.
 fn mouse_mode(on: bool) -> &'static [u8] {
     if on { b"\x1b[?1000h\x1b[?1006h" } else { b"\x1b[?1006l\x1b[?1000l" }
 }
@@ -294,13 +296,13 @@ impl Dirty {
     }
 }
 
-/// The way to the terminal.
+/// The connection to the terminal.
 struct Show {
     painter: Painter,
     frames: SyncSender<FrameBytes>,
-    /// A frame is being written.
+    /// Whether a frame is being written.
     busy: bool,
-    /// What goes out with the next frame beside it: the clipboard.
+    /// Bytes that are sent with the next frame, such as the clipboard text.
     extra: Vec<u8>,
 }
 
@@ -327,7 +329,7 @@ impl Show {
                 Sent::Frame
             }
             Err(TrySendError::Full(_)) => {
-                // cannot be: one frame is sent only after the one before was written
+                // this cannot occur, because a frame is sent only after the previous one was written
                 self.painter.forget();
                 self.busy = true;
                 Sent::Frame

@@ -1,4 +1,4 @@
-//! What an action would be about, wherever its key is pressed: rows, a cause in NOW, an object that is described.
+//! The objects that an action would apply to: rows, a cause in NOW, or the object of a text.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::list::ListId;
 use super::pane::{self, causes};
 use super::rows::actions::{self, is_left};
 
-/// Whether a command fits objects of a kind: whether the table of kinds has a right that it writes with.
+/// Whether a command fits objects of a kind. It fits if the table of kinds contains a write permission for it.
 pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
     command::of(cmd).and_then(|command| command.on).is_some_and(|on| on.fits.kind(kind))
 }
@@ -26,12 +26,13 @@ pub fn act(ui: &Ui, world: &World, cmd: Cmd) -> Option<(Act, Vec<ObjectRef>)> {
     Some((opens(ui.shown(world)?, &chosen), chosen))
 }
 
-/// The marked rows, else the selected one; in NOW what the cause is about; in a text the object it describes.
+/// Returns the marked rows, otherwise the selected row. In NOW, returns the object of the cause. In a text, returns
+/// its object.
 pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     let Some(cluster) = ui.shown(world) else { return Vec::new() };
     let id = match ui.screen() {
         Screen::Text(view) => {
-            // what is selected in the text, where it fits; else what the text is about
+            // the selected object of the text if the command fits it, otherwise the object of the text
             let chosen = view.chosen.as_ref().map(|(_, object)| object).filter(|o| fits(cmd, &o.kind));
             let about = match (&view.source, chosen) {
                 (TextSource::Why(key), None) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
@@ -69,13 +70,14 @@ fn all_down(ui: &Ui, world: &World) -> bool {
     !chosen.is_empty() && cluster.derived.nodes.iter().filter(down).count() == chosen.len()
 }
 
-/// One key: where the object is an autoscaler, its bounds are what can be scaled.
+/// Whether the key scales the bounds of an autoscaler instead of the replicas of a workload.
 pub fn scales_bounds(ui: &Ui, world: &World) -> bool {
     of(ui, world, Cmd::Change(ChangeCmd::Scale)).is_empty()
         && !of(ui, world, Cmd::Change(ChangeCmd::Bounds)).is_empty()
 }
 
-/// The Service that the chosen pods would leave; None: no Service selects them, so they would come back.
+/// Returns the Service that the selected pods would leave. Returns `None` if no Service selects them, in which case
+/// they would return to rotation.
 pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
     if ui.active_list() == Some(ListId::Backends) {
         return Some(ui.service.1.clone());
@@ -108,12 +110,12 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
         || (cmd == Cmd::Change(ChangeCmd::Scale) && scales_bounds(ui, world))
 }
 
-/// Whether the selected action is one that somebody has to resume or dismiss.
+/// Whether the selected action must be resumed or dismissed by the user.
 pub fn dismissible(ui: &Ui, world: &World) -> bool {
     action(ui, world).is_some_and(|a| a.unfinished)
 }
 
-/// The action that is selected in their list, or read.
+/// Returns the action that is selected in the list of actions, or whose text is open.
 pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w Arc<ActionView>> {
     let key = match ui.screen() {
         Screen::Text(view) => match &view.source {
@@ -129,7 +131,7 @@ fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
     let Some(cause) = cluster.derived.causes.iter().find(|c| causes::key(c) == *key) else {
         return Vec::new();
     };
-    // a zone's loss is about all its nodes
+    // the loss of a zone is about all its nodes
     let nodes: Vec<&ObjectRef> = cause.objects.iter().filter(|o| o.kind == Kind::Node).collect();
     if nodes.len() > 1 && fits(cmd, &Kind::Node) {
         let all: Vec<ObjectRef> = nodes.into_iter().filter_map(|o| known(cluster, o)).collect();
@@ -138,7 +140,7 @@ fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
         // those that were said to be off already are not asked about again
         return if cmd == Cmd::Change(ChangeCmd::OutOfService) && !left.is_empty() { left } else { all };
     }
-    // so are pods that are out of rotation: they come back together
+    // pods that are out of rotation return to it together
     let all_pods = cause.objects.iter().all(|o| o.kind == Kind::Pod);
     if all_pods && fits(cmd, &Kind::Pod) && suggested(cause, cmd).is_some() {
         return cause.objects.iter().filter_map(|o| known(cluster, o)).collect();
@@ -155,7 +157,7 @@ fn suggested(cause: &Cause, cmd: Cmd) -> Option<&ObjectRef> {
     (Cmd::from(action.command()) == cmd).then_some(&action.on)
 }
 
-/// The object as it is now, with its identity; None if it is not among what is watched.
+/// Returns the current object with its identity, or `None` if it is not watched.
 fn known(cluster: &Cluster, object: &ObjectRef) -> Option<ObjectRef> {
     let same = |uid: &Uid| object.uid == Uid::default() || object.uid == *uid;
     match &object.kind {

@@ -1,4 +1,5 @@
-//! What a message does to the screen's state, and what it asks of others. No waiting, no clock, no terminal.
+//! Applies a message to the state of the screen and returns the resulting effects. This module does not wait, read
+//! the clock or use the terminal.
 
 mod actions;
 mod dialog;
@@ -28,7 +29,7 @@ use super::targets;
 
 pub use self::rows::{on_screen, refresh};
 
-/// Takes one message in.
+/// Handles one message.
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match msg {
@@ -75,7 +76,7 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     effects
 }
 
-/// Carries a command out, from a key or from the palette.
+/// Runs a command from a key or from the palette.
 pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
     match cmd {
         Cmd::Open(id) => open::pane(ui, world, id, effects),
@@ -175,12 +176,12 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Save => effects.extend(whole_text(ui).map(Effect::Save)),
         Cmd::NextError => scroll::error(ui, true),
         Cmd::PreviousError => scroll::error(ui, false),
-        // only meant in a dialog
+        // these commands have a meaning only in a dialog
         Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl | Cmd::Options => {}
     }
 }
 
-/// All of the text or log that is open, as it goes to a file.
+/// Returns the whole text or log that is open, for saving it to a file.
 fn whole_text(ui: &Ui) -> Option<String> {
     let lines: Vec<String> = match ui.screens.last()? {
         Screen::Text(view) => view.lines.iter().map(|line| line.text.clone()).collect(),
@@ -197,7 +198,7 @@ fn whole_text(ui: &Ui) -> Option<String> {
     Some(lines.join("\n"))
 }
 
-/// To the next pane of the first screen, or to the previous one.
+/// Moves the focus to the next or previous pane of the first screen.
 fn cycle(ui: &mut Ui, forward: bool) {
     if !matches!(ui.screen(), Screen::Panes) {
         return;
@@ -233,7 +234,7 @@ fn order(ui: &mut Ui, turn: bool) {
         let list = ui.list_mut(id);
         (list.order, list.reverse) = (next, false);
     }
-    // what was chosen in another order is not what one looks for in this one
+    // a selection made in another order is rarely of interest in the new one
     ui.list_mut(id).to_top();
     ui.say(format!("order: {}", orders::words(ui, id)));
 }
@@ -257,7 +258,7 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
     }
 }
 
-/// The object that the screen is about: the selected row's, or the text's.
+/// Returns the object that the screen is about: the object of the selected row or of the text.
 pub fn object(ui: &Ui, world: &World) -> Option<ObjectRef> {
     match ui.screen() {
         Screen::Text(view) => view.about().cloned(),
@@ -317,7 +318,7 @@ fn rehearse(
     }
 }
 
-/// Opens the palette on failover plans, and asks for those of the cluster.
+/// Opens the palette with failover plans, and requests the plans of the cluster.
 fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     ui.failovers_of = ticket;

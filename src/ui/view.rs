@@ -1,4 +1,4 @@
-//! From view models to cells. Nothing here changes the state of the screen or decides what matters.
+//! Converts view models to cells. This module neither changes the state of the screen nor decides what is important.
 
 mod canvas;
 mod detail;
@@ -26,11 +26,11 @@ use canvas::Canvas;
 pub struct Drawn {
     pub buffer: Buffer,
     pub cursor: Option<(u16, u16)>,
-    /// What there was room for, to be taken in with [`Ui::take_in`].
+    /// The sizes and positions of the frame, for [`Ui::take_in`].
     pub seen: Seen,
 }
 
-/// Draws everything in `ui.size` cells. What is on the screen was brought up to date before.
+/// Draws the whole screen in `ui.size` cells. The caller has updated the state.
 pub fn draw(ui: &Ui, world: &World, theme: &Theme, ascii_only: bool) -> Drawn {
     let area = Rect::new(0, 0, ui.size.0, ui.size.1);
     let mut canvas = Canvas::new(area, theme, ascii_only);

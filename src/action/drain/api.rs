@@ -1,5 +1,5 @@
-//! What a drain asks of the API server: the evictions that it sends, the objects that it reads, the lists and watches that
-//! it follows. It is a trait so that a test can answer from a script.
+//! The requests of a drain: the evictions that it sends, the objects that it reads, and the lists and watches that it
+//! follows. It is a trait so that a test can answer from a script.
 
 use std::sync::Arc;
 
@@ -19,17 +19,18 @@ use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::{WriteClient, WriteError};
 
-/// Which pods a drain follows.
+/// The pods that a drain follows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PodQuery {
     /// The pods of a node.
     Node(Name),
-    /// Single pods: those of a namespace, or only this one. Whoever may evict them need not see the whole node.
+    /// The pods of a namespace, or only the pod with this name. A user who may evict single pods need not be
+    /// permitted to list the pods of a node.
     Namespace(Name, Option<Name>),
 }
 
 impl PodQuery {
-    /// The list that has these pods.
+    /// Returns the path of the list with these pods.
     pub fn list(&self) -> ListPath {
         match self {
             Self::Node(node) => ListPath::pods_on(node),
@@ -54,15 +55,15 @@ impl std::fmt::Display for PodQuery {
 pub trait DrainApi: Send + Sync {
     /// Sends an eviction or a deletion, once.
     fn send(&self, request: Mutation) -> BoxFuture<'static, Result<Value, WriteError>>;
-    /// Reads one object. `Ok(None)`: there is none of that name.
+    /// Reads one object. Returns `Ok(None)` if it does not exist.
     fn get(&self, on: ObjectRef) -> BoxFuture<'static, Result<Option<Bytes>, ApiError>>;
-    /// The pods at this moment, whatever their watch says.
+    /// Lists the current pods, independently of their watch.
     fn list_pods(&self, query: &PodQuery) -> BoxFuture<'static, Result<Vec<Pod>, ApiError>>;
     fn watch_pods(&self, query: &PodQuery) -> Watch<Pod>;
     fn watch_node(&self, name: &Name) -> Watch<Value>;
 }
 
-/// A cluster that a session has clients of.
+/// A cluster for which a session has clients.
 pub struct ClusterApi {
     reader: ReadClient,
     writer: WriteClient,
@@ -70,7 +71,7 @@ pub struct ClusterApi {
 }
 
 impl ClusterApi {
-    /// The cluster of a context, "" for the action's own. None: nothing can be written to it.
+    /// Returns the cluster of a context, "" for the action's own. Returns `None` if it cannot be written to.
     pub fn of(session: &Session, context: &str) -> Option<Arc<dyn DrainApi>> {
         let clients = session.reach.of(context)?;
         let (reader, writer) = (clients.reader.clone(), clients.writer.clone()?);

@@ -1,5 +1,5 @@
-//! The budgets that hold pods back: one read every few seconds instead of an eviction per pod that would only be refused
-//! again.
+//! The disruption budgets that block evictions. Each budget is read every few seconds. This replaces an eviction
+//! request for each pod, which would only be refused again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,35 +14,35 @@ use crate::clock::Clock;
 use crate::wire::decode::{Pools, policy::pdb};
 use crate::wire::error::ApiError;
 
-/// Namespace and name.
+/// The namespace and name of a budget.
 pub type BudgetKey = (Name, Name);
 
-/// Between two reads, as kubectl waits before it tries again.
+/// The interval between two reads, which is the time that kubectl waits before it retries.
 const READ_EVERY: Duration = Duration::from_secs(5);
-/// After one of its pods went: the next may follow soon.
+/// The interval after one of the budget's pods was evicted, because the next eviction may be possible soon.
 const READ_SOON: Duration = Duration::from_millis(1500);
 
-/// What is known of a budget that refuses.
+/// The known state of a budget that refuses evictions.
 #[derive(Debug)]
 pub struct Budget {
-    /// When it is read next.
+    /// The time of the next read.
     pub next: Instant,
     pub reading: bool,
-    /// What it refused cannot have changed before this.
+    /// The time until which a refusal cannot have changed.
     pub refused: Instant,
     pub since: Stamp,
     pub seen: Option<Pdb>,
 }
 
-/// How many of its pods a budget allows to be tried.
+/// The number of its pods that a budget permits to try.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Allowance {
-    /// So many of its pods may be tried, and those that are not ready if true.
+    /// The number of pods that may be tried. If the flag is `true`, pods that are not ready may be tried too.
     Try(usize, bool),
     Wait,
 }
 
-/// The wait before the next try.
+/// Returns the wait before the next try, with jitter.
 pub fn again() -> Duration {
     READ_EVERY + Duration::from_millis(fastrand::u64(0..1000))
 }
@@ -57,15 +57,15 @@ impl Budget {
         self.next = self.next.min(Clock::deadline(READ_SOON));
     }
 
-    /// Takes what was read. None: there is no such budget any more.
+    /// Records a read. `None` means that the budget no longer exists.
     pub fn take_reading(&mut self, read: Result<Option<Pdb>, ApiError>) -> Allowance {
         self.reading = false;
         self.next = Clock::deadline(again());
-        // a read right after a refusal is for the numbers: an eviction would only be refused again
+        // a read immediately after a refusal only updates the numbers, because an eviction would be refused again
         let fresh = Clock::instant().saturating_duration_since(self.refused) < READ_EVERY / 2;
         let allowance = match &read {
             Ok(None) => Allowance::Try(usize::MAX, true),
-            // without the right to read it only trying tells
+            // without permission to read the budget, only an eviction request can find out
             Err(e) if e.is_denial() => Allowance::Try(usize::MAX, true),
             Err(_) => Allowance::Wait,
             Ok(Some(pdb)) => {
@@ -85,7 +85,7 @@ impl Budget {
         if fresh { Allowance::Wait } else { allowance }
     }
 
-    /// `0 allowed, needs 3 has 3`
+    /// Formats the numbers, such as `0 allowed, needs 3 has 3`.
     pub fn numbers(&self) -> String {
         match &self.seen {
             Some(p) if p.observed_generation < p.generation => "still being processed".into(),
@@ -96,7 +96,7 @@ impl Budget {
         }
     }
 
-    /// The reason of a pod that it holds.
+    /// Describes why a pod is blocked by the budget.
     pub fn words(&self, (namespace, name): &BudgetKey, said: &str) -> String {
         let who = format!("PDB {namespace}/{name}");
         match &self.seen {
@@ -109,7 +109,7 @@ impl Budget {
     }
 }
 
-/// The order in which its pods are tried: those that are not ready cost nothing.
+/// Whether a pod may be tried after `tried` others. Pods that are not ready do not count against the budget.
 pub fn may_go(allowance: &Allowance, pod: Option<&Pod>, tried: usize) -> bool {
     match allowance {
         Allowance::Wait => false,
@@ -117,7 +117,7 @@ pub fn may_go(allowance: &Allowance, pod: Option<&Pod>, tried: usize) -> bool {
     }
 }
 
-/// One read of a budget.
+/// Reads a budget once.
 pub async fn read(api: Arc<dyn DrainApi>, key: BudgetKey) -> (BudgetKey, Result<Option<Pdb>, ApiError>) {
     let on = ObjectRef::new(Kind::PodDisruptionBudget, &key.0, &key.1, &Uid::default());
     let read = api.get(on).await.and_then(|body| match body {

@@ -1,4 +1,4 @@
-//! What the answer to an eviction means for its pod: accepted, gone, refused by a budget, to be sent again, failed, or
+//! Interprets the answer to an eviction: accepted, gone, refused by a disruption budget, to be retried, failed, or
 //! unknown.
 
 use std::time::Duration;
@@ -13,33 +13,33 @@ use super::api::DrainApi;
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
 
-/// The shortest wait after a server has throttled a request.
+/// The minimum wait after the server has throttled a request.
 const THROTTLED: Duration = Duration::from_secs(1);
 
-/// What became of an eviction.
+/// The result of an eviction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EvictionResult {
-    /// It is terminating: the watch says when it is gone.
+    /// The pod is terminating. The watch reports when it is gone.
     Accepted,
-    /// The pod is gone, or another one has its name.
+    /// The pod is gone, or another pod has its name.
     Gone(String),
-    /// A budget refuses it: its name where the server says it, and the message.
+    /// A disruption budget refuses the eviction. Contains its name, if the server returned it, and the message.
     Budget(Option<Name>, String),
-    /// It was not applied, for a reason that passes: sent again after this time.
+    /// The eviction was not applied, for a temporary reason. It is sent again after this time.
     Retry(Duration, String),
-    /// Its namespace is being deleted, and the pod with it.
+    /// The pod's namespace is being deleted, and the pod with it.
     NamespaceTerminating(String),
     Failed(String),
-    /// It may have been applied.
+    /// The eviction may have been applied.
     Unknown(String),
 }
 
-/// Reads an answer of the eviction subresource.
+/// Interprets an answer of the eviction subresource.
 pub fn classify(answer: Result<Value, WriteError>) -> EvictionResult {
     match answer {
         Ok(_) => EvictionResult::Accepted,
         Err(WriteError::Refused(error)) => refused(error),
-        // both are answers of the server's own code after which nothing was written
+        // the API server itself returns both errors, before it writes anything
         Err(WriteError::Unknown(why)) if why.contains("more than one PodDisruptionBudget") => {
             EvictionResult::Failed(why)
         }
@@ -50,8 +50,8 @@ pub fn classify(answer: Result<Value, WriteError>) -> EvictionResult {
     }
 }
 
-/// Reads the answer to a step. A gateway can give some refusals although the eviction was applied: after these the pod is
-/// read once.
+/// Interprets the answer to a step. A gateway can return some refusals although the eviction was applied. After
+/// these, the pod is read once.
 pub async fn result_of(api: &dyn DrainApi, step: &Step, answer: Result<Value, WriteError>) -> EvictionResult {
     let refusals = |e: &ApiError| matches!(e, ApiError::Unauthorized(_) | ApiError::Forbidden { .. });
     let doubtful = matches!(&answer, Err(WriteError::Refused(e)) if refusals(e));
@@ -87,7 +87,7 @@ fn refused(error: ApiError) -> EvictionResult {
         ApiError::Forbidden { message } if message.contains("being terminated") => {
             EvictionResult::NamespaceTerminating(message)
         }
-        // the request never left: nothing was applied
+        // the request was never sent, so nothing was applied
         ApiError::Unreachable(why) => {
             EvictionResult::Retry(Duration::from_secs(3), format!("not sent: {why}"))
         }
@@ -95,7 +95,7 @@ fn refused(error: ApiError) -> EvictionResult {
     }
 }
 
-/// `The disruption budget NAME needs …`, `The disruption budget NAME is still …`.
+/// Parses the name from `The disruption budget NAME needs …` or `The disruption budget NAME is still …`.
 fn budget(message: &str) -> Option<Name> {
     let rest = message.split("disruption budget ").nth(1)?;
     rest.split_whitespace().next().map(Name::from)

@@ -1,7 +1,7 @@
-//! Empties one node (or evicts the given pods of a namespace): list, watch, evict, wait, until all pods are gone, the time
-//! is over, somebody stops it, or the node has changed so that the drain cannot go on. [`pod_events`] says what each event
-//! means for its pod, [`observed_node`] what is known of the node, [`node_checks`] what follows from that, [`ending`] what is
-//! recorded of pods that are left.
+//! Empties one node, or evicts the given pods of a namespace. It lists, watches, evicts and waits until all pods are
+//! gone, the timeout expires, the user stops it, or a change of the node prevents the drain from continuing.
+//! [`pod_events`] handles the events of pods, [`observed_node`] tracks the state of the node, [`node_checks`] decides
+//! what follows from it, and [`ending`] records the pods that are left.
 
 mod ending;
 mod node_checks;
@@ -35,11 +35,11 @@ use super::watch::{News, Refused, Watch};
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
 
-/// A pod that is still there so long after its grace period is reported.
+/// A pod that still exists this long after its grace period is reported.
 const OVERDUE: Duration = Duration::from_secs(10);
-/// The longest that the loop sleeps.
+/// The maximum time that the loop sleeps.
 const IDLE: Duration = Duration::from_secs(30);
-/// How long the answers to sent evictions are awaited: after a cancel or a deadline, and when the process is told to end.
+/// How long to wait for the answers to sent evictions after a cancel, a timeout, or a signal to terminate.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
@@ -50,9 +50,9 @@ enum NodeEvent {
     Node(News<Value>),
     /// An eviction was answered.
     Answered(usize, EvictionResult),
-    /// A budget was read.
+    /// A read of a budget was answered.
     Budget(BudgetKey, Result<Option<Pdb>, ApiError>),
-    /// The node was read.
+    /// A read of the node was answered.
     NodeRead(Result<Option<Bytes>, ApiError>),
     Stop(StopReason),
     Timer,
@@ -63,20 +63,20 @@ struct NodeDrain<'b, 'a> {
     query: PodQuery,
     api: Arc<dyn DrainApi>,
     evictions: Vec<PodEviction>,
-    /// The pods as their watch has them.
+    /// The pods according to their watch.
     live: BTreeMap<Uid, Pod>,
-    /// Pods that have been judged.
+    /// The pods that have been judged.
     known: BTreeSet<Uid>,
     budgets: BTreeMap<BudgetKey, Budget>,
     listed: bool,
-    /// None where single pods are evicted, wherever they are.
+    /// The node, or `None` if single pods are evicted on any node.
     observed: Option<ObservedNode>,
-    /// Since when no pod is left.
+    /// The time since which no pod is left.
     emptied: Option<Instant>,
     troubled: bool,
-    /// Answers in a row that deny the watch of its pods.
+    /// The number of consecutive denials of the pods' watch.
     denials: u32,
-    /// The last read of the node failed.
+    /// Whether the last read of the node failed.
     unread: bool,
     failures: DrainFailures,
 }
@@ -180,7 +180,7 @@ impl NodeDrain<'_, '_> {
                 () = tokio::time::sleep_until(wake.into()) => NodeEvent::Timer,
                 changed = pauses.changed() => {
                     if changed.is_err() {
-                        // whoever could pause it is gone, and cancelling is all that is left
+                        // the sender of pauses was dropped, so the action can only be canceled
                         pauses = run.control.pauses();
                     }
                     run.with(|_| ());
@@ -229,7 +229,7 @@ impl NodeDrain<'_, '_> {
         self.failures
     }
 
-    /// Sends what may be sent now; when to come back for the rest.
+    /// Sends the evictions that are possible now. Returns the time of the next attempt.
     fn issue(&mut self, sends: &mut Sends) -> Instant {
         let (run, now) = (self.run, Clock::instant());
         let mut wake = now + IDLE;
@@ -267,7 +267,7 @@ impl NodeDrain<'_, '_> {
             }
             let request = mutation(&item.what.what, &item.what.on, None, "");
             let request = request.and_then(|request| {
-                // on disk before it is on the wire
+                // the record is on disk before the request is sent
                 let written = run.note(item.step, StepState::Running, "sending");
                 if written { Ok(request) } else { Err("the step cannot be written down".into()) }
             });
@@ -293,7 +293,7 @@ impl NodeDrain<'_, '_> {
     }
 }
 
-/// The next piece of news of a node that is watched.
+/// Returns the next event of a watched node.
 async fn next(watch: Option<&mut Watch<Value>>) -> News<Value> {
     match watch {
         Some(watch) => watch.next().await,

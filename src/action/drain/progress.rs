@@ -1,4 +1,4 @@
-//! What the nodes of one drain share: what it may do, and how far it is.
+//! The state that the nodes of one drain share: its limits and its progress.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,50 +17,51 @@ use super::super::session::Session;
 use super::super::step_check::Wrote;
 use super::api::PodQuery;
 
-/// How many pods more than planned may come and be evicted at least.
+/// The minimum number of pods beyond the plan that may be evicted.
 const SPARE: usize = 5;
 
-/// What the nodes of one drain share.
+/// The state that the nodes of one drain share.
 pub struct DrainRun<'a> {
     pub session: &'a Session,
     pub recorder: &'a Recorder,
     pub control: &'a Control,
     pub options: DrainOptions,
-    /// The step by which a pod goes: an eviction or a deletion.
+    /// The kind of step that removes a pod: an eviction or a deletion.
     pub evict: StepKind,
     pub deadline: Option<Duration>,
-    /// Pods that come while it runs are judged: not where single pods were named, and not by a selector's text.
+    /// Whether pods that are created during the drain are judged. They are not if the user named single pods, or if a
+    /// label selector limits the pods.
     pub judges_late: bool,
     pub pdbs: Vec<PdbEffect>,
-    /// Whole nodes are emptied, which have to stay cordoned.
+    /// Whether whole nodes are emptied, which must stay cordoned.
     pub empties: bool,
-    /// The nodes' UIDs in the plan.
+    /// The UIDs of the nodes in the plan.
     pub nodes: BTreeMap<Name, Uid>,
-    /// Nodes that were not ready in the plan.
+    /// The nodes that were not ready in the plan.
     pub not_ready: BTreeSet<Name>,
-    /// Cancelled when the drain cannot go on at one node: nothing more is sent at any.
+    /// Canceled if the drain cannot continue at one node. No further request is sent at any node.
     pub halt: CancellationToken,
-    /// Evictions that the server accepted.
+    /// The number of evictions that the server accepted.
     pub accepted: AtomicUsize,
-    /// Evictions in the plan.
+    /// The number of evictions in the plan.
     pub planned_evictions: usize,
-    /// Protected namespaces of which pods go by the plan: whoever confirmed it has confirmed these.
+    /// The protected namespaces with pods in the plan. The confirmation of the plan includes them.
     pub confirmed: BTreeSet<Name>,
-    /// Pods that the plan judged.
+    /// The pods that the plan judged.
     pub planned: BTreeSet<Uid>,
-    /// The DaemonSets that the plan knew: namespace and `DaemonSet/name`.
+    /// The DaemonSets in the plan, as namespace and `DaemonSet/name`.
     pub daemonsets: BTreeSet<(Name, String)>,
     pub progress: Mutex<DrainProgress<'a>>,
 }
 
-/// How far the drain is.
+/// The progress of the drain.
 pub struct DrainProgress<'a> {
     pub action: &'a mut ActionView,
-    /// The steps that evict.
+    /// The indexes of the steps that evict.
     pub steps: Vec<usize>,
-    /// Budgets that hold pods back: their numbers, and since when.
+    /// The budgets that block pods: their numbers, and since when.
     pub waits: BTreeMap<(Name, Name), (String, Stamp)>,
-    /// What is in the way: the pods cannot be followed now, or they do not end.
+    /// The current problems: pods that cannot be followed or do not terminate.
     pub troubles: BTreeMap<PodQuery, String>,
     pub dirty: bool,
 }
@@ -72,12 +73,12 @@ impl DrainRun<'_> {
         work(&mut progress)
     }
 
-    /// Records a step's state. False if it could not be written.
+    /// Records a step's state. Returns `false` if it could not be written.
     pub fn note(&self, step: usize, state: StepState, note: &str) -> bool {
         self.with(|progress| self.recorder.note(progress.action, step, state, note, &Wrote::default()))
     }
 
-    /// Shows a note that is not worth a record.
+    /// Shows a note that is not recorded.
     pub fn show(&self, step: usize, note: &str) {
         self.with(|progress| {
             if let Some(step) = progress.action.steps.get_mut(step) {
@@ -86,7 +87,7 @@ impl DrainRun<'_> {
         });
     }
 
-    /// Adds a step for a pod that the plan did not know. None if it cannot be written.
+    /// Adds a step for a pod that the plan did not contain. Returns `None` if it cannot be written.
     pub fn add_step(&self, pod: &ObjectRef) -> Option<usize> {
         let step = Step::new(self.evict.clone(), pod.clone());
         self.with(|progress| {
@@ -96,7 +97,8 @@ impl DrainRun<'_> {
         })
     }
 
-    /// Counts an accepted eviction. The number so far and that of the plan, if it is too many by now.
+    /// Counts an accepted eviction. Returns the number so far and the planned number if the drain has evicted too
+    /// many pods.
     pub fn count_accepted(&self) -> Option<(usize, usize)> {
         let accepted = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         let planned = self.planned_evictions;
@@ -104,12 +106,12 @@ impl DrainRun<'_> {
         (self.empties && accepted > most).then_some((accepted, planned))
     }
 
-    /// True if nobody has confirmed that pods of this protected namespace go.
+    /// Whether the namespace is protected and the confirmation did not include its pods.
     pub fn is_newly_protected(&self, namespace: &Name) -> bool {
         self.session.guards.protects_namespace(namespace) && !self.confirmed.contains(namespace)
     }
 
-    /// Reports the action if anything is new.
+    /// Reports the action if it has changed.
     pub async fn report(&self) {
         let now = self.session.clock.now();
         let view = {
@@ -124,20 +126,20 @@ impl DrainRun<'_> {
         self.recorder.report(&view).await;
     }
 
-    /// True if the process has been told to end.
+    /// Whether the process has received a signal to terminate.
     pub fn is_stopping(&self) -> bool {
         self.session.stop.is_cancelled()
     }
 }
 
 impl DrainProgress<'_> {
-    /// How many of the evictions are in this state.
+    /// Counts the evictions in this state.
     pub fn count(&self, state: StepState) -> usize {
         let states = self.steps.iter().filter_map(|i| self.action.steps.get(*i)).map(|s| s.state);
         states.filter(|s| *s == state).count()
     }
 
-    /// `14/23 evicted · waits for PDB shop/cart (0 allowed, needs 3 has 3, since 2m)`
+    /// Formats the message, such as `14/23 evicted · waits for PDB shop/cart (0 allowed, needs 3 has 3, since 2m)`.
     fn message(&self, now: Stamp) -> String {
         let mut said = vec![format!("{}/{} evicted", self.count(StepState::Verified), self.steps.len())];
         let others = self.count(StepState::Skipped);

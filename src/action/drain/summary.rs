@@ -1,4 +1,4 @@
-//! How a drain ended, in words: what was evicted, what was not and why, and what can be done about it.
+//! Describes how a drain ended: what was evicted, what was not and why, and what to do about it.
 
 use std::collections::BTreeMap;
 
@@ -7,43 +7,43 @@ use pilothouse_core::facts::world::{Outcome, StepState};
 
 use super::progress::DrainProgress;
 
-/// What did not succeed at one node. Each entry is a reason, and the pod or node that it is about.
+/// The failures at one node. Each entry has a reason and the pod or node.
 #[derive(Debug, Default)]
 pub struct DrainFailures {
     pub failed: Vec<(String, String)>,
     pub unknown: Vec<(String, String)>,
-    /// Nodes that could not be read at the end.
+    /// The nodes that could not be read at the end.
     pub unread: Vec<(String, String)>,
-    /// Somebody made the node schedulable again.
+    /// Whether another client uncordoned the node.
     pub uncordoned: bool,
-    /// The node, if it became not ready.
+    /// The node, if it is no longer ready.
     pub not_ready: Option<String>,
 }
 
-/// Who ended the drain before it was complete.
+/// The reasons why the drain ended early.
 #[derive(Clone, Copy, Debug)]
 pub struct StoppedBy {
-    /// The process was told to end.
+    /// The process received a signal to terminate.
     pub interrupted: bool,
-    /// A person cancelled it.
+    /// The user canceled the drain.
     pub cancelled: bool,
-    /// It could not go on at one of the nodes.
+    /// The drain could not continue at one of the nodes.
     pub halted: bool,
 }
 
-/// What continues the same drain, from the kubectl command that it is.
+/// Returns the command that continues the same drain, from its kubectl command.
 fn again(kubectl: &str) -> String {
     let words = kubectl.strip_prefix("kubectl ");
     words.map_or_else(|| kubectl.to_owned(), |words| format!("pilothouse {words}"))
 }
 
-/// What can be done about a drain that stopped by itself.
+/// Returns advice about a drain that stopped by itself.
 fn ways_on(plan: &Plan, uncordoned: bool, not_ready: &[&str]) -> Vec<String> {
     let mut ways = Vec::new();
     if uncordoned {
         ways.push(format!("to cordon it again and continue the drain: {}", again(&plan.kubectl)));
     } else if !not_ready.is_empty() {
-        // the same flags for the cluster
+        // the flags that select the cluster are kept
         let way = plan.kubectl.split_once(" drain ").map_or("kubectl", |(way, _)| way);
         let off = again(&format!("{way} out-of-service {}", not_ready.join(" ")));
         ways.push(format!("if the machine is really off: {off}"));
@@ -55,7 +55,7 @@ fn ways_on(plan: &Plan, uncordoned: bool, not_ready: &[&str]) -> Vec<String> {
     ways
 }
 
-/// The outcome of a drain, and how it ended in words.
+/// Returns the outcome of a drain and its message.
 pub fn conclude(
     progress: &DrainProgress<'_>,
     failures: Vec<DrainFailures>,
@@ -98,7 +98,7 @@ pub fn conclude(
     (outcome, said.join("; "))
 }
 
-/// `a, b, c: REASON` for each reason once.
+/// Formats `a, b, c: REASON`, with each reason once.
 fn grouped(what: &[(String, String)]) -> Vec<String> {
     let mut by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (why, who) in what {

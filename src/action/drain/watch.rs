@@ -1,5 +1,6 @@
-//! What a drain keeps current while it runs, by the one machine that lists and watches: the pods of a place, which is
-//! the re-check before each eviction and the proof after it; and the node that is being emptied.
+//! Follows objects during a drain, with the same list-and-watch code as the sources. It follows the pods of a node or
+//! namespace, to check them before each eviction and to verify it afterwards. It also follows the node that is being
+//! emptied.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,41 +21,41 @@ use crate::wire::error::ApiError;
 use crate::wire::list_watch::{DecodeError, ListWatch, Outlet, Place, Plan, Pulse};
 use crate::wire::pages;
 
-/// Between two lists where a watch is not allowed.
+/// The interval between two lists if a watch is not permitted.
 const POLL: Duration = Duration::from_secs(5);
-/// All pods of a node, or of a namespace.
+/// The maximum size of a list of all pods of a node or namespace.
 const LIST_CAP: usize = 256 << 20;
-/// What the machine may say before it is read.
+/// The capacity of the queue of reports.
 const QUEUE: usize = 16;
 
-/// What happened to the objects that are followed.
+/// An event of the followed objects.
 #[derive(Debug)]
 pub enum News<T> {
-    /// All of them, now.
+    /// A complete list.
     All(Vec<T>),
     Seen(T),
     Gone(Uid),
-    /// They are followed, and nothing is new.
+    /// The objects are followed and have not changed.
     Alive,
-    /// They cannot be followed now, and why; it is tried again.
+    /// The objects cannot be followed now. This is retried.
     Trouble {
         why: String,
         refused: Refused,
     },
 }
 
-/// Whether waiting may help.
+/// Whether waiting can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The server cannot be reached, or does not manage.
+    /// The server cannot be reached or is overloaded.
     No,
-    /// Nobody is logged in: a credential may just be renewed.
+    /// The credentials are not accepted. They may be in renewal.
     Login,
-    /// The rights do not suffice.
+    /// The permission is denied.
     ForGood,
 }
 
-/// What the machine that lists and watches reports.
+/// A report of the list-and-watch task.
 pub enum Said<T> {
     Rows(Batch<T>),
     Status(SourceStatus),
@@ -75,29 +76,29 @@ impl<T: Send> Outlet<T> for Out<T> {
 impl<T> Out<T> {
     async fn say(&self, said: Said<T>) {
         if self.0.send(said).await.is_err() {
-            // whoever read it is gone, and the machine with it
+            // the receiver was dropped, and this task is dropped with it
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Follows the objects of one path. The machine runs while [`Watch::next`] is awaited.
+/// Follows the objects of one path. The task runs only while [`Watch::next`] is awaited.
 pub struct Watch<T> {
     said: mpsc::Receiver<Said<T>>,
     machine: BoxFuture<'static, ()>,
-    /// Of a list that has not ended.
+    /// The objects of an incomplete list.
     listing: Option<Vec<T>>,
     ready: VecDeque<News<T>>,
 }
 
-/// The pods of a list.
+/// Follows the pods of a list.
 pub fn pods(reader: ReadClient, clock: Clock, list: &ListPath) -> Watch<Pod> {
     let (mut pools, now) = (Pools::default(), clock.clone());
     let plan = plan("pods", "PodList", list, Some(POLL));
     Watch::new(reader, clock, plan, move |json| pod(&mut pools, json, now.now()))
 }
 
-/// This node. Where it may be read and not watched, whoever asks has to look at it.
+/// Follows a node. If the user may read but not watch it, the caller must read it.
 pub fn node(reader: ReadClient, clock: Clock, name: &Name) -> Watch<Value> {
     let list = ListPath::of(&Kind::Node, "").field("metadata.name", name);
     let read = |json: &[u8]| serde_json::from_slice(json).map_err(|e| DecodeError(e.to_string()));
@@ -134,13 +135,13 @@ impl<T: Send + 'static> Watch<T> {
         Self { said, machine, listing: None, ready: VecDeque::new() }
     }
 
-    /// Follows what a test says.
+    /// Follows the events of a test.
     #[cfg(test)]
     pub fn scripted(said: mpsc::Receiver<Said<T>>) -> Self {
         Self { said, machine: Box::pin(std::future::pending()), listing: None, ready: VecDeque::new() }
     }
 
-    /// The next piece of news. Dropping the future loses nothing.
+    /// Returns the next event. Dropping the future loses no event.
     pub async fn next(&mut self) -> News<T> {
         loop {
             if let Some(news) = self.ready.pop_front() {
@@ -163,7 +164,7 @@ impl<T: Send + 'static> Watch<T> {
             },
             Said::Rows(Batch::Gone(gone)) => self.ready.extend(gone.into_iter().map(|g| News::Gone(g.uid))),
             Said::Rows(Batch::End { .. }) => self.ready.extend(self.listing.take().map(News::All)),
-            // the status says it as well
+            // the status reports the same
             Said::Rows(_) => {}
             Said::Status(SourceStatus { state: SourceState::Starting, .. }) => {}
             Said::Status(SourceStatus { state: SourceState::Live, .. }) => self.ready.push_back(News::Alive),
@@ -180,7 +181,7 @@ impl<T: Send + 'static> Watch<T> {
     }
 }
 
-/// The pods at `path` at this moment, whatever their watch says.
+/// Lists the current pods at `path`, independently of their watch.
 pub async fn list(reader: &ReadClient, path: &str, clock: &Clock) -> Result<Vec<Pod>, ApiError> {
     let (mut pools, now) = (Pools::default(), clock.now());
     let read = |json: &[u8]| pod(&mut pools, json, now);

@@ -1,4 +1,4 @@
-//! The nodes that an action cordoned, and how it gives them back.
+//! The nodes that an action cordoned, and how it uncordons them.
 
 use pilothouse_core::domain::plan::{Act, Step, StepKind};
 use pilothouse_core::facts::world::{ActionView, StepState};
@@ -7,18 +7,19 @@ use super::super::journal::How;
 use super::{Control, Ended, Executor, was_sent};
 
 impl Executor {
-    /// True if a step takes back what an action wrote: what somebody else has set to the same since is theirs.
+    /// Whether a step undoes a write of the action. If another client has written the same value since, the value
+    /// belongs to that client.
     pub(super) fn takes_back(&self, act: &Act, what: &StepKind) -> bool {
         match act {
             Act::Undo(_) => true,
             Act::Uncordon => self.follows.as_ref().is_some_and(|f| f.how == How::Compensated),
-            // an uncordon that was not planned gives a node back
+            // an uncordon that was not planned releases a node
             Act::Drain(_) | Act::Failover { revert: false, .. } => *what == StepKind::Uncordon,
             _ => false,
         }
     }
 
-    /// Gives back the nodes that this action cordoned, as steps of its own.
+    /// Uncordons the nodes that this action cordoned, as additional steps.
     pub(super) async fn uncordon(&self, action: &mut ActionView) -> String {
         let ours: Vec<Step> =
             cordoned(action).into_iter().map(|step| Step { what: StepKind::Uncordon, ..step }).collect();
@@ -42,10 +43,10 @@ impl Executor {
     }
 }
 
-/// The steps by which this action cordoned nodes, or the one that it goes on with.
+/// Returns the steps by which this action, or the action that it resumes, cordoned nodes.
 pub(super) fn cordoned(action: &ActionView) -> Vec<Step> {
     let pairs = action.plan.steps.iter().zip(&action.steps);
-    // one whose outcome is not known may stand
+    // a cordon with an unknown outcome may have been applied
     let own = pairs.filter(|(step, seen)| step.what == StepKind::Cordon && was_sent(seen.state));
     let inherited = action.inherited.iter().map(|node| Step::new(StepKind::Cordon, node.clone()));
     own.map(|(step, _)| step.clone()).chain(inherited).collect()

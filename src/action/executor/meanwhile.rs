@@ -1,5 +1,5 @@
-//! What others did while an action runs: what it stands on changed, an autoscaler scaled, pods came that nobody has
-//! confirmed.
+//! Detects changes by other clients while an action runs: the effects of earlier steps were changed, an autoscaler
+//! scaled a workload, or pods were created that the user has not confirmed.
 
 use pilothouse_core::domain::id::Kind;
 use pilothouse_core::domain::plan::{Fate, Lacking, Plan, Step, StepKind};
@@ -15,13 +15,13 @@ use super::{Ended, Executor};
 use crate::wire::client::ReadClient;
 use crate::wire::pages;
 
-/// The autoscalers of a namespace, or the pods of a node.
+/// The maximum size of a list of the autoscalers of a namespace or the pods of a node.
 const LIST_CAP: usize = 64 << 20;
-/// Who writes for an autoscaler: the HPA controller is a part of it.
+/// The field manager of autoscalers, because the HPA controller is part of it.
 const CONTROLLERS: &str = "kube-controller-manager";
 
 impl Executor {
-    /// Whether what the steps before the `i`-th did still stands, where a step depends on the ones before it. Err: how
+    /// Checks that the effects of earlier steps that step `i` depends on are still in place. Otherwise, returns how
     /// the action ends.
     pub(super) async fn foundations(&self, action: &ActionView, i: usize) -> Result<(), Ended> {
         let plan = &action.plan;
@@ -49,7 +49,8 @@ impl Executor {
         Ok(())
     }
 
-    /// How evictions ended, and which right or credential ended meanwhile if that is why some are left.
+    /// Describes how evictions ended. Also returns the permission or credential that was lost, if this is why pods
+    /// are left.
     pub(super) async fn after_evictions(
         &self,
         action: &mut ActionView,
@@ -59,7 +60,7 @@ impl Executor {
         if !matches!(outcome, Outcome::Failed | Outcome::Unknown) || self.session.stop.is_cancelled() {
             return why;
         }
-        // pods that were left alone when the node could not be looked at any more are skipped
+        // pods are skipped if they were left because the node could no longer be read
         let steps = action.plan.steps.iter().zip(&action.steps);
         let left = steps.filter(|(step, view)| step.is_eviction() && view.state != StepState::Verified);
         let left = left.map(|(step, _)| step);
@@ -72,7 +73,7 @@ impl Executor {
         }
     }
 
-    /// `why`, and which autoscaler it was where one did it.
+    /// Adds the autoscaler to `why` if one made the change.
     pub(super) async fn with_autoscaler(&self, step: &Step, why: String) -> String {
         if !matches!(step.what, StepKind::Scale { .. }) {
             return why;
@@ -83,7 +84,7 @@ impl Executor {
         }
     }
 
-    /// `HPA web (2-5)`, if the last number of replicas is an autoscaler's.
+    /// Returns the autoscaler, such as `HPA web (2-5)`, if it set the current number of replicas.
     async fn autoscaler(&self, step: &Step) -> Option<String> {
         let reader = self.session.reach.reader(step).ok()?;
         let live = self.read(step).await.ok()??;
@@ -92,7 +93,7 @@ impl Executor {
             return None;
         }
         let path = ListPath::of(&Kind::HorizontalPodAutoscaler, &step.on.namespace).to_string();
-        // without the right to see autoscalers it is the controller's name that is told
+        // without permission to list autoscalers, the name of the controller is returned
         let found = pages::values(reader, &path, LIST_CAP).await.ok()?;
         let text = |hpa: &Value, pointer: &str| {
             hpa.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -109,8 +110,8 @@ impl Executor {
         Some(format!("HPA {}{of} ({min}-{max})", text(hpa, "/metadata/name")))
     }
 
-    /// Pods of a protected namespace that came to a node which is to be taken out of service, after its plan was
-    /// confirmed: the taint would delete them by force.
+    /// Returns the pods in protected namespaces that were created on a node after its plan was confirmed. The
+    /// out-of-service taint would delete them by force.
     pub(super) async fn newly_protected(
         &self,
         plan: &Plan,
@@ -118,7 +119,7 @@ impl Executor {
         reader: &ReadClient,
     ) -> Option<String> {
         let StepKind::Change(change) = &step.what else { return None };
-        // who did not know which pods go has confirmed any
+        // a user who confirmed a plan without known pods has confirmed any pods
         let unknown = plan.unread.iter().any(|u| u.what == Lacking::Pods);
         if !adds_out_of_service(change) || unknown || self.session.guards.protected_namespaces.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! What a step came to: gates that must hold, lost answers that are looked for, effects that take their time.
+//! Verifies steps: waits for gates, looks for the effect of lost answers, and waits for effects that take time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use crate::clock::Clock;
 use crate::wire::error::ApiError;
 use pilothouse_core::plan::drift::{last_change, written};
 
-/// Between two looks at a step that settles.
+/// The interval between two reads of a step that is taking effect.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long rights and credentials may be missing: a new token or another API server may have them.
+/// How long permissions and credentials may be missing. A new token or another API server can restore them.
 const BLIND_FOR: Duration = Duration::from_secs(5);
 
-/// How long the nodes are looked at in the end: of an action that ends, and of a process that is told to.
+/// The timeout for reading the nodes at the end of an action or before the process terminates.
 const LAST_LOOK: Duration = Duration::from_secs(3);
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
@@ -31,12 +31,13 @@ impl Executor {
         read(reader, &step.what, &step.on).await
     }
 
-    /// Which right or credential ended, if that is why the object of a step cannot be looked at.
+    /// Returns the permission or credential that was lost, if this is why the object of a step cannot be read.
     async fn sight_ended(&self, step: &Step, error: &ApiError) -> Option<String> {
         rights::sight_ended(self.session.reach.reader(step).ok()?, step, error).await
     }
 
-    /// What the nodes that this action cordoned are now, in words: by a look at each, not by what was written down.
+    /// Describes the current state of the nodes that this action cordoned. Each node is read, and the journal is not
+    /// trusted.
     pub(super) async fn cordons_now(&self, cordons: &[Step]) -> Vec<String> {
         let patience = if self.session.stop.is_cancelled() { LAST_MOMENT } else { LAST_LOOK };
         let looks = cordons.iter().map(|step| async move {
@@ -59,7 +60,7 @@ impl Executor {
         by.into_iter().map(|(state, nodes)| format!("{state}: {}", nodes.join(", "))).collect()
     }
 
-    /// A step that only looks: until it holds, or its time is over.
+    /// Runs a gate, which is a step that only reads, until it holds or its time is over.
     pub(super) async fn gate(
         &self,
         action: &mut ActionView,
@@ -82,7 +83,7 @@ impl Executor {
         };
         loop {
             let waited = (Clock::instant() - began).as_secs();
-            // what the steps before it did is what this one stands on
+            // this step depends on the effects of the steps before it
             match self.foundations(action, i).await {
                 Err(Ended::NotSent(why)) => return Ended::Failed(why),
                 Err(Ended::Barred(_)) | Ok(()) => {}
@@ -114,7 +115,7 @@ impl Executor {
         }
     }
 
-    /// After a lost answer: None = it was applied.
+    /// Looks for the effect of a step whose answer was lost. Returns `None` if it was applied.
     pub(super) async fn read_back(&self, step: &Step, stamp: &str, why: &str) -> Option<Ended> {
         let deadline = Clock::deadline(UNKNOWN_FOR);
         let mut seen = String::from("the object could not be read");
@@ -132,12 +133,12 @@ impl Executor {
                 () = self.session.stop.cancelled() => break,
             }
         }
-        // it may still be on its way: not applied so far is no proof
+        // the request may still be in transit, so a missing effect is no proof
         Some(Ended::Unknown(format!("{why}; read back: {seen}; not repeated")))
     }
 
-    /// After an answer that a proxy or a gateway can give as well, when the write has gone through already: one look.
-    /// None = it was applied.
+    /// Reads the object once after an answer that a proxy or gateway can return although the write was applied.
+    /// Returns `None` if it was applied.
     pub(super) async fn settled(&self, step: &Step, stamp: &str, error: &ApiError) -> Option<Ended> {
         let live = match self.read(step).await {
             Ok(live) => live.filter(|live| live.uid == step.on.uid.to_string()),
@@ -188,7 +189,7 @@ impl Executor {
                     Standing::Overridden(note) => {
                         return Ended::Failed(self.with_autoscaler(step, note).await);
                     }
-                    // it was applied, or nobody would be here
+                    // the change was applied earlier, because this code runs only after that
                     Standing::NotApplied => {
                         let who = live.as_ref().zip(written(&step.what));
                         let who =
@@ -230,8 +231,8 @@ impl Executor {
     }
 }
 
-/// True once a right or a login has been missing for so long that it will not come back by itself. `since`: when it was
-/// missed first.
+/// Whether a permission or login has been missing for so long that it will not return by itself. `since` is the time
+/// at which it was first missing.
 fn is_over(since: &mut Option<Instant>) -> bool {
     since.get_or_insert_with(Clock::instant).elapsed() >= BLIND_FOR
 }

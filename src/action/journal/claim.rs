@@ -9,10 +9,10 @@ use pilothouse_core::domain::id::Name;
 
 use super::{Journal, JournalError, folder};
 
-/// If another process releases and removes the file at the same moment, the claim is tried again this often.
+/// The maximum number of attempts if other processes release and remove the file at the same moment.
 const ATTEMPTS: u32 = 100;
 
-/// Is held while an unfinished action is resumed.
+/// A claim on an unfinished action. It is held while the action is resumed.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
@@ -22,13 +22,13 @@ pub struct Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
-            // an empty file that nobody holds stays behind
+            // an empty file without a lock is left, which is harmless
             tracing::debug!(path = %self.path.display(), %error, "cannot be removed");
         }
     }
 }
 
-/// Why an unfinished action cannot be resumed.
+/// The reason why an unfinished action cannot be resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     #[error("{0} is being resumed by {1}")]

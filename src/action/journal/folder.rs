@@ -20,7 +20,8 @@ pub(crate) fn make(folder: &Path) -> std::io::Result<()> {
     trusted(folder)
 }
 
-/// Err: why the files in this folder are not trusted. NotFound: there is no such folder.
+/// Checks whether the files in this folder can be trusted. Returns an error if not, with the kind NotFound if the
+/// folder does not exist.
 pub(crate) fn trusted(folder: &Path) -> std::io::Result<()> {
     let found = std::fs::symlink_metadata(folder)?;
     if found.is_symlink() {
@@ -75,7 +76,7 @@ pub(super) fn open_or_create(path: &Path) -> std::io::Result<File> {
     checked(options.open(path)?)
 }
 
-/// Err: the path no longer leads to this file.
+/// Checks that the path still leads to this file.
 pub(super) fn in_place(file: &File, path: &Path) -> std::io::Result<()> {
     let held = file.metadata()?;
     if held.nlink() == 0 {

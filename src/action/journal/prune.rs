@@ -53,7 +53,7 @@ impl Journal {
         }
         let (mut candidates, mut open, mut dealt_with) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for (_, _, path) in &files {
-            // a file that cannot be read stays, and what it says about the others is not known
+            // a file that cannot be read is kept, and it may close actions of other files, so nothing is removed
             let Ok(file) = folder::open(path) else { return 0 };
             let alive = is_locked(&file);
             let (chapter, gaps) = told::read(file, path, &mut { usize::MAX });

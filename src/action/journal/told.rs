@@ -17,9 +17,9 @@ use crate::action::identity::Clusters;
 
 /// A longer record counts as damaged, because no plan is that large.
 const RECORD_CAP: usize = 16 << 20;
-/// How much is kept of ended actions, in bytes of their records; the oldest are dropped first.
+/// The maximum size of the kept records of ended actions, in bytes. The oldest are dropped first.
 pub(super) const KEPT_BYTES: usize = 8 << 20;
-/// Maximum number of problems that are listed for one file.
+/// The maximum number of problems that are listed for one file.
 const TOLD: usize = 20;
 
 /// An action according to its records.
@@ -29,16 +29,16 @@ pub struct Told {
     pub at: Stamp,
     pub user: String,
     pub host: String,
-    /// The clusters of its contexts; empty in older journals.
+    /// The clusters of its contexts. The map is empty in older journals.
     pub clusters: Clusters,
-    /// Includes the steps that were added during the run.
+    /// The plan, including the steps that were added while it ran.
     pub plan: Plan,
     /// The recorded state of each step.
     pub marks: Vec<Mark>,
     /// Nodes that an earlier action of the same chain had cordoned.
     pub inherited: Vec<ObjectRef>,
     pub end: Option<End>,
-    /// One of its records is damaged, so it may be incomplete.
+    /// Whether one of its records is damaged, so that it may be incomplete.
     pub damaged: bool,
     /// The number of each step in the records.
     numbers: Vec<usize>,
@@ -55,7 +55,7 @@ pub struct Mark {
     pub stamp: String,
     /// A checksum of the template after the restart.
     pub template: Option<u32>,
-    /// The server accepted it, whatever was found out later.
+    /// Whether the server accepted the step, regardless of later checks.
     pub accepted: bool,
 }
 
@@ -65,20 +65,20 @@ pub struct End {
     pub at: Stamp,
     pub outcome: Outcome,
     pub message: String,
-    /// Its process was told to end, so steps are left that can be resumed.
+    /// Whether the process was terminated, so that steps are left that can be resumed.
     pub interrupted: bool,
 }
 
 /// The file of one process.
 #[derive(Debug, Default)]
 pub struct Chapter {
-    /// The ended actions come first.
+    /// The actions, the ended ones first.
     pub actions: Vec<Told>,
     /// Closed actions of other processes: how they were closed, and by which action.
     pub followed: BTreeMap<Name, (How, Name)>,
-    /// Its process is still running.
+    /// Whether the process of the file is still running.
     pub alive: bool,
-    /// It belongs to this process.
+    /// Whether the file belongs to this process.
     pub own: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct Chapter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     pub what: String,
-    /// An action may be missing, or shown with a wrong state. False: no request that was sent is lost.
+    /// Whether an action may be missing or shown with a wrong state. If `false`, no request that was sent is lost.
     pub lost: bool,
 }
 
@@ -118,7 +118,7 @@ struct Fold<'a> {
     gaps: Vec<Gap>,
 }
 
-/// Reads a file. `room`: how many bytes of ended actions can still be kept; it is reduced.
+/// Reads a file. `room` is the number of bytes of ended actions that can still be kept. The function reduces it.
 pub(super) fn read(file: File, path: &Path, room: &mut usize) -> (Chapter, Vec<Gap>) {
     let mut fold = Fold {
         path,
@@ -165,7 +165,7 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// `whole`: the line has an end, so it is not the remainder of a crash.
+    /// Records a damaged line. `whole` tells whether the line has an end, so that it is not the remainder of a crash.
     fn damage(&mut self, number: usize, line: &[u8], whole: bool) {
         self.damaged += 1;
         let named = named(line);
@@ -301,7 +301,8 @@ impl Told {
         }
     }
 
-    /// The action in the screen's form. `alive`: its process is still running, so a missing end is not an accident.
+    /// Converts the action to the screen's type. `alive` tells whether its process is still running, in which case a
+    /// missing end is not an error.
     fn shown(self, alive: bool, foreign: bool) -> ActionView {
         let mut action = ActionView::new(self.id, Arc::new(self.plan), self.at);
         action.foreign = foreign;
@@ -339,7 +340,7 @@ impl Told {
     }
 }
 
-/// Every action of the files, newest first.
+/// Returns every action of the files, the newest first.
 pub fn actions(chapters: Vec<Chapter>) -> Vec<Arc<ActionView>> {
     let mut followed: Vec<(Name, (How, Name))> = Vec::new();
     let mut actions: Vec<ActionView> = Vec::new();
@@ -380,7 +381,7 @@ fn parse(line: &[u8]) -> Option<Record> {
     serde_json::from_str(line.body.get()).ok()
 }
 
-/// The action that a damaged record names, if that part can be read.
+/// Returns the action that a damaged record names, if that part can be read.
 fn named(line: &[u8]) -> Option<Name> {
     let (mark, longest) = (b"\"id\":\"", 64);
     let after = line.windows(mark.len()).position(|w| w == mark)? + mark.len();

@@ -1,5 +1,5 @@
-//! An unfinished action of another process: found in the journal, compared with the cluster that it was meant for, read
-//! back, and what is left of it as an intent.
+//! Resumes an unfinished action of another process. The action is found in the journal, its cluster is compared, its
+//! steps are read back, and the remaining steps become an intent.
 
 use std::time::Duration;
 
@@ -11,21 +11,21 @@ use super::super::resume::{self, Remaining, Settled, Unfinished};
 use super::Runner;
 use crate::clock::Clock;
 
-/// Between two looks at steps that take effect.
+/// The interval between two reads of steps that are taking effect.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// An unfinished action, and where its steps stand.
+/// An unfinished action, and the state of its steps.
 #[derive(Debug)]
 pub struct TakenUp {
     pub action: Unfinished,
     pub settled: Settled,
-    /// What a person should know of its clusters.
+    /// Notes for the user about its clusters.
     pub notes: Vec<String>,
-    /// The cluster that it is of, as this process calls it.
+    /// The ID of its cluster in this process.
     pub cluster: ClusterId,
 }
 
-/// Why an unfinished action cannot be taken up here.
+/// The reason why an unfinished action cannot be resumed here.
 #[derive(Debug, thiserror::Error)]
 pub enum NotTakenUp {
     #[error("this action is already resumed, undone or dismissed")]
@@ -39,18 +39,18 @@ pub enum NotTakenUp {
 }
 
 impl TakenUp {
-    /// What is left to do, as an intent of the cluster that it is of.
+    /// Returns the remaining work, as an intent for the action's cluster.
     pub fn remaining(&self) -> Remaining {
         self.here(resume::resume_intent(&self.action, &self.settled))
     }
 
-    /// What takes back its cordons. None: there is none, or that cannot be read now.
+    /// Returns the intent that undoes its cordons, or `None` if there are none or they cannot be read now.
     pub fn compensation(&self) -> Option<Intent> {
         let intent = resume::compensation(&self.action, &self.settled)?;
         Some(Intent { cluster: self.cluster, ..intent })
     }
 
-    /// The number of a cluster means another one in another process.
+    /// Replaces the ID of the cluster, because another process numbers clusters differently.
     fn here(&self, remaining: Remaining) -> Remaining {
         match remaining {
             Remaining::Intent(intent) => Remaining::Intent(Intent { cluster: self.cluster, ..intent }),
@@ -60,8 +60,8 @@ impl TakenUp {
 }
 
 impl Runner {
-    /// Reads an unfinished action back. A step that others wait for may take effect within `patience`; `tell` hears that
-    /// it is waited for.
+    /// Reads an unfinished action back. A step that other steps wait for may take effect within `patience`. `tell` is
+    /// called while this is waited for.
     pub async fn take_up(
         &self,
         id: &Name,
@@ -84,7 +84,7 @@ impl Runner {
         let settled = loop {
             let settled = resume::settle(&plan_clients, &action).await;
             let waits = settled.settling && !settled.rest.is_empty() && settled.blocked.is_none();
-            // a drain is planned again from what is there
+            // a drain is planned again from the current state
             if !waits || action.empties_nodes() || Clock::instant() >= deadline {
                 break settled;
             }

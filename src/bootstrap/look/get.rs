@@ -1,4 +1,4 @@
-//! `pilothouse get`: the rows of a pane, once, as the console has them.
+//! The command `pilothouse get`: prints the rows of a pane once, as the console shows them.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::facts::world::World;
@@ -16,16 +16,17 @@ use crate::ui::pane::{self, PANES, Pane, Place, Shown};
 use crate::ui::update;
 use crate::ui::widget::columns::{Column, Cut};
 
-/// Columns that leave before this are for wide screens: a program finds them in the JSON.
+/// Columns that are removed earlier than this are for wide screens. The JSON output includes them.
 const WIDE: u8 = 10;
 
-/// The rows of one pane, and the kind that they are limited to.
+/// A pane, and the kind that its rows are limited to.
 struct Asked {
     pane: &'static Pane,
     kind: Option<Kind>,
 }
 
-/// The pane of this name, or the one that lists this kind. What is opened from a row of another pane has no rows alone.
+/// Returns the pane with this name, or the pane that lists this kind. A pane that opens from a row of another pane
+/// has no rows by itself.
 fn find(word: &str) -> Result<Asked, String> {
     let word = word.to_lowercase();
     let has_rows = |pane: &&Pane| pane.place != Place::Below;
@@ -34,7 +35,7 @@ fn find(word: &str) -> Result<Asked, String> {
     }
     let kind = Kind::from_word(&word);
     if let Some((pane, kind)) = kind.and_then(|kind| Some((pane::of_kind(&kind).filter(has_rows)?, kind))) {
-        // `workloads` lists several kinds, and `deploy` is one of them
+        // `workloads` lists several kinds, one of which is `deploy`
         let kind = Some(kind).filter(|_| pane.kinds.len() > 1);
         return Ok(Asked { pane, kind });
     }
@@ -54,7 +55,7 @@ fn word(grade: Grade) -> &'static str {
 /// A row with its object.
 type Row = (RowView, Option<ObjectRef>);
 
-/// All rows that are wanted, in the pane's order, with a cell for each of these columns.
+/// Returns the requested rows in the order of the pane, with a cell for each of these columns.
 fn rows(ui: &Ui, world: &World, asked: &Asked, columns: &[(usize, Column)]) -> Vec<Row> {
     let id = asked.pane.id;
     let Some(shown) = Shown::of(ui, world) else { return Vec::new() };
@@ -66,7 +67,7 @@ fn rows(ui: &Ui, world: &World, asked: &Asked, columns: &[(usize, Column)]) -> V
     ui.list(id).ids.iter().filter_map(row).collect()
 }
 
-/// What a cell says; `–` is what is not known.
+/// Converts a cell to a value. `–` stands for an unknown value.
 fn value(text: &str) -> Value {
     if text == "–" { Value::Null } else { Value::from(text) }
 }
@@ -130,7 +131,7 @@ pub async fn get(start: &Start, flags: &GetFlags) -> u8 {
     update::refresh(&mut ui, &world, id, false);
     let mut columns = pane::columns(&ui, id);
     if !ui.columns.contains_key(&id) {
-        // what is drawn is nothing to read
+        // a drawing is not readable text
         let fits = |column: &Column| column.leave <= WIDE || flags.output == Output::Json;
         columns.retain(|(_, column)| column.cut != Cut::Scale && fits(column));
     }

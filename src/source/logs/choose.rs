@@ -1,4 +1,4 @@
-//! Which pods are followed by themselves: chosen anew from the world as it changes.
+//! Chooses the pods that are followed automatically. The choice is repeated when the World changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use super::{FollowPlan, Target};
 use crate::clock::Clock;
 
-/// What is worth following is looked at anew this often at most.
+/// The minimum interval between two choices.
 const CHOOSE_EVERY: Duration = Duration::from_secs(2);
 
-/// Keeps the follow plan of a cluster in step with the world.
+/// Keeps the follow plan of a cluster in step with the World.
 pub(super) async fn choose_while_it_changes(
     mut world: watch::Receiver<Arc<World>>,
     cluster: ClusterId,

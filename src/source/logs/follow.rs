@@ -1,5 +1,5 @@
 //! Reads and follows a container's log through the API, and resumes after a break without losing or repeating lines.
-//! What there is besides lines is told as well: why there are none, how the container ended, what is waited for.
+//! It also reports why a container has no lines, how it ended, and what it waits for.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -22,34 +22,34 @@ use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
 use crate::wire::frames::Lines;
 
-/// An entry waits this long for its next line.
+/// How long an entry waits for its next line.
 const JOIN: Duration = Duration::from_millis(500);
-/// A silent stream is opened anew: kubelets have stalled at the rotation of a log file.
+/// After this time, a silent stream is opened again, because kubelets have stalled when a log file was rotated.
 const SILENT: Duration = Duration::from_secs(300);
-/// Lines that are remembered, to recognise repeated ones after a resume.
+/// The number of lines that are remembered to recognize repeated lines after a resume.
 const REMEMBER: usize = 4096;
-/// What a stream begins with.
+/// The age of the oldest lines that a stream starts with.
 const BEGIN_SECS: u32 = 900;
 const BEGIN_LINES: u32 = 200;
-/// Bytes of a whole log that is read at once.
+/// The maximum size of a whole log that is read at once.
 const FETCH_CAP: usize = 16 << 20;
-/// How often a container that has not started, or waits for its next start, is asked for again.
+/// How often to ask again for the log of a container that has not started or waits for its next start.
 const NOT_YET: Duration = Duration::from_secs(5);
-/// The same of a log that nobody has opened.
+/// The same interval for a log that the user has not opened.
 const NOT_YET_UNSEEN: Duration = Duration::from_secs(20);
 const JUST_NOW: Duration = Duration::from_secs(1);
-/// A permission may be given while we wait.
+/// How often to ask again after a denial, because the permission can be granted in the meantime.
 const DENIED: Duration = Duration::from_secs(120);
 
-/// One container's log.
+/// The log of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogQuery {
     pub namespace: Name,
     pub pod: Name,
     pub container: Name,
-    /// The container before its last restart.
+    /// Whether to read the log of the container's previous run.
     pub previous: bool,
-    /// Lines from the end to begin with.
+    /// The number of lines from the end to start with.
     pub tail: u32,
 }
 
@@ -83,14 +83,14 @@ pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLin
     Ok(out)
 }
 
-/// Streams a container's log into `out`, beginning with its last `tail` lines, until the receiver is dropped or nothing
-/// more can come. Breaks and restarts are bridged.
+/// Streams a container's log into `out`, starting with its last `tail` lines, until the receiver is dropped or no
+/// more lines can arrive. The stream continues after breaks and restarts.
 pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut out: mpsc::Sender<Told>) {
     let begin = format!("&tailLines={}", query.tail.max(1));
     Stream::new(query.clone(), begin).run(read, pod, Some(NOT_YET), &mut out).await;
 }
 
-/// Follows a target into the store until it is stopped or nothing more can come.
+/// Follows a target into the store until it is stopped or no more lines can arrive.
 pub(super) async fn keep_following(read: ReadClient, input: LogInput, target: Target) {
     let origin = Origin { workload: target.workload.clone(), version: target.version.clone() };
     let pod = PodWatch::new(&read, &target.namespace, &target.pod, target.uid);
@@ -114,7 +114,7 @@ pub(super) async fn keep_following(read: ReadClient, input: LogInput, target: Ta
                     out.put(Told::Line(line)).await;
                 }
             }
-            // 400: there is none any more
+            // status 400: there is no previous log any more
             Err(error) => tracing::debug!(%error, pod = %query.pod, "no previous log"),
         }
     }
@@ -123,23 +123,23 @@ pub(super) async fn keep_following(read: ReadClient, input: LogInput, target: Ta
 }
 
 enum End {
-    /// The server ended it: the container ended, or the connection did.
+    /// The server ended the stream, because the container or the connection ended.
     Ended,
-    /// Nobody wants the lines any more.
+    /// The receiver was dropped.
     Closed,
 }
 
-/// What the pod says about going on.
+/// What to do next, according to the pod.
 enum Next {
-    /// Ask for the log.
+    /// Request the log.
     Read,
-    /// Not now, and why.
+    /// Wait, for this reason.
     Wait(String),
-    /// Never again, and why.
+    /// Stop, for this reason.
     Over(Option<String>),
 }
 
-/// One log over any number of connections.
+/// The log of a container over any number of connections.
 struct Stream {
     query: LogQuery,
     begin: String,
@@ -148,12 +148,13 @@ struct Stream {
     last: Option<Stamp>,
     recent: VecDeque<(Stamp, u64)>,
     resumed: bool,
-    /// The last line of a connection, without a line feed: the next connection has it whole, if there is one.
+    /// The last line of a connection if it has no line feed. The next connection contains the whole line, if there is
+    /// one.
     partial: Option<Raw>,
-    /// The container's restart count when its log was last asked for, and when it was last read to its end.
+    /// The container's restart count when its log was last requested, and when it was last read to its end.
     asked_at: u32,
     read_at: Option<u32>,
-    /// Only what was read of the pod at this moment or later decides what is done next.
+    /// Only reads of the pod at this time or later decide what to do next.
     moment: Instant,
     backoff: Backoff,
     said: Option<String>,
@@ -173,14 +174,14 @@ impl Stream {
             partial: None,
             asked_at: 0,
             read_at: None,
-            // the caller has just looked at the pod: its answer is new enough
+            // the caller has just read the pod, so that read is recent enough
             moment: Instant::now().checked_sub(JUST_NOW).unwrap_or_else(Instant::now),
             backoff: Backoff::api(),
             said: None,
         }
     }
 
-    /// `watched`: how often to look again while it waits for the container, of a log that somebody has open.
+    /// `watched` is the interval between checks while it waits for the container, for a log that the user has opened.
     async fn run<O: Out>(
         &mut self,
         read: &ReadClient,
@@ -197,7 +198,7 @@ impl Stream {
                         return;
                     }
                     tokio::time::sleep(not_yet).await;
-                    // the containers that wait share one look at the pod
+                    // waiting containers share one read of the pod
                     self.moment = Instant::now().checked_sub(not_yet / 2).unwrap_or(self.moment);
                     continue;
                 }
@@ -218,7 +219,7 @@ impl Stream {
                     self.backoff.next()
                 }
                 Err(ApiError::Forbidden { .. } | ApiError::Unauthorized(_)) if watched.is_none() => DENIED,
-                // the kubelet's own words: it is about to start, or it just ended
+                // the kubelet reports that the container is about to start, or has just ended
                 Err(ApiError::Invalid { .. }) => not_yet,
                 Err(_) => self.backoff.next(),
             };
@@ -238,7 +239,7 @@ impl Stream {
         }
     }
 
-    /// What is told of the container, when it is something else than before.
+    /// Reports a note about the container if it differs from the previous one.
     async fn say<O: Out>(&mut self, words: Option<String>, out: &mut O) -> bool {
         if self.said == words {
             return true;
@@ -248,7 +249,7 @@ impl Stream {
         out.put(Told::Note { pod, container: self.query.container.clone(), words }).await
     }
 
-    /// Looks at the pod before its log is asked for (again).
+    /// Checks the pod before its log is requested.
     async fn next<O: Out>(&mut self, read: &ReadClient, pod: &PodWatch, out: &mut O) -> Next {
         let state = match pod.since(self.moment).await {
             Ok(state) => state,
@@ -275,7 +276,7 @@ impl Stream {
         }
     }
 
-    /// What the run before wrote since the last line that we have.
+    /// Reads the lines of the previous run that follow the last known line.
     async fn catch_up<O: Out>(&mut self, read: &ReadClient, out: &mut O) {
         let from = self.last.map_or_else(|| self.begin.clone(), since);
         let before = LogQuery { previous: true, ..self.query.clone() };
@@ -336,7 +337,7 @@ impl Stream {
         }
         let mut rest = None;
         self.lines.finish(|line| rest = Some(raw(line)));
-        // what was cut off within its time stamp is not a line
+        // a line that was cut off within its timestamp is dropped
         self.partial = rest.filter(|line| !lost || line.at.is_some());
         if let Some(line) = self.joiner.flush()
             && !out.put(Told::Line(line)).await
@@ -349,7 +350,7 @@ impl Stream {
         Ok(End::Ended)
     }
 
-    /// The last line, which nothing will complete any more.
+    /// Passes the last line on, because nothing will complete it.
     async fn finish<O: Out>(&mut self, out: &mut O) {
         let raws = self.partial.take().into_iter().collect();
         let mut ready = self.entries(raws);
@@ -359,12 +360,12 @@ impl Stream {
         }
     }
 
-    /// The entries that new lines complete; those of before a break are left out.
+    /// Returns the entries that new lines complete. Lines from before a break are omitted.
     fn entries(&mut self, raws: Vec<Raw>) -> Vec<LogLine> {
         let mut out = Vec::new();
         for line in raws {
             if let Some(partial) = self.partial.take_if(|held| line.at.is_none() || line.at >= held.at)
-                // the same line, whole this time, takes its place
+                // the same line, now complete, replaces the partial one
                 && (partial.stamp != line.stamp || partial.stamp.is_empty())
             {
                 out.extend(self.entry(&partial));
@@ -382,7 +383,7 @@ impl Stream {
         }
     }
 
-    /// False for a line that came before the break already.
+    /// Whether the line is new, and not a repetition of a line from before the break.
     fn is_new(&mut self, line: &Raw) -> bool {
         let Some(at) = line.at else { return true };
         let mut hasher = DefaultHasher::new();
@@ -394,7 +395,7 @@ impl Stream {
         let newest = self.last.map_or(at, |last| last.max(at));
         self.last = Some(newest);
         self.recent.push_back((at, hash));
-        // what a resume can repeat is at most two seconds old
+        // a resume repeats lines of at most two seconds
         while self.recent.len() > REMEMBER
             || self.recent.front().is_some_and(|(seen, _)| newest.since(*seen) > 3_000)
         {
@@ -404,12 +405,13 @@ impl Stream {
     }
 }
 
-/// `sinceTime` counts in whole seconds: ask from one second earlier, and recognise repeated lines by time and text.
+/// Returns the `sinceTime` of a resume. It has whole seconds, so the resume starts one second earlier, and repeated
+/// lines are recognized by time and text.
 fn since(last: Stamp) -> String {
     format!("&sinceTime={}", Stamp(last.0.div_euclid(1000) * 1000).plus_secs(-1))
 }
 
-/// Of a container whose log was read to its end.
+/// Decides what to do after a container's log was read to its end.
 fn ended(state: &PodState, container: &Container) -> Next {
     let how = container.ended().map_or_else(String::new, |exit| format!(", {exit}"));
     if !state.restarts(container) {
@@ -461,7 +463,7 @@ mod tests {
             texts(&mut stream, vec![line("1.0", "a"), line("2.0", "half of a line")]),
             ["half of a line"]
         );
-        // the next connection does not have it: it was a whole line without a line feed
+        // the next connection does not repeat the line, which was complete without a line feed
         stream.partial = Some(line("3.0", "the end"));
         assert_eq!(texts(&mut stream, vec![line("4.0", "b")]), ["the end", "b"]);
     }

@@ -1,4 +1,4 @@
-//! Errors of one fingerprint as one group: how many, how often, by whom.
+//! Groups errors with the same fingerprint: their number, their rate and their writers.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use pilothouse_core::logs::message::subject;
 
 use super::store::{LogLine, Origin};
 
-/// Groups kept; the one that is quiet for longest goes first.
+/// The maximum number of groups. The group without new lines for the longest time is removed first.
 const GROUPS: usize = 1000;
-/// In milliseconds: a rate over less than this says more of chance than of the error.
+/// The minimum period of a rate, in milliseconds. A rate over a shorter period depends too much on chance.
 const SHORTEST_MS: u64 = 10_000;
-/// Rates are counted in steps of this many milliseconds …
+/// The length of a step in milliseconds. Rates are counted in steps.
 const STEP_MS: i64 = 5_000;
-/// … over a minute.
+/// The number of steps of a rate, which is one minute.
 const STEPS: i64 = 12;
-/// Groups told.
+/// The maximum number of groups that are published.
 const TOLD: usize = 200;
-/// Minutes of trend.
+/// The number of minutes in a trend.
 const MINUTES: usize = 30;
-/// Distinct pods that are counted exactly.
+/// The maximum number of distinct pods that are counted exactly.
 const PODS: usize = 2000;
 const NAMES: usize = 8;
 const SAMPLE: usize = 2048;
@@ -34,9 +34,9 @@ struct Group {
     template: Name,
     level: Level,
     count: u64,
-    /// Lines by minute since 1970.
+    /// The number of lines by minute since 1970.
     minutes: HashMap<i64, u32>,
-    /// Lines of the last minute by step since 1970, in order.
+    /// The number of lines in the last minute, by step since 1970, in order.
     steps: VecDeque<(i64, u32)>,
     first: Stamp,
     last: Stamp,
@@ -57,7 +57,7 @@ fn minute(at: Stamp) -> i64 {
 }
 
 impl Group {
-    /// Counts a line for the rate. One that comes late counts where it belongs.
+    /// Counts a line for the rate. A late line counts in the step of its timestamp.
     fn step(&mut self, at: Stamp) {
         let step = at.0.div_euclid(STEP_MS);
         let place = self.steps.partition_point(|(held, _)| *held < step);
@@ -70,7 +70,7 @@ impl Group {
         }
     }
 
-    /// Lines a minute.
+    /// Returns the number of lines per minute.
     fn per_minute(&self, now: Stamp) -> f64 {
         let this = now.0.div_euclid(STEP_MS);
         let recent = self.steps.iter().filter(|(step, _)| (this - STEPS + 1..=this).contains(step));
@@ -135,7 +135,7 @@ impl Groups {
         }
     }
 
-    /// The groups to be told, the busiest of the last minutes first.
+    /// Returns the groups to publish, the busiest of the last minutes first.
     pub fn view(&mut self, now: Stamp) -> Arc<[Arc<ErrorGroup>]> {
         let this = minute(now);
         let mut rows: Vec<Arc<ErrorGroup>> = self

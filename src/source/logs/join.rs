@@ -1,4 +1,5 @@
-//! From the bytes of a kubelet's log stream to entries: time stamps, levels, stack traces joined into one.
+//! Converts the bytes of a kubelet's log stream to entries with timestamps and levels. The lines of a stack trace
+//! become one entry.
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::Level;
@@ -9,28 +10,28 @@ use pilothouse_core::logs::{fingerprint, level};
 
 use super::store::LogLine;
 
-/// A longer line is shown up to here, with what is missing said.
+/// The maximum length of a line that is shown. A longer line is cut, with a note of the missing length.
 pub(in crate::source) const LINE_CAP: usize = 16 << 10;
-/// A line is judged up to here: a JSON line may name its level at its end.
+/// The maximum length of a line that is examined for its level. A JSON line can have its level at its end.
 pub(in crate::source) const JUDGE_CAP: usize = 256 << 10;
-/// An entry of several lines.
+/// The maximum number of lines of an entry.
 const ENTRY_LINES: usize = 200;
 const ENTRY_BYTES: usize = 64 << 10;
 
-/// A line with the kubelet's time stamp and its colours taken off.
+/// A line without the kubelet's timestamp and without colors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::source) struct Raw {
     pub at: Option<Stamp>,
-    /// The stamp's text: its nanoseconds tell repeated lines from equal ones.
+    /// The text of the timestamp. Its nanoseconds distinguish a repeated line from another line with the same text.
     pub stamp: String,
     pub text: String,
-    /// Of the whole line, even where the text is cut.
+    /// The level of the whole line, even if the text is cut.
     pub level: Option<Level>,
-    /// It goes on with the entry before it.
+    /// Whether the line continues the previous entry.
     pub more: bool,
 }
 
-/// `2026-01-01T00:00:00.123456789Z text`.
+/// Parses a line such as `2026-01-01T00:00:00.123456789Z text`.
 pub(in crate::source) fn raw(line: &[u8]) -> Raw {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let whole = String::from_utf8_lossy(line);
@@ -39,13 +40,13 @@ pub(in crate::source) fn raw(line: &[u8]) -> Raw {
         Some(at) => (Some(at), stamp.to_owned(), rest),
         None => (None, String::new(), &*whole),
     };
-    // judged before tabs are made visible
+    // the level is determined before tabs are made visible
     let body = text::strip_ansi(body);
     let (level, more) = (level::level(&body), level::continues(&body));
     Raw { at, stamp, text: text::clean(&text::cap(&body, LINE_CAP)).into_owned(), level, more }
 }
 
-/// Joins the lines of one container's stream.
+/// Joins the lines of a container's stream to entries.
 #[derive(Debug)]
 pub(in crate::source) struct Joiner {
     pod: Name,
@@ -53,12 +54,12 @@ pub(in crate::source) struct Joiner {
     held: Option<Held>,
 }
 
-/// The trace that an entry is in the middle of: its lines need not be indented.
+/// The kind of stack trace that an entry is in. Its lines need not be indented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trace {
-    /// Frames, up to an empty line.
+    /// A Go trace: frames up to an empty line.
     Go,
-    /// Up to the line that says what was raised.
+    /// A Python trace: lines up to the one with the exception.
     Python,
 }
 
@@ -84,7 +85,8 @@ fn trace_of(line: &str) -> Option<Trace> {
     }
 }
 
-/// `main.main()`, `created by main.start in goroutine 1`, or the empty line between two goroutines.
+/// Whether the line is a Go frame, such as `main.main()` or `created by main.start in goroutine 1`, or the empty line
+/// between two goroutines.
 fn is_go_frame(line: &str) -> bool {
     line.is_empty() || line.ends_with(')') || line.starts_with("created by ")
 }
@@ -94,7 +96,7 @@ impl Held {
         self.level.is_some_and(|level| level >= Level::Error)
     }
 
-    /// The line belongs to this entry.
+    /// Whether the line belongs to this entry.
     fn takes(&self, raw: &Raw) -> bool {
         const BETWEEN: [&str; 2] =
             ["During handling of the above exception", "The above exception was the direct cause"];
@@ -132,7 +134,7 @@ impl Joiner {
         Self { pod, container, held: None }
     }
 
-    /// Takes a line; returns the entry that it shows to be finished.
+    /// Adds a line. Returns the previous entry if the line shows that it is complete.
     pub fn take(&mut self, raw: &Raw, now: Stamp) -> Option<LogLine> {
         if let Some(held) = self.held.as_mut().filter(|held| held.takes(raw)) {
             held.add(raw);
@@ -154,7 +156,7 @@ impl Joiner {
         self.held.is_some()
     }
 
-    /// The entry in progress.
+    /// Returns the entry in progress.
     pub fn flush(&mut self) -> Option<LogLine> {
         let mut held = self.held.take()?;
         if held.full {
@@ -178,7 +180,7 @@ impl Joiner {
     }
 }
 
-/// A stack trace under a line that names no level.
+/// Whether the text has a stack trace below a line without a level.
 fn has_frames(text: &str) -> bool {
     text.lines().skip(1).any(|l| {
         let l = l.trim_start();

@@ -1,27 +1,27 @@
-//! Where what comes of a container's log goes: to whoever has it open, or into the store.
+//! The destinations of a container's log: an open log on the screen, or the store.
 
 use pilothouse_core::domain::id::Name;
 use tokio::sync::mpsc;
 
 use super::store::{LogInput, LogLine, Origin};
 
-/// What comes of a container's log.
+/// A part of a container's log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Told {
     Line(LogLine),
-    /// A note about the container, which replaces the one before; None removes it.
+    /// A note about the container, which replaces the previous one. `None` removes it.
     Note {
-        /// `namespace/name`.
+        /// The pod, as `namespace/name`.
         pod: Name,
         container: Name,
         words: Option<String>,
     },
 }
 
-/// Where it goes. False: nobody wants it any more.
+/// A destination. Its functions return `false` if the receiver was dropped.
 pub(super) trait Out: Send {
     fn put(&mut self, told: Told) -> impl Future<Output = bool> + Send;
-    /// Lines of which only the beginning was taken.
+    /// Counts lines that were cut.
     fn cut(&mut self, _lines: u64) {}
 }
 
@@ -31,7 +31,7 @@ impl Out for mpsc::Sender<Told> {
     }
 }
 
-/// Into the store. Notes are dropped: nobody has this log open.
+/// Writes to the store. Notes are dropped, because no screen shows this log.
 #[derive(Debug)]
 pub(super) struct Kept {
     input: LogInput,

@@ -1,5 +1,5 @@
-//! A pod's containers and their states, for reading its logs. The API server has no default container, and a log that
-//! ends or does not start does not say why; the pod's status does.
+//! A pod's containers and their states, for reading its logs. The API server has no default container for logs. A log
+//! that ends or does not start does not say why, but the pod's status does.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
 
-/// Maximum length of a kubelet's message, in bytes.
+/// The maximum length of a kubelet's message, in bytes.
 const MESSAGE_CAP: usize = 300;
 
-/// The list of the spec that a container is in.
+/// The list of the pod spec that contains a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
     /// Runs to completion before the other containers start.
@@ -38,7 +38,7 @@ pub struct Exit {
 }
 
 impl std::fmt::Display for Exit {
-    /// `exit 1 (Error) at 21:30:12`.
+    /// Formats an exit as `exit 1 (Error) at 21:30:12`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "exit {}", self.code)?;
         if !self.reason.is_empty() {
@@ -54,7 +54,7 @@ impl std::fmt::Display for Exit {
 /// The state of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// The kubelet has not reported one.
+    /// The kubelet has not reported a state.
     #[default]
     Unknown,
     Waiting {
@@ -72,9 +72,9 @@ pub struct Container {
     pub role: Role,
     pub restarts: u32,
     pub state: State,
-    /// How the previous run ended.
+    /// The end of the previous run.
     pub last: Option<Exit>,
-    /// The kubelet restarts it after this exit.
+    /// Whether the kubelet restarts the container after this exit.
     again: Again,
 }
 
@@ -98,22 +98,22 @@ impl Again {
 }
 
 impl Container {
-    /// It is running or has run, so it has a log.
+    /// Whether the container is running or has run, so that it has a log.
     pub fn has_log(&self) -> bool {
         self.last.is_some() || self.restarts > 0 || matches!(self.state, State::Running | State::Ended(_))
     }
 
-    /// There was a run before the current one, or before the one that is expected.
+    /// Whether there was a run before the current or expected one.
     pub fn has_previous(&self) -> bool {
         self.last.is_some() || self.restarts > 0
     }
 
-    /// An init container that has completed successfully.
+    /// Whether this is an init container that has completed successfully.
     pub fn is_done_init(&self) -> bool {
         self.role == Role::Init && matches!(&self.state, State::Ended(exit) if exit.code == 0)
     }
 
-    /// How its latest run ended, if it is not running.
+    /// Returns the end of the latest run, if the container is not running.
     pub fn ended(&self) -> Option<&Exit> {
         match &self.state {
             State::Ended(exit) => Some(exit),
@@ -127,13 +127,13 @@ impl Container {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodState {
     pub uid: Uid,
-    /// In the order in which they start.
+    /// The containers in the order in which they start.
     pub containers: Vec<Container>,
-    /// Succeeded, Failed, or being deleted: no container starts any more.
+    /// Whether the pod has succeeded, failed or is being deleted, so that no container starts any more.
     pub over: bool,
-    /// It is not bound to a node, or the node's kubelet has not started it.
+    /// Whether the pod is not bound to a node, or the node's kubelet has not started it.
     pub pending: bool,
-    /// Why it is pending: the message of the scheduler or of the pod.
+    /// The reason why the pod is pending: the message of the scheduler or of the pod.
     pub why: String,
 }
 
@@ -142,7 +142,7 @@ impl PodState {
         self.containers.iter().find(|c| c.name == name)
     }
 
-    /// The kubelet will restart it.
+    /// Whether the kubelet will restart the container.
     pub fn restarts(&self, container: &Container) -> bool {
         let failed = container.ended().is_none_or(|exit| exit.code != 0);
         !self.over
@@ -158,7 +158,7 @@ impl PodState {
         container.has_log() || (container.state == State::Unknown && !self.pending)
     }
 
-    /// Why a container that has not started has no lines.
+    /// Returns the reason why a container that has not started has no lines.
     pub fn waits(&self, container: &Container) -> String {
         let (reason, message) = match &container.state {
             State::Waiting { reason, message } => (reason.as_str(), message.as_str()),
@@ -189,7 +189,7 @@ impl PodState {
         out
     }
 
-    /// The init container that must complete before this one starts.
+    /// Returns the init container that must complete before this one starts.
     fn in_the_way(&self, container: &Container) -> Option<&Container> {
         self.containers
             .iter()
@@ -197,7 +197,7 @@ impl PodState {
             .find(|c| c.role == Role::Init && !c.is_done_init())
     }
 
-    /// From the pod's JSON.
+    /// Parses the pod's JSON.
     pub fn read(json: &[u8]) -> Result<Self, ApiError> {
         // serde would accept an array for a struct without fields
         if json.trim_ascii_start().first() != Some(&b'{') {
@@ -214,7 +214,7 @@ impl PodState {
 pub struct PodWatch {
     read: ReadClient,
     path: String,
-    /// The UID of the selected pod; another pod of the same name is not accepted. Empty: any.
+    /// The UID of the selected pod. Another pod with the same name is not accepted. An empty UID accepts any pod.
     uid: Uid,
     held: Mutex<Option<(Instant, Answer)>>,
 }
@@ -227,7 +227,7 @@ impl PodWatch {
         Self { read: read.clone(), path, uid, held: Mutex::default() }
     }
 
-    /// The pod at that time or later. `NotFound` also if another pod has its name now.
+    /// Returns the pod as of that time or later. Returns `NotFound` also if another pod has its name now.
     pub async fn since(&self, moment: Instant) -> Answer {
         let mut held = self.held.lock().await;
         if let Some((at, answer)) = held.as_ref()

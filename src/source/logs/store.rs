@@ -1,5 +1,5 @@
-//! The lines themselves: one ring with a cap on its bytes, the oldest dropped first and counted. Shared between the
-//! followers and the views; every lock is held for as long as a copy takes.
+//! The store of log lines: one ring with a limit on its bytes. The oldest lines are dropped first and counted.
+//! Followers and views share it. Each lock is held only for the duration of a copy.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,28 +10,28 @@ use pilothouse_core::domain::time::Stamp;
 
 use super::group::Groups;
 
-/// What a line costs besides its text.
+/// The memory of a line in addition to its text.
 const OVERHEAD: usize = 120;
 
-/// One entry of a log, a stack trace included (then with line feeds). Sanitised and capped.
+/// An entry of a log. A stack trace is one entry with line feeds. The text is sanitized and limited in length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LogLine {
     pub at: Stamp,
-    /// `namespace/name`; empty where the log is not a pod's.
+    /// The pod, as `namespace/name`. It is empty if the log does not belong to a pod.
     pub pod: Name,
-    /// The container, or the file's name where the log is not a pod's.
+    /// The container, or the name of the file if the log does not belong to a pod.
     pub container: Name,
-    /// Info when the line names none.
+    /// The level, which is Info if the line has none.
     pub level: Level,
     pub text: Name,
-    /// Of errors only.
+    /// The fingerprint. Only errors have one.
     pub fingerprint: Option<Name>,
 }
 
-/// Which lines are wanted; empty parts want all.
+/// Selects lines. Empty parts select all.
 #[derive(Clone, Debug, Default)]
 pub struct LogFilter {
-    /// `namespace/name`.
+    /// The pods, as `namespace/name`.
     pub pods: Vec<Name>,
     pub container: Option<Name>,
     pub fingerprint: Option<Name>,
@@ -47,14 +47,14 @@ impl LogFilter {
     }
 }
 
-/// Where a line came from, for the groups.
+/// The origin of a line, for the groups.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     pub workload: Name,
     pub version: Name,
 }
 
-/// What one source has put in.
+/// The contribution of one source.
 #[derive(Debug, Default)]
 struct Part {
     groups: Groups,
@@ -69,11 +69,11 @@ struct Part {
 struct Inner {
     ring: VecDeque<LogLine>,
     bytes: usize,
-    /// By the source's name.
+    /// The parts by the name of the source.
     parts: BTreeMap<Name, Part>,
 }
 
-/// The store: one ring for the lines of all sources, and the groups of each source.
+/// The store: one ring with the lines of all sources, and the groups of each source.
 #[derive(Debug)]
 pub struct LogStore {
     inner: Mutex<Inner>,
@@ -81,33 +81,33 @@ pub struct LogStore {
 }
 
 impl LogStore {
-    /// Keeps at most this many bytes of lines.
+    /// Creates a store that keeps at most this many bytes of lines.
     pub fn new(cap: usize) -> Self {
         Self { inner: Mutex::default(), cap }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // a panic elsewhere leaves a ring that is at worst one line short
+        // after a panic elsewhere, the ring lacks at most one line
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest `max` lines that the filter wants, oldest first.
+    /// Returns the newest `max` lines that match the filter, the oldest first.
     pub fn lines(&self, filter: &LogFilter, max: usize) -> Vec<LogLine> {
         let mut out: Vec<LogLine> =
             self.lock().ring.iter().rev().filter(|l| filter.wants(l)).take(max).cloned().collect();
         out.reverse();
-        // streams run at different speeds: within what is shown, time decides
+        // streams run at different speeds, so the lines are sorted by time
         out.sort_by_key(|l| l.at);
         out
     }
 
-    /// The way in for one source; `unit`: what its logs are of, in the plural (`pods`).
+    /// Returns the input of one source. `unit` is the plural of what its logs belong to (`pods`).
     pub fn input(self: &Arc<Self>, source: &str, unit: &str) -> LogInput {
         LogInput { store: self.clone(), source: source.into(), unit: unit.into() }
     }
 }
 
-/// One source's way into the store. What it puts in counts as that source's.
+/// The input of one source. The lines that it adds count as that source's.
 #[derive(Clone, Debug)]
 pub struct LogInput {
     store: Arc<LogStore>,
@@ -125,7 +125,7 @@ impl LogInput {
         change(inner.parts.entry(self.source.clone()).or_default())
     }
 
-    /// Adds a line; errors are grouped.
+    /// Adds a line. Errors are grouped.
     pub fn push(&self, line: LogLine, origin: &Origin) {
         let mut inner = self.store.lock();
         let part = inner.parts.entry(self.source.clone()).or_default();
@@ -140,7 +140,7 @@ impl LogInput {
         }
     }
 
-    /// Lines that never reached the store: cut off by a limit, or lost with a connection.
+    /// Counts lines that never reached the store, because of a limit or a lost connection.
     pub fn lost(&self, lines: u64) {
         if lines > 0 {
             self.change(|part| {
@@ -150,7 +150,7 @@ impl LogInput {
         }
     }
 
-    /// How many logs are followed, and how many could be.
+    /// Sets how many logs are followed, and how many could be.
     pub fn following(&self, streams: usize, candidates: u32) {
         let streams = u32::try_from(streams).unwrap_or(u32::MAX);
         self.change(|part| {
@@ -161,7 +161,7 @@ impl LogInput {
         });
     }
 
-    /// The state of collection and the groups of errors.
+    /// Returns the state of collection and the groups of errors.
     pub fn summary(&self, now: Stamp) -> LogSummary {
         self.change(|part| LogSummary {
             source: self.source.clone(),
@@ -175,7 +175,7 @@ impl LogInput {
         })
     }
 
-    /// Grows with everything that changes the summary.
+    /// Returns a counter that increases with every change of the summary.
     pub fn changes(&self) -> u64 {
         self.change(|part| part.changes)
     }

@@ -1,4 +1,5 @@
-//! The Prometheus HTTP API: instant and range queries with a time limit, a body cap and no redirect to another server.
+//! A client of the Prometheus HTTP API: instant and range queries with a timeout, a limit on the body, and no
+//! redirects to another server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,33 +23,33 @@ use crate::wire::secret;
 use crate::wire::tls::{Identity, Trust, client_config};
 use crate::wire::web;
 
-/// The largest answer that is read.
+/// The maximum size of an answer.
 const BODY_CAP: usize = 8 << 20;
 
-/// One Prometheus (or Thanos, Mimir, VictoriaMetrics: anything with its API).
+/// A Prometheus, or any server with the same API, such as Thanos, Mimir or VictoriaMetrics.
 #[derive(Clone)]
 pub struct Prometheus {
     http: reqwest::Client,
-    /// Ends with a slash; without credentials and query.
+    /// The URL, ending with a slash, without credentials and query.
     base: Url,
-    /// The URL's own query: some gateways want one.
+    /// The query of the configured URL, which some gateways require.
     query: String,
     headers: HeaderMap,
     token_file: Option<PathBuf>,
 }
 
-/// How a Prometheus is reached.
+/// The connection options of a Prometheus.
 #[derive(Clone, Debug, Default)]
 pub struct PrometheusOptions {
     pub url: String,
     pub token: Option<SecretString>,
-    /// A file that holds a bearer token, read for each query.
+    /// A file with a bearer token, which is read for each query.
     pub token_file: Option<PathBuf>,
-    /// Further headers, for example a tenant's.
+    /// Further headers, such as the ID of a tenant.
     pub headers: BTreeMap<String, String>,
-    /// The CA of a private one (PEM); None = the CAs of this machine.
+    /// The CA certificates (PEM), or `None` for those of this machine.
     pub ca_file: Option<PathBuf>,
-    /// Its certificate is not checked.
+    /// Whether the server's certificate is not verified.
     pub insecure: bool,
     pub user_agent: String,
     pub env: Env,
@@ -60,7 +61,7 @@ impl fmt::Debug for Prometheus {
     }
 }
 
-/// Why a query failed, in words.
+/// The reason why a query failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrometheusError {
     #[error("{0}")]
@@ -83,7 +84,8 @@ impl PrometheusError {
         }
     }
 
-    /// It does not pass by itself: a URL that leads elsewhere, a question or a person that is refused.
+    /// Whether the error is permanent: invalid settings, an answer that cannot be decoded, a redirect, or a status 4xx
+    /// other than 408 and 429.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Config(_) | Self::Decode(_) => true,
@@ -97,32 +99,32 @@ impl PrometheusError {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     pub labels: Vec<(String, String)>,
-    /// None for NaN and infinities.
+    /// The value, or `None` for NaN and infinities.
     pub value: Option<f64>,
 }
 
 impl Sample {
-    /// "" when the label is absent, as in PromQL.
+    /// Returns the value of a label, or "" if it is absent, as in PromQL.
     pub fn label(&self, key: &str) -> &str {
         self.labels.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v)
     }
 }
 
-/// One line of a range query.
+/// One time series of a range query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
     pub labels: Vec<(String, String)>,
     pub points: Vec<(Stamp, Option<f64>)>,
 }
 
-/// An answer; `warnings` say that it may be partial.
+/// The answer of an instant query. If it has `warnings`, it can be partial.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vector {
     pub samples: Vec<Sample>,
     pub warnings: Vec<String>,
 }
 
-/// A range query's answer.
+/// The answer of a range query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matrix {
     pub series: Vec<Series>,
@@ -137,7 +139,7 @@ struct Envelope {
     error: Option<String>,
     #[serde(default)]
     warnings: Option<Vec<String>>,
-    /// VictoriaMetrics: some of its storage nodes did not answer.
+    /// Set by VictoriaMetrics if some of its storage nodes did not respond.
     #[serde(default)]
     is_partial: bool,
 }
@@ -149,11 +151,11 @@ struct Data {
     result: Option<serde_json::Value>,
 }
 
-/// Whoever answers instant queries: a Prometheus, or a test's script.
+/// A server of instant queries: a Prometheus, or the script of a test.
 pub(super) trait Queries: Send + Sync {
-    /// The address, for people.
+    /// Returns the address for display.
     fn shown(&self) -> String;
-    /// An instant query, evaluated at the server's now.
+    /// Runs an instant query at the server's current time.
     fn query(
         &self,
         expr: &str,
@@ -172,7 +174,7 @@ impl Queries for Prometheus {
 }
 
 impl Prometheus {
-    /// Checks the settings; nothing is sent yet.
+    /// Creates a client after checking the options. Sends no request.
     pub fn new(options: &PrometheusOptions) -> Result<Self, PrometheusError> {
         let bad = |what: String| PrometheusError::Config(what);
         let bad_url =
@@ -212,7 +214,7 @@ impl Prometheus {
             (Some(path), _) => {
                 let wrong = |why: String| bad(format!("prometheus.ca_file {}: {why}", path.display()));
                 let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-                // an empty bundle means the CAs of this machine in a kubeconfig; here it is a mistake
+                // in a kubeconfig an empty bundle means the CAs of this machine, but here it is an error
                 if pem.is_empty() {
                     return Err(wrong("it is empty".into()));
                 }
@@ -235,12 +237,12 @@ impl Prometheus {
         Ok(Self { http, base, query, headers, token_file: options.token_file.clone() })
     }
 
-    /// The URL without credentials, for people.
+    /// Returns the URL without credentials, for display.
     pub fn shown(&self) -> String {
         text::without_credentials(self.base.as_str()).trim_end_matches('/').to_owned()
     }
 
-    /// An instant query, evaluated at the server's now.
+    /// Runs an instant query at the server's current time.
     pub async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, PrometheusError> {
         let query = format!("query={}&timeout={}ms", escape(expr), limit.as_millis());
         let (data, warnings) = self.ask("api/v1/query", &query, limit).await?;
@@ -257,14 +259,14 @@ impl Prometheus {
                     labels: labels(item),
                     value: number(item.get("value").and_then(|v| v.get(1))),
                 })
-                // two replicas behind one URL may both answer: a series counts once
+                // if two replicas behind one URL both answer, each series counts once
                 .filter(|sample| seen.insert(sample.labels.clone()))
                 .collect()
         };
         Ok(Vector { samples, warnings })
     }
 
-    /// A range query. The step is widened to stay below the server's 11,000 points.
+    /// Runs a range query. The step is increased to stay below the server's limit of 11,000 points.
     pub async fn range(
         &self,
         expr: &str,
@@ -347,7 +349,7 @@ impl Prometheus {
         let config = |e: String| PrometheusError::Config(e);
         let mut url = self.base.join(path).map_err(|e| config(e.to_string()))?;
         let own = Some(self.query.as_str()).filter(|q| !q.is_empty());
-        // long queries go in a body; short ones as GET, which proxies allow more often
+        // long queries are sent in a body, and short ones as GET, which more proxies permit
         let in_body = query.len() >= 2000;
         match (own, in_body) {
             (own, true) => url.set_query(own),
@@ -429,7 +431,7 @@ fn labels(item: &serde_json::Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Values are texts; "NaN" and "+Inf" are no numbers to show.
+/// Parses a value, which is a text. "NaN" and "+Inf" cannot be shown as numbers.
 fn number(value: Option<&serde_json::Value>) -> Option<f64> {
     value?.as_str()?.parse::<f64>().ok().filter(|v| v.is_finite())
 }

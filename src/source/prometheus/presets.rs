@@ -1,5 +1,5 @@
-//! The presets: which metrics say what about traffic. The PromQL stands here as a person would type it; `$W` is the rate
-//! window (`60s`).
+//! The presets, which define the metrics for traffic. The PromQL is written as a person would type it. `$W` is the
+//! rate window (`60s`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Preset {
         }
     }
 
-    /// The counter that the preset stands on.
+    /// Returns the counter that the preset depends on.
     fn counter(self) -> &'static str {
         match self {
             Self::HaProxy => "haproxy_server_http_responses_total",
@@ -42,31 +42,32 @@ impl Preset {
     }
 }
 
-/// How many samples the best-scraped series has in five minutes: presence and scrape interval in one answer.
+/// Returns the query for the number of samples in five minutes of the series with the most samples. It shows both
+/// whether the metric exists and its scrape interval.
 pub(super) fn samples_query(preset: Preset) -> String {
     format!("max(count_over_time({}[5m]))", preset.counter())
 }
 
-/// At least four scrape intervals, at least what is configured.
+/// Returns the window: at least four scrape intervals, and at least the configured value.
 pub(super) fn window(samples_in_5m: f64, configured: u32) -> u32 {
     let interval = (300.0 / samples_in_5m.max(1.0)).ceil() as u32;
     configured.max(interval.saturating_mul(4))
 }
 
-/// HAProxy, answers per second by code: RPS is the sum over the codes, errors are `5xx`.
+/// HAProxy responses per second by code. RPS is the sum over the codes, and errors are `5xx`.
 const HAPROXY_RATE: &str = "sum by (proxy, server, code) (rate(haproxy_server_http_responses_total[$W]))";
-/// Sessions now.
+/// The current sessions.
 const HAPROXY_ACTIVE: &str = "sum by (proxy, server) (haproxy_server_current_sessions)";
-/// Effective weights.
+/// The effective weights.
 const HAPROXY_WEIGHT: &str = "max by (proxy, server) (haproxy_server_weight)";
-/// Mean response time of the last 1024 requests; HAProxy has no quantiles.
+/// The mean response time of the last 1024 requests. HAProxy has no quantiles.
 const HAPROXY_MEAN: &str = "avg by (proxy, server) (haproxy_server_response_time_average_seconds)";
-/// Which of UP, DOWN, MAINT, DRAIN, NOLB holds.
+/// The state of the server: UP, DOWN, MAINT, DRAIN or NOLB.
 const HAPROXY_STATUS: &str = "max by (proxy, server, state) (haproxy_server_status) == 1";
-/// Configured weights; a server keeps its own while it is down.
+/// The configured weights, which a server keeps while it is down.
 const HAPROXY_USER_WEIGHT: &str = "max by (proxy, server) (haproxy_server_uweight)";
 
-/// Requests per second by status code, whichever of the two labels the application has.
+/// Requests per second by status code, with either of the two label names that applications use.
 const HTTP_RATE: &str =
     "sum by (namespace, service, job, pod, instance, code, status) (rate(http_requests_total[$W]))";
 const HTTP_P50: &str = "histogram_quantile(0.5, sum by (namespace, service, job, le) (rate(http_request_duration_seconds_bucket[$W])))";
@@ -76,7 +77,7 @@ const HTTP_POD_P95: &str = "histogram_quantile(0.95, sum by (namespace, service,
 const HTTP_ACTIVE: &str = "sum by (namespace, service, job, pod, instance) (http_requests_in_flight)";
 const HTTP_POD_MEAN: &str = "sum by (namespace, service, job, pod, instance) (rate(http_request_duration_seconds_sum[$W])) / sum by (namespace, service, job, pod, instance) (rate(http_request_duration_seconds_count[$W]))";
 
-/// The queries of one poll, in the order that [`services`] expects.
+/// Returns the queries of one poll, in the order that [`services`] expects.
 pub(super) fn queries(found: Found) -> Vec<String> {
     let list: &[&str] = match found.preset {
         Preset::HaProxy => {
@@ -89,7 +90,7 @@ pub(super) fn queries(found: Found) -> Vec<String> {
     list.iter().map(|q| q.replace("$W", &format!("{}s", found.window_secs))).collect()
 }
 
-/// The answers as services and backends, ordered by name.
+/// Converts the answers to services and backends, ordered by name.
 pub(super) fn services(found: Found, answers: &[Vec<Sample>]) -> Vec<Arc<ServiceTraffic>> {
     let answer = |at: usize| answers.get(at).map_or(&[][..], Vec::as_slice);
     match found.preset {
@@ -98,16 +99,16 @@ pub(super) fn services(found: Found, answers: &[Vec<Sample>]) -> Vec<Arc<Service
     }
 }
 
-/// (namespace, service) -> backend -> numbers.
+/// Maps (namespace, service) to the numbers of each backend.
 type Services = BTreeMap<(String, String), BTreeMap<String, Backend>>;
 
 #[derive(Default)]
 struct Backend {
     rate: Option<f64>,
     errors: Option<f64>,
-    /// Requests whose outcome is known.
+    /// Whether the outcome of the requests is known.
     judged: bool,
-    /// Some of the rates are not known (NaN), so that no ratio can be computed.
+    /// Whether some of the rates are unknown (NaN), so that no ratio can be computed.
     unknown: bool,
     row: BackendTraffic,
     user_weight: Option<f64>,
@@ -140,7 +141,7 @@ fn haproxy<'a>(found: Found, answer: impl Fn(usize) -> &'a [Sample]) -> Vec<Arc<
     each(3, &|b, s| b.row.mean_ms = s.value.map(|v| v * 1000.0));
     each(4, &|b, s| {
         if !s.label("state").is_empty() {
-            // DRAIN and NOLB answer what they have, and get nothing new
+            // servers in DRAIN and NOLB finish their sessions and receive no new ones
             b.row.up = Some(s.label("state") == "UP");
         }
     });
@@ -148,7 +149,8 @@ fn haproxy<'a>(found: Found, answer: impl Fn(usize) -> &'a [Sample]) -> Vec<Arc<
     all.into_iter().map(|(key, backends)| service(found, key, backends, weighted)).collect()
 }
 
-/// HAProxy has no metric for its algorithm. Different weights are a fact; equal ones are assumed to be taken in turn.
+/// Returns the policy. HAProxy has no metric for its algorithm. Different weights are certain, and equal weights are
+/// assumed to mean round robin.
 fn weighted(backends: &BTreeMap<String, Backend>) -> (Policy, Origin) {
     let weights: Vec<f64> = backends.values().filter_map(|b| b.user_weight.or(b.row.weight)).collect();
     let differ = weights.windows(2).any(|pair| matches!(pair, [a, b] if (a - b).abs() > f64::EPSILON));
@@ -185,7 +187,7 @@ fn http_requests<'a>(found: Found, answer: impl Fn(usize) -> &'a [Sample]) -> Ve
     let mut each = |index: usize, set: &dyn Fn(&mut Backend, &Sample)| {
         for sample in answer(index) {
             let key = (sample.label("namespace").to_owned(), name(sample));
-            // only of backends that count requests
+            // only backends that count requests have this value
             if let Some(backend) = all.get_mut(&key).and_then(|b| b.get_mut(&pod(sample))) {
                 set(backend, sample);
             }

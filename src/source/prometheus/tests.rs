@@ -1,4 +1,5 @@
-//! The polls against a script in place of a Prometheus: detection, back-off, partial answers, the order of presets.
+//! Runs the polls against a script instead of a Prometheus: detection, back-off, partial answers, and the order of
+//! presets.
 
 use std::sync::Mutex;
 
@@ -17,7 +18,7 @@ const HTTP: &str = "max(count_over_time(http_requests_total[5m]))";
 
 type Answer = Result<Vector, PrometheusError>;
 
-/// Answers by the query and the time since the start, and notes what was asked when.
+/// Answers according to the query and the time since the start, and records each query with its time.
 struct Script<F> {
     answer: F,
     began: Instant,
@@ -36,7 +37,7 @@ impl<F: Fn(&str, u64) -> Answer + Send + Sync> Queries for Script<F> {
     }
 }
 
-/// A poll loop that runs against a script.
+/// A poll loop that uses a script.
 struct Rig {
     asked: Arc<Mutex<Vec<(u64, String)>>>,
     facts: mpsc::Receiver<Event>,
@@ -49,7 +50,7 @@ impl Rig {
         Self::over(60, presets, answer)
     }
 
-    /// With rates over so many seconds.
+    /// Uses rates over this many seconds.
     fn over(
         window_secs: u32,
         presets: &[&str],
@@ -85,7 +86,7 @@ impl Rig {
         }
     }
 
-    /// When this was asked, in seconds.
+    /// Returns the times of a query, in seconds.
     fn asked(&self, query: &str) -> Vec<u64> {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|(_, q)| q == query).map(|(secs, _)| *secs).collect()
@@ -126,7 +127,7 @@ fn both(query: &str, _: u64) -> Answer {
 #[tokio::test(start_paused = true)]
 async fn presets_are_detected_once_a_minute_and_only_those_are_asked() {
     let mut rig = Rig::start(&["auto"], |query, secs| match query {
-        // an HAProxy is scraped from the second minute on
+        // an HAProxy is scraped from the second minute
         HAPROXY if secs < 60 => Ok(vector(&[])),
         query => both(query, secs),
     });
@@ -138,7 +139,7 @@ async fn presets_are_detected_once_a_minute_and_only_those_are_asked() {
     let until = rig.asked(HTTP).len();
     assert_eq!((until, rig.asked(HAPROXY).len()), (1, 1));
     assert!(!rig.asked.lock().unwrap().iter().any(|(_, q)| q.contains("haproxy_server_current_sessions")));
-    // the polls are 10 s apart, give or take the jitter: the minute is over after one or two more
+    // polls are about 10 s apart, so one or two more complete the minute
     let seen = loop {
         let seen = rig.traffic().await;
         if rig.asked(HAPROXY).len() == 2 {
@@ -234,7 +235,7 @@ async fn a_failure_is_told_with_its_next_attempt_and_ends_with_the_first_answer(
     };
     assert_eq!((stale.state, stale.attempts), (SourceState::Stale { since: NOW }, 1));
     assert_eq!(stale.last_ok, Some(NOW), "since when the numbers are old");
-    // what failed is detected anew
+    // presets of failed queries are detected again
     let detections = rig.asked(HAPROXY).len();
     rig.status().await;
     assert_eq!(rig.asked(HAPROXY).len(), detections + 1);

@@ -1,5 +1,4 @@
-//! Which cluster is shown. What a person set up in the lists of a cluster (filter, order, marks, selection) stays with that
-//! cluster.
+//! The cluster that is shown. The filter, order, marks and selection of each list are kept for each cluster.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +8,7 @@ use super::super::list::{List, ListId};
 use super::super::rows::PaneRows;
 use super::{PodScope, Ui};
 
-/// The lists of the clusters that are not shown, by cluster.
+/// The lists of the clusters that are not shown, by cluster ID.
 pub(super) type Parked = BTreeMap<ClusterId, Lists>;
 
 /// The lists of one cluster.
@@ -33,7 +32,7 @@ impl Default for Lists {
 }
 
 impl Ui {
-    /// Shows another cluster, with its lists as they were left.
+    /// Shows another cluster and restores its lists.
     pub fn show_cluster(&mut self, id: ClusterId) {
         if id == self.cluster {
             return;
@@ -48,7 +47,7 @@ impl Ui {
         self.parked.insert(self.cluster, left);
         self.cluster = id;
         self.rows = PaneRows::default();
-        // what its server has, and what can be failed over there, is asked of it
+        // the served kinds and the failover plans differ for each cluster
         (self.kinds, self.kinds_of) = (None, None);
         self.failovers.clear();
     }

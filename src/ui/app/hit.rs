@@ -1,25 +1,25 @@
-//! What the palette has found.
+//! The results of the palette.
 
 use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
 
 use crate::ui::command::Cmd;
 use crate::ui::list::ListId;
 
-/// What a hit stands for.
+/// The target of a hit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     Command(&'static str),
     Object(ObjectRef),
     Context(ClusterId, Name),
-    /// A list of ours, of one namespace or of those that are shown.
+    /// A pane, for one namespace or for the current ones.
     View(ListId, Option<Name>),
     /// The contexts of the kubeconfig.
     Contexts,
     /// An action on an object.
     Act(Cmd, ObjectRef),
-    /// A kind that the server prints, of one namespace or of those that are shown.
+    /// A kind that the API server prints, for one namespace or for the current ones.
     Resource(String, Option<Name>),
-    /// A plan of [`Ui::failovers`], and whether it is the way back.
+    /// A plan of [`Ui::failovers`], and whether it is reverted.
     Failover(usize, bool),
     Quit,
 }

@@ -1,4 +1,4 @@
-//! What is read on a screen of its own: texts and logs.
+//! Texts and logs that have a screen of their own.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use crate::ui::list::ListId;
 use crate::ui::request::{LogLine, LogNote, Ticket};
 use crate::ui::theme::Role;
 
-/// Where the lines of a text come from.
+/// The source of the lines of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TextSource {
     /// The evidence of a cause, by the identity of its row.
@@ -20,63 +20,63 @@ pub enum TextSource {
     Action(Name),
     Silenced,
     Help,
-    /// Asked of the server.
+    /// A text that was requested from the API server.
     Asked(Ticket),
     Fixed,
 }
 
-/// A line of a text with what it means.
+/// A line of a text with its role and object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextLine {
     pub text: String,
     pub role: Role,
-    /// One row even where long lines are wrapped: of a table.
+    /// Whether the line is a row of a table, which is never wrapped.
     pub whole: bool,
-    /// What the line is about: it can be selected, and opened.
+    /// The object of the line, which can be selected and opened.
     pub object: Option<ObjectRef>,
-    /// Of a line that is not wrapped: what looks otherwise, and from which cell on.
+    /// Parts of a line that is not wrapped, each with its role and the cell where it starts.
     pub marks: Vec<(u16, Cell)>,
 }
 
 impl TextLine {
-    /// A line of a role.
+    /// Creates a line with a role.
     pub fn new(role: Role, text: impl Into<String>) -> Self {
         Self { text: text.into(), role, ..Self::default() }
     }
 }
 
-/// The log lines under an error group.
+/// The log lines below an error group.
 #[derive(Clone, Debug, Default)]
 pub struct Below {
     pub ticket: Ticket,
-    /// How many lines the group had when it was asked, and when that was.
+    /// The number of lines that the group had when they were requested, and the time of the request.
     pub asked: Option<(u64, u64)>,
     pub lines: Vec<TextLine>,
 }
 
-/// A text that is read: describe, YAML, events, evidence.
+/// An open text: a description, YAML, events or evidence.
 #[derive(Clone, Debug)]
 pub struct TextView {
     pub title: String,
     pub source: TextSource,
-    /// What `l`, `y` and the rest act on.
+    /// The object that `l`, `y` and other keys apply to.
     pub object: Option<ObjectRef>,
     pub lines: Vec<TextLine>,
-    /// Below what follows the World: what was asked for beside it.
+    /// The requested lines below the part of the text that is updated with the World.
     pub below: Below,
     pub top: usize,
     pub wrap: bool,
     pub find: String,
-    /// The selected line, and the object that it is about: the lines may move under it.
+    /// The selected line and its object. The object identifies the line again after the text has changed.
     pub chosen: Option<(usize, ObjectRef)>,
-    /// Rows on the screen, rows in all and cells in a row, at the last draw.
+    /// The number of visible rows, of all rows, and of cells in a row, as of the last frame.
     pub page: usize,
     pub rows: usize,
     pub columns: usize,
 }
 
 impl TextView {
-    /// A text that is not read yet.
+    /// Creates a text that has not been read yet.
     pub fn new(title: impl Into<String>, source: TextSource, object: Option<ObjectRef>) -> Self {
         Self {
             title: title.into(),
@@ -94,12 +94,12 @@ impl TextView {
         }
     }
 
-    /// The selected object, else the one that the text is about.
+    /// Returns the selected object, otherwise the object of the text.
     pub fn about(&self) -> Option<&ObjectRef> {
         self.chosen.as_ref().map(|(_, object)| object).or(self.object.as_ref())
     }
 
-    /// The selected line where it is now: the lines follow the World.
+    /// Returns the current index of the selected line, because lines move when the World changes.
     pub fn chosen_line(&self) -> Option<usize> {
         let (at, object) = self.chosen.as_ref()?;
         let is = |line: &TextLine| line.object.as_ref() == Some(object);
@@ -107,47 +107,47 @@ impl TextView {
     }
 }
 
-/// What is known of the selected row of a list that has the screen for itself: shown beneath it.
+/// The text about the selected row, shown below a list that fills the screen.
 #[derive(Debug, Default)]
 pub struct Details {
-    /// A person wants the whole screen for the rows.
+    /// Whether the user has hidden the details to see more rows.
     pub off: bool,
-    /// The list that they stand beneath in the last frame.
+    /// The list above the details in the last frame.
     pub list: Option<ListId>,
     pub title: String,
-    /// What the lines are of.
+    /// The source of the lines.
     pub of: Option<TextSource>,
     pub lines: Vec<TextLine>,
-    /// When the lines were made, in [`super::Ui::clock_ms`]'s time; None: they must be made anew.
+    /// The time, in [`super::Ui::clock_ms`], at which the lines were built, or `None` if they must be rebuilt.
     pub made: Option<u64>,
-    /// What was asked for of an error group, and of which one.
+    /// The requested lines of an error group, and the group.
     pub below: Below,
     pub below_of: Name,
 }
 
-/// Lines kept of a log that is followed.
+/// The maximum number of lines that are kept of a log.
 pub const LOG_LINES: usize = 20_000;
 
-/// A log that is read.
+/// An open log.
 #[derive(Clone, Debug)]
 pub struct LogView {
     pub title: String,
     pub ticket: Ticket,
     pub lines: VecDeque<LogLine>,
-    /// Lines that fell out at the front.
+    /// The number of lines that were removed at the start.
     pub dropped: u64,
-    /// What there is to say beside the lines, by container.
+    /// Notes about the containers, in addition to the lines.
     pub notes: Vec<LogNote>,
-    /// Nothing more will come.
+    /// Whether the log has ended, so that no more lines arrive.
     pub ended: bool,
     pub follow: bool,
     pub wrap: bool,
     pub times: bool,
-    /// Show of which pod, and of which container of it, a line is.
+    /// Whether to show the pod of each line. The next field says the same for the container.
     pub several_pods: bool,
     pub several_containers: bool,
     pub find: String,
-    /// The first line shown.
+    /// The index of the first visible line.
     pub top: usize,
     pub page: usize,
 }

@@ -1,45 +1,45 @@
-//! What only the last frame knows: how much there was room for, and where things stand. Drawing changes nothing; this is
-//! taken in when it is done.
+//! The sizes and positions that only the last frame knows. Drawing changes no state. The state is updated with these
+//! values after the frame is drawn.
 
 use crate::ui::app::{Screen, Stage, Ui};
 use crate::ui::list::ListId;
 use crate::ui::mouse::Spots;
 
-/// A list as it was drawn.
+/// A list as drawn.
 #[derive(Clone, Debug, Default)]
 pub struct SeenList {
-    /// Rows that there was room for, and the first of them.
+    /// The number of rows that fit, and the first of them.
     pub page: usize,
     pub top: usize,
-    /// The columns that there was room for, by their place among the chosen ones.
+    /// The columns that fit, by their index among the selected ones.
     pub drawn: Vec<usize>,
 }
 
-/// A text, a log or the plan of a dialog as it was drawn.
+/// A text, a log or the plan of a dialog as drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeenText {
-    /// Rows that there was room for, and the first of them.
+    /// The number of rows that fit, and the first of them.
     pub page: usize,
     pub top: usize,
-    /// Rows in all, and cells in a row.
+    /// The number of all rows, and of cells in a row.
     pub rows: usize,
     pub columns: usize,
 }
 
-/// A frame as it was drawn.
+/// A frame as drawn.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// What the mouse can act on.
+    /// The areas that the mouse can act on.
     pub spots: Spots,
     pub lists: Vec<(ListId, SeenList)>,
-    /// The list that had details beneath it.
+    /// The list with details below it.
     pub details: Option<ListId>,
     pub reading: Option<SeenText>,
     pub dialog: Option<SeenText>,
 }
 
 impl Ui {
-    /// Takes in what the frame that was just drawn had room for.
+    /// Updates the state with the sizes and positions of the frame.
     pub fn take_in(&mut self, seen: Seen) {
         self.spots = seen.spots;
         self.details.list = seen.details;

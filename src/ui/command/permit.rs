@@ -1,11 +1,12 @@
-//! Which commands can be allowed at all, by what is known before anything is sent.
+//! Which commands can be permitted, according to the rights that are known before a request is sent.
 
 use pilothouse_core::facts::world::Cluster;
 
 use super::{ChangeCmd, Cmd, of};
 
-/// Whether a command's requests can be allowed at all, by what is known beforehand: not in a read-only console, and not
-/// without any right of its kind. Not known counts as allowed: the rehearsal asks.
+/// Whether a command can be permitted, according to what is known in advance. It is not permitted in a read-only
+/// console or if the user has no right of its kind. An unknown right counts as permitted, because the rehearsal
+/// checks it.
 pub fn permitted(cluster: &Cluster, cmd: Cmd) -> bool {
     // stopping and dismissing send nothing by themselves
     if matches!(cmd, Cmd::Change(ChangeCmd::PauseAction | ChangeCmd::Undo)) {

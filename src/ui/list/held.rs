@@ -1,5 +1,5 @@
-//! Keeps rows in their places for a while. Numbers change with every poll and with every pod of a rollout; nobody can
-//! read rows that change places every second. A row that gets better or worse moves at once.
+//! Keeps rows in their places for a while. Numbers change with every poll and with every pod of a rollout, and rows
+//! that change places every second cannot be read. A row whose severity changes moves immediately.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::Spec;
 
 /// How long rows keep their places.
 pub const HOLD_MS: u64 = 10_000;
-/// Longer lists are not kept: they always follow the order.
+/// The maximum length of a list that is held. Longer lists always follow the order.
 const MOST: usize = 500;
 
-/// The places of the rows, and since when.
+/// The places of the rows, and the time at which they were set.
 #[derive(Clone, Debug, Default)]
 pub struct Held {
     at_ms: u64,
@@ -22,7 +22,8 @@ pub struct Held {
 }
 
 impl Held {
-    /// The rows in the order of the screen. `sorted`: the list's order; `row`: a row's identity and severity.
+    /// Returns the rows in the order of the screen. `sorted` is the order of the list. `row` returns the identity and
+    /// severity of a row.
     pub fn place(
         &mut self,
         sorted: &[u32],
@@ -60,7 +61,7 @@ impl Held {
 mod tests {
     use super::*;
 
-    /// Shows rows by their numbers; the first `bad` of them are bad.
+    /// Places rows by their numbers. The first `bad` rows are severe.
     fn show(held: &mut Held, sorted: &[u32], bad: &[u32], now_ms: u64) -> Vec<u32> {
         let row = |id: u32| Some((Uid::Uuid(u128::from(id)), u8::from(bad.contains(&id))));
         held.place(sorted, &Spec::default(), now_ms, row)

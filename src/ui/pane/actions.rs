@@ -1,4 +1,4 @@
-//! View 8: running and past actions, and the job line.
+//! The Actions pane: running and past actions, and the job line.
 
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::time::{Stamp, age_of_running};
@@ -15,7 +15,7 @@ use super::super::widget::columns::Column;
 use super::Shown;
 use super::orders::indexes;
 
-/// The columns; CONTEXT is there where actions of other clusters are shown.
+/// The columns. CONTEXT is shown only if actions of other clusters are listed.
 pub const COLUMNS: [Column; 6] = [
     Column::left("ACTION", 20, 60, 0),
     CONTEXT,
@@ -27,7 +27,7 @@ pub const COLUMNS: [Column; 6] = [
 
 const CONTEXT: Column = Column::left("CONTEXT", 7, 30, 1);
 
-/// Whether the list has it: of this cluster, or of all.
+/// Whether the list contains the action: actions of this cluster, or of all clusters if `all` is set.
 pub fn passes(action: &ActionView, cluster: &Cluster, all: bool, spec: &Spec) -> bool {
     let mut texts = vec![title(action), state(action).to_owned(), steps(action), action.message.clone()];
     if all {
@@ -37,7 +37,7 @@ pub fn passes(action: &ActionView, cluster: &Cluster, all: bool, spec: &Spec) ->
     (all || action.is_of(cluster)) && spec.filter.passes(&texts)
 }
 
-/// How many actions of other clusters there are, for the title.
+/// Counts the actions of other clusters, for the title.
 pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     let others = s.world.actions.iter().filter(|a| !a.is_of(s.cluster)).count();
     match (others, s.ui.all_actions, s.ui.keymap.key(Cmd::AllActions)) {
@@ -50,11 +50,11 @@ pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     }
 }
 
-/// One row.
+/// Builds one row.
 pub fn row(action: &ActionView, now: Stamp) -> RowView {
     let grade = grade(action);
     let mut message = action.message.clone();
-    // of those that have ended it does not matter whose they were
+    // the owner no longer matters after the action has ended
     if action.foreign && action.outcome.is_none() {
         message = format!("in another process: {message}");
     }
@@ -69,7 +69,7 @@ pub fn row(action: &ActionView, now: Stamp) -> RowView {
     RowView { grade, cells, ..RowView::default() }
 }
 
-/// An action of this cluster whose process ended in the middle, and what to press about it.
+/// Describes an action of this cluster whose process ended before the action did, and which key to press.
 pub fn unfinished(world: &World, cluster: &Cluster, keymap: &Keymap) -> Vec<Cell> {
     let mut found = world.actions.iter().filter(|a| a.unfinished && a.is_of(cluster));
     let Some(action) = found.next() else { return Vec::new() };
@@ -89,10 +89,10 @@ pub fn unfinished(world: &World, cluster: &Cluster, keymap: &Keymap) -> Vec<Cell
     line
 }
 
-/// How long an ended action stays in the job line.
+/// How long an action stays in the job line after it ended.
 const STAYS_SECS: u64 = 60;
 
-/// The job line; empty when nothing runs and nothing ended a short while ago.
+/// Builds the job line. It is empty if no action is running and none ended recently.
 pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
     let ours = || world.actions.iter().filter(|a| !a.foreign);
     let running: Vec<_> = ours().filter(|a| a.outcome.is_none()).collect();
@@ -108,7 +108,7 @@ pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
     let (view, resume) =
         (keymap.key(Cmd::Open(ListId::Actions)), keymap.key(Cmd::Change(ChangeCmd::ResumeAction)));
     if let (Some(view), Some(resume), true) = (&view, resume, is_left(action)) {
-        // before the reason, which may be long
+        // the key precedes the reason, because the reason can be long
         line.push(cell(Role::Key, format!("· {view}, then {resume} resumes it")));
     }
     if !action.message.is_empty() {
@@ -123,21 +123,21 @@ pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
     line
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, world: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     list.sorted = indexes(&world.actions, |a| passes(a, cluster, ui.all_actions, spec));
 }
 
-/// The context is told only where actions of other clusters are shown.
+/// Shows the CONTEXT column only if actions of other clusters are listed.
 pub fn adjust(ui: &Ui, column: Column) -> Option<Column> {
     Some(column).filter(|column| ui.all_actions || column.head != CONTEXT.head)
 }
 
-/// The one that runs, else one that is unfinished, else the newest.
+/// Selects the running action, otherwise an unfinished one, otherwise the newest.
 pub fn opens_on(s: &Shown<'_>) -> Option<Uid> {
     let here = || s.world.actions.iter().filter(|a| a.is_of(s.cluster));
     let runs = here().find(|a| a.outcome.is_none() && !a.foreign);
-    // then what waits for somebody, as the line at the bottom said
+    // the next choice is an unfinished action, because the job line mentioned it
     let first = runs.or_else(|| here().find(|a| a.unfinished)).or_else(|| here().next());
     first.map(|a| key(a))
 }

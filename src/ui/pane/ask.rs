@@ -1,4 +1,4 @@
-//! Questions to the table of panes.
+//! Queries on the table of panes.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::facts::table::{Coverage, Freshness};
@@ -12,7 +12,7 @@ use super::super::widget::columns::Column;
 use super::sources::{self, State};
 use super::{PANES, Pane, Place};
 
-/// What a pane's functions look at: the state of the screen, and the cluster that is shown.
+/// The input of a pane's functions: the state of the screen and the cluster that is shown.
 #[derive(Clone, Copy)]
 pub struct Shown<'a> {
     pub ui: &'a Ui,
@@ -21,53 +21,53 @@ pub struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// None where no cluster is connected.
+    /// Returns `None` if no cluster is connected.
     pub fn of(ui: &'a Ui, world: &'a World) -> Option<Self> {
         Some(Self { ui, world, cluster: ui.shown(world)? })
     }
 
-    /// All rows of the chosen namespace: what it leaves out is not counted either.
+    /// Returns a `Spec` that selects all rows of the selected namespace. Counts exclude rows of other namespaces too.
     pub fn here(&self) -> Spec {
         Spec { namespace: self.ui.namespace.clone(), ..Spec::default() }
     }
 
-    /// The state of a table's source.
+    /// Returns the state of a table's source.
     pub fn table(&self, source: &str, cover: &Coverage, fresh: Freshness) -> State {
         sources::of_table(self.cluster, source, cover, fresh, self.ui.now)
     }
 }
 
-/// The pane of a list.
+/// Returns the pane of a list.
 pub fn of(id: ListId) -> &'static Pane {
     PANES.get(id as usize).unwrap_or(&PANES[0])
 }
 
-/// The panes of the first screen, the one at the top first.
+/// Returns the panes of the first screen, starting at the top.
 pub fn on_first_screen() -> impl DoubleEndedIterator<Item = &'static Pane> + Clone {
     PANES.iter().filter(|pane| matches!(pane.place, Place::Top | Place::First))
 }
 
-/// The pane that has this place for keys to itself.
+/// Returns the pane that this key context belongs to exclusively.
 pub fn in_context(context: Context) -> Option<&'static Pane> {
     PANES.iter().find(|pane| pane.contexts.first() == Some(&context) && context != Context::Lists)
 }
 
-/// The pane that lists a kind.
+/// Returns the pane that lists a kind.
 pub fn of_kind(kind: &Kind) -> Option<&'static Pane> {
     PANES.iter().find(|pane| pane.kinds.contains(kind))
 }
 
-/// The identity of row `row` of a list.
+/// Returns the identity of row `row` of a list.
 pub fn key(ui: &Ui, world: &World, id: ListId, row: u32) -> Option<Uid> {
     (of(id).key)(&Shown::of(ui, world)?, row)
 }
 
-/// The object that a row is about.
+/// Returns the object that a row is about.
 pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef> {
     (of(id).object)(&Shown::of(ui, world)?, uid)
 }
 
-/// The columns of a list as the screen is, each with its place in the table.
+/// Returns the columns of a list for the current screen, each with its index in the table.
 pub fn columns(ui: &Ui, id: ListId) -> Vec<(usize, Column)> {
     let pane = of(id);
     if let Some(heads) = pane.printed {
@@ -84,7 +84,7 @@ pub fn columns(ui: &Ui, id: ListId) -> Vec<(usize, Column)> {
     }
 }
 
-/// A row of a list, with a cell for each of these columns.
+/// Returns a row of a list, with a cell for each of these columns.
 pub fn row(shown: &Shown<'_>, id: ListId, columns: &[(usize, Column)], row: u32) -> Option<RowView> {
     let mut view = (of(id).row)(shown, row)?;
     if columns.iter().map(|(at, _)| *at).ne(0..view.cells.len()) {
@@ -94,7 +94,7 @@ pub fn row(shown: &Shown<'_>, id: ListId, columns: &[(usize, Column)], row: u32)
 }
 
 impl Ui {
-    /// Where a key is looked up, the narrowest first.
+    /// Returns the contexts in which a key is looked up, the narrowest first.
     pub fn contexts(&self) -> &'static [Context] {
         if self.dialog.is_some() || self.question.is_some() {
             return &[Context::Dialog];
@@ -102,7 +102,8 @@ impl Ui {
         self.contexts_of(self.screen())
     }
 
-    /// The same for the screen below the one on top: what help, which is a screen itself, is asked about.
+    /// Returns the contexts of the screen below the top one. Help needs them, because help is a screen itself and
+    /// describes the screen below it.
     pub fn contexts_below(&self) -> &'static [Context] {
         self.screens.iter().rev().nth(1).map_or(&[Context::Everywhere], |below| self.contexts_of(below))
     }
@@ -145,7 +146,7 @@ mod tests {
             for order in pane.orders.iter().skip(1) {
                 assert!(pane.columns.iter().any(|c| c.head == order.head), "{name} {}", order.name);
             }
-            // the state is in the order that a list has by itself, and what is drawn has none
+            // these columns need no order: the default order sorts by state, and a drawing has no order
             let of_itself = ["", "STATE", "VERDICT", "TREND", "SHARE", "EXP", "METRIC", "ALL METRICS"];
             let drawn = |c: &Column| c.cut == Cut::Scale || of_itself.contains(&c.head);
             for column in pane.columns.iter().filter(|c| !drawn(c)) {

@@ -18,7 +18,7 @@ use super::super::widget::columns::{Column, METER};
 use super::super::widget::text;
 use super::orders::{Order, texts, turned};
 
-/// The orders that `o` goes through.
+/// The orders that `o` cycles through.
 pub const ORDERS: [Order; 7] = [
     Order::worst("at limit first"),
     Order::rises("by name", "TARGET"),
@@ -35,7 +35,7 @@ pub const COLUMNS: [Column; 10] = [
     Column::left("NOW→WANT", 8, 13, 0).whole().named("replicas"),
     Column::left("MIN-MAX", 6, 13, 4).whole(),
     Column::meter("■now □want of max", "of max", 10, 10).named("replicas-meter"),
-    // its end is the number
+    // a METRIC that is too long keeps its end, because the number is there
     Column::name("METRIC", 10, 28).leaving(6).whole(),
     Column::text("VERDICT", 12, 0),
     Column::left("THE METRIC ASKS FOR", 12, 44, 11).short("ASKS FOR").named("asks-for"),
@@ -44,7 +44,7 @@ pub const COLUMNS: [Column; 10] = [
     Column::right("AGE", 4, 5, 13),
 ];
 
-/// How bad a state is.
+/// Returns the severity of a state.
 pub fn grade_of(state: HpaState) -> Grade {
     match state {
         HpaState::Failing => Grade::Critical,
@@ -54,7 +54,7 @@ pub fn grade_of(state: HpaState) -> Grade {
     }
 }
 
-/// Whether it is wanted.
+/// Whether the row matches the filter and the namespace. `more` returns the texts of the row's columns.
 pub fn passes(row: &HpaRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let hpa = &row.hpa;
     spec.namespace.as_ref().is_none_or(|ns| hpa.namespace == *ns)
@@ -62,7 +62,7 @@ pub fn passes(row: &HpaRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool
             || spec.filter.passes_or(&[&hpa.namespace, &hpa.name, &hpa.target_name], more))
 }
 
-/// The order of two rows.
+/// Compares two rows.
 pub fn order(a: &HpaRow, b: &HpaRow, order: usize) -> Ordering {
     let (of_a, of_b) = (&a.verdict, &b.verdict);
     let (a, b) = (&a.hpa, &b.hpa);
@@ -78,7 +78,7 @@ pub fn order(a: &HpaRow, b: &HpaRow, order: usize) -> Ordering {
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
 }
 
-/// `cpu 92/60%`, `memory 25Mi/1Gi`.
+/// Formats a metric, such as `cpu 92/60%` or `memory 25Mi/1Gi`.
 pub fn metric(metric: &Metric) -> String {
     match metric.target {
         Target::Utilization(target) => {
@@ -94,12 +94,12 @@ pub fn metric(metric: &Metric) -> String {
     }
 }
 
-/// One row.
+/// Builds one row.
 pub fn row(row: &HpaRow, now: Stamp, several_namespaces: bool) -> RowView {
     let (hpa, verdict) = (&row.hpa, &row.verdict);
     let grade = grade_of(verdict.state);
     let current = hpa.current.map_or_else(|| "–".into(), |n| n.to_string());
-    // what the metrics ask for says more than what the limits left of it
+    // the number of replicas that the metrics ask for says more than the number that the limits allow
     let wants = match (verdict.state, verdict.wants) {
         (HpaState::AtMax, Some(wants)) => wants.to_string(),
         _ => hpa.desired.filter(|d| *d > 0).map_or_else(|| "–".into(), |d| d.to_string()),
@@ -117,7 +117,7 @@ pub fn row(row: &HpaRow, now: Stamp, several_namespaces: bool) -> RowView {
     let more = if hpa.metrics.len() > 1 { format!(" +{}", hpa.metrics.len() - 1) } else { String::new() };
     let since = match verdict.state {
         HpaState::Steady | HpaState::AtMin => String::new(),
-        // `up now` says it already
+        // `up now` already says this
         _ => verdict
             .since
             .map(|s| age(now.since(s)))
@@ -152,7 +152,7 @@ pub fn row(row: &HpaRow, now: Stamp, several_namespaces: bool) -> RowView {
     }
 }
 
-/// What else is known: how it comes to its number, the metrics, what its conditions say.
+/// Returns further details: how the autoscaler computes its number, the metrics, and the messages of its conditions.
 fn said(hpa: &Hpa, verdict: &HpaVerdict, now: Stamp) -> Vec<Cell> {
     let mut said = Vec::new();
     if let Some(computed) = &verdict.computed {
@@ -163,7 +163,7 @@ fn said(hpa: &Hpa, verdict: &HpaVerdict, now: Stamp) -> Vec<Cell> {
         let all: Vec<String> = hpa.metrics.iter().map(metric).collect();
         said.push(cell(Role::Dim, format!("metrics: {}", all.join(", "))));
     }
-    // what is as it should be is not told
+    // conditions with their usual status are omitted
     let usual =
         [("ScalingLimited", Status::False), ("AbleToScale", Status::True), ("ScalingActive", Status::True)];
     let told = |(kind, usual): (&str, Status)| {
@@ -176,7 +176,7 @@ fn said(hpa: &Hpa, verdict: &HpaVerdict, now: Stamp) -> Vec<Cell> {
     said
 }
 
-/// The counts after the title, of what the namespace leaves.
+/// Returns the counts that follow the title, for the selected namespace.
 pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
     let here = || cluster.derived.hpas.iter().filter(|row| passes(row, spec, NO_MORE));
     let bad = here().filter(|row| grade_of(row.verdict.state) >= Grade::Warning).count();
@@ -189,7 +189,7 @@ pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
     }
 }
 
-/// The line below. The pods are those of the whole cluster: autoscalers compete for its nodes.
+/// Builds the footer. It counts the pods of the whole cluster, because autoscalers compete for its nodes.
 pub fn footer(cluster: &Cluster, in_one_namespace: bool) -> Vec<Cell> {
     if matches!(cluster.pods.cover, Coverage::Never | Coverage::Denied(_)) {
         return Vec::new();
@@ -199,12 +199,12 @@ pub fn footer(cluster: &Cluster, in_one_namespace: bool) -> Vec<Cell> {
     vec![cell(if pods > 0 { Role::Warning } else { Role::Dim }, format!("unschedulable pods {pods}{place}"))]
 }
 
-/// The object of a row.
+/// Returns the object of a row.
 pub fn object(hpa: &Hpa) -> ObjectRef {
     ObjectRef::new(Kind::HorizontalPodAutoscaler, &hpa.namespace, &hpa.name, &hpa.uid)
 }
 
-/// What it scales.
+/// Returns the object that the autoscaler scales.
 pub fn target(hpa: &Hpa) -> ObjectRef {
     ObjectRef {
         kind: hpa.target_kind.clone(),
@@ -214,12 +214,12 @@ pub fn target(hpa: &Hpa) -> ObjectRef {
     }
 }
 
-/// Its namespace and name, for titles.
+/// Returns the namespace and name, for titles.
 pub fn name(hpa: &Hpa) -> (&Name, &Name) {
     (&hpa.namespace, &hpa.name)
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     let now = ui.now;
     let spec = &*spec;
@@ -232,7 +232,7 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
     );
 }
 
-/// How bad a row is.
+/// Returns the severity of a row.
 pub fn grade(row: &HpaRow) -> Grade {
     grade_of(row.verdict.state)
 }

@@ -1,4 +1,4 @@
-//! The backends of one service: share against what is expected, errors, readiness, place, version.
+//! The backends of one Service: actual and expected share, errors, readiness, node and version.
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::facts::world::{Cluster, World};
@@ -13,7 +13,7 @@ use super::Shown;
 use super::orders::{Order, indexes, sort, texts};
 use super::traffic::errors_role;
 
-/// The orders that `o` goes through.
+/// The orders that `o` cycles through.
 pub const ORDERS: [Order; 9] = [
     Order::worst("worst first"),
     Order::rises("by name", "BACKEND"),
@@ -41,7 +41,7 @@ pub const COLUMNS: [Column; 11] = [
     Column::left("VERSION", 7, 24, 9),
 ];
 
-/// Whether it is wanted.
+/// Whether the row matches the filter. `more` returns the texts of the row's columns.
 pub fn passes(backend: &Backend, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let texts = [
         backend.name.as_str(),
@@ -52,7 +52,7 @@ pub fn passes(backend: &Backend, spec: &Spec, more: impl Fn() -> Vec<String>) ->
     spec.filter.passes_or(&texts, more)
 }
 
-/// The order of two rows.
+/// Compares two rows.
 pub fn order(a: &Backend, b: &Backend, order: usize) -> std::cmp::Ordering {
     let rps = |x: &Backend| x.traffic.as_ref().and_then(|t| t.rps).unwrap_or(-1.0);
     let errors = |x: &Backend| x.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(-1.0);
@@ -71,7 +71,7 @@ pub fn order(a: &Backend, b: &Backend, order: usize) -> std::cmp::Ordering {
     by.then_with(|| a.name.cmp(&b.name))
 }
 
-/// One row.
+/// Builds one row.
 pub fn row(backend: &Backend) -> RowView {
     let grade = backend.grade();
     let traffic = backend.traffic.as_ref();
@@ -81,7 +81,7 @@ pub fn row(backend: &Backend) -> RowView {
         _ if backend.share.out => cell(Role::Info, "out"),
         _ if backend.silent => cell(Role::Info, "silent"),
         _ if backend.share.new && backend.share.significant.is_none() => cell(Role::Dim, "new"),
-        // the others have what it lacks
+        // the share is low because other backends receive more
         (Some(true), ..) if !backend.share.marked => cell(Role::Dim, "▼ less"),
         (Some(true), Some(o), Some(e)) if o < e => cell(Role::Warning, "▼ too few"),
         (Some(true), ..) => cell(Role::Warning, "▲ too many"),
@@ -112,12 +112,12 @@ pub fn row(backend: &Backend) -> RowView {
     }
 }
 
-/// A row, by its place.
+/// Returns a row by its index.
 pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a Backend> {
     s.ui.rows.backends.get(row as usize)
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     collected::refresh(&mut ui.rows, cluster, &ui.service.clone());
     let found = &ui.rows.backends;
@@ -125,7 +125,7 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
     sort(&mut list.sorted, found, spec.reverse, |a, b| order(a, b, spec.order));
 }
 
-/// What there is to say of the shares.
+/// Builds the footer with notes about the shares.
 pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
     note(s.cluster, &s.ui.service.0, &s.ui.service.1).map(|note| cell(Role::Dim, note)).into_iter().collect()
 }

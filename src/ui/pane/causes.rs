@@ -1,4 +1,4 @@
-//! NOW: ranked causes and what changed.
+//! The NOW pane: ranked causes and recent changes.
 
 use std::sync::Arc;
 
@@ -29,24 +29,26 @@ pub const COLUMNS: [Column; 3] = [
     Column::left("KEY", 9, 40, 5),
 ];
 
-/// A cause's identity: its rule and main object, which stay while its words move.
+/// Returns the identity of a cause: its rule and its main object. Both stay the same while the text of the cause
+/// changes.
 pub fn key(cause: &Cause) -> Uid {
     let about = cause.object().map(ToString::to_string);
     let about = about.or_else(|| cause.finding.reason().map(|(why, denied)| format!("{why} {denied}")));
     Uid::Text(Name::from(format!("{} {}", cause.rule(), about.unwrap_or_default())))
 }
 
-/// More causes than this of one rule and severity stand in one line of the first screen.
+/// If a rule has more causes of one severity than this, the first screen shows them as one row.
 const FOLD_ABOVE: usize = 3;
-/// Marks a row of NOW as standing for several causes; the rest of it is the first one's place.
+/// Marks a row of NOW that stands for several causes. The remaining bits are the index of the first cause.
 pub const FOLDED: u32 = 1 << 31;
 
-/// Whether two causes are of one kind.
+/// Whether two causes have the same rule and severity, so that they can share a row.
 fn alike(a: &Cause, b: &Cause) -> bool {
     a.code() == b.code() && a.severity == b.severity
 }
 
-/// The rows of NOW on the first screen: findings that are too many of one rule become one row, where the first of them was.
+/// Returns the rows of NOW on the first screen. If a rule has too many causes, one row at the place of the first
+/// cause stands for all of them.
 fn fold(causes: &[Arc<Cause>], rows: &[u32]) -> Vec<u32> {
     let at = |row: u32| causes.get(row as usize);
     rows.iter()
@@ -61,7 +63,7 @@ fn fold(causes: &[Arc<Cause>], rows: &[u32]) -> Vec<u32> {
         .collect()
 }
 
-/// Folds the rows where they are to be folded, and takes the selection along.
+/// Folds the rows if `folds` is set, and keeps the selection on the same cause.
 pub fn settle(causes: &[Arc<Cause>], rows: &mut Vec<u32>, selected: &mut Option<Uid>, folds: bool) {
     if folds {
         *rows = fold(causes, rows);
@@ -71,12 +73,12 @@ pub fn settle(causes: &[Arc<Cause>], rows: &mut Vec<u32>, selected: &mut Option<
     }
 }
 
-/// The identity of a folded row.
+/// Returns the identity of a folded row.
 pub fn fold_key(cause: &Cause) -> Uid {
     Uid::Text(Name::from(format!("all {} {:?}", cause.code(), cause.severity)))
 }
 
-/// Carries the selection between the folded list and the whole one.
+/// Moves the selection when the list is folded or unfolded.
 fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid> {
     let at = |row: &u32| causes.get((*row & !FOLDED) as usize);
     let here = |row: &&u32| {
@@ -86,7 +88,7 @@ fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid> {
     if rows.iter().any(|row| here(&row)) {
         return None;
     }
-    // it is one of those that are folded now, or the fold that has been opened
+    // the selection is a cause that is folded now, or a fold that is open now
     if let Some(cause) = causes.iter().find(|c| key(c) == *selected) {
         let fold = rows.iter().find(|r| **r & FOLDED != 0 && at(r).is_some_and(|c| alike(c, cause)))?;
         return at(fold).map(|c| fold_key(c));
@@ -94,7 +96,7 @@ fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid> {
     rows.iter().find_map(|r| at(r).filter(|c| r & FOLDED == 0 && fold_key(c) == *selected)).map(|c| key(c))
 }
 
-/// The row that stands for all causes like `first`.
+/// Builds the row that stands for all causes like `first`.
 pub fn folded_row(causes: &[Arc<Cause>], first: &Cause, keymap: &Keymap, now: Stamp) -> RowView {
     let grade = grade(first);
     let all: Vec<&Arc<Cause>> = causes.iter().filter(|c| alike(c, first)).collect();
@@ -112,11 +114,11 @@ pub fn folded_row(causes: &[Arc<Cause>], first: &Cause, keymap: &Keymap, now: St
     }
 }
 
-/// What several findings of one code are called.
+/// Returns the title of several causes with the same code.
 fn several(all: &[&Arc<Cause>]) -> String {
     let code = all.first().map(|first| first.code());
     if code == Some(FindingCode::HpaAtLimit) && all.iter().all(|c| c.noun().is_some()) {
-        // what all say need not be said again
+        // words that all causes share are not repeated
         return "HPAs at max".into();
     }
     let mut nouns = all.iter().map(|c| c.noun());
@@ -127,7 +129,7 @@ fn several(all: &[&Arc<Cause>]) -> String {
     }
 }
 
-/// How bad.
+/// Returns the severity of a cause.
 pub fn grade(cause: &Cause) -> Grade {
     match cause.severity {
         Severity::Critical => Grade::Critical,
@@ -136,7 +138,7 @@ pub fn grade(cause: &Cause) -> Grade {
     }
 }
 
-/// Whether the filter and the namespace want it.
+/// Whether the cause matches the filter and the namespace.
 pub fn passes(cause: &Cause, spec: &Spec) -> bool {
     let here = spec.namespace.as_ref().is_none_or(|ns| {
         cause.objects.is_empty() || cause.objects.iter().any(|o| o.namespace.is_empty() || o.namespace == *ns)
@@ -144,7 +146,7 @@ pub fn passes(cause: &Cause, spec: &Spec) -> bool {
     here && spec.filter.passes(&[&cause.to_string(), cause.rule()])
 }
 
-/// One row. `brief`: with one key, where words need the room.
+/// Builds one row. If `brief` is set, the row shows only one key, to leave room for the text.
 pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp, brief: bool) -> RowView {
     let grade = grade(cause);
     let action = cause.action.as_ref().and_then(|a| {
@@ -169,7 +171,7 @@ pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp, brief: bool) -> RowView {
     }
 }
 
-/// What stands there when there is no cause: either all is well, or it cannot be known yet.
+/// Builds the text for an empty list: either there are no problems, or this is not known yet.
 pub fn empty(cluster: &Cluster) -> Vec<Cell> {
     let unseen = seen::unseen(cluster);
     if unseen.is_empty() {
@@ -177,7 +179,7 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
         if silenced == 0 {
             return vec![cell(Role::Ok, "no problems found")];
         }
-        // where NOW has no title of its own, this is all that tells of it
+        // if NOW has no title, this line must name the pane
         return vec![
             cell(Role::Ok, "no problems found except what is silenced"),
             cell(Role::Warning, format!("{silenced} silenced")),
@@ -194,7 +196,7 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
     ]
 }
 
-/// What changed lately, a row for each, the newest first.
+/// Returns one row for each recent change, the newest first.
 pub fn change_rows(cluster: &Cluster, namespace: Option<&Name>, now: Stamp) -> Vec<RowView> {
     fold_for_people(recent(&cluster.derived.changes, now))
         .iter()
@@ -206,7 +208,7 @@ pub fn change_rows(cluster: &Cluster, namespace: Option<&Name>, now: Stamp) -> V
         .collect()
 }
 
-/// The box with what changed.
+/// Builds the box with the recent changes.
 pub fn changes_view(keymap: &Keymap, rows: &[RowView], room: usize) -> ListView {
     let mut notes = vec![cell(Role::Dim, format!("in the last {} min", ClusterState::window_minutes()))];
     notes.extend(
@@ -222,7 +224,7 @@ pub fn changes_view(keymap: &Keymap, rows: &[RowView], room: usize) -> ListView 
     }
 }
 
-/// The last line: what changed lately. `brief`: there is little room.
+/// Builds the last line with the recent changes. If `brief` is set, the line has little room.
 pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
     let (namespace, now) = (ui.namespace.as_ref(), ui.now);
     let key = ui
@@ -245,7 +247,7 @@ pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
         line.push(cell(Role::Text, words(change, brief)));
     }
     if line.len() == head {
-        // what is not read may have changed
+        // these sources report changes, so a source that is not read can hide some
         let tells = |u: &seen::Unseen| matches!(u.source.as_str(), "nodes" | "deployments" | "replicasets");
         let blind = seen::unseen(cluster).iter().any(tells);
         line.push(cell(Role::Dim, if blind { "not known: not all is read" } else { "no changes" }));
@@ -253,20 +255,20 @@ pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
     line
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     let found = &cluster.derived.causes;
     list.sorted = indexes(found, |c| passes(c, spec));
     settle(found, &mut list.sorted, &mut list.selected, ui.folds_now());
 }
 
-/// The identity of a row, of one cause or of several.
+/// Returns the identity of a row, whether it stands for one cause or several.
 pub fn key_of(s: &Shown<'_>, row: u32) -> Option<Uid> {
     let cause = s.cluster.derived.causes.get((row & !FOLDED) as usize)?;
     Some(if row & FOLDED == 0 { key(cause) } else { fold_key(cause) })
 }
 
-/// One row, of one cause or of several.
+/// Builds one row, whether it stands for one cause or several.
 pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
     let (all, ui) = (&s.cluster.derived.causes, s.ui);
     let cause = all.get((row & !FOLDED) as usize)?;
@@ -283,12 +285,12 @@ pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
     Some(view)
 }
 
-/// What the cause is about first.
+/// Returns the main object of the cause.
 pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
     s.cluster.derived.causes.iter().find(|c| key(c) == *uid)?.objects.first().cloned()
 }
 
-/// How many, and how many are silenced.
+/// Counts the causes, and the silenced ones.
 pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     let (spec, derived) = (s.here(), &s.cluster.derived);
     let n = derived.causes.iter().filter(|c| passes(c, &spec)).count();
@@ -300,7 +302,7 @@ pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     notes
 }
 
-/// Why there are no causes.
+/// Explains why there are no causes.
 pub fn state(s: &Shown<'_>) -> State {
     State { why_empty: empty(s.cluster), ..State::default() }
 }

@@ -1,4 +1,4 @@
-//! View 7: everything that changed in the last hours, by whomever, with the actions of this machine's consoles.
+//! The Changes pane: all changes of the last hours, including the actions of the consoles on this machine.
 
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::world::{Cluster, World};
@@ -21,7 +21,7 @@ pub const COLUMNS: [Column; 5] = [
     Column::left("BY", 8, 28, 3),
 ];
 
-/// One row.
+/// Builds one row.
 pub fn row(entry: &Entry, now: Stamp) -> RowView {
     RowView {
         grade: entry.grade,
@@ -36,12 +36,12 @@ pub fn row(entry: &Entry, now: Stamp) -> RowView {
     }
 }
 
-/// A row, by its place.
+/// Returns a row by its index.
 pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a Entry> {
     s.ui.rows.changes.list.get(row as usize)
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, world: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     ui.rows.changes.refresh(world, cluster);
     list.sorted = indexes(&ui.rows.changes.list, |c| c.passes(spec));

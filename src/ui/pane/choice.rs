@@ -1,4 +1,4 @@
-//! Which columns a person has chosen for a pane, and in which order.
+//! The columns that the user selected for a pane, and their order.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,18 +7,19 @@ use super::super::list::ListId;
 use super::super::widget::columns::Column;
 use super::{PANES, Pane};
 
-/// A name in `[ui.columns]` that is not there.
+/// A name in `[ui.columns]` that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotThere {
-    /// The key in the section.
+    /// The key in the `[ui.columns]` section.
     pub pane: String,
     pub what: String,
-    /// The name, and those that there are.
+    /// The unknown name and the names that exist.
     pub name: String,
     pub known: Vec<String>,
 }
 
-/// Whether a person can choose its columns: those that only the server knows have no names, and NOW is made of sentences.
+/// Whether the user can select the columns of a pane. Columns that only the API server knows have no names, and NOW
+/// consists of sentences.
 fn has_choice(pane: &Pane) -> bool {
     pane.heads && pane.printed.is_none()
 }
@@ -27,8 +28,8 @@ fn ids(pane: &Pane) -> Vec<String> {
     pane.columns.iter().map(Column::id).collect()
 }
 
-/// The chosen columns by their places in the table, and what is wrong with the choice. A pane with a mistake keeps all of
-/// its columns.
+/// Returns the selected columns by their index in the table, and the errors in the selection. If the selection of a
+/// pane has an error, the pane shows all of its columns.
 pub fn chosen(own: &BTreeMap<String, Vec<String>>) -> (BTreeMap<ListId, Vec<usize>>, Vec<NotThere>) {
     let (mut chosen, mut wrong) = (BTreeMap::new(), Vec::new());
     for (name, columns) in own {
@@ -65,7 +66,7 @@ pub fn chosen(own: &BTreeMap<String, Vec<String>>) -> (BTreeMap<ListId, Vec<usiz
     (chosen, wrong)
 }
 
-/// The names for the README: a line for each pane.
+/// Lists the column names for the README, one line for each pane.
 pub fn columns_markdown() -> String {
     let mut out = "| pane | columns |\n|---|---|\n".to_owned();
     for pane in PANES.iter().filter(|pane| has_choice(pane)) {

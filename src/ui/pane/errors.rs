@@ -20,7 +20,7 @@ use super::Shown;
 use super::orders::{Order, indexes, sort, texts};
 use super::sources::{self, State};
 
-/// The orders that `o` goes through.
+/// The orders that `o` cycles through.
 pub const ORDERS: [Order; 11] = [
     Order::worst("new first"),
     Order::falls("by rate", "/MIN"),
@@ -35,7 +35,7 @@ pub const ORDERS: [Order; 11] = [
     Order::rises("by first pod", "FIRST POD").wide(),
 ];
 
-/// First seen less than this long ago is NEW.
+/// A group that was first seen less than this many seconds ago is NEW.
 pub const NEW_SECS: u64 = 600;
 
 /// The columns.
@@ -54,12 +54,12 @@ pub const COLUMNS: [Column; 12] = [
     Column::name("FIRST POD", 9, 40).leaving(13),
 ];
 
-/// Whether it was first seen a short while ago, and goes on.
+/// Whether the group was first seen recently and still occurs.
 pub fn is_new(group: &ErrorGroup, now: Stamp) -> bool {
     now.secs_since(group.first) < NEW_SECS && !group.has_stopped(now)
 }
 
-/// How bad.
+/// Returns the severity of a group.
 pub fn grade(group: &ErrorGroup, now: Stamp) -> Grade {
     match (is_new(group, now), group.level) {
         (true, Level::Fatal) => Grade::Critical,
@@ -69,11 +69,11 @@ pub fn grade(group: &ErrorGroup, now: Stamp) -> Grade {
     }
 }
 
-/// Whether it is wanted.
+/// Whether the group matches the filter and the namespace. `more` returns the texts of the row's columns.
 pub fn passes(group: &ErrorGroup, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let here = spec.namespace.as_ref().is_none_or(|ns| {
         group.workloads.is_empty()
-            // a file is in no namespace, and whoever named it wants it in any
+            // a file belongs to no namespace, so it matches every one: the user asked for it by name
             || group.workloads.iter().any(|w| w.split_once('/').is_none_or(|(n, _)| n == ns.as_str()))
     });
     here && (spec.filter.is_empty() || {
@@ -84,7 +84,7 @@ pub fn passes(group: &ErrorGroup, spec: &Spec, more: impl Fn() -> Vec<String>) -
     })
 }
 
-/// The order of two groups.
+/// Compares two groups.
 pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Ordering {
     let by = match order {
         1 => b.per_minute.total_cmp(&a.per_minute),
@@ -102,7 +102,8 @@ pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Orderi
     by.then_with(|| b.count.cmp(&a.count)).then_with(|| a.fingerprint.cmp(&b.fingerprint))
 }
 
-/// `only v1.8.2`, `3 versions`. "Only" is a clue where a rollout brought another version lately, else there is but one.
+/// Formats the versions, such as `only v1.8.2` or `3 versions`. "only" is used if a recent rollout added another
+/// version. Otherwise there is only one version, and the word says nothing.
 pub fn versions(group: &ErrorGroup, cluster: &Cluster) -> String {
     match &*group.versions {
         [] => String::new(),
@@ -122,7 +123,7 @@ fn has_other_versions(group: &ErrorGroup, cluster: &Cluster) -> bool {
     names.any(|(namespace, name)| of(namespace, name))
 }
 
-/// The workload that is called `namespace/name`.
+/// Returns the workload with the name `namespace/name`.
 pub fn workload(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
     let (namespace, name) = name.split_once('/')?;
     let mut rows = cluster.derived.workloads.iter();
@@ -130,14 +131,14 @@ pub fn workload(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
     Some(row.workload.reference())
 }
 
-/// The pod that is called `namespace/name`, if it is still there.
+/// Returns the pod with the name `namespace/name`, if it still exists.
 pub fn pod(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
     let (namespace, name) = name.split_once('/')?;
     let pod = cluster.pod(namespace, name)?;
     Some(ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid))
 }
 
-/// Who wrote it.
+/// Returns the name of the workload or file that wrote the lines.
 pub fn place(group: &ErrorGroup) -> String {
     match &*group.workloads {
         [] => "–".into(),
@@ -146,7 +147,7 @@ pub fn place(group: &ErrorGroup) -> String {
     }
 }
 
-/// One row.
+/// Builds one row.
 pub fn row(group: &ErrorGroup, cluster: &Cluster, now: Stamp) -> RowView {
     let new = is_new(group, now);
     let stopped = group.has_stopped(now);
@@ -176,7 +177,7 @@ pub fn row(group: &ErrorGroup, cluster: &Cluster, now: Stamp) -> RowView {
     }
 }
 
-/// What else is known of a group: a whole line of it, and who wrote it.
+/// Returns further details of a group: a whole line and its writers.
 fn said(group: &ErrorGroup) -> Vec<Cell> {
     let names = |names: &[Name]| names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
     let mut said = Vec::new();
@@ -197,8 +198,8 @@ fn said(group: &ErrorGroup) -> Vec<Cell> {
     said
 }
 
-/// The counts after the title: new groups of what the namespace leaves, and how the logs are followed, which is one for
-/// all namespaces.
+/// Returns the counts that follow the title: the new groups of the selected namespace, and how the logs are followed.
+/// Log following is the same for all namespaces.
 pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
     let logs = &cluster.logs;
     if logs.at == Stamp::default() {
@@ -227,37 +228,37 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
     notes
 }
 
-/// The row's identity.
+/// Returns the identity of a row.
 pub fn key(group: &ErrorGroup) -> Uid {
     Uid::Text(group.fingerprint.clone())
 }
 
-/// A row, by its place.
+/// Returns a row by its index.
 pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a ErrorGroup> {
     s.cluster.logs.groups.get(row as usize).map(AsRef::as_ref)
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     let (groups, now) = (&cluster.logs.groups, ui.now);
     list.sorted = indexes(groups, |g| passes(g, spec, || texts(row(g, cluster, now))));
     sort(&mut list.sorted, groups, spec.reverse, |a, b| order(a, b, spec.order, now));
 }
 
-/// The workload that wrote it, the first of several.
+/// Returns the workload that wrote the lines, or the first of several.
 pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
     let group = s.cluster.logs.groups.iter().find(|g| key(g) == *uid)?;
     workload(s.cluster, group.workloads.first()?)
 }
 
-/// How the logs are followed.
+/// Returns the state of log following.
 pub fn state(s: &Shown<'_>) -> State {
     let cluster = s.cluster;
     let mut state = sources::of_feed(cluster, Feed::Logs, s.ui.now);
     if cluster.logs.at.0 > 0 {
         state.why_empty.retain(|c| c.role != Role::Dim);
     }
-    // whose logs are followed is known from the pods
+    // the pods determine whose logs are followed
     let pods = s.table("pods", &cluster.pods.cover, cluster.pods.fresh);
     state.notes.extend(pods.notes.into_iter().filter(|n| n.role != Role::Dim));
     if state.why_empty.is_empty() {

@@ -1,4 +1,4 @@
-//! View 9: the cluster's events, by object and reason.
+//! The Events pane: events of the cluster, grouped by object and reason.
 
 use std::cmp::Ordering;
 
@@ -16,7 +16,7 @@ use super::super::widget::text::{count, grouped};
 use super::Shown;
 use super::orders::{Order, indexes, sort, texts};
 
-/// The orders that `o` goes through.
+/// The orders that `o` cycles through.
 pub const ORDERS: [Order; 9] = [
     Order::worst("warnings first"),
     Order::rises("latest first", "LAST"),
@@ -41,26 +41,26 @@ pub const COLUMNS: [Column; 8] = [
     Column::left("FROM", 8, 30, 9),
 ];
 
-/// A row, by its place.
+/// Returns a row by its index.
 pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a EventGroup> {
     s.ui.rows.events.list.get(row as usize)
 }
 
-/// Reasons of type Normal that are trouble all the same.
+/// Reasons of type Normal that indicate a problem.
 const TROUBLE: [&str; 1] = ["NodeNotReady"];
 
-/// How bad: a warning, or nothing.
+/// Returns the severity of a group: a warning or none.
 pub fn grade(group: &EventGroup) -> Grade {
     let is_trouble = group.warning || TROUBLE.contains(&group.reason.as_str());
     if is_trouble { Grade::Warning } else { Grade::Fine }
 }
 
-/// The object as the column has it: `pod/cart-1`.
+/// Formats the object as the column shows it, such as `pod/cart-1`.
 fn object(group: &EventGroup) -> String {
     format!("{}/{}", group.about.kind.short(), group.about.name)
 }
 
-/// Whether the namespace and the filter want it.
+/// Whether the group matches the namespace and the filter.
 fn passes(group: &EventGroup, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     spec.namespace.as_ref().is_none_or(|ns| group.namespace == *ns)
         && (spec.filter.is_empty()
@@ -86,7 +86,7 @@ fn order(a: &EventGroup, b: &EventGroup, order: usize) -> Ordering {
     by.then_with(|| b.last.cmp(&a.last)).then_with(|| name(a).cmp(&name(b)))
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     ui.rows.events.refresh(&cluster.events);
     let (groups, now) = (&ui.rows.events.list, ui.now);
@@ -94,7 +94,7 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
     sort(&mut list.sorted, groups, spec.reverse, |a, b| order(a, b, spec.order));
 }
 
-/// One row.
+/// Builds one row.
 pub fn row(group: &EventGroup, now: Stamp) -> RowView {
     let grade = grade(group);
     RowView {
@@ -113,12 +113,12 @@ pub fn row(group: &EventGroup, now: Stamp) -> RowView {
     }
 }
 
-/// What it is about.
+/// Returns the object that the events are about.
 pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
     s.ui.rows.events.list.iter().find(|g| g.key() == *uid).map(|g| g.about.clone())
 }
 
-/// How many events there are in the rows of the chosen namespace, and how many of the rows have warnings.
+/// Counts the events in the rows of the selected namespace, and the rows with warnings.
 pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     let spec = s.here();
     let here = || s.ui.rows.events.list.iter().filter(|g| passes(g, &spec, NO_MORE));

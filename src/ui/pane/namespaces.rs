@@ -1,4 +1,5 @@
-//! The list of namespaces: those that were asked for, those that the server lists, and those that something lives in.
+//! The list of namespaces: the namespaces that the user selected, that the API server lists, and that contain
+//! objects.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ pub const COLUMNS: [Column; 4] = [
     Column::left("", 8, 30, 3).named("state"),
 ];
 
-/// One row.
+/// Builds one row.
 pub fn row(cluster: &Cluster, place: &Place, current: Option<&Name>) -> RowView {
     let name = &place.name;
     let all = name.is_empty();
@@ -37,7 +38,7 @@ pub fn row(cluster: &Cluster, place: &Place, current: Option<&Name>) -> RowView 
     };
     let about = |cause: &Arc<Cause>| all || cause.objects.iter().any(|o| o.namespace == *name);
     let causes = cluster.derived.causes.iter().filter(|cause| about(cause)).count();
-    // what is not read is not known to be none
+    // if pods are not read, their number is unknown, not zero
     let known = cluster.pods.cover.is_read() && !unread;
     let pods = if known { text::grouped(place.pods as u64) } else { "–".into() };
     let causes = match causes {
@@ -52,18 +53,18 @@ pub fn row(cluster: &Cluster, place: &Place, current: Option<&Name>) -> RowView 
     }
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     ui.rows.namespaces = places(cluster);
     list.sorted = indexes(&ui.rows.namespaces, |place| spec.filter.passes(&[place.title()]));
 }
 
-/// The identity of a row: its name.
+/// Returns the identity of a row, which is the name.
 pub fn key_of(s: &Shown<'_>, row: u32) -> Option<Uid> {
     s.ui.rows.namespaces.get(row as usize).map(|place| Uid::Text(place.name.clone()))
 }
 
-/// A row, by its place.
+/// Returns a row by its index.
 pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
     Some(self::row(s.cluster, s.ui.rows.namespaces.get(row as usize)?, s.ui.namespace.as_ref()))
 }

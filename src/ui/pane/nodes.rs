@@ -18,7 +18,7 @@ use super::super::widget::text;
 use super::Shown;
 use super::orders::{Order, texts, turned};
 
-/// The orders that `o` goes through.
+/// The orders that `o` cycles through.
 pub const ORDERS: [Order; 15] = [
     Order::worst("worst first"),
     Order::rises("by name", "NODE"),
@@ -58,10 +58,10 @@ pub const COLUMNS: [Column; 17] = [
     Column::left("TAINTS", 6, 40, 19),
 ];
 
-/// How bad a node is.
+/// Returns the severity of a node.
 pub fn grade(row: &NodeRow) -> Grade {
     match row.state {
-        // somebody has taken care of it: a machine to repair
+        // an administrator has already marked the node as out of service
         _ if row.is_out_of_service() => Grade::Info,
         NodeState::NotReady | NodeState::Unknown => Grade::Critical,
         NodeState::Suspect => Grade::Warning,
@@ -71,7 +71,7 @@ pub fn grade(row: &NodeRow) -> Grade {
     }
 }
 
-/// Whether the filter wants it; `more`: the texts of its row.
+/// Whether the node matches the filter. `more` returns the texts of the row's columns.
 pub fn passes(row: &NodeRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     if spec.filter.is_empty() {
         return true;
@@ -86,7 +86,7 @@ pub fn passes(row: &NodeRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> boo
     spec.filter.passes_or(&texts, more)
 }
 
-/// The order of two rows.
+/// Compares two rows.
 pub fn order(a: &NodeRow, b: &NodeRow, order: usize) -> Ordering {
     let share =
         |part: Option<i64>, whole: i64| part.filter(|_| whole > 0).map(|p| p.saturating_mul(1000) / whole);
@@ -117,7 +117,7 @@ pub fn order(a: &NodeRow, b: &NodeRow, order: usize) -> Ordering {
     by.then_with(|| a.node.name.cmp(&b.node.name))
 }
 
-/// The state in words, with how long.
+/// Formats the state with its duration.
 pub fn state(row: &NodeRow, now: Stamp) -> String {
     let mut words = match (row.state, row.problems.first()) {
         (NodeState::Ready, Some(problem)) => {
@@ -138,7 +138,7 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
     }
     if row.node.cordoned {
         if words == "Ready" {
-            // that it is Ready shows in that it is only this
+            // a node with only this state is Ready
             return "cordoned".into();
         }
         words.push_str(" cord.");
@@ -146,19 +146,19 @@ pub fn state(row: &NodeRow, now: Stamp) -> String {
     words
 }
 
-/// The conditions that are not as they should be, Ready among them.
+/// Returns the conditions with an unusual status, including Ready.
 fn odd(node: &Node) -> impl Iterator<Item = &Condition> {
     node.conditions.iter().filter(|c| (c.kind == "Ready") != (c.status == Status::True))
 }
 
-/// The same in words; `–` where there are none.
+/// Formats these conditions. Returns `–` if there are none.
 fn conditions(node: &Node) -> String {
     let words = |c: &Condition| format!("{}={}", c.kind, c.status.as_str());
     let odd: Vec<String> = odd(node).map(words).collect();
     if odd.is_empty() { "–".into() } else { odd.join(" ") }
 }
 
-/// The taints, as kubectl writes them.
+/// Formats the taints as kubectl does.
 fn taints(node: &Node) -> String {
     let words = |t: &Taint| {
         let value = if t.value.is_empty() { String::new() } else { format!("={}", t.value) };
@@ -171,7 +171,7 @@ fn taints(node: &Node) -> String {
     }
 }
 
-/// What the kubelet and the control plane say of a node that is not as it should be.
+/// Returns the messages of the kubelet and the control plane about a node with unusual conditions.
 fn said(row: &NodeRow) -> Vec<Cell> {
     let node = &row.node;
     let bad =
@@ -186,7 +186,8 @@ fn said(row: &NodeRow) -> Vec<Cell> {
     said
 }
 
-/// One row. `pods_cover`: what pods add up to on a node is known only when all of them are read.
+/// Builds one row. `pods_cover` is needed because the sums over the pods of a node are known only if all pods are
+/// read.
 pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
     let grade = grade(row);
     let node = &row.node;
@@ -242,7 +243,7 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
     }
 }
 
-/// The counts after the title.
+/// Returns the counts that follow the title.
 pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     let rows = &s.cluster.derived.nodes;
     let bad = rows.iter().filter(|r| grade(r) >= Grade::Warning).count();
@@ -259,13 +260,13 @@ pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
         counts.push(cell(Role::Info, format!("{} out of service", grouped(off))));
     }
     if s.ui.namespace.is_some() {
-        // its numbers are not those of the namespace that the other panes show
+        // nodes are not filtered by the namespace that the other panes use
         counts.push(cell(Role::Dim, "all namespaces"));
     }
     counts
 }
 
-/// The line below.
+/// Builds the footer.
 pub fn footer(cluster: &Cluster) -> Vec<Cell> {
     if matches!(cluster.nodes.cover, Coverage::Never | Coverage::Denied(_)) {
         return Vec::new();
@@ -284,12 +285,12 @@ pub fn footer(cluster: &Cluster) -> Vec<Cell> {
     line
 }
 
-/// The object of a row.
+/// Returns the object of a row.
 pub fn object(row: &NodeRow) -> ObjectRef {
     ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     let (spec, now) = (&*spec, ui.now);
     ui.rows.nodes.refresh(

@@ -1,4 +1,4 @@
-//! The orders of the lists: what `o` goes through, the column that each is by, and the way it goes by itself.
+//! The orders of the lists: the orders that `o` cycles through, the column of each, and its default direction.
 
 use std::cmp::Ordering;
 
@@ -14,44 +14,44 @@ use super::super::widget::columns::Column;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
     pub name: &'static str,
-    /// The head of the column that it is by; empty where it is by more than one thing.
+    /// The header of the order's column, or an empty string if it sorts by more than one column.
     pub head: &'static str,
-    /// The largest first.
+    /// Whether the largest value comes first.
     pub falls: bool,
-    /// Offered only while its column is on the screen.
+    /// Whether the order is available only while its column is visible.
     pub wide: bool,
 }
 
 impl Order {
-    /// By what is worst, which is no column.
+    /// Creates an order by severity, which has no column.
     pub const fn worst(name: &'static str) -> Self {
         Self { name, head: "", falls: true, wide: false }
     }
 
-    /// The smallest first: names.
+    /// Creates an order with the smallest value first, for names.
     pub const fn rises(name: &'static str, head: &'static str) -> Self {
         Self { name, head, falls: false, wide: false }
     }
 
-    /// The largest first: numbers.
+    /// Creates an order with the largest value first, for numbers.
     pub const fn falls(name: &'static str, head: &'static str) -> Self {
         Self { name, head, falls: true, wide: false }
     }
 
-    /// The same order, for a column that is there only where there is much room.
+    /// Returns the same order for a column that is visible only on a wide screen.
     pub const fn wide(mut self) -> Self {
         self.wide = true;
         self
     }
 }
 
-/// How many orders there are.
+/// Returns the number of orders.
 pub fn count(ui: &Ui, id: ListId) -> usize {
     let pane = pane::of(id);
     pane.printed.map_or(pane.orders.len(), |heads| heads(ui).len() + 1)
 }
 
-/// The order in words: `by pods`, `by pods, reversed`.
+/// Describes the order, such as `by pods` or `by pods, reversed`.
 pub fn words(ui: &Ui, id: ListId) -> String {
     let (pane, list) = (pane::of(id), ui.list(id));
     let name = match (pane.printed, list.order.checked_sub(1)) {
@@ -62,13 +62,13 @@ pub fn words(ui: &Ui, id: ListId) -> String {
     if list.reverse { format!("{name}, reversed") } else { name }
 }
 
-/// The order, where it is not the list's own.
+/// Describes the order if it is not the default order of the list.
 pub fn note(ui: &Ui, id: ListId) -> Option<Cell> {
     let list = ui.list(id);
     (list.order > 0 || list.reverse).then(|| cell(Role::Info, words(ui, id)))
 }
 
-/// The column that the list is ordered by, by its place among these, and the mark in its head.
+/// Returns the index of the column that the list is ordered by, and the mark in its header.
 pub fn mark(ui: &Ui, id: ListId, columns: &[(usize, Column)]) -> Option<(usize, &'static str)> {
     let (pane, list) = (pane::of(id), ui.list(id));
     let (column, falls) = if pane.printed.is_some() {
@@ -80,12 +80,12 @@ pub fn mark(ui: &Ui, id: ListId, columns: &[(usize, Column)]) -> Option<(usize, 
     Some((column, if falls == list.reverse { "▲" } else { "▼" }))
 }
 
-/// The ordering as the list wants it.
+/// Reverses the ordering if `reverse` is set.
 pub fn turned(ordering: Ordering, reverse: bool) -> Ordering {
     if reverse { ordering.reverse() } else { ordering }
 }
 
-/// Two cells as the server prints them: numbers by their value, then texts.
+/// Compares two cells as the API server prints them: by value if both are numbers, otherwise as texts.
 pub fn printed(a: &str, b: &str) -> Ordering {
     let number = |text: &str| text.trim_end_matches('%').parse::<f64>().ok();
     match (number(a), number(b)) {
@@ -94,7 +94,7 @@ pub fn printed(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// Whether `o` comes by the order: one for a column of a wide screen needs that to be seen.
+/// Whether `o` offers the order. An order by a column of a wide screen requires that the column is visible.
 fn is_offered(ui: &Ui, id: ListId, at: usize) -> bool {
     let Some(order) = pane::of(id).orders.get(at).filter(|order| order.wide) else { return true };
     let drawn = &ui.list(id).drawn;
@@ -102,23 +102,23 @@ fn is_offered(ui: &Ui, id: ListId, at: usize) -> bool {
     columns.iter().position(|(_, c)| c.head == order.head).is_some_and(|i| drawn.contains(&i))
 }
 
-/// The order that `o` goes to.
+/// Returns the order that follows the current one.
 pub fn next(ui: &Ui, id: ListId) -> usize {
     let (count, at) = (count(ui, id), ui.list(id).order);
     (1..=count).map(|step| (at + step) % count).find(|at| is_offered(ui, id, *at)).unwrap_or(0)
 }
 
-/// What stands in a row's columns.
+/// Returns the texts of a row's columns.
 pub fn texts(row: RowView) -> Vec<String> {
     row.cells.into_iter().map(|cell| cell.text).collect()
 }
 
-/// The places of the rows that pass.
+/// Returns the indexes of the rows that pass.
 pub fn indexes<T>(rows: &[T], passes: impl Fn(&T) -> bool) -> Vec<u32> {
     (0u32..).zip(rows).filter(|(_, row)| passes(row)).map(|(i, _)| i).collect()
 }
 
-/// Sorts places of rows as the list wants the rows.
+/// Sorts indexes of rows in the order of the list.
 pub fn sort<T>(ids: &mut [u32], rows: &[T], reverse: bool, order: impl Fn(&T, &T) -> Ordering) {
     ids.sort_by(|a, b| match (rows.get(*a as usize), rows.get(*b as usize)) {
         (Some(a), Some(b)) => turned(order(a, b), reverse),

@@ -1,4 +1,4 @@
-//! Pods: all, of a workload, or on a node.
+//! The Pods pane: all pods, the pods of a workload, or the pods on a node.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
 use super::orders::{Order, texts, turned};
 
-/// The orders that `o` goes through.
+/// The orders that `o` cycles through.
 pub const ORDERS: [Order; 14] = [
     Order::worst("worst first"),
     Order::rises("by namespace and name", "NAMESPACE"),
@@ -37,11 +37,11 @@ pub const ORDERS: [Order; 14] = [
     Order::rises("by owner", "OWNER").wide(),
 ];
 
-/// From this order on [`order_beside`] has what it needs: it lies beside the pods.
+/// The first order that needs other tables than the pods. [`order_beside`] compares by these orders.
 pub const BESIDE: usize = 10;
 
-/// The order of two rows by what lies beside the pods. It is looked up for each comparison: a table of all would be made
-/// anew for every pod that changes.
+/// Compares two rows by data from other tables than the pods. It looks the data up for each comparison, because a
+/// precomputed table would have to be rebuilt for every pod that changes.
 pub fn order_beside(a: &Pod, b: &Pod, order: usize, cluster: &Cluster) -> Ordering {
     let used = |pod: &Pod| {
         let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
@@ -55,7 +55,7 @@ pub fn order_beside(a: &Pod, b: &Pod, order: usize, cluster: &Cluster) -> Orderi
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
 }
 
-/// `deploy/checkout`: who made it, above ReplicaSets.
+/// Returns the owner above ReplicaSets, such as `deploy/checkout`.
 fn owner(pod: &Pod, cluster: &Cluster) -> String {
     cluster.top_owner(pod).map_or_else(String::new, |(kind, name)| format!("{}/{name}", kind.short()))
 }
@@ -77,7 +77,7 @@ pub const COLUMNS: [Column; 13] = [
     Column::name("OWNER", 8, 44).leaving(13),
 ];
 
-/// How bad; `dead`: the nodes that nobody answers for.
+/// Returns the severity of a pod. `dead` contains the nodes that no longer report.
 pub fn grade(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> Grade {
     let stuck = || pod.is_leaving() && pod.node.as_ref().is_some_and(|node| dead.contains(node));
     match pod.trouble {
@@ -91,7 +91,7 @@ pub fn grade(pod: &Pod, dead: &BTreeSet<Name>, now: Stamp) -> Grade {
     }
 }
 
-/// What kubectl would print under STATUS.
+/// Returns the text that kubectl prints under STATUS.
 pub fn status(pod: &Pod) -> &str {
     if pod.is_terminating() {
         "Terminating"
@@ -102,7 +102,7 @@ pub fn status(pod: &Pod) -> &str {
     }
 }
 
-/// Whether it is wanted.
+/// Whether the pod matches the filter, the scope and the namespace.
 pub fn passes(
     pod: &Pod,
     spec: &Spec,
@@ -133,7 +133,7 @@ fn version(pod: &Pod) -> &str {
     pod.shape.containers.first().map_or("", |c| pilothouse_core::domain::image::version(&c.image))
 }
 
-/// The order of two rows.
+/// Compares two rows.
 pub fn order(a: &Pod, b: &Pod, order: usize, dead: &BTreeSet<Name>, now: Stamp) -> Ordering {
     let missing = |p: &Pod| p.containers.saturating_sub(p.containers_ready);
     let exit = |p: &Pod| p.last_exit.as_ref().and_then(|e| e.at);
@@ -148,18 +148,18 @@ pub fn order(a: &Pod, b: &Pod, order: usize, dead: &BTreeSet<Name>, now: Stamp) 
         8 => exit(b).cmp(&exit(a)),
         9 => version(a).cmp(version(b)),
         _ => grade(b, dead, now).cmp(&grade(a, dead, now)).then_with(|| {
-            // of healthy pods the restarts say little: they would shuffle the list
+            // restarts of healthy pods say little, and sorting by them would move rows often
             if grade(a, dead, now) >= Grade::Warning { b.restarts.cmp(&a.restarts) } else { Ordering::Equal }
         }),
     };
     by.then_with(|| a.namespace.cmp(&b.namespace)).then_with(|| a.name.cmp(&b.name))
 }
 
-/// The counts after the title: all pods, or those that the scope or the namespace leaves of them.
+/// Returns the counts that follow the title: all pods, or the pods of the scope or the namespace.
 pub fn counts(ui: &Ui, cluster: &Cluster) -> Vec<Cell> {
     let list = ui.list(ListId::Pods);
     let whole = ui.pod_scope == PodScope::All && ui.namespace.is_none();
-    // beside a filter stands how many match: what they are of would need all pods counted for every frame
+    // a filter shows the number of matches; the total would require counting all pods for every frame
     if cluster.pods.is_empty() || (!whole && !list.filter.is_empty()) {
         return Vec::new();
     }
@@ -167,13 +167,13 @@ pub fn counts(ui: &Ui, cluster: &Cluster) -> Vec<Cell> {
     vec![plain(if whole { all } else { format!("{} of {all}", grouped(list.ids.len() as u64)) })]
 }
 
-/// What is used of what is asked for: `120m/250m`; `–` where it is not known or not set.
+/// Formats usage and request, such as `120m/250m`. Shows `–` for a value that is unknown or not set.
 fn pair(used: Option<i64>, requested: i64, show: fn(i64) -> String) -> String {
     let requested = if requested > 0 { show(requested) } else { "–".into() };
     format!("{}/{requested}", used.map_or_else(|| "–".into(), show))
 }
 
-/// One row.
+/// Builds one row.
 pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> RowView {
     let grade = grade(pod, dead, now);
     let exit = pod.last_exit.as_ref().map_or_else(String::new, |exit| {
@@ -185,11 +185,11 @@ pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> R
         words += format!(" {}", ago(now, pod.deletion_asked())).as_str();
     }
     if !pod.is_leaving() && pod.node.as_ref().is_some_and(|node| dead.contains(node)) {
-        // its containers are counted as they were when the kubelet was heard last
+        // the counts of ready containers are the last ones that the kubelet reported
         words += ", node down";
     }
     if pod.trouble == Some(Trouble::OomKilled) && !words.contains("OOM") {
-        // the word for now says nothing of why the row is marked
+        // the current status does not explain why the row is marked
         words += ", OOMKilled before";
     }
     let used = cluster.pod_usage.get(&(pod.namespace.clone(), pod.name.clone()));
@@ -220,17 +220,17 @@ pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> R
     }
 }
 
-/// The object of a row.
+/// Returns the object of a row.
 pub fn object(pod: &Pod) -> ObjectRef {
     ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid)
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     let (scope, now) = (ui.pod_scope.clone(), ui.now);
     spec.scope = format!("{scope:?}");
     if matches!(scope, PodScope::Owner { .. }) {
-        // whose a pod is may be known later than the pod
+        // the owner of a pod can become known after the pod
         spec.salt = cluster.derived.replicaset_owner.len() as u64;
     }
     let dead = dead_nodes(cluster);
@@ -238,14 +238,14 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
         ui.rows.dead = dead;
         ui.rows.dead_turn = ui.rows.dead_turn.wrapping_add(1);
     }
-    // the other orders ask nothing of the nodes, and 150,000 rows are not sorted anew for them
+    // the other orders do not depend on the nodes, so 150,000 rows are not sorted again when nodes change
     if spec.order == 0 {
         spec.salt |= u64::from(ui.rows.dead_turn) << 32;
-        // a pod that does not get ready is bad after a while
+        // a pod that does not become ready gets a worse grade after a while
         spec.salt ^= u64::try_from(now.0 / 60_000).unwrap_or(0) << 40;
     }
     if spec.order >= BESIDE {
-        // the same pods stand otherwise when they were measured again
+        // new measurements change the order of the same pods
         spec.salt ^= Arc::as_ptr(&cluster.pod_usage) as u64;
     }
     let (spec, dead) = (&*spec, &ui.rows.dead);
@@ -270,13 +270,14 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
     );
 }
 
-/// The namespace of one workload's pods is in the title already: it leaves first.
+/// Lets the NAMESPACE column leave first for the pods of one workload, because the title already contains the
+/// namespace.
 pub fn adjust(ui: &Ui, column: Column) -> Option<Column> {
     let named = matches!(ui.pod_scope, PodScope::Owner { .. }) && column.head == "NAMESPACE";
     Some(if named { column.leaving(u8::MAX) } else { column })
 }
 
-/// Whose pods they are.
+/// Describes the owner or node of the pods, for the title.
 pub fn title(scope: &PodScope) -> String {
     match scope {
         PodScope::All => "Pods".into(),

@@ -1,4 +1,4 @@
-//! Any kind, as the server prints it.
+//! Objects of any kind, as the API server prints them.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::facts::world::{Cluster, World};
@@ -15,12 +15,12 @@ fn key_of(line: &TableLine) -> Uid {
     Uid::Text(Name::from(format!("{}/{}", line.namespace, line.name)))
 }
 
-/// The identity of a row.
+/// Returns the identity of a row.
 pub fn key(s: &Shown<'_>, row: u32) -> Option<Uid> {
     s.ui.table.rows.get(row as usize).map(key_of)
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, _: &Cluster, spec: &mut Spec, list: &mut List) {
     let rows = &ui.table.rows;
     list.sorted = indexes(rows, |r| {
@@ -34,20 +34,20 @@ pub fn refresh(ui: &mut Ui, _: &World, _: &Cluster, spec: &mut Spec, list: &mut 
     }
 }
 
-/// One row.
+/// Builds one row.
 pub fn row(s: &Shown<'_>, row: u32) -> Option<RowView> {
     let line = s.ui.table.rows.get(row as usize)?;
     Some(RowView { cells: line.cells.iter().map(|c| plain(c.as_str())).collect(), ..RowView::default() })
 }
 
-/// The object of a row, where the server has told its kind.
+/// Returns the object of a row, if the API server returned its kind.
 pub fn object(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
     let line = s.ui.table.rows.iter().find(|line| key_of(line) == *uid)?;
     (!line.kind.is_empty())
         .then(|| ObjectRef::new(Kind::parse(&line.kind), &line.namespace, &line.name, &Uid::default()))
 }
 
-/// Whether the server has answered.
+/// Returns whether the API server has answered.
 pub fn state(s: &Shown<'_>) -> State {
     State {
         why_empty: s.ui.table_of.2.iter().map(|words| plain(words.as_str())).collect(),

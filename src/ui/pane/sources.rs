@@ -1,4 +1,4 @@
-//! What a source's trouble means for a pane: a note for its title, and the words that stand where rows would be.
+//! The state of a source as a pane shows it: a note in the title, and a message if there are no rows.
 
 use pilothouse_core::domain::source::{Feed, SourceState, SourceStatus};
 use pilothouse_core::domain::time::{Stamp, age_of_state};
@@ -9,16 +9,16 @@ use super::super::cell::{Cell, cell};
 use super::super::theme::Role;
 use super::super::widget::text::grouped;
 
-/// A pane's state in words.
+/// The state of a pane in words.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub notes: Vec<Cell>,
-    /// Shown when there are no rows; empty = there really are none.
+    /// The message that is shown if there are no rows. It is empty if the list is known to be empty.
     pub why_empty: Vec<Cell>,
 }
 
 impl State {
-    /// Nothing to note, and these words where there are no rows.
+    /// Creates a state with no note and with this message if there are no rows.
     pub fn empty(words: &str) -> Self {
         Self { notes: Vec::new(), why_empty: vec![cell(Role::Dim, words)] }
     }
@@ -30,12 +30,12 @@ fn words(cluster: &Cluster, source: &str) -> Option<String> {
     Some(error.to_string())
 }
 
-/// A source as panes call it.
+/// Returns the name of a source as panes show it.
 fn named(source: &str) -> &str {
     if source == "horizontalpodautoscalers" { "autoscalers" } else { source }
 }
 
-/// The lines that explain a source: its error, its request, when it is tried again.
+/// Returns the lines that explain a source: its error and its request.
 fn detail(cluster: &Cluster, source: &str) -> Vec<Cell> {
     let Some(status) = cluster.source(source) else { return Vec::new() };
     let mut lines = Vec::new();
@@ -43,21 +43,22 @@ fn detail(cluster: &Cluster, source: &str) -> Vec<Cell> {
         lines.push(cell(Role::Text, error.as_str()));
     }
     if let Some(request) = &status.request {
-        // a path of the API server says little without the server
+        // a path of the API server says little without the server's address
         let request = match request.split_once(' ') {
             Some((verb, path)) if path.starts_with('/') => format!("{verb} {}{path}", cluster.info.server),
             _ => request.to_string(),
         };
         lines.push(cell(Role::Dim, format!("request: {request}")));
     }
-    // no count and no countdown: they would change the screen with every attempt
+    // the number of attempts and the time until the next one are omitted, because they would change with every
+    // attempt
     if let SourceState::Stale { since } | SourceState::Down { since } = status.state {
         lines.push(cell(Role::Dim, format!("failing since {}, retrying", since.clock_secs())));
     }
     lines
 }
 
-/// The state of a table's source.
+/// Returns the state of a table's source.
 pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshness, now: Stamp) -> State {
     let mut state = State::default();
     match cover {
@@ -102,7 +103,7 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
     state
 }
 
-/// The state of the sources that publish something else than tables, together.
+/// Returns the combined state of the sources of a feed. These sources do not publish tables.
 pub fn of_feed(cluster: &Cluster, feed: Feed, now: Stamp) -> State {
     let mut state = State::default();
     for status in cluster.sources_of(feed) {

@@ -1,4 +1,4 @@
-//! The Traffic pane: services with their requests, errors and balance.
+//! The Traffic pane: Services with their requests, errors and balance.
 
 use std::cmp::Ordering;
 
@@ -19,7 +19,7 @@ use super::Shown;
 use super::orders::{Order, indexes, sort, texts};
 use super::sources::{self, State};
 
-/// The orders that `o` goes through.
+/// The orders that `o` cycles through.
 pub const ORDERS: [Order; 13] = [
     Order::worst("worst first"),
     Order::rises("by name", "SERVICE"),
@@ -54,19 +54,20 @@ pub const COLUMNS: [Column; 14] = [
     Column::right("AGE", 4, 5, 16),
 ];
 
-/// Whether it is wanted.
+/// Whether the row matches the filter and the namespace. `more` returns the texts of the row's columns.
 pub fn passes(joined: &Joined, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let (ns, name) = joined.name();
     spec.namespace.as_ref().is_none_or(|wanted| ns.is_empty() || *wanted == ns)
         && (spec.filter.is_empty() || spec.filter.passes_or(&[ns, name], more))
 }
 
-/// Steps of about two thirds, from 1 up: rows whose numbers differ by less do not change places with every poll.
+/// Rounds a number, from 1 up, to steps of about two thirds. Rows whose numbers differ by less than a step do not
+/// change places with every poll.
 fn step(number: f64) -> f64 {
     (number.max(1.0).ln() * 2.0).round()
 }
 
-/// The order of two rows.
+/// Compares two rows.
 pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
     let rps = |j: &Joined| j.traffic.as_ref().and_then(|t| t.rps).unwrap_or(-1.0);
     let errors = |j: &Joined| j.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(-1.0);
@@ -101,7 +102,7 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
     by.then_with(|| a.name().cmp(&b.name()))
 }
 
-/// `as expected`, `2 uneven`, `1 silent`, `–`.
+/// Describes the balance: `as expected`, `2 uneven`, `1 silent` or `–`.
 fn balance(joined: &Joined) -> Cell {
     let Some(measured) = &joined.measured else { return cell(Role::Dim, "–") };
     let (traffic, shares) = (&measured.traffic, &measured.shares);
@@ -116,26 +117,26 @@ fn balance(joined: &Joined) -> Cell {
     }
 }
 
-/// The rate as a part of the highest of all.
+/// Draws the rate relative to the highest rate of all Services.
 fn bar(joined: &Joined) -> String {
     let Some(rps) = joined.traffic.as_ref().and_then(|t| t.rps).filter(|r| r.is_finite()) else {
         return String::new();
     };
-    // thousandths of a request
+    // the rates are compared in thousandths of a request
     text::meter((rps * 1000.0) as i64, 0, (joined.most_rps * 1000.0) as i64, METER)
 }
 
-/// Connections or sessions of all backends now.
+/// Returns the current connections or sessions of all backends.
 fn active(traffic: &ServiceTraffic) -> Option<f64> {
     traffic.backends.iter().filter_map(|b| b.active).reduce(|a, b| a + b)
 }
 
-/// Who measured, over how long.
+/// Describes the source of the measurement and its window.
 fn measured(traffic: &ServiceTraffic) -> String {
     format!("{} over {}s", traffic.preset, traffic.window_secs)
 }
 
-/// Which backends are not ready, and which one answers with the most errors.
+/// Describes the backends that are not ready, and the backend with the most errors.
 fn said(joined: &Joined) -> Vec<Cell> {
     let mut said = Vec::new();
     let slices = joined.row.iter().flat_map(|r| r.slices.iter());
@@ -159,7 +160,7 @@ fn said(joined: &Joined) -> Vec<Cell> {
     said
 }
 
-/// How a ratio of errors is shown, of a service and of a backend.
+/// Returns the role of an error ratio, for Services and backends.
 pub fn errors_role(errors: Option<f64>) -> Role {
     match errors {
         Some(e) if e >= GRAVE_ERRORS => Role::Critical,
@@ -168,7 +169,7 @@ pub fn errors_role(errors: Option<f64>) -> Role {
     }
 }
 
-/// One row.
+/// Builds one row.
 pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
     let grade = joined.grade();
     let (ns, name) = joined.name();
@@ -177,11 +178,11 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
     let service = joined.row.as_ref().map(|r| &r.service);
     let errors = traffic.and_then(|t| t.error_ratio);
     let ready = joined.row.as_ref().map_or_else(
-        // no Service, so no endpoints: what a proxy measures of itself
+        // a row without a Service has no endpoints: the proxy measures its own traffic
         || cell(Role::Dim, "proxy"),
         |r| {
             if r.total == 0 && r.service.selector.is_empty() {
-                // its endpoints are made by hand, by nobody so far
+                // the endpoints of this Service are managed by hand, and none exist yet
                 return cell(Role::Dim, "–");
             }
             let role = if r.ready == 0 && r.total > 0 {
@@ -207,7 +208,7 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
             balance(joined),
             ready,
             cell(Role::Dim, traffic.map_or("", |t| t.policy.as_str())),
-            // what is measured without a Service is a proxy's own
+            // traffic without a Service is the proxy's own
             cell(Role::Dim, service.map_or("proxy", |s| s.kind.as_str())),
             plain(rate(traffic.and_then(|t| active(t)))),
             cell(Role::Dim, traffic.map_or_else(String::new, |t| measured(t))),
@@ -218,13 +219,13 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
     }
 }
 
-/// The counts after the title, of what the namespace leaves.
+/// Returns the counts that follow the title, for the selected namespace.
 pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
     let here = || joined.iter().filter(|j| passes(j, spec, NO_MORE));
     cell::counts(here().map(Joined::grade))
 }
 
-/// The line below: where the numbers come from.
+/// Builds the footer, which names the source of the numbers.
 pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
     let Some(first) = s.cluster.traffic.services.first() else { return metrics(s).why_empty };
     vec![
@@ -233,12 +234,12 @@ pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
     ]
 }
 
-/// A row, by its place.
+/// Returns a row by its index.
 pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a Joined> {
     s.ui.rows.joined.get(row as usize)
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     join(&mut ui.rows, cluster);
     let (joined, now) = (&ui.rows.joined, ui.now);
@@ -250,11 +251,11 @@ fn metrics(s: &Shown<'_>) -> State {
     sources::of_feed(s.cluster, Feed::Traffic, s.ui.now)
 }
 
-/// How its sources are: the Services, and what measures them.
+/// Returns the state of the sources: the Services and the sources of their traffic.
 pub fn state(s: &Shown<'_>) -> State {
     let services = &s.cluster.services;
     let mut state = s.table("services", &services.cover, services.fresh);
-    // one word of waiting is enough
+    // one note about waiting is enough
     let told = |note: &Cell| note.role != Role::Dim || services.cover.is_complete();
     state.notes.extend(metrics(s).notes.into_iter().filter(told));
     state

@@ -1,4 +1,4 @@
-//! View 5: workloads with their rollouts.
+//! The Workloads pane: workloads with their rollouts.
 
 use std::cmp::Ordering;
 
@@ -19,7 +19,7 @@ use super::Shown;
 use super::orders::{Order, texts, turned};
 use super::sources::State;
 
-/// The orders that `o` goes through.
+/// The orders that `o` cycles through.
 pub const ORDERS: [Order; 10] = [
     Order::worst("worst first"),
     Order::rises("by namespace and name", "NAMESPACE"),
@@ -46,7 +46,7 @@ pub const COLUMNS: [Column; 9] = [
     Column::right("AGE", 4, 5, 7),
 ];
 
-/// How bad: never less than NOW has it.
+/// Returns the severity of a workload. It is at least the severity of its findings in NOW.
 pub fn grade(row: &WorkloadRow, told: &Told) -> Grade {
     of_itself(row).max(match told.get(&row.workload.uid) {
         Some(Severity::Critical) => Grade::Critical,
@@ -55,7 +55,7 @@ pub fn grade(row: &WorkloadRow, told: &Told) -> Grade {
     })
 }
 
-/// How its own state is, whatever NOW finds beside it.
+/// Returns the severity of the workload's own state, without the findings in NOW.
 pub fn of_itself(row: &WorkloadRow) -> Grade {
     let w = &row.workload;
     if row.rollout.phase == RolloutPhase::Stuck || (w.desired > 0 && w.ready == 0 && row.totals.bad > 0) {
@@ -65,31 +65,31 @@ pub fn of_itself(row: &WorkloadRow) -> Grade {
     } else if row.totals.bad > 0
         || matches!(row.rollout.phase, RolloutPhase::Progressing | RolloutPhase::Paused)
     {
-        // as a Service with fewer backends than it should have
+        // a Service with fewer backends than it should have gets the same grade
         Grade::Info
     } else {
         Grade::Fine
     }
 }
 
-/// A pod of it cannot run as it is: something is to be mended, not to be waited for.
+/// Whether a pod of the workload cannot run as it is configured. Such a pod needs a fix: waiting does not help.
 fn is_broken(row: &WorkloadRow) -> bool {
     let t = &row.totals;
     t.crash_loop + t.image_pull + t.config + t.oom + t.unschedulable > 0
 }
 
-/// What its controller says of the whole Job, which its counts alone do not: a queue's Job is done with fewer
-/// successes, and one that gave up looks like one that waits to try again.
+/// Whether the Job has this condition. The counts are not sufficient: a work queue Job can complete with fewer
+/// successes, and a failed Job has the same counts as one that retries.
 fn says(job: &Workload, condition: &str) -> bool {
     job.conditions.iter().any(|c| c.kind == condition && c.status == Status::True)
 }
 
-/// True for a Job that is complete, however many pods failed on the way.
+/// Whether the Job is complete, regardless of how many pods failed.
 fn is_done(row: &WorkloadRow) -> bool {
     row.workload.kind == Kind::Job && says(&row.workload, "Complete")
 }
 
-/// A Job has no rollout but a run: how far it is.
+/// Describes the progress of a Job. A Job has no rollout.
 fn run_of(job: &Workload) -> String {
     let failed = if job.failed > 0 { format!(", {} failed", job.failed) } else { String::new() };
     if says(job, "Complete") {
@@ -103,7 +103,7 @@ fn run_of(job: &Workload) -> String {
     }
 }
 
-/// Whether it is wanted.
+/// Whether the row matches the filter and the namespace. `more` returns the texts of the row's columns.
 pub fn passes(row: &WorkloadRow, spec: &Spec, more: impl Fn() -> Vec<String>) -> bool {
     let w = &row.workload;
     spec.namespace.as_ref().is_none_or(|ns| w.namespace == *ns)
@@ -115,7 +115,7 @@ pub fn passes(row: &WorkloadRow, spec: &Spec, more: impl Fn() -> Vec<String>) ->
         })
 }
 
-/// The order of two rows.
+/// Compares two rows.
 pub fn order(a: &WorkloadRow, b: &WorkloadRow, order: usize, told: &Told) -> Ordering {
     let missing = |r: &WorkloadRow| r.workload.desired.saturating_sub(r.workload.ready);
     let by = match order {
@@ -134,12 +134,12 @@ pub fn order(a: &WorkloadRow, b: &WorkloadRow, order: usize, told: &Told) -> Ord
     by.then_with(|| name(a).cmp(&name(b))).then_with(|| a.workload.kind.cmp(&b.workload.kind))
 }
 
-/// The last part of an image's name, with its tag.
+/// Returns the last part of an image name, with its tag.
 pub fn image(image: &str) -> &str {
     image.rsplit('/').next().unwrap_or(image)
 }
 
-/// The counts after the title, of what the namespace leaves.
+/// Returns the counts that follow the title, for the selected namespace.
 pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
     let all = &cluster.derived.workloads;
     if all.is_empty() {
@@ -147,14 +147,14 @@ pub fn counts(cluster: &Cluster, spec: &Spec) -> Vec<Cell> {
     }
     let told = told(cluster);
     let here = || all.iter().filter(|r| passes(r, spec, NO_MORE));
-    // a rollout under way with all its pods ready lacks nothing
+    // a rollout in progress with all pods ready lacks no pods
     let short = |r: &WorkloadRow| r.totals.bad > 0 || r.workload.ready < r.workload.desired;
     let graded =
         |r: &WorkloadRow| Some(grade(r, &told)).filter(|g| *g != Grade::Info || short(r)).unwrap_or_default();
     cell::counts(here().map(|r| graded(r)))
 }
 
-/// One row.
+/// Builds one row.
 pub fn row(row: &WorkloadRow, told: &Told, now: Stamp) -> RowView {
     let w = &row.workload;
     let grade = grade(row, told);
@@ -162,13 +162,13 @@ pub fn row(row: &WorkloadRow, told: &Told, now: Stamp) -> RowView {
         _ if w.kind == Kind::Job => run_of(w),
         RolloutPhase::Complete => "complete".to_owned(),
         RolloutPhase::NotApplicable => "–".to_owned(),
-        // all pods are the new ones already: not a rollout, but pods that are missing
+        // all pods are updated already, so pods are missing but no rollout is in progress
         RolloutPhase::Progressing if w.updated >= w.desired && w.current <= w.updated => {
             row.rollout.why.clone()
         }
         phase => format!("{}: {}", phase.as_str(), row.rollout.why),
     };
-    // as kubectl has them: of a Job its completions, and nothing that is up to date or available
+    // as in kubectl, a Job shows its completions and has no up-to-date or available counts
     let (ready, counts) = if w.kind == Kind::Job {
         (cell(Role::Text, format!("{}/{}", w.succeeded, w.desired)), ["–".to_owned(), "–".to_owned()])
     } else {
@@ -200,7 +200,7 @@ pub fn row(row: &WorkloadRow, told: &Told, now: Stamp) -> RowView {
     }
 }
 
-/// Brings the rows up to date.
+/// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     let told = told(cluster);
     if ui.rows.told != told {
@@ -218,7 +218,7 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
     );
 }
 
-/// How its sources are.
+/// Returns the state of the sources.
 pub fn state(s: &Shown<'_>) -> State {
     let cluster = s.cluster;
     let mut state = s.table("deployments", &cluster.deployments.cover, cluster.deployments.fresh);

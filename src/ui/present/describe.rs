@@ -1,4 +1,4 @@
-//! `d`: all that the World knows about one object, as lines.
+//! The text for `d`: everything that the World knows about one object, as lines.
 
 mod lines;
 mod pod;
@@ -23,7 +23,7 @@ use super::super::theme::Role;
 use super::super::widget::text;
 pub use lines::Lines;
 
-/// Describes an object.
+/// Returns the lines that describe an object.
 pub fn lines(cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Vec<TextLine> {
     let mut out = Lines(Vec::new());
     let known = match &object.kind {
@@ -206,7 +206,7 @@ fn workload(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) 
     Some(())
 }
 
-/// The error lines that an object's pods wrote lately, the most frequent first.
+/// Lists the error lines that the object's pods wrote recently, the most frequent first.
 fn error_groups(out: &mut Lines, cluster: &Cluster, now: Stamp, wanted: impl Fn(&ErrorGroup) -> bool) {
     let going_on = |g: &&Arc<ErrorGroup>| wanted(g) && !g.has_stopped(now);
     let mut found: Vec<_> = cluster.logs.groups.iter().filter(going_on).collect();
@@ -222,7 +222,8 @@ fn error_groups(out: &mut Lines, cluster: &Cluster, now: Stamp, wanted: impl Fn(
     }
 }
 
-/// The events about an object, the newest first; of a workload, its pods' and ReplicaSets' too.
+/// Lists the events about an object, the newest first. For a workload, the list includes the events of its pods and
+/// ReplicaSets.
 pub fn events(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) {
     let about = |o: &ObjectRef| {
         (o.kind == object.kind

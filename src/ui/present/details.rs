@@ -1,5 +1,4 @@
-//! What is known of the selected row: the text that opens from it, which also stands beneath a list that has the screen
-//! for itself.
+//! The text about the selected row. It opens from the row, and is also shown below a list that fills the screen.
 
 use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::facts::world::World;
@@ -8,7 +7,7 @@ use super::super::app::{Screen, TextSource, Ui};
 use super::super::list::ListId;
 use super::super::pane::{self, Reads};
 
-/// The title and the source of the text about the selected row of a list; None: there is none.
+/// Returns the title and the source of the text about the selected row of a list, or `None` if the row has no text.
 pub fn source(ui: &Ui, world: &World, id: ListId) -> Option<(String, TextSource)> {
     let selected = ui.list(id).chosen()?;
     let name = || match selected {
@@ -27,7 +26,7 @@ pub fn source(ui: &Ui, world: &World, id: ListId) -> Option<(String, TextSource)
     })
 }
 
-/// The error group that the details are about, if there are details: its lines are asked for.
+/// Returns the error group that the details are about, if any, so that its lines can be requested.
 pub fn error_group(ui: &Ui, world: &World) -> Option<Name> {
     let zoomed = matches!(ui.screen(), Screen::Panes) && ui.zoom && ui.focus == ListId::Errors;
     match source(ui, world, ListId::Errors).filter(|_| zoomed)? {

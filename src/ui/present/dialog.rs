@@ -1,4 +1,4 @@
-//! The rehearsal and what it asks for, as lines.
+//! Shows a rehearsal and its question as lines.
 
 use pilothouse_core::domain::plan::{
     Act, BudgetWait, Confirm, Fate, Guard, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
@@ -14,24 +14,24 @@ use super::super::widget::input::InputLine;
 use super::super::widget::text;
 use super::describe::Lines;
 
-/// The dialog as it stands on the screen.
+/// The dialog as shown on the screen.
 #[derive(Clone, Debug, Default)]
 pub struct DialogView {
     pub title: String,
     pub danger: bool,
     pub lines: Vec<TextLine>,
-    /// What is asked, at the bottom, always visible.
+    /// The question. It is at the bottom and always visible.
     pub ask: Vec<Cell>,
-    /// What was typed so far, where text is asked for.
+    /// The text typed so far, if the question asks for text.
     pub typed: Option<InputLine>,
     pub note: String,
     pub keys: Vec<Cell>,
 }
 
-/// Of the pods that fit nowhere; the others are among the pods below.
+/// The maximum number of unplaceable pods that are listed here. The other ones are among the pods below.
 const MOST_UNPLACED: usize = 40;
 
-/// Why the plan cannot be carried out; empty = it can.
+/// Returns the reasons why the plan cannot run. The list is empty if it can.
 pub fn refusals(rehearsal: &Rehearsal, read_only: bool) -> Vec<String> {
     let mut all: Vec<String> = rehearsal.plan.refusals.iter().map(Refusal::words).collect();
     if read_only && !is_refused_by(&rehearsal.plan, Guard::ReadOnly) {
@@ -44,7 +44,7 @@ fn is_refused_by(plan: &Plan, guard: Guard) -> bool {
     plan.refusals.iter().any(|r| r.guard() == guard)
 }
 
-/// `cordon no/ip-10-0-3-7` or `cordon 3 nodes`.
+/// Returns the title, such as `cordon no/ip-10-0-3-7` or `cordon 3 nodes`.
 pub fn title(intent: &Intent) -> String {
     let act = match &intent.act {
         Act::Scale(by) => format!("scale to {}", by.replicas),
@@ -59,7 +59,7 @@ pub fn title(intent: &Intent) -> String {
     }
 }
 
-/// The dialog's view.
+/// Builds the view of a dialog.
 pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
     let mut view = DialogView {
         title: format!("Rehearsal: {} in {}", title(&dialog.intent), dialog.intent.context),
@@ -94,7 +94,7 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
             let asks = refusals.is_empty() && rehearsal.plan.confirm != Confirm::Yes;
             for (cmd, words) in [(Cmd::Options, "options"), (Cmd::CopyKubectl, "copy kubectl")] {
                 let there = cmd != Cmd::Options || !rehearsal.plan.choices.is_empty();
-                // a letter of the text that is asked for is no command
+                // a letter that belongs to the requested text is not a command
                 let typed = |c: char| !dialog.typed.is_empty() || rehearsal.plan.answer.starts_with(c);
                 if let Some(key) = ui.keymap.key(cmd).filter(|_| there)
                     && !(asks && key.typed().is_some_and(typed))
@@ -158,7 +158,7 @@ fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String])
     }
 }
 
-/// The plan in words: what stops it, what it does, what it costs, how to take it back.
+/// Describes the plan: what blocks it, its steps, its consequences, and how to undo it.
 pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec<TextLine> {
     let plan = &rehearsal.plan;
     let mut out = Lines(Vec::new());
@@ -177,7 +177,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         drain_summary(&mut out, plan);
     }
     out.head(if refusals.is_empty() { "What will be done" } else { "What it would do" });
-    // evictions are told pod by pod below
+    // evictions are listed for each pod below
     let told = plan.steps.iter().filter(|s| !drain || !s.is_eviction());
     let first: Vec<_> = told.take(40).collect();
     for (i, step) in first.iter().enumerate() {
@@ -223,7 +223,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
             let since = pdb.since.map_or_else(String::new, |s| format!(", since {}", ago(now, Some(s))));
             let blocks: Vec<&str> =
                 pdb.blocks.iter().take(6).map(pilothouse_core::domain::id::Name::as_str).collect();
-            // a budget at 0 holds back none of the pods that are not ready
+            // a budget that allows 0 disruptions does not block pods that are not ready
             let held = match (blocks.is_empty(), pdb.allowed <= 0) {
                 (true, true) => ": blocks none of these (pods that are not ready may be evicted)".to_owned(),
                 (true, false) => String::new(),
@@ -273,7 +273,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     }
     if !plan.pods.is_empty() {
         out.head(&format!("Pods: {}", plan.pods.len()));
-        // what holds for all pods of one fate is said once
+        // a text that applies to all pods of a group is shown once
         let common = |fate: Fate| {
             let mut reasons = plan.pods.iter().filter(|p| p.fate == fate).map(|p| p.reason.as_str());
             let first = reasons.next().filter(|reason| !reason.is_empty())?;
@@ -310,7 +310,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     out.0
 }
 
-/// `, 50 % each, 12.0 → 18.0 rps`: what each backend that stays will carry, as far as it is known.
+/// Describes the expected load of each remaining backend, if known, such as `, 50 % each, 12.0 → 18.0 rps`.
 fn load(s: &ServiceEffect) -> String {
     let share = s.share_after.map_or_else(String::new, |share| format!(", {:.0} % each", share * 100.0));
     match (s.rps_before, s.rps_after) {
@@ -351,7 +351,7 @@ fn drain_summary(out: &mut Lines, plan: &Plan) {
     );
 }
 
-/// A question that is no rehearsal.
+/// Builds the view of a question that is not a rehearsal.
 pub fn question(question: &Question) -> DialogView {
     match question {
         Question::CancelAction { id, title, cordoned } => {

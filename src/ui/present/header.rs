@@ -1,4 +1,4 @@
-//! The first line: where we are, what we may do, how it stands, how fresh it is.
+//! The first line of the screen: the cluster, the permissions, the health of the cluster, and the age of the data.
 
 use std::collections::BTreeSet;
 
@@ -12,18 +12,18 @@ use super::super::cell::{Cell, cell, plain};
 use super::super::theme::Role;
 use super::super::widget::text::grouped;
 
-/// The header: parts from the left, the most important first, and what stands at the right end.
+/// The header: groups from the left, the most important first, and the text at the right end.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderView {
-    /// Groups; a bar stands between two of them. The last ones leave first.
+    /// Groups that are separated by bars. If the line is too long, the last groups are removed first.
     pub groups: Vec<Vec<Cell>>,
     pub right: Vec<Cell>,
-    /// How many cells of the first group give way where there is no room, from the third on: who we are is known to us,
-    /// and so is that nothing is left out.
+    /// The number of cells that the first group can lose, starting at the third, if the line is too long. The user
+    /// name and the note that nothing is hidden are the least important.
     pub spare: usize,
 }
 
-/// What the header says.
+/// Builds the header.
 pub fn view(ui: &Ui, world: &World) -> HeaderView {
     let mut header =
         HeaderView { right: vec![plain(format!("{} UTC", ui.now.clock()))], ..HeaderView::default() };
@@ -47,7 +47,7 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     first.push(cell(Role::Dim, user.as_str()));
     let shown = match (&ui.namespace, &*info.namespaces) {
         (Some(one), _) => Some(one.to_string()),
-        // not all may be read: those that are
+        // if not all namespaces can be read, the header lists those that are
         (None, []) => match &cluster.pods.cover {
             Coverage::Namespaces(read) => Some(read.join(",")),
             _ => None,
@@ -107,7 +107,7 @@ fn pods(cluster: &Cluster) -> Vec<Cell> {
         group.push(word);
         return group;
     }
-    // on a machine that is off they are as they must be: told with the machine, in the list of nodes
+    // pods on a node that is out of service are expected to be down, so the list of nodes reports them
     let off = counts.pods_out_of_service.min(counts.pods_bad);
     let bad = counts.pods_bad - off;
     if bad > 0 {
@@ -128,7 +128,7 @@ fn pods(cluster: &Cluster) -> Vec<Cell> {
     group
 }
 
-/// The source that is worst off, if one is not fresh.
+/// Describes the source in the worst state, if a source is not fresh.
 fn worst_source(cluster: &Cluster, now: Stamp) -> Option<Cell> {
     let rank = |state: &SourceState| match state {
         SourceState::Stale { .. } => 3,
@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// The words of the header over a cluster whose pods are covered so.
+    /// Returns the words of the header for a cluster whose pods have this coverage.
     fn words(asked: &[&str], cover: Coverage, offset: i64) -> String {
         let namespaces = asked.iter().map(|n| Name::from(*n)).collect();
         let info = ClusterInfo { id: ClusterId(0), namespaces, ..ClusterInfo::default() };

@@ -1,4 +1,4 @@
-//! Help: the keys in columns as many as the screen has room for, what works here first.
+//! The help text: the keys, in as many columns as fit on the screen. The keys of the current screen come first.
 
 use super::super::app::{TextLine, Ui};
 use super::super::cell::{Cell, cell};
@@ -7,14 +7,14 @@ use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::Lines;
 
-/// Cells of a column, at least: below that, what a key does is read in shreds.
+/// The minimum width of a column in cells. The descriptions wrap too often in narrower columns.
 const COLUMN: usize = 56;
-/// Cells between two columns.
+/// The number of cells between two columns.
 const GAP: usize = 3;
-/// Cells for the keys of a command.
+/// The number of cells for the keys of a command.
 const KEYS: usize = 11;
 
-/// A line of a column, with its role and the keys in it.
+/// A line of a column, with its role and keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Row {
     role: Role,
@@ -22,7 +22,7 @@ struct Row {
     keys: usize,
 }
 
-/// All of it.
+/// Writes the whole help text.
 pub fn lines(out: &mut Lines, ui: &Ui) {
     if !ui.problems.is_empty() {
         out.head("Problems of the configuration");
@@ -37,16 +37,16 @@ pub fn lines(out: &mut Lines, ui: &Ui) {
     );
     out.say(Role::Dim, "glyphs: ✖ broken   ! needs attention   ~ unusual   – not known   + marked");
     out.say(Role::Text, String::new());
-    // the frame and the mark of a match
+    // the frame and the mark of a match take three cells
     let cells = usize::from(ui.size.0).saturating_sub(3).max(20);
     let columns = ((cells + GAP) / (COLUMN + GAP)).clamp(1, 3);
     let width = (cells + GAP) / columns - GAP;
     out.0.extend(beside(&blocks(ui, width), columns, width));
 }
 
-/// One block of lines for each place: the places of the screen below, then the others.
+/// Builds one block of lines for each context: first the contexts of the screen below, then the others.
 fn blocks(ui: &Ui, width: usize) -> Vec<Vec<Row>> {
-    // what is special comes first
+    // the most specific context comes first
     let here = ui.contexts_below();
     let rest = Context::ALL.into_iter().filter(|c| !here.contains(c));
     let title = |context: Context, works: bool| {
@@ -64,7 +64,7 @@ fn blocks(ui: &Ui, width: usize) -> Vec<Vec<Row>> {
             return None;
         }
         let head = Row { role: Role::Title, text: title(context, works), keys: 0 };
-        // what changes the cluster first, as in the line of keys
+        // commands that change the cluster come first, as in the line of keys
         let (changes, looks): (Vec<_>, Vec<_>) = commands.into_iter().partition(|c| c.risk != Risk::None);
         let rows = changes.into_iter().chain(looks).flat_map(|c| entry(ui, c, width));
         Some([head].into_iter().chain(rows).collect())
@@ -72,7 +72,7 @@ fn blocks(ui: &Ui, width: usize) -> Vec<Vec<Row>> {
     .collect()
 }
 
-/// A command: its keys, its id, what it does, which goes on under itself.
+/// Builds the rows of a command: its keys, its id and its description, with continuation lines below the description.
 fn entry(ui: &Ui, command: &Command, width: usize) -> Vec<Row> {
     let keys: Vec<String> = ui.keymap.keys(command.cmd).iter().map(ToString::to_string).collect();
     let keys = if keys.is_empty() { "–".to_owned() } else { keys.join(" ") };
@@ -80,7 +80,7 @@ fn entry(ui: &Ui, command: &Command, width: usize) -> Vec<Row> {
     let lead = KEYS + 1;
     let parts = text::wrap(&words, width.saturating_sub(lead).max(12));
     let mut rows = Vec::new();
-    // long keys stand on a line of their own
+    // long keys are on a line of their own
     let wide = text::width(&keys) > KEYS;
     if wide {
         rows.push(Row { role: Role::Text, text: format!(" {keys}"), keys: text::width(&keys) + 1 });
@@ -97,8 +97,8 @@ fn entry(ui: &Ui, command: &Command, width: usize) -> Vec<Row> {
     rows
 }
 
-/// The blocks in columns, down the first, then down the next: the columns are about as high as each other, and no block
-/// begins on the last line of one.
+/// Arranges the blocks in columns of about the same height, from the top of the first column to the bottom of the
+/// last. No block begins on the last line of a column.
 fn beside(blocks: &[Vec<Row>], columns: usize, width: usize) -> Vec<TextLine> {
     let total: usize = blocks.iter().map(|b| b.len() + 1).sum();
     let high = total.div_ceil(columns);
@@ -106,7 +106,7 @@ fn beside(blocks: &[Vec<Row>], columns: usize, width: usize) -> Vec<TextLine> {
     for block in blocks {
         for (i, row) in block.iter().enumerate() {
             let filled = places.last().map_or(0, Vec::len);
-            // a heading takes its first two rows along
+            // a heading stays together with its first two rows
             let needed = if i == 0 { 3.min(block.len()) } else { 1 };
             if filled + needed > high && places.len() < columns {
                 places.push(Vec::new());
@@ -134,7 +134,7 @@ fn beside(blocks: &[Vec<Row>], columns: usize, width: usize) -> Vec<TextLine> {
     (0..rows).map(line).collect()
 }
 
-/// What of a row looks otherwise than text: a heading, keys.
+/// Returns the part of a row that is not plain text: a heading or keys.
 fn mark(row: &Row, x: usize) -> Option<(u16, Cell)> {
     let (role, words) = match row {
         Row { role: Role::Title, text, .. } => (Role::Title, text.as_str()),

@@ -1,4 +1,4 @@
-//! A pane as it stands on the screen: its title, the rows that fit, and what is said where there are none.
+//! A pane as shown on the screen: its title, the rows that fit, and the message if there are no rows.
 
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::World;
@@ -11,7 +11,7 @@ use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::grouped;
 
-/// The columns of a list and its first rows, to see what room they want.
+/// Returns the columns of a list and its first rows, to measure the width that they need.
 pub fn first_rows(ui: &Ui, world: &World, id: ListId, most: usize) -> (Vec<Column>, Vec<RowView>) {
     let Some(shown) = Shown::of(ui, world) else { return (Vec::new(), Vec::new()) };
     let columns = pane::columns(ui, id);
@@ -20,7 +20,7 @@ pub fn first_rows(ui: &Ui, world: &World, id: ListId, most: usize) -> (Vec<Colum
     (columns.into_iter().map(|(_, column)| column).collect(), rows)
 }
 
-/// The list with at most `room` rows.
+/// Builds the view of a list with at most `room` rows.
 pub fn view(ui: &Ui, world: &World, id: ListId, room: usize, focused: bool) -> ListView {
     let Some(shown) = Shown::of(ui, world) else {
         return ListView { title: "no cluster".into(), ..ListView::default() };
@@ -69,7 +69,7 @@ pub fn view(ui: &Ui, world: &World, id: ListId, room: usize, focused: bool) -> L
     }
 }
 
-/// What is said where there are no rows.
+/// Builds the message that is shown if there are no rows.
 fn empty(ui: &Ui, pane: &Pane, shown: &Shown<'_>, why: Vec<Cell>) -> Vec<Cell> {
     let list = ui.list(pane.id);
     if !list.ids.is_empty() {
@@ -86,7 +86,8 @@ fn empty(ui: &Ui, pane: &Pane, shown: &Shown<'_>, why: Vec<Cell>) -> Vec<Cell> {
     }
 }
 
-/// What an empty list says when the chosen namespace is not read: it must not look like a namespace without objects.
+/// Returns the message for a selected namespace that is not read, because it must not look like a namespace without
+/// objects.
 fn not_read(pane: &Pane, shown: &Shown<'_>) -> Option<String> {
     let cover = pane.cover?(shown.cluster);
     let (Some(namespace), Coverage::Namespaces(read)) = (&shown.ui.namespace, cover) else { return None };

@@ -1,4 +1,5 @@
-//! `:` finds any object by name and any command. Ranked by how well the name matches; only the best are kept.
+//! The palette (`:`) finds objects by name, and commands. Hits are ranked by how well the name matches. Only the best
+//! ones are kept.
 
 mod words;
 
@@ -13,10 +14,10 @@ use super::super::app::{Hit, Target, Ui};
 use super::super::command::{COMMANDS, Cmd};
 use super::super::widget::text::contains_fold;
 
-/// Kept.
+/// The maximum number of hits.
 const MOST: usize = 30;
 
-/// The smaller, the better: exact, beginning, beginning of a word, anywhere.
+/// Returns the rank of a match, the best first: equal, prefix, prefix of a word, substring.
 fn score(text: &str, needle: &str) -> Option<u32> {
     if needle.is_empty() || !contains_fold(text, needle) {
         return None;
@@ -34,7 +35,7 @@ fn score(text: &str, needle: &str) -> Option<u32> {
     Some(class * 1000 + u32::try_from(text.len()).unwrap_or(999).min(999))
 }
 
-/// `weight` plans are found under that word as well.
+/// Returns the verb of a plan, so that `weight` plans are also found by that word.
 fn verb_of(plan: &FailoverPlan) -> &'static str {
     if matches!(plan.kind, FailoverKind::Weight(_)) { "failover weight" } else { "failover" }
 }
@@ -52,7 +53,7 @@ fn of_object(object: ObjectRef) -> Hit {
     }
 }
 
-/// The best hits for what was typed.
+/// Returns the best hits for the typed text.
 pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     let needle = typed.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let mut hits: Vec<(u32, Hit)> = Vec::new();
@@ -66,7 +67,7 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     for command in
         COMMANDS.iter().filter(|c| !c.title.is_empty() && !matches!(c.cmd, Cmd::Confirm | Cmd::Cancel))
     {
-        // its key has been pressed, and what follows is one of its plans: the command itself would open this list again
+        // the list of plans is already open, so running the command again would only reopen it
         if typed.ends_with(' ') && command.id == needle {
             continue;
         }
@@ -111,7 +112,7 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     };
     for (at, plan) in ui.failovers.iter().enumerate() {
         for (verb, revert) in [(verb_of(plan), false), ("failover-revert", true)] {
-            // what the cluster offers has not been gone: there is no way back from it yet
+            // the plan that the console suggests has not run yet, so there is nothing to revert
             if revert && plan.suggested {
                 continue;
             }
@@ -120,7 +121,7 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
                 let origin =
                     if plan.suggested { " (suggested for this cluster)" } else { " (from the config)" };
                 let way = if revert { "back: " } else { "" };
-                // before the command that asked for them
+                // plans come before the command that requested them
                 hits.push((
                     best.saturating_sub(1000) + u32::from(plan.suggested) + 2 * u32::from(is_elsewhere(plan)),
                     Hit {
@@ -139,7 +140,7 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     hits.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.title.cmp(&b.1.title)));
     hits.truncate(MOST);
     let rest: Vec<Hit> = hits.into_iter().map(|(_, hit)| hit).collect();
-    // what the line means as a whole comes first, unless an object is called so
+    // the meaning of the whole line comes first, unless an object has that name
     let (exact, rest): (Vec<Hit>, Vec<Hit>) =
         rest.into_iter().partition(|hit| matches!(hit.target, Target::Object(_)) && hit.title == needle);
     let mut hits = words::read(ui, world, &needle);
@@ -160,7 +161,8 @@ fn objects(
     wanted: impl Fn(&ObjectRef) -> bool,
 ) -> Vec<(u32, ObjectRef)> {
     let Some(cluster) = ui.shown(world).filter(|_| !needle.is_empty()) else { return Vec::new() };
-    // only the best are turned into objects: a scan of 150,000 names allocates nothing for the rest
+    // only the best hits are converted to objects, so that a scan of 150,000 names does not allocate memory for the
+    // others
     let mut best: BinaryHeap<(u32, Reverse<usize>, ObjectRef)> = BinaryHeap::new();
     let (namespace, name) = match needle.split_once('/') {
         Some((ns, name)) => (Some(ns), name),

@@ -1,4 +1,5 @@
-//! The lines of the texts that follow the World: why, describe, events, error groups, actions, help.
+//! The lines of the texts that are updated with the World: causes, descriptions, events, error groups, actions and
+//! help.
 
 use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age_of_running};
@@ -16,7 +17,7 @@ use super::super::widget::text;
 use super::describe::{self, Lines};
 use super::help;
 
-/// What is silenced, by whom and for how long.
+/// Lists the silenced findings, who silenced them and for how long.
 fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
     let all = &cluster.derived.silenced;
     if all.is_empty() {
@@ -36,7 +37,7 @@ fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
     }
 }
 
-/// The lines that were fetched of an error group.
+/// Returns the lines that were fetched for an error group.
 fn lines_below<'a>(ui: &'a Ui, fingerprint: &Name) -> &'a [TextLine] {
     match ui.screen() {
         Screen::Text(view) => &view.below.lines,
@@ -45,7 +46,7 @@ fn lines_below<'a>(ui: &'a Ui, fingerprint: &Name) -> &'a [TextLine] {
     }
 }
 
-/// The lines of a source that is not the server; None = they stay as they are.
+/// Builds the lines of a source. Returns `None` if the API server provides the text, which then stays unchanged.
 pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine>> {
     let cluster = ui.shown(world)?;
     let now = ui.now;
@@ -92,7 +93,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                     out.say(Role::Dim, format!("  and {} more", cause.objects.len() - 40));
                 }
             }
-            // what there is to know of what it is about, and of the workload behind that
+            // describes the main object of the cause and the workload that owns it
             let main = cause.objects.first();
             let behind = cause.objects.iter().skip(1).find(|o| cluster.workloads(&o.kind).is_some());
             for object in main.into_iter().chain(behind) {
@@ -104,7 +105,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             let is = |o: &ObjectRef| {
                 o.kind == object.kind && o.namespace == object.namespace && o.name == object.name
             };
-            // what NOW says of it
+            // lists the causes in NOW that are about the object
             for cause in cluster.derived.causes.iter().filter(|c| c.objects.iter().any(is)).take(3) {
                 let grade = causes::grade(cause);
                 out.say(grade.role(), format!("{} {}", grade.glyph(), cause));
@@ -142,11 +143,11 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             for name in group.pods.iter() {
                 match errors::pod(cluster, name) {
                     Some(object) => out.about(Role::Text, format!("  {name}"), object),
-                    // it wrote, and is gone
+                    // this pod wrote the lines and no longer exists
                     None => out.say(Role::Dim, format!("  {name}")),
                 }
             }
-            // some of its lines stand below
+            // some of the lines are shown below
             if lines_below(ui, fingerprint).is_empty() {
                 out.head("Example line");
                 out.say(Role::Text, format!("  {}", group.sample));
@@ -160,7 +161,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
     Some(out.0)
 }
 
-/// The actions that fit what a cause is about, with their keys.
+/// Lists the actions that fit the object of a cause, with their keys.
 fn choices(out: &mut Lines, ui: &Ui, cause: &Cause) {
     let Some(main) = cause.objects.first() else { return };
     let fitting = COMMANDS.iter().filter(|c| {
@@ -178,7 +179,7 @@ fn choices(out: &mut Lines, ui: &Ui, cause: &Cause) {
     }
 }
 
-/// The lines of an error group, newest first: what was asked for is in sight without scrolling.
+/// Formats the lines of an error group, the newest first, so that the requested lines are visible without scrolling.
 pub fn error_lines(lines: &[LogLine]) -> Vec<TextLine> {
     let mut out = Lines(vec![TextLine::default()]);
     let title = match lines.len() {
@@ -189,7 +190,7 @@ pub fn error_lines(lines: &[LogLine]) -> Vec<TextLine> {
     for line in lines.iter().rev() {
         let at = line.at.map_or_else(|| "--:--:--".into(), Stamp::clock_secs);
         let mut parts = line.text.lines();
-        // a line of a file is told by the file's name
+        // a line of a log file is identified by the name of the file
         let who = if line.pod.is_empty() { &line.container } else { &line.pod };
         out.say(Role::Text, format!("  {at} {who} {}", parts.next().unwrap_or_default()));
         for part in parts {

@@ -1,4 +1,4 @@
-//! What actions are called, and how they stand.
+//! The titles and states of actions.
 
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::plan::Act;
@@ -7,7 +7,7 @@ use pilothouse_core::plan::undo;
 
 use crate::ui::cell::Grade;
 
-/// How bad.
+/// Returns the severity of an action.
 pub fn grade(action: &ActionView) -> Grade {
     match action.outcome {
         None | Some(Outcome::Cancelled) => Grade::Info,
@@ -17,31 +17,31 @@ pub fn grade(action: &ActionView) -> Grade {
     }
 }
 
-/// `cordon no/ip-10-0-3-7`, `restart 3 objects`.
+/// Returns the title, such as `cordon no/ip-10-0-3-7` or `restart 3 objects`.
 pub fn title(action: &ActionView) -> String {
     undo::title(&action.plan)
 }
 
-/// How many of its steps are done.
+/// Counts the steps that are done.
 pub fn steps(action: &ActionView) -> String {
-    // what is left out because somebody ended it is not done
+    // steps that are skipped because the user canceled the action are not done
     let cancelled = action.outcome == Some(Outcome::Cancelled);
     let is_done = |state| state == StepState::Verified || (state == StepState::Skipped && !cancelled);
     let done = action.steps.iter().filter(|step| is_done(step.state)).count();
     format!("{done}/{}", action.steps.len())
 }
 
-/// In a word.
+/// Describes the state in one word.
 pub fn state(action: &ActionView) -> &'static str {
     action.outcome.map_or(if action.paused { "paused" } else { "running" }, Outcome::as_str)
 }
 
-/// The row's identity.
+/// Returns the identity of a row.
 pub fn key(action: &ActionView) -> Uid {
     Uid::Text(action.id.clone())
 }
 
-/// A drain that has ended with pods left: planned anew it cordons what has to be, and takes the rest.
+/// Whether a drain ended while pods were left. A new plan cordons what is still needed and evicts the remaining pods.
 pub fn is_left(action: &ActionView) -> bool {
     let stopped = matches!(action.outcome, Some(Outcome::Failed | Outcome::Cancelled | Outcome::Unknown));
     stopped && !action.unfinished && matches!(action.plan.intent.act, Act::Drain(_))

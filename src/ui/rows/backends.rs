@@ -1,4 +1,4 @@
-//! The backends of one Service with all that is shown of them.
+//! The backends of one Service, with all values that are shown.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use pilothouse_core::facts::world::{Cluster, ServiceRow, TrafficRow};
 use super::PaneRows;
 use crate::ui::cell::Grade;
 
-/// One backend with everything that is shown of it.
+/// One backend with all values that are shown.
 #[derive(Clone, Debug, Default)]
 pub struct Backend {
     pub name: Name,
     pub traffic: Option<BackendTraffic>,
     pub share: Share,
     pub ready: Option<bool>,
-    /// In rotation for longer than the window of the rates, and nothing is measured of it.
+    /// Whether the backend has been in rotation for longer than the window of the rates and still has no measurement.
     pub silent: bool,
     pub pod: Option<Uid>,
     pub node: Option<Name>,
@@ -28,7 +28,7 @@ pub struct Backend {
     pub version: String,
 }
 
-/// What the backends of a service are collected from: as long as it stays, so do they.
+/// The inputs of the backends of a Service. The backends are collected again only when the inputs change.
 #[derive(Clone, Debug)]
 pub struct Inputs {
     service: (Name, Name),
@@ -55,7 +55,7 @@ impl Inputs {
     }
 }
 
-/// Collects the backends of a service again if something about them may be different.
+/// Collects the backends of a Service again if one of the inputs has changed.
 pub fn refresh(rows: &mut PaneRows, cluster: &Cluster, service: &(Name, Name)) {
     let now = Inputs::of(cluster, service);
     if rows.backends_of.as_ref().is_some_and(|of| of.is_same(&now)) {
@@ -65,12 +65,12 @@ pub fn refresh(rows: &mut PaneRows, cluster: &Cluster, service: &(Name, Name)) {
     rows.backends_of = Some(now);
 }
 
-/// Why shares are not judged, or not all of them.
+/// Explains why some or all shares are not judged.
 pub fn note(cluster: &Cluster, namespace: &str, name: &str) -> Option<String> {
     cluster.measured(namespace, name)?.shares.note.clone()
 }
 
-/// The backends of a service.
+/// Collects the backends of a Service.
 pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
     let mut backends: Vec<Backend> = Vec::new();
     let mut place: HashMap<Name, usize> = HashMap::new();
@@ -126,13 +126,13 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
 }
 
 impl Backend {
-    /// How bad.
+    /// Returns the severity of a backend.
     pub fn grade(&self) -> Grade {
         let errors = self.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(0.0);
         if self.ready == Some(false) {
             Grade::Critical
         } else if self.share.out {
-            // its errors are from before
+            // its errors are from an earlier time
             Grade::Info
         } else if errors >= GRAVE_ERRORS {
             Grade::Critical
@@ -145,12 +145,12 @@ impl Backend {
         }
     }
 
-    /// The row's identity.
+    /// Returns the identity of a row.
     pub fn key(&self) -> Uid {
         Uid::Text(Name::from(format!("backend {}", self.name)))
     }
 
-    /// The pod, if it is one.
+    /// Returns the pod, if the backend is a pod.
     pub fn object(&self, namespace: &Name) -> Option<ObjectRef> {
         self.pod.as_ref().map(|uid| ObjectRef::new(Kind::Pod, namespace, &self.name, uid))
     }

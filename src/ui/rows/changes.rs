@@ -1,4 +1,4 @@
-//! Everything that changed in the last hours, with the actions of this machine's consoles, newest first.
+//! All changes of the last hours, including the actions of the consoles on this machine, the newest first.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use crate::ui::list::Spec;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     pub at: Stamp,
-    /// What to open; None for a line that stands for several.
+    /// The object to open, or `None` for a line that stands for several objects.
     pub object: Option<ObjectRef>,
-    /// The namespace of all that it stands for; empty = the cluster, or several.
+    /// The namespace of all objects that the line stands for. It is empty for the cluster or for several namespaces.
     namespace: Name,
     pub place: String,
     pub what: String,
@@ -27,10 +27,10 @@ pub struct Entry {
     key: Uid,
 }
 
-/// What the lines were made from.
+/// The inputs of the lines.
 type Origin = (Arc<[Arc<Change>]>, Arc<[Arc<ActionView>]>);
 
-/// The lines, newest first, and what they were made from.
+/// The lines, the newest first, and their inputs.
 #[derive(Debug, Default)]
 pub struct Entries {
     pub list: Vec<Entry>,
@@ -38,7 +38,7 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// Makes them anew if there is something new.
+    /// Rebuilds the lines if an input has changed.
     pub fn refresh(&mut self, world: &World, cluster: &Cluster) {
         let changes = &cluster.derived.changes;
         let same = |(a, b): &Origin| Arc::ptr_eq(a, changes) && Arc::ptr_eq(b, &world.actions);
@@ -47,14 +47,15 @@ impl Entries {
         }
         self.of = Some((changes.clone(), world.actions.clone()));
         let done = world.actions.iter().filter(|a| a.is_of(cluster)).map(|a| action(a));
-        // what an action evicted is told by the action
+        // evictions by an action are listed with the action
         let ours = |change: &Change| world.actions.iter().any(|a| a.is_of(cluster) && has_evicted(a, change));
         self.list = fold_for_people(changes).iter().filter(|c| !ours(c)).map(change).chain(done).collect();
         self.list.sort_by_key(|entry| std::cmp::Reverse(entry.at));
     }
 }
 
-/// Whether the evictions of a change are those of an action: of its pods' node, from its start to a minute after its end.
+/// Whether an action caused the evictions of a change: the pods were on its node, and the time is between its start
+/// and one minute after its end.
 fn has_evicted(action: &ActionView, change: &Change) -> bool {
     let ChangeKind::Evicted { node, .. } = &change.kind else { return false };
     let goes = |fate: Fate| matches!(fate, Fate::Evict | Fate::Wait);
@@ -69,7 +70,7 @@ fn change(change: &Change) -> Entry {
     let place = match &object {
         Some(o) if o.namespace.is_empty() => format!("{}/{}", o.kind.short(), o.name),
         Some(o) => format!("{}/{}/{}", o.namespace, o.kind.short(), o.name),
-        // several of a kind: how many is said by the change
+        // a change of several objects already contains their number
         None if change.object.namespace.is_empty() => {
             format!("{}s", change.object.kind.as_str().to_lowercase())
         }
@@ -115,17 +116,17 @@ fn action(action: &ActionView) -> Entry {
 }
 
 impl Entry {
-    /// The row's identity.
+    /// Returns the identity of a row.
     pub fn key(&self) -> Uid {
         self.key.clone()
     }
 
-    /// How much it may have to do with a trouble.
+    /// Returns how likely the change is related to a problem.
     pub fn grade(&self) -> Grade {
         self.grade
     }
 
-    /// Whether the filter and the namespace want it.
+    /// Whether the line matches the filter and the namespace.
     pub fn passes(&self, spec: &Spec) -> bool {
         let here = |ns: &Name| match &self.object {
             Some(object) => object.namespace.is_empty() || object.namespace == *ns,

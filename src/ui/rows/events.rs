@@ -1,4 +1,4 @@
-//! The cluster's events, those of one object and one reason in one row.
+//! Events of the cluster. One row groups the events of one object with one reason.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use pilothouse_core::facts::table::Table;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventGroup {
     pub about: ObjectRef,
-    /// The namespace that the events are in; those of cluster-scoped objects are in `default`.
+    /// The namespace of the events. Events of cluster-scoped objects are in `default`.
     pub namespace: Name,
     pub reason: Name,
-    /// One of them is of type Warning.
+    /// Whether one of the events is of type Warning.
     pub warning: bool,
     pub count: u64,
     pub first: Option<Stamp>,
     pub last: Option<Stamp>,
-    /// The message of the newest one, and who reported it.
+    /// The message of the newest event, and its reporter.
     pub message: Name,
     pub component: Name,
 }
@@ -47,18 +47,19 @@ impl EventGroup {
             self.last = event.last;
             self.message = event.message.clone();
             self.component = event.component.clone();
-            // the newest one names the object that is there now
+            // the newest event refers to the current object
             self.about = event.about.clone();
         }
     }
 
-    /// The row's identity. The UID of the object is not part of it: a kubelet reports a node's name in its place.
+    /// Returns the identity of a row. It excludes the UID of the object, because a kubelet reports the name of a node
+    /// as its UID.
     pub fn key(&self) -> Uid {
         Uid::Text(Name::from(format!("events {} {} {}", self.namespace, self.about, self.reason)))
     }
 }
 
-/// The groups, and the table that they were made from.
+/// The groups and the table that they are built from.
 #[derive(Debug, Default)]
 pub struct EventGroups {
     pub list: Vec<EventGroup>,
@@ -66,7 +67,7 @@ pub struct EventGroups {
 }
 
 impl EventGroups {
-    /// Makes them anew if there are other events.
+    /// Rebuilds the groups if the events have changed.
     pub fn refresh(&mut self, events: &Table<KubeEvent>) {
         if self.of.as_ref().is_some_and(|of| of.same_rows(events)) {
             return;

@@ -1,11 +1,11 @@
-//! The namespaces that are known, with their pods.
+//! The known namespaces with their pods.
 
 use std::collections::{HashMap, HashSet};
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::facts::world::Cluster;
 
-/// One row: a namespace, or with an empty name all of them.
+/// One row: a namespace, or all namespaces if the name is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     pub name: Name,
@@ -13,13 +13,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// As it is called on the screen.
+    /// Returns the name as shown on the screen.
     pub fn title(&self) -> &str {
         if self.name.is_empty() { "all namespaces" } else { &self.name }
     }
 }
 
-/// All namespaces at once, then each by its name.
+/// Returns a row for all namespaces, then one for each namespace by name.
 pub fn places(cluster: &Cluster) -> Vec<Place> {
     let mut pods: HashMap<&Name, usize> = HashMap::new();
     for pod in cluster.pods.iter() {
@@ -33,7 +33,7 @@ pub fn places(cluster: &Cluster) -> Vec<Place> {
     std::iter::once(all).chain(each).collect()
 }
 
-/// All namespaces that are known, by name.
+/// Returns all known namespaces by name.
 pub fn collect(cluster: &Cluster) -> Vec<Name> {
     let mut seen: HashSet<&Name> = HashSet::new();
     seen.extend(cluster.pods.iter().map(|p| &p.namespace));

@@ -1,4 +1,4 @@
-//! The Services joined with their traffic: the rows of the Traffic pane.
+//! Services joined with their traffic, which are the rows of the Traffic pane.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity, TrafficRow};
 use super::PaneRows;
 use crate::ui::cell::Grade;
 
-/// A service with its traffic.
+/// A Service with its traffic.
 #[derive(Clone, Debug, Default)]
 pub struct Joined {
     pub row: Option<Arc<ServiceRow>>,
     pub traffic: Option<Arc<ServiceTraffic>>,
-    /// How bad the findings are that NOW has about it.
+    /// The highest severity of its findings in NOW.
     pub found: Option<Severity>,
-    /// The highest rate of all services: what its bar is drawn against.
+    /// The highest rate of all Services, which is the full length of the bar.
     pub most_rps: f64,
     /// Its traffic with the shares of its backends.
     pub measured: Option<Arc<TrafficRow>>,
 }
 
 impl Joined {
-    /// Namespace and name.
+    /// Returns the namespace and name.
     pub fn name(&self) -> (&str, &str) {
         match (&self.row, &self.traffic) {
             (Some(row), _) => (&row.service.namespace, &row.service.name),
@@ -34,7 +34,7 @@ impl Joined {
         }
     }
 
-    /// The row's identity.
+    /// Returns the identity of a row.
     pub fn key(&self) -> Uid {
         if let Some(row) = &self.row {
             return row.service.uid.clone();
@@ -43,14 +43,14 @@ impl Joined {
         Uid::Text(Name::from(format!("traffic {ns}/{name}")))
     }
 
-    /// The object of the row.
+    /// Returns the object of the row.
     pub fn object(&self) -> ObjectRef {
         let (ns, name) = self.name();
         let uid = self.row.as_ref().map(|r| r.service.uid.clone()).unwrap_or_default();
         ObjectRef::new(Kind::Service, &ns.into(), &name.into(), &uid)
     }
 
-    /// How bad.
+    /// Returns the severity of a row.
     pub fn grade(&self) -> Grade {
         let errors = self.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(0.0);
         let dead = self.row.as_ref().is_some_and(|r| {
@@ -67,7 +67,7 @@ impl Joined {
         } else {
             Grade::Fine
         };
-        // what NOW holds on to while the numbers go to and fro over the line is no less here
+        // NOW keeps a finding while its numbers cross the threshold repeatedly, so the row keeps its severity too
         measured.max(match self.found {
             Some(Severity::Critical) => Grade::Critical,
             Some(Severity::Warning) => Grade::Warning,
@@ -76,7 +76,7 @@ impl Joined {
     }
 }
 
-/// The Services that findings are about, in the order of their names.
+/// Returns the Services with findings, ordered by name.
 fn found(cluster: &Cluster) -> Vec<(Name, Name, Severity)> {
     let causes = cluster.derived.causes.iter();
     let services = causes.filter_map(|c| Some((c.objects.first()?, c.severity)));
@@ -88,7 +88,7 @@ fn found(cluster: &Cluster) -> Vec<(Name, Name, Severity)> {
     found
 }
 
-/// Services joined with traffic, again only if one of them is another than before. Returns true if it was done.
+/// Joins Services with their traffic if one of the inputs has changed. Returns `true` if it did.
 pub fn join(rows: &mut PaneRows, cluster: &Cluster) -> bool {
     let found = found(cluster);
     let same = found == rows.found
@@ -115,7 +115,7 @@ pub fn join(rows: &mut PaneRows, cluster: &Cluster) -> bool {
             None => joined.push(Joined { traffic, measured, ..Joined::default() }),
         }
     }
-    // in the order of their severity: the worst is written last
+    // the findings are ordered by severity, so the worst one overwrites the others
     let worst: HashMap<(&str, &str), Severity> =
         found.iter().map(|(ns, name, severity)| ((ns.as_str(), name.as_str()), *severity)).collect();
     let rates = || cluster.traffic.services.iter().filter_map(|t| t.rps).filter(|r| r.is_finite());

@@ -1,14 +1,14 @@
-//! What NOW finds about workloads: it is part of how bad their rows are.
+//! The severities that NOW finds for workloads. They are part of the severity of the rows.
 
 use std::collections::HashMap;
 
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::facts::world::{Cluster, Severity};
 
-/// What NOW tells of workloads: how bad, by their uid.
+/// The severities of workloads in NOW, by UID.
 pub type Told = HashMap<Uid, Severity>;
 
-/// Collects it.
+/// Collects the severities.
 pub fn told(cluster: &Cluster) -> Told {
     let mut told = Told::new();
     for cause in cluster.derived.causes.iter() {

@@ -1,4 +1,5 @@
-//! The Actions view's own keys: cancel, pause, undo, resume. All of the selected action, never of "the last".
+//! The keys of the Actions pane: cancel, pause, undo and resume. They apply to the selected action, not to the most
+//! recent one.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::super::rows::actions::is_left;
 use super::super::targets;
 use super::dialog;
 
-/// The selected action, or the one that is read.
+/// Returns the selected action, or the action whose text is open.
 fn selected(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
     let found = targets::action(ui, world).cloned();
     if found.is_none() {
@@ -22,7 +23,7 @@ fn selected(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
     found
 }
 
-/// The selected action, if it runs in this process.
+/// Returns the selected action if it runs in this process.
 fn running(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
     let action = selected(ui, world)?;
     if action.outcome.is_some() || action.foreign {
@@ -51,7 +52,7 @@ pub fn cancel(ui: &mut Ui, world: &World) {
     ui.question = Some(Question::CancelAction { id: action.id.clone(), title, cordoned });
 }
 
-/// Whether it can be gone on with or taken back from here: an action is of one cluster, and its plan names a context.
+/// Whether the action can be resumed or undone here. An action belongs to one cluster, and its plan names a context.
 fn is_here(ui: &mut Ui, world: &World, action: &ActionView) -> bool {
     let Some(cluster) = ui.shown(world) else { return false };
     let context = &action.plan.intent.context;
@@ -106,12 +107,12 @@ pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let intent = action.plan.intent.clone();
     dialog::open(ui, world, intent.act, intent.targets, effects);
     if !action.unfinished {
-        // a drain that stopped: as if it was asked for anew
+        // a drain that stopped is planned again, as if the user had requested it now
         return;
     }
     if let Some(open) = &mut ui.dialog {
         open.resumes = Some(action.id.clone());
-        // worked out from the journal and from where the cluster stands, not planned anew
+        // the remaining steps follow from the journal and the state of the cluster, not from a new plan
         effects.pop();
         effects.push(Effect::Resume(open.ticket, action.id.clone()));
     }

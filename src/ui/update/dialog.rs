@@ -1,5 +1,5 @@
-//! Rehearsals: opening one, renewing it, confirming it. A confirmation counts only after the plan has been on the
-//! screen for a moment; what was typed ahead or pasted never does.
+//! Opens, renews and confirms rehearsals. A confirmation counts only after the plan has been on the screen for a
+//! moment. Text that was typed ahead or pasted never confirms a plan.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use super::super::present::dialog::refusals;
 use super::super::request::{Effect, Order, Reply};
 use super::super::widget::input::{Edit, InputLine};
 
-/// How long a plan must have been on the screen before a key can confirm it.
+/// How long a plan must be on the screen before a key can confirm it.
 pub const ARMED_AFTER_MS: u64 = 300;
-/// How often an open rehearsal is made again.
+/// How often an open rehearsal is repeated.
 const RENEW_MS: u64 = 2_000;
 
-/// Opens a rehearsal on objects that were pinned at the key press.
+/// Opens a rehearsal for the objects that were selected when the key was pressed.
 pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
     let Some(cluster) = ui.shown(world) else { return };
     if targets.is_empty() && !matches!(act, Act::Failover { .. }) {
@@ -50,7 +50,7 @@ pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effec
     effects.push(Effect::Plan(ticket, intent));
 }
 
-/// Makes an open rehearsal again from time to time.
+/// Repeats an open rehearsal from time to time.
 pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
     let now = ui.clock_ms;
     if let Some(dialog) = &mut ui.dialog
@@ -64,7 +64,7 @@ pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
     }
 }
 
-/// An answer for the open rehearsal.
+/// Handles an answer for the open rehearsal.
 pub fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
     let Some(dialog) = &mut ui.dialog else { return };
     dialog.in_flight = false;
@@ -77,7 +77,7 @@ pub fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
             let had = matches!(dialog.stage, Stage::Ready(_));
             dialog.stage = Stage::Ready(new);
             if !same {
-                // another plan than the one that was read: the confirmation starts again
+                // the plan differs from the one that the user read, so the confirmation starts again
                 dialog.typed.clear();
                 dialog.painted = None;
                 ui.dialog_frame = None;
@@ -97,7 +97,7 @@ pub fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Picks a choice of the plan by its number.
+/// Selects a choice of the plan by its number.
 fn choose(dialog: &mut Dialog, number: usize, effects: &mut Vec<Effect>) {
     let Stage::Ready(rehearsal) = &dialog.stage else { return };
     let Some(choice) = rehearsal.plan.choices.get(number.saturating_sub(1)) else { return };
@@ -111,7 +111,7 @@ fn choose(dialog: &mut Dialog, number: usize, effects: &mut Vec<Effect>) {
     effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
 }
 
-/// A key while something is asked.
+/// Handles a key while a question is open.
 fn answer(ui: &mut Ui, question: Question, key: Key, effects: &mut Vec<Effect>) {
     let yes = ui.keymap.lookup(&[Context::Dialog], key) == Some(Cmd::Confirm);
     match question {
@@ -130,7 +130,7 @@ fn answer(ui: &mut Ui, question: Question, key: Key, effects: &mut Vec<Effect>) 
     }
 }
 
-/// A key while a dialog is open.
+/// Handles a key while a dialog is open.
 pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     if let Some(question) = ui.question.take() {
         return answer(ui, question, key, effects);
@@ -155,13 +155,14 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
         }
         _ => None,
     };
-    // where a text is asked for, characters belong to it, unless nothing is typed yet and it cannot begin so
+    // if the dialog asks for text, characters belong to the text, unless nothing is typed yet and the text cannot
+    // begin with the character
     if let Some(plan) = asks.as_ref().filter(|p| p.confirm != Confirm::Yes) {
         let begins = key.typed().is_some_and(|c| !dialog.typed.is_empty() || plan.answer.starts_with(c));
-        // nothing that is typed gets lost: a wrong text is called wrong when Enter is pressed
+        // no typed character is lost: Enter reports a wrong text
         let begins = begins || (key.typed().is_some() && command.is_none() && moves.is_none());
         let erases = key.code == Code::Backspace || (key.code == Code::Char('h') && key.ctrl);
-        // keys that edit have another meaning while there is nothing to edit
+        // editing keys have another meaning if there is no text to edit
         let edits = key.typed().is_none() && (erases || !dialog.typed.is_empty()) && dialog.typed.takes(key);
         let edits = key.code == Code::Enter || edits || begins;
         if edits {
@@ -212,14 +213,14 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Scrolls what is read before it is answered.
+/// Scrolls the plan of the dialog.
 pub fn scroll(ui: &mut Ui, by: isize) {
     if let Some(dialog) = &mut ui.dialog {
         move_by(dialog, by);
     }
 }
 
-/// A word beside the question.
+/// Shows a note next to the question.
 pub fn note(ui: &mut Ui, words: &str) {
     match &mut ui.dialog {
         Some(dialog) => words.clone_into(&mut dialog.note),

@@ -1,4 +1,5 @@
-//! A key: looked up where the screen is, and carried out; where it does not work it says so.
+//! Handles a key: looks it up in the contexts of the screen and runs its command. A key that does not work here
+//! explains why.
 
 use pilothouse_core::facts::world::World;
 
@@ -10,7 +11,7 @@ use super::super::pane::causes;
 use super::super::request::Effect;
 use super::{dialog, prompt, run, unfit};
 
-/// Where one starts to look: at the causes, if there are any.
+/// Sets the initial focus: the causes, if there are any.
 pub fn start_focus(ui: &mut Ui, world: &World) {
     let Some(cluster) = ui.shown(world) else { return };
     let spec = Spec { namespace: ui.namespace.clone(), ..Spec::default() };
@@ -18,7 +19,7 @@ pub fn start_focus(ui: &mut Ui, world: &World) {
     ui.focus = if found { ListId::Now } else { ListId::Nodes };
 }
 
-/// Takes a key in.
+/// Handles a key press.
 pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     ui.touched = true;
     let interrupt = Key { code: Code::Char('c'), ctrl: true, alt: false };
@@ -35,7 +36,7 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
         return dialog::press(ui, key, effects);
     }
     let Some(cmd) = ui.keymap.lookup(ui.contexts(), key) else {
-        // a key that acts elsewhere is not silent here
+        // a key that works elsewhere explains why it does not work here
         if !unfit::goes_to_its_cause(ui, world, key, effects) && ui.unknown.replace(key) != Some(key) {
             ui.say(unfit::key(ui, key));
         }

@@ -1,4 +1,4 @@
-//! Leaves the console for good, or to the shell for a while. While an action runs, both ask once.
+//! Quits the console or suspends it to the shell. While an action runs, both ask for confirmation once.
 
 use pilothouse_core::facts::world::World;
 use pilothouse_core::plan::undo;
@@ -7,16 +7,16 @@ use super::super::app::Ui;
 use super::super::command::Cmd;
 use super::super::request::Effect;
 
-/// How long a second press counts as a confirmation.
+/// How long a second press counts as confirmation.
 const AGAIN_MS: u64 = 3_000;
 
-/// The first action that runs in this process, as a text.
+/// Describes the first action that runs in this process.
 fn acts(world: &World) -> Option<String> {
     let running = world.actions.iter().find(|a| a.outcome.is_none() && !a.foreign)?;
     Some(undo::title(&running.plan))
 }
 
-/// Whether the key was pressed a short while ago; if not, a message says what a second press does.
+/// Whether the key was pressed a short time ago. If not, shows a message that explains the second press.
 fn asked(ui: &mut Ui, words: &str, cmd: Cmd) -> bool {
     if ui.quit_asked.is_some_and(|until| ui.clock_ms <= until) {
         return true;
@@ -27,7 +27,7 @@ fn asked(ui: &mut Ui, words: &str, cmd: Cmd) -> bool {
     false
 }
 
-/// Goes back; pressed twice on the main screen, quits.
+/// Goes back. On the first screen, a second press quits.
 pub fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if ui.screens.len() > 1 || ui.zoom {
         return super::back(ui, effects);
@@ -35,7 +35,7 @@ pub fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     leave(ui, world, Cmd::Quit, effects);
 }
 
-/// Quits; asks once if an action is running.
+/// Quits. Asks for confirmation once if an action is running.
 pub fn interrupt(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     leave(ui, world, Cmd::Interrupt, effects);
 }

@@ -1,4 +1,4 @@
-//! An open log: what is asked for, the lines and notes that come.
+//! An open log: the request, and the lines and notes that arrive.
 
 use std::collections::VecDeque;
 
@@ -11,10 +11,10 @@ use super::super::app::{LOG_LINES, LogView, Screen, Ui};
 use super::super::pane::autoscalers;
 use super::super::request::{Effect, LogLine, LogNote, LogRequest};
 
-/// Notes that are kept: more containers are not read at once.
+/// The maximum number of notes that are kept. No log reads more containers at once.
 const MOST_NOTES: usize = 200;
 
-/// The logs of a pod, or of all pods of a workload, a service, a node or what an autoscaler scales.
+/// Opens the logs of a pod, or of all pods of a workload, a Service, a node or the target of an autoscaler.
 pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effects: &mut Vec<Effect>) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let object = target(world, ui, object);
@@ -54,7 +54,7 @@ pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
     ));
 }
 
-/// The workload that logs are read of, for objects that have none themselves.
+/// Returns the workload whose logs are read, for objects without logs of their own.
 fn target(world: &World, ui: &Ui, object: &ObjectRef) -> ObjectRef {
     if object.kind == Kind::HorizontalPodAutoscaler
         && let Some(cluster) = ui.shown(world)
@@ -65,8 +65,8 @@ fn target(world: &World, ui: &Ui, object: &ObjectRef) -> ObjectRef {
     object.clone()
 }
 
-/// Puts lines in, each at its time: containers are read at different speeds. A line without a time stays behind the one
-/// that it came after.
+/// Inserts lines by their timestamps, because containers are read at different speeds. A line without a timestamp
+/// stays after the line that it followed.
 pub fn add(view: &mut LogView, lines: Vec<LogLine>) {
     if let Some(first) = view.lines.front().or(lines.first()).map(|l| (l.pod.clone(), l.container.clone())) {
         view.several_pods |= lines.iter().any(|l| l.pod != first.0);
@@ -74,7 +74,7 @@ pub fn add(view: &mut LogView, lines: Vec<LogLine>) {
     }
     let earliest = lines.iter().find_map(|l| l.at);
     let from = match earliest {
-        // only a few lines, at the end, are later than the first new one
+        // only a few lines at the end are later than the first new line
         Some(at) => {
             let later = view.lines.iter().rev().take_while(|l| l.at.is_none_or(|held| held > at)).count();
             let mut from = view.lines.len() - later;
@@ -108,10 +108,10 @@ pub fn add(view: &mut LogView, lines: Vec<LogLine>) {
     }
 }
 
-/// Takes notes in, each in place of the one before about the same container.
+/// Adds notes. Each note replaces the previous one about the same container.
 pub fn note(view: &mut LogView, notes: Vec<LogNote>) {
     for mut note in notes {
-        // an ephemeral container is not in the pod's shape
+        // ephemeral containers are not part of the pod's shape
         let line = view.lines.iter().rev().find(|l| l.pod == note.pod).map(|l| &l.container);
         let other = view.notes.iter().find(|n| n.pod == note.pod).map(|n| &n.container);
         view.several_containers |=

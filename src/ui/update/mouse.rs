@@ -1,5 +1,5 @@
-//! The mouse: a click selects and focuses or presses a key of the bar, the wheel scrolls. Over a dialog it only scrolls:
-//! nothing is ever confirmed, answered or typed by it.
+//! Handles the mouse. A click selects, focuses, or presses a key of the key bar. The wheel scrolls. Over a dialog the
+//! mouse only scrolls, so that it never confirms, answers or types anything.
 
 use pilothouse_core::facts::world::World;
 
@@ -9,10 +9,10 @@ use super::super::pane;
 use super::super::request::Effect;
 use super::{dialog, keys, prompt, scroll};
 
-/// Rows that a notch of the wheel goes.
+/// The number of rows that one notch of the wheel scrolls.
 const NOTCH: isize = 3;
 
-/// Takes a gesture in.
+/// Handles a mouse event.
 pub fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<Effect>) {
     ui.touched = true;
     let by = match mouse.gesture {

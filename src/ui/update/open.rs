@@ -1,4 +1,4 @@
-//! Opening and closing screens.
+//! Opens and closes screens.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::facts::world::World;
@@ -10,7 +10,7 @@ use super::super::present;
 use super::super::request::{Effect, Request, TableText};
 use super::super::theme::Role;
 
-/// Closes the screen on top; a log that is followed is let go.
+/// Closes the top screen, and stops following its log.
 pub fn close(ui: &mut Ui, effects: &mut Vec<Effect>) {
     if ui.screens.len() > 1
         && let Some(Screen::Log(view)) = ui.screens.pop()
@@ -19,14 +19,14 @@ pub fn close(ui: &mut Ui, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Back to the panes.
+/// Returns to the first screen.
 pub fn to_root(ui: &mut Ui, effects: &mut Vec<Effect>) {
     while ui.screens.len() > 1 {
         close(ui, effects);
     }
 }
 
-/// A pane: the focus goes to it on the first screen, or it gets a screen of its own.
+/// Opens a pane: moves the focus to it on the first screen, or opens its own screen.
 pub fn pane(ui: &mut Ui, world: &World, id: ListId, effects: &mut Vec<Effect>) {
     let pane = pane::of(id);
     let on_screen = matches!(ui.screen(), Screen::List(on_top) if *on_top == id);
@@ -56,16 +56,16 @@ fn deeper(ui: &mut Ui, id: ListId) {
     ui.screens.push(Screen::List(id));
 }
 
-/// A text about an object.
+/// Opens a text about an object.
 pub fn text(ui: &mut Ui, title: String, source: TextSource, object: &ObjectRef) {
-    // from a text about the same object: one in place of the other
+    // a text about the same object replaces the open one
     if matches!(ui.screen(), Screen::Text(v) if v.object.as_ref() == Some(object)) {
         ui.screens.pop();
     }
     ui.screens.push(Screen::Text(Box::new(TextView::new(title, source, Some(object.clone())))));
 }
 
-/// The object's YAML, asked of the server.
+/// Requests the object from the API server and shows its YAML.
 pub fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     text(ui, format!("YAML of {object}"), TextSource::Asked(ticket), object);
@@ -84,7 +84,7 @@ pub fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
     ));
 }
 
-/// Other kinds, as the server prints them.
+/// Lists objects of other kinds, as the API server prints them.
 pub fn table(ui: &mut Ui, resource: &str, namespace: Option<Name>, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     if namespace.is_some() {
@@ -104,7 +104,7 @@ pub fn table(ui: &mut Ui, resource: &str, namespace: Option<Name>, effects: &mut
     ));
 }
 
-/// Asks once which kinds the server has.
+/// Requests the kinds of the API server once.
 pub fn ask_kinds(ui: &mut Ui, effects: &mut Vec<Effect>) {
     if ui.kinds_of.is_none() {
         let ticket = ui.ticket();
@@ -113,14 +113,14 @@ pub fn ask_kinds(ui: &mut Ui, effects: &mut Vec<Effect>) {
     }
 }
 
-/// The contexts of the kubeconfig, to be read.
+/// Lists the contexts of the kubeconfig.
 pub fn contexts(ui: &mut Ui, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     ui.screens.push(Screen::Text(Box::new(TextView::new("Contexts", TextSource::Asked(ticket), None))));
     effects.push(Effect::Fetch(ticket, Request::Contexts { cluster: ui.cluster }));
 }
 
-/// A pane with all its rows, of a namespace if one is given.
+/// Opens a pane with all its rows, limited to a namespace if one is given.
 pub fn view(ui: &mut Ui, world: &World, id: ListId, namespace: Option<Name>, effects: &mut Vec<Effect>) {
     if namespace.is_some() {
         ui.namespace = namespace;
@@ -130,7 +130,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, namespace: Option<Name>, eff
     pane(ui, world, id, effects);
 }
 
-/// Whether the selected row is a line of NOW that stands for several causes.
+/// Whether the selected row of NOW stands for several causes.
 pub fn on_fold(ui: &Ui, world: &World) -> bool {
     ui.active_list() == Some(ListId::Now)
         && ui.list(ListId::Now).chosen().is_some_and(|selected| list_has_fold(ui, world, selected))
@@ -140,10 +140,10 @@ fn list_has_fold(ui: &Ui, world: &World, selected: &Uid) -> bool {
     ui.shown(world).is_some_and(|c| c.derived.causes.iter().any(|c| causes::fold_key(c) == *selected))
 }
 
-/// How often the lines of an open error group are asked for again, if there are more.
+/// How often the lines of an open error group are requested again, if there are more.
 const LINES_EVERY_MS: u64 = 2_000;
 
-/// Asks for the lines of the error group on the screen, at first and when it has grown.
+/// Requests the lines of the error group on the screen, first when it opens and later when it has grown.
 pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let now = ui.clock_ms;
     let Some(cluster) = ui.shown(world).cloned() else { return };
@@ -163,7 +163,7 @@ pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         Screen::Text(view) => (view.top > 0, &view.below),
         _ => (false, &ui.details.below),
     };
-    // under somebody who reads further down the lines do not move
+    // the lines must not move while the user reads further down
     let due = (!read || below.asked.is_none())
         && below
             .asked
@@ -181,7 +181,7 @@ pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     effects.push(Effect::Fetch(ticket, Request::ErrorLines { cluster: ui.cluster, fingerprint }));
 }
 
-/// Enter: why, or what is behind the row.
+/// Handles Enter: explains the row or opens what it stands for.
 pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if let Screen::Text(view) = ui.screen() {
         return match view.chosen.clone() {
@@ -199,7 +199,7 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             ui.screens.push(Screen::List(id));
         }
         (Enter::Namespace, _) => {
-            // the row of all namespaces has no name
+            // the row for all namespaces has no name
             ui.namespace = match selected {
                 Uid::Text(name) => Some(name).filter(|name| !name.is_empty()),
                 Uid::Uuid(_) => None,
@@ -228,13 +228,13 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Shows an object that was found by name: in its list where there is one, with its description on top.
+/// Shows an object that was found by name: in its list if it has one, with its description on top.
 pub fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
     select(ui, object, effects);
     text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), object);
 }
 
-/// Selects an object, and it alone, in its list; None: it has none.
+/// Selects an object in its list. Returns `None` if no pane lists the object.
 pub fn select(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) -> Option<ListId> {
     to_root(ui, effects);
     let pane = PANES.iter().find(|p| p.kinds.contains(&object.kind) || p.holds.contains(&object.kind));

@@ -1,4 +1,4 @@
-//! Typing a line: filters, searches, the palette, a number of replicas.
+//! The input line for filters, searches, the palette, a number of replicas and similar values.
 
 use pilothouse_core::domain::plan::{Act, ScaleBy};
 use pilothouse_core::facts::world::World;
@@ -29,7 +29,7 @@ pub fn palette(ui: &mut Ui, world: &World, text: &str) {
     ui.prompt = Some(Prompt::Palette { hits, at: 0 });
 }
 
-/// Asks how many replicas.
+/// Asks for the number of replicas.
 pub fn scale(ui: &mut Ui, world: &World) {
     let targets = targets::of(ui, world, Cmd::Change(ChangeCmd::Scale));
     if targets.is_empty() {
@@ -45,7 +45,7 @@ pub fn scale(ui: &mut Ui, world: &World) {
     ui.prompt = Some(Prompt::Scale { targets, from });
 }
 
-/// Asks for the bounds of an autoscaler.
+/// Asks for the minimum and maximum of an autoscaler.
 pub fn bounds(ui: &mut Ui, world: &World) {
     let target = targets::of(ui, world, Cmd::Change(ChangeCmd::Bounds)).into_iter().next();
     let hpa = target.as_ref().and_then(|t| ui.shown(world)?.hpas.by_uid(&t.uid).cloned());
@@ -56,7 +56,7 @@ pub fn bounds(ui: &mut Ui, world: &World) {
     ui.prompt = Some(Prompt::Bounds { target, min: hpa.min, max: hpa.max });
 }
 
-/// The palette again, for what has come in meanwhile.
+/// Updates the palette with data that arrived while it was open.
 pub fn refresh(ui: &mut Ui, world: &World) {
     if matches!(ui.prompt, Some(Prompt::Palette { .. })) {
         let hits = palette::search(ui, world, ui.input.text());
@@ -64,7 +64,7 @@ pub fn refresh(ui: &mut Ui, world: &World) {
     }
 }
 
-/// A palette that was opened for failover plans says so where there are none.
+/// Reports that there are no failover plans, if the palette was opened for them.
 pub fn no_plans(ui: &mut Ui) {
     let Some(Prompt::Palette { hits, .. }) = &ui.prompt else { return };
     if hits.iter().any(|hit| matches!(hit.target, Target::Failover(..))) {
@@ -82,7 +82,7 @@ pub fn no_plans(ui: &mut Ui) {
     ui.say(format!("{why}{about}"));
 }
 
-/// Text that was pasted: typed into a line, but never into a confirmation.
+/// Handles pasted text. It is inserted into an input line, but never into a confirmation.
 pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
     if let Some(dialog) = &mut ui.dialog {
         "pasted text never confirms: type it".clone_into(&mut dialog.note);
@@ -93,7 +93,7 @@ pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
     }
 }
 
-/// A key while a line is typed.
+/// Handles a key while the input line is open.
 pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     let chooses = matches!(ui.prompt, Some(Prompt::Palette { .. }));
     match (key.code, key.ctrl) {
@@ -113,7 +113,7 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     }
 }
 
-/// What was looked for before: filters and searches share it, as the same names are typed into both.
+/// Recalls an earlier filter or search. Both share one history, because people type the same names into both.
 fn recall(ui: &mut Ui, world: &World, older: bool) {
     if !matches!(ui.prompt, Some(Prompt::Filter { .. } | Prompt::FindText)) {
         return;
@@ -124,16 +124,16 @@ fn recall(ui: &mut Ui, world: &World, older: bool) {
     }
 }
 
-/// Goes to another line of the palette.
+/// Moves to another line of the palette.
 pub fn choose(ui: &mut Ui, by: isize) {
     if let Some(Prompt::Palette { hits, at }) = &mut ui.prompt {
         *at = at.saturating_add_signed(by).min(hits.len().saturating_sub(1));
     }
 }
 
-/// What follows from the text at once.
+/// Applies the consequences of the new text immediately.
 fn typed(ui: &mut Ui, world: &World) {
-    // what was wrong with the text before
+    // the error was about the previous text
     ui.note = None;
     match &ui.prompt {
         Some(Prompt::Filter { list, .. }) => {
@@ -155,7 +155,7 @@ fn cancel(ui: &mut Ui) {
     ui.history.rest();
 }
 
-/// The prompt stays open with what was typed, and says what is wrong with it.
+/// Keeps the prompt open with the typed text, and shows the error.
 fn keep(ui: &mut Ui, prompt: Prompt, input: String, why: impl Into<String>) {
     ui.prompt = Some(prompt);
     ui.input = InputLine::new(input);
@@ -199,7 +199,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             Some(Target::Contexts) => open::contexts(ui, effects),
             Some(Target::Act(cmd, object)) => {
                 if let Some(id) = open::select(ui, &object, effects) {
-                    // an action is about the rows of a list
+                    // an action applies to the rows of a list, so the list must be up to date
                     rows::refresh(ui, world, id, true);
                     super::run(ui, world, cmd, effects);
                 }
@@ -241,7 +241,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Reads `4-30`, `4-`, `-30`, and `30` for the upper one.
+/// Parses `4-30`, `4-`, `-30`, and `30` for the maximum.
 pub fn bounds_of(input: &str, min: i32, max: i32) -> Result<(i32, i32), String> {
     let input = input.trim();
     let bad = || format!("`{input}`: use MIN-MAX, for example 4-30; 4- or -30 changes one of them");
@@ -260,7 +260,7 @@ pub fn bounds_of(input: &str, min: i32, max: i32) -> Result<(i32, i32), String> 
     Ok((low, high))
 }
 
-/// Reads `5`, `+2`, `-1`, `x2`.
+/// Parses `5`, `+2`, `-1` and `x2`.
 pub fn replicas(input: &str, from: Option<i32>) -> Result<i32, String> {
     let input = input.trim();
     let number = |text: &str| text.trim().parse::<i32>().ok().filter(|n| *n >= 0);

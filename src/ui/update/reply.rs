@@ -1,4 +1,4 @@
-//! Replies go to the screen that asked for them; if that screen was closed, they are dropped.
+//! Delivers replies to the screen that requested them. Replies for a closed screen are dropped.
 
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
@@ -9,7 +9,7 @@ use super::super::request::{Effect, Reply, Ticket};
 use super::super::theme::Role;
 use super::{dialog, prompt};
 
-/// The log that belongs to a ticket.
+/// Returns the log that belongs to a ticket.
 pub fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
     ui.screens.iter_mut().find_map(|s| match s {
         Screen::Log(view) if view.ticket == ticket => Some(view.as_mut()),
@@ -43,7 +43,7 @@ pub fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, effects: &
                 ui.kinds = Some(kinds);
                 prompt::refresh(ui, world);
             }
-            // the usual kinds are offered; the next palette asks again
+            // the palette offers the usual kinds, and the next palette requests them again
             _ => ui.kinds_of = None,
         }
         return;

@@ -1,5 +1,5 @@
-//! What a frame is drawn from is brought up to date here, and nowhere else: the rows and selections of the lists on the
-//! screen, the lines of texts that follow the World, the details of the selected row.
+//! Updates everything that a frame is drawn from: the rows and selections of the visible lists, the lines of texts
+//! that are updated with the World, and the details of the selected row. No other module does this.
 
 use pilothouse_core::facts::world::World;
 
@@ -9,10 +9,11 @@ use super::super::pane::{self, Reads, Shown};
 use super::super::present;
 use super::super::theme::Role;
 
-/// The details are made anew this often, and at once for another row: some of them look through all pods.
+/// How often the details are rebuilt. They are also rebuilt when another row is selected. The interval exists because
+/// some details search all pods.
 const EVERY_MS: u64 = 1_000;
 
-/// Brings everything on the screen up to date: what is drawn is what keys act on.
+/// Updates everything on the screen, so that keys apply to what is drawn.
 pub fn on_screen(ui: &mut Ui, world: &World) {
     match ui.screen() {
         Screen::Panes if !ui.zoom => {
@@ -33,7 +34,7 @@ pub fn on_screen(ui: &mut Ui, world: &World) {
     }
 }
 
-/// Brings a list's rows and selection up to date with the World.
+/// Updates the rows and the selection of a list from the World.
 pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let pane = pane::of(id);
@@ -54,7 +55,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         }
         None => list.sorted.clone(),
     };
-    // before the first key nobody has read a row to act on: the worst one is selected, also when it comes later
+    // before the first key the user has not chosen a row, so the worst row is selected, even if it appears later
     let lost = list.settle(focused && ui.touched, |row| (pane.key)(&shown, row));
     ui.put_list(id, list);
     if lost.is_some() && focused {
@@ -62,7 +63,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     }
 }
 
-/// The lines of a text that follows the World.
+/// Updates the lines of a text from the World.
 fn text(ui: &mut Ui, world: &World) {
     let source = match ui.screen() {
         Screen::Text(view) => view.source.clone(),
@@ -80,7 +81,7 @@ fn text(ui: &mut Ui, world: &World) {
     }
 }
 
-/// Brings the details up to date with the selected row and the World.
+/// Updates the details from the selected row and the World.
 fn details(ui: &mut Ui, world: &World, id: ListId) {
     let (title, of) = match present::details::source(ui, world, id) {
         Some((title, of)) => (title, Some(of)),

@@ -1,4 +1,4 @@
-//! Moving in lists, texts and logs.
+//! Scrolls lists, texts and logs.
 
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::facts::world::World;
@@ -7,7 +7,7 @@ use super::super::app::{LogView, Screen, TextLine, TextView, Ui};
 use super::super::pane;
 use super::super::widget::text::{contains_fold, wrap};
 
-/// By rows.
+/// Moves by rows.
 pub fn rows(ui: &mut Ui, world: &World, by: isize) {
     if let Some(id) = ui.active_list() {
         let mut list = ui.take_list(id);
@@ -22,8 +22,8 @@ pub fn rows(ui: &mut Ui, world: &World, by: isize) {
     }
 }
 
-/// One row at a time goes from object to object where a text has some: to the next one if it is in sight, else the text
-/// scrolls.
+/// Moves in a text by one row. If the text has objects, the selection moves to the next visible object. If no object
+/// is visible, the text scrolls.
 fn text(view: &mut TextView, by: isize) {
     if by.abs() == 1
         && let Some(next) = next_object(view, by > 0)
@@ -42,13 +42,13 @@ fn text(view: &mut TextView, by: isize) {
         let row = row_of(view, line);
         row < view.top || row >= view.top + view.page
     });
-    // at an end there is nothing to scroll: upwards the text as a whole is meant again
+    // at an end the text cannot scroll; at the top no object is selected, so that keys apply to the text as a whole
     if out_of_sight || (by < 0 && view.top == before) {
         view.chosen = None;
     }
 }
 
-/// The next line that is about an object; from nothing selected, the first or last one in sight.
+/// Returns the next line that is about an object. If no line is selected, returns the first or last visible one.
 fn next_object(view: &TextView, forward: bool) -> Option<usize> {
     let about = |i: &usize| view.lines.get(*i).is_some_and(|l| l.object.is_some());
     match (view.chosen_line(), forward) {
@@ -67,7 +67,7 @@ fn log(view: &mut LogView, by: isize) {
     }
 }
 
-/// By half a page.
+/// Moves by half a page.
 pub fn page(ui: &mut Ui, world: &World, by: isize) {
     let page = match ui.screen() {
         Screen::Text(view) => view.page,
@@ -78,7 +78,7 @@ pub fn page(ui: &mut Ui, world: &World, by: isize) {
     rows(ui, world, by * half);
 }
 
-/// To the first or the last row.
+/// Moves to the first or last row.
 pub fn ends(ui: &mut Ui, world: &World, bottom: bool) {
     if let Some(id) = ui.active_list() {
         let mut list = ui.take_list(id);
@@ -97,11 +97,11 @@ pub fn ends(ui: &mut Ui, world: &World, bottom: bool) {
     }
 }
 
-/// To the next or previous match.
+/// Moves to the next or previous match.
 pub fn find(ui: &mut Ui, forward: bool) {
     let found = match ui.screens.last_mut() {
         Some(Screen::Text(view)) if !view.find.is_empty() => {
-            // wrapped rows are more than lines: go by lines and let the view place them
+            // a wrapped line has several rows, so the search counts lines and the view positions them
             let needle = view.find.to_lowercase();
             let at = search(view.lines.len(), line_at(view), forward, |i| {
                 view.lines.get(i).is_some_and(|l| contains_fold(&l.text, &needle))
@@ -124,7 +124,7 @@ pub fn find(ui: &mut Ui, forward: bool) {
     }
 }
 
-/// To the next or previous line of level error or worse.
+/// Moves to the next or previous line of level error or worse.
 pub fn error(ui: &mut Ui, forward: bool) {
     let Some(Screen::Log(view)) = ui.screens.last_mut() else { return };
     let hit = |i: usize| view.lines.get(i).is_some_and(|l| l.level >= Level::Error && !l.more);
@@ -137,7 +137,7 @@ pub fn error(ui: &mut Ui, forward: bool) {
     }
 }
 
-/// From `at` on, then from the other end.
+/// Searches from `at` to the end, then continues from the other end.
 fn search(len: usize, at: Option<usize>, forward: bool, hit: impl Fn(usize) -> bool) -> Option<usize> {
     let start = at.unwrap_or(0);
     (1..=len)

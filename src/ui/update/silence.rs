@@ -1,4 +1,4 @@
-//! Silencing findings for a time, and ending that.
+//! Silences findings for a limited time, and ends a silence.
 
 use pilothouse_core::domain::cause::FindingCode;
 use pilothouse_core::domain::id::ObjectRef;
@@ -13,7 +13,7 @@ use super::super::pane::causes;
 use super::super::request::Effect;
 use super::super::widget::text;
 
-/// Asks for how long; on the screen of the silenced findings, asks which of them to show again.
+/// Asks how long to silence these findings. On the screen of silenced findings, asks which ones to show again.
 pub fn ask(ui: &mut Ui, world: &World) {
     let Some(cluster) = ui.shown(world) else { return };
     let key = match ui.screen() {
@@ -38,7 +38,7 @@ pub fn ask(ui: &mut Ui, world: &World) {
     ui.prompt = Some(Prompt::Silence { title: cause.to_string(), silences: silences(&cause) });
 }
 
-/// One for each finding that the line stands for.
+/// Returns one silence for each finding that the row stands for.
 fn silences(cause: &Cause) -> Vec<Silence> {
     let of = |code: FindingCode, object: Option<&ObjectRef>| Silence {
         rule: code.as_str().into(),
@@ -54,7 +54,7 @@ fn silences(cause: &Cause) -> Vec<Silence> {
     included.iter().map(|(code, object)| of(*code, Some(object))).collect()
 }
 
-/// Silences them for as long as was typed.
+/// Silences the findings for the duration that was typed.
 pub fn accept(
     ui: &mut Ui,
     input: &str,
@@ -71,7 +71,7 @@ pub fn accept(
     Ok(())
 }
 
-/// Ends the silence of one of the silenced findings, by its number, or of all.
+/// Ends the silence of one finding, selected by its number, or of all findings.
 pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
     let Some(cluster) = ui.shown(world) else { return Ok(()) };
     let silenced = &cluster.derived.silenced;
@@ -97,14 +97,14 @@ pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) 
     Ok(())
 }
 
-/// Shows what is silenced.
+/// Shows the silenced findings.
 pub fn show(ui: &mut Ui) {
     if !matches!(ui.screen(), Screen::Text(v) if v.source == TextSource::Silenced) {
         ui.screens.push(Screen::Text(Box::new(TextView::new("Silenced", TextSource::Silenced, None))));
     }
 }
 
-/// Reads `30m`, `8h`, `2d`; nothing = for as long as the console runs.
+/// Parses `30m`, `8h` and `2d`. An empty input silences the findings until the console exits.
 fn until(input: &str, now: Stamp) -> Result<Option<Stamp>, String> {
     let input = input.trim();
     if input.is_empty() {

@@ -1,6 +1,6 @@
-//! A key that acts on the cluster, pressed where it does not work. From another pane it goes to the only cause of NOW that
-//! offers it. In NOW the selected line is what is meant, so one sentence says what the key needs and where to go; it is made
-//! from the table of commands.
+//! Handles a key that acts on the cluster in a place where it does not work. In another pane, the key selects the
+//! only cause in NOW that offers it. In NOW, the key applies to the selected row, so a message explains what the key
+//! needs and where to go. The message is built from the table of commands.
 
 use pilothouse_core::domain::cause::SuggestedCommand;
 use pilothouse_core::domain::id::{Kind, Uid};
@@ -15,14 +15,14 @@ use super::super::pane::{self, causes};
 use super::super::request::Effect;
 use super::super::targets;
 
-/// Carries out what the only cause of NOW with this key offers, with that cause selected. False: there is none, or more
-/// than one, or the key was pressed elsewhere than at the other panes.
+/// Runs the action that the only cause in NOW with this key offers, and selects that cause. Returns `false` if there
+/// is no such cause or more than one, or if the key was pressed outside the other panes.
 pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) -> bool {
     let Some(cmd) = ui.keymap.lookup(&[Context::Now], key) else { return false };
     let is_beside = matches!(ui.screen(), Screen::Panes) && ui.focus != ListId::Now;
     let Some(cluster) = ui.shown(world).filter(|_| is_beside) else { return false };
     if ui.active_list().is_some_and(|list| !ui.list(list).filter.is_empty()) {
-        // a person looks for something: what the filter hides is not acted upon
+        // a filter is active, and a cause that the filter hides must not be acted on
         return false;
     }
     let filter = ui.list(ListId::Now).filter.clone();
@@ -44,14 +44,14 @@ pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec
     true
 }
 
-/// Whether a command that acts on an object is given where the selected one does not fit.
+/// Whether a command that acts on an object does not fit the selected object.
 pub fn is_about_nothing(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     let about = KINDS.iter().any(|kind| targets::fits(cmd, kind)) && !targets::fits(cmd, &Kind::Event);
     let bounds = || cmd == Cmd::Change(ChangeCmd::Scale) && targets::scales_bounds(ui, world);
     about && targets::of(ui, world, cmd).is_empty() && !bounds()
 }
 
-/// Of a key that is bound to nothing here: what it needs and where to go.
+/// Explains, for a key that is not bound here, what it needs and where to go.
 pub fn key(ui: &Ui, key: Key) -> String {
     let elsewhere: Vec<&Command> =
         command::COMMANDS.iter().filter(|c| ui.keymap.keys(c.cmd).contains(&key)).collect();
@@ -72,7 +72,7 @@ pub fn key(ui: &Ui, key: Key) -> String {
     }
 }
 
-/// Of a command that works here, but on nothing that is selected.
+/// Explains, for a command that works here, why it does not fit the selection.
 pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
     let Some(command) = command::of(cmd) else { return String::new() };
     let title = command.title;
@@ -88,7 +88,7 @@ pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
     }
 }
 
-/// `'out of service' needs a node`.
+/// Describes what a command needs, such as `'out of service' needs a node`.
 fn needs(cmd: Cmd) -> String {
     let command = command::of(cmd);
     let title = command.map_or("", |c| c.title);
@@ -96,7 +96,7 @@ fn needs(cmd: Cmd) -> String {
     format!("'{title}' needs {what}")
 }
 
-/// `go to Nodes (1) or NOW (Tab)`: the lists where it works, with the keys that lead there.
+/// Lists the panes where the command works, with their keys, such as `go to Nodes (1) or NOW (Tab)`.
 fn go_to(ui: &Ui, command: &Command) -> String {
     let key = |cmd| ui.keymap.key(cmd).map_or_else(String::new, |k| k.to_string());
     let mut places: Vec<String> = Vec::new();

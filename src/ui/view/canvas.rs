@@ -1,4 +1,4 @@
-//! Cells that can be written by role and never past an edge.
+//! A canvas of cells. Text is written with a role and never past an edge.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -9,14 +9,14 @@ use super::super::mouse::Spot;
 use super::super::theme::{Role, Theme};
 use super::super::widget::text;
 
-/// Where views draw.
+/// The area in which views draw.
 pub struct Canvas<'t> {
     buffer: Buffer,
     theme: &'t Theme,
-    /// Nothing but ASCII will be shown: signs that take two letters then are written so from the start.
+    /// Whether only ASCII is shown. Characters that need two ASCII characters are replaced before they are written.
     pub ascii: bool,
     pub cursor: Option<(u16, u16)>,
-    /// What there was room for.
+    /// The sizes and positions of the frame so far.
     pub seen: Seen,
 }
 
@@ -29,12 +29,12 @@ impl<'t> Canvas<'t> {
         (self.buffer, self.cursor, self.seen)
     }
 
-    /// The mouse can act on this area.
+    /// Marks an area that the mouse can act on.
     pub fn spot(&mut self, area: Rect, spot: Spot) {
         self.seen.spots.push(((area.x, area.y), (area.width, area.height), spot));
     }
 
-    /// Writes text within `max` cells; returns the cell after it.
+    /// Writes text within `max` cells. Returns the next cell.
     pub fn put(&mut self, x: u16, y: u16, max: u16, role: Role, words: &str) -> u16 {
         let area = self.buffer.area;
         if y >= area.bottom() || x >= area.right() || max == 0 {
@@ -58,7 +58,7 @@ impl<'t> Canvas<'t> {
         }
     }
 
-    /// Lays a role over an area: the selected row.
+    /// Applies a role to an area, such as the selected row.
     pub fn cover(&mut self, area: Rect, role: Role) {
         let style = self.theme.style(role);
         let area = area.intersection(self.buffer.area);
@@ -66,7 +66,7 @@ impl<'t> Canvas<'t> {
             for y in area.top()..area.bottom() {
                 for x in area.left()..area.right() {
                     if let Some(cell) = self.buffer.cell_mut((x, y)) {
-                        // one colour for the whole row: patches of reversed colours cannot be read
+                        // the whole row has one color, because mixed reversed colors cannot be read
                         cell.fg = ratatui::style::Color::Reset;
                         cell.bg = ratatui::style::Color::Reset;
                         cell.modifier = ratatui::style::Modifier::empty();
@@ -77,7 +77,8 @@ impl<'t> Canvas<'t> {
         self.buffer.set_style(area, style);
     }
 
-    /// Cells in a row with a space between; the last that does not fit is cut, the rest is left out. Returns the end.
+    /// Writes cells in a row, separated by spaces. The first one that does not fit is cut, and the rest is omitted.
+    /// Returns the end.
     pub fn cells(&mut self, mut x: u16, y: u16, right: u16, cells: &[Cell]) -> u16 {
         let start = x;
         for cell in cells.iter().filter(|c| !c.text.is_empty()) {
@@ -90,7 +91,7 @@ impl<'t> Canvas<'t> {
         x
     }
 
-    /// A frame with room for a title in its upper and a footer in its lower edge.
+    /// Draws a frame with room for a title in its upper edge and a footer in its lower edge.
     pub fn frame(&mut self, area: Rect, role: Role) {
         let area = area.intersection(self.buffer.area);
         if area.width < 2 || area.height < 2 {
@@ -111,12 +112,12 @@ impl<'t> Canvas<'t> {
     }
 }
 
-/// A text with the signs written out that one ASCII letter would make another statement: `9>11`.
+/// Replaces characters whose ASCII substitute of one character would change the meaning, such as `9>11` for an arrow.
 pub fn spelled(words: &str) -> std::borrow::Cow<'_, str> {
     if words.contains('→') { words.replace('→', "->").into() } else { words.into() }
 }
 
-/// Cells that a row of cells takes.
+/// Returns the width of a row of cells.
 pub fn width_of(cells: &[Cell]) -> u16 {
     let filled = cells.iter().filter(|c| !c.text.is_empty());
     let sum: usize = filled.clone().map(|c| text::width(&c.text)).sum();

@@ -1,4 +1,5 @@
-//! What is known of the selected row, beneath its list: as much of a text as fits, in two columns where that shows more.
+//! The text about the selected row, below its list. It shows as many lines as fit, in two columns if more lines fit
+//! that way.
 
 use std::ops::Range;
 
@@ -12,39 +13,40 @@ use super::canvas::Canvas;
 use super::list::{self, Chrome};
 use super::text::rows;
 
-/// Fewer lines say too little, with the frame.
+/// The minimum number of lines, with the frame. Fewer lines are not useful.
 const LEAST: u16 = 10;
-/// A screen of so many lines has room for details beneath any list.
+/// A screen with this many lines has room for details below any list.
 const HIGH: u16 = 40;
-/// So many lines the details give up to rows that come, before they leave: they do not come and go with a rollout.
+/// The number of lines that the details cede to new rows before they disappear. This keeps them from flickering
+/// during a rollout.
 const SLACK: u16 = 4;
-/// The narrowest first and second column: fields take few cells, tables many.
+/// The minimum widths of the first and second column. Fields need few cells, tables need many.
 const NARROW: (u16, u16) = (40, 70);
-/// Cells between two columns.
+/// The number of cells between two columns.
 const GAP: u16 = 3;
 
-/// The height of a list that needs `rows` lines, when details stand beneath it; None: there is no room for them.
-/// `shown`: they stand there already.
+/// Returns the height of a list that needs `rows` lines and has details below it, or `None` if the details do not
+/// fit. `shown` tells whether the details are already on the screen.
 pub fn list_height(height: u16, rows: u16, shown: bool) -> Option<u16> {
     let most = (height + if shown { SLACK } else { 0 }).saturating_sub(LEAST);
     if rows <= most && height > LEAST {
         return Some(rows);
     }
-    // rows that could all be seen are not hidden for details; of a longer list some are hidden anyway
+    // details do not hide rows that would all be visible; in a longer list some rows are hidden anyway
     (rows > height && height >= HIGH).then_some(height - height * 2 / 5)
 }
 
-/// A column of a text: the rows that fit, and how many lines do not.
+/// A column of a text: the rows that fit, and the number of lines that do not.
 #[derive(Default)]
 struct Part {
     x: u16,
     rows: Vec<(Role, String)>,
-    /// Lines that are read whole.
+    /// The number of lines that are completely visible.
     whole: usize,
     left_out: usize,
 }
 
-/// Draws the details with their title; `reads`: the key that shows all of them.
+/// Draws the details with their title. `reads` names the key that shows the whole text.
 pub fn draw(
     canvas: &mut Canvas<'_>,
     area: Rect,
@@ -70,7 +72,7 @@ pub fn draw(
     }
 }
 
-/// The columns of a text in an area: one, or two where that reads more lines.
+/// Divides a text into one column, or into two if that shows more lines.
 fn parts(lines: &[TextLine], width: u16, height: usize) -> Vec<Part> {
     let one = fill(lines, 0..lines.len(), 0, width, height);
     if one.left_out == 0 && one.whole == lines.len() {
@@ -79,13 +81,13 @@ fn parts(lines: &[TextLine], width: u16, height: usize) -> Vec<Part> {
     let heads = lines.iter().enumerate().skip(1).filter(|(_, l)| l.role == Role::Title).map(|(i, _)| i);
     let mut best = vec![one];
     for at in heads {
-        // in steps, so that an age that gets a digit more does not move what stands beside it
+        // the width grows in steps, so that an age with one more digit does not move the second column
         let left = natural(lines.get(..at).unwrap_or_default()).next_multiple_of(8);
         let left = left.clamp(NARROW.0, (width / 2).max(NARROW.0));
         let Some(right) = width.checked_sub(left + GAP).filter(|right| *right >= NARROW.1) else { continue };
         let first = fill(lines, 0..at, 0, left, height);
         if first.left_out > 0 {
-            // what comes later is not shown before what comes first
+            // the order of the lines is kept
             break;
         }
         let two = vec![first, fill(lines, at..lines.len(), left + GAP, right, height)];
@@ -97,13 +99,13 @@ fn parts(lines: &[TextLine], width: u16, height: usize) -> Vec<Part> {
     best
 }
 
-/// The width of the longest line.
+/// Returns the width of the longest line.
 fn natural(lines: &[TextLine]) -> u16 {
     let longest = lines.iter().map(|l| text::width(&l.text)).max().unwrap_or(0);
     u16::try_from(longest).unwrap_or(u16::MAX)
 }
 
-/// As many lines as fit into a column.
+/// Fits as many lines as possible into a column.
 fn fill(lines: &[TextLine], of: Range<usize>, x: u16, width: u16, height: usize) -> Part {
     let lines = lines.get(of).unwrap_or_default();
     let blank = lines.iter().take_while(|l| l.text.trim().is_empty()).count();
@@ -150,7 +152,7 @@ mod tests {
         assert_eq!(list_height(8, 3, false), None);
         assert_eq!(list_height(57, 34, false), Some(34), "no row is hidden that could be seen");
         assert_eq!(list_height(57, 50, false), None);
-        // a row more does not take away what stands there
+        // one more row does not hide the details
         assert_eq!(list_height(21, 12, false), None);
         assert_eq!(list_height(21, 12, true), Some(12));
     }

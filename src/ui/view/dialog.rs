@@ -1,4 +1,4 @@
-//! A dialog over the screen: the plan scrolls, what is asked stays in sight.
+//! Draws a dialog over the screen. The plan scrolls, and the question stays visible.
 
 use ratatui::layout::Rect;
 
@@ -7,19 +7,19 @@ use super::super::theme::Role;
 use super::canvas::Canvas;
 use super::text;
 
-/// What fits: rows of the plan on the screen, and rows in all.
+/// The number of visible rows of the plan, and of all its rows.
 pub struct Fit {
     pub page: usize,
     pub rows: usize,
     pub top: usize,
 }
 
-/// Draws it; `top` is the first row of the plan that is shown.
+/// Draws the dialog. `top` is the first visible row of the plan.
 pub fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize) -> Fit {
     let width = screen.width.min(110).max(screen.width.min(40));
     let cells = usize::from(width.saturating_sub(4));
     let rows = text::rows(&view.lines, cells, true);
-    // frame, what is asked, the note, the keys
+    // the frame, the question, the note and the keys
     let fixed = 2
         + 1
         + u16::from(!view.ask.is_empty())
@@ -62,7 +62,7 @@ pub fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize
     }
     let mut keys = view.keys.clone();
     if rows.len() > usize::from(page) {
-        // letters belong to the text that is asked for
+        // letters belong to the requested text
         let scrolls = if view.typed.is_some() { "PgUp PgDn" } else { "j k" };
         let more = format!("{scrolls} scroll ({}/{})", (top + usize::from(page)).min(rows.len()), rows.len());
         keys.push(super::super::cell::cell(Role::Dim, more));

@@ -1,4 +1,4 @@
-//! The single lines: header, job or message, keys.
+//! Draws the single lines: the header, the job or message, and the keys.
 
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::world::World;
@@ -17,7 +17,7 @@ use super::super::theme::Role;
 use super::super::widget::text;
 use super::canvas::{Canvas, width_of};
 
-/// The header.
+/// Draws the header.
 pub fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
     let mut right = view.right.clone();
     let needed: u16 = view.groups.iter().map(|g| width_of(g) + 3).sum();
@@ -51,7 +51,7 @@ pub fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
     }
 }
 
-/// The message, else the running job.
+/// Draws the message, otherwise the running job.
 pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     if let Some((note, _)) = &ui.note {
         canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Note, note);
@@ -73,7 +73,7 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
             cell(Role::Dim, more),
         ];
     }
-    // the longest texts give way, in their middle: they end with the reason, or the name
+    // the longest texts are shortened in the middle, because their end is the reason or the name
     let mut widths: Vec<usize> = job.iter().map(|c| text::width(&c.text)).collect();
     give_way(&mut widths, width_of(&job).saturating_sub(area.width.saturating_sub(2)));
     for (cell, width) in job.iter_mut().zip(widths) {
@@ -84,7 +84,7 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     canvas.cells(area.left() + 1, area.top(), area.right(), &job);
 }
 
-/// Takes so many cells away, always from the longest.
+/// Reduces the widths by `over` cells in total, always the widest first.
 fn give_way(widths: &mut [usize], over: u16) {
     for _ in 0..over {
         if let Some(longest) = widths.iter_mut().max() {
@@ -93,14 +93,14 @@ fn give_way(widths: &mut [usize], over: u16) {
     }
 }
 
-/// A problem of a file by the file's name alone: the help has the whole path.
+/// Shortens the path in a problem to the name of the file. The help text has the whole path.
 fn without_folders(problem: &str) -> &str {
     let place = problem.split(": ").next().filter(|place| place.contains(".toml:"));
     let folders = place.and_then(|place| place.rfind('/')).map_or(0, |at| at + 1);
     problem.get(folders..).unwrap_or(problem)
 }
 
-/// The keys that work here, or the line that is being typed.
+/// Draws the keys that work here, or the input line.
 pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     if let Some(prompt) = &ui.prompt {
         return typed(canvas, area, ui, prompt);
@@ -130,7 +130,8 @@ pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     }
 }
 
-/// Keys and words for the hint bar: what changes the cluster first, then by the table's order; help always last.
+/// Returns keys and titles for the hint bar: first the commands that change the cluster, then the others in the order
+/// of the table, and help last.
 fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
     let contexts = ui.contexts();
     let mut found: Vec<_> = COMMANDS
@@ -139,7 +140,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
         .filter_map(|c| {
             let place = contexts.iter().position(|x| c.contexts.contains(x))?;
             let key = ui.keymap.key(c.cmd)?;
-            // hidden by a narrower command on the same key
+            // a narrower command on the same key hides this one
             (ui.keymap.lookup(contexts, key) == Some(c.cmd)).then_some((c, key, place))
         })
         .filter(|(c, ..)| match c.cmd {
@@ -147,7 +148,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
             Cmd::NextPane => matches!(ui.screen(), Screen::Panes),
             Cmd::Why => !matches!(ui.screen(), Screen::Text(view) if view.chosen.is_none()),
             Cmd::CancelAction => targets::offered(ui, world, c.cmd),
-            // there is no next match before something is looked for, and no way to where one is
+            // the keys for matches are shown only after a search
             Cmd::NextMatch => match ui.screen() {
                 Screen::Text(view) => !view.find.is_empty(),
                 Screen::Log(view) => !view.find.is_empty(),
@@ -187,7 +188,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
 }
 
 fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
-    // what may be typed stands where it would be typed, until it is
+    // a sample of the input is shown until the user types
     let (label, sample, hint): (String, &str, &str) = match prompt {
         Prompt::Filter { .. } => ("/".into(), "", "a|b  !not  ^regex   Up earlier   Enter keeps   Esc drops"),
         Prompt::FindText => ("find: ".into(), "", "Enter finds   Esc closes"),
@@ -229,12 +230,12 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     }
 }
 
-/// Whether a cell says something in a line without heads: a bar or a trend does not.
+/// Whether a cell makes sense in a line without headers. A bar or a trend does not.
 fn says(cell: &Cell) -> bool {
     cell.role != Role::Trend && !matches!(cell.text.trim(), "" | "–")
 }
 
-/// A line of cells that stands for a pane that has no room.
+/// Draws a single line for a pane that does not fit.
 pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, focused: bool) {
     let mut cells: Vec<Cell> = vec![
         cell(Role::Key, view.key.as_deref().unwrap_or_default()),
@@ -256,13 +257,13 @@ pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, focused: bool)
     canvas.cells(area.left() + 1, area.top(), area.right(), &cells);
 }
 
-/// The first of a finding's keys.
+/// Returns the first key of a finding.
 fn first_key(row: &RowView) -> &str {
     let keys = row.cells.last().map_or("", |cell| cell.text.as_str());
     keys.split("  ").next().unwrap_or_default()
 }
 
-/// The cells that keys and ages of findings take at the right edge: one column each for all of them.
+/// Returns the widths of the keys and ages of findings at the right edge, so that all rows align.
 pub fn edge(rows: &[RowView]) -> (u16, u16) {
     let widest = |of: &dyn Fn(&RowView) -> usize| {
         u16::try_from(rows.iter().map(of).max().unwrap_or(0)).unwrap_or(u16::MAX)
@@ -271,8 +272,8 @@ pub fn edge(rows: &[RowView]) -> (u16, u16) {
     (widest(&|row| text::width(first_key(row))), widest(&age))
 }
 
-/// A finding without a frame around it: its words, the key that helps, since when. Goes on in the lines of the area.
-/// Returns how many it took.
+/// Draws a finding without a frame: its text, the key that helps, and its age. The text wraps within the area.
+/// Returns the number of lines used.
 pub fn cause(
     canvas: &mut Canvas<'_>,
     area: Rect,
@@ -287,7 +288,7 @@ pub fn cause(
         let taken = if with_key && key > 0 { key + 2 } else { 0 };
         area.width.saturating_sub(3 + age + taken)
     };
-    // the first has its key in any case, the others where it costs none of their words
+    // the first finding always shows its key, the others only if the key does not cost lines of text
     let fits = text::wrap(&title.text, usize::from(room(true))).len() <= usize::from(area.height);
     let with_key = !keys.is_empty() && (index == 0 || keys.starts_with('+') || fits);
     let lines = text::wrap(&title.text, usize::from(room(with_key)));

@@ -1,4 +1,4 @@
-//! A list in its frame: title, column heads, rows, footer.
+//! Draws a list in its frame: title, column headers, rows and footer.
 
 use ratatui::layout::Rect;
 
@@ -10,14 +10,14 @@ use super::super::widget::text;
 use super::canvas::{self, Canvas, width_of};
 use super::row::{self, Layout};
 
-/// Whether a list stands in a frame or under a single rule.
+/// Whether a list has a frame or only a rule above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chrome {
     Frame,
     Rule,
 }
 
-/// How many rows fit into an area.
+/// Returns the number of rows that fit into an area.
 pub fn room(area: Rect, chrome: Chrome, heads: bool) -> usize {
     let lost = match chrome {
         Chrome::Frame => 2,
@@ -26,7 +26,7 @@ pub fn room(area: Rect, chrome: Chrome, heads: bool) -> usize {
     usize::from(area.height.saturating_sub(lost + u16::from(heads)))
 }
 
-/// What is not on the screen, in words.
+/// Describes how many rows are not visible.
 fn more(view: &ListView) -> Vec<Cell> {
     match (view.above, view.hidden()) {
         (_, 0) => Vec::new(),
@@ -34,7 +34,7 @@ fn more(view: &ListView) -> Vec<Cell> {
     }
 }
 
-/// Takes rows out so that those that stay fit with their whole sentences, the selected one among them.
+/// Removes rows so that the remaining ones, including the selected one, fit with their whole text.
 fn shorten(view: &mut ListView, area: Rect) {
     let layout = Layout::new(&view.columns, &view.heads, &view.rows, area.width);
     let (from, count) = layout.whole(view.selected.unwrap_or(0), usize::from(area.height));
@@ -44,7 +44,7 @@ fn shorten(view: &mut ListView, area: Rect) {
     view.selected = view.selected.map(|at| at.saturating_sub(from));
 }
 
-/// Draws it. Returns the columns that there was room for, by their index.
+/// Draws the list. Returns the columns that fit, by their index.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome, heads: bool) -> Vec<usize> {
     let mut view = view.clone();
     if canvas.ascii {
@@ -87,7 +87,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
         Chrome::Rule => {
             canvas.put(area.x, area.y, area.width, border, &"─".repeat(usize::from(area.width)));
             on_edge(canvas, area, area.top(), &title);
-            // the footer at the right end of the rule, if there is room beside the title
+            // the footer is at the right end of the rule, if the title leaves room for it
             let (left, right) = (width_of(&title) + 5, width_of(&view.footer) + 3);
             if !view.footer.is_empty() && left + right <= area.width {
                 let x = area.right() - right;
@@ -104,7 +104,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
     rows(canvas, inner, view, heads)
 }
 
-/// What the chrome leaves of an area.
+/// Returns the area inside the chrome.
 pub fn inside(area: Rect, chrome: Chrome) -> Rect {
     match chrome {
         Chrome::Frame => {
@@ -114,7 +114,7 @@ pub fn inside(area: Rect, chrome: Chrome) -> Rect {
     }
 }
 
-/// Words in an edge, with a blank on both sides.
+/// Writes text into an edge, with a blank on both sides.
 fn on_edge(canvas: &mut Canvas<'_>, area: Rect, y: u16, cells: &[Cell]) {
     if cells.is_empty() || area.width < 6 {
         return;
@@ -147,7 +147,7 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) -> Ve
                 let mark = view.ordered.filter(|(at, _)| *at == p.index).map_or("", |(_, mark)| mark);
                 let head = view.heads.get(p.index).map_or(column.head_in(p.width), String::as_str);
                 row::write(canvas, area, y, p, &Column { cut: Cut::Head, ..*column }, Role::Head, head);
-                // in the gap beside the head, which is not cut for it
+                // the mark is in the gap next to the header, so that the header is not cut
                 let wide = u16::try_from(text::width(head)).unwrap_or(p.width).min(p.width);
                 let at = if column.right { (p.x + p.width).checked_sub(wide + 1) } else { Some(p.x + wide) };
                 if let Some(x) = at.map(|at| area.x + 2 + at).filter(|x| *x < area.right()) {

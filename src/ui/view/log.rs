@@ -1,4 +1,4 @@
-//! A log that is read: the end while it is followed, else from its first shown line on.
+//! Draws a log: its end while it is followed, otherwise from its first visible line.
 
 use pilothouse_core::domain::log::Level;
 use ratatui::layout::Rect;
@@ -20,7 +20,7 @@ fn role(level: Level) -> Role {
     }
 }
 
-/// Draws it. Returns how much fits.
+/// Draws the log. Returns the sizes.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &LogView) -> SeenText {
     let inner =
         Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
@@ -56,7 +56,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &LogView) -> SeenText {
     seen
 }
 
-/// Draws the lines that fit; returns the row after them.
+/// Draws the lines that fit. Returns the next row.
 fn lines(canvas: &mut Canvas<'_>, inner: Rect, view: &LogView, top: usize) -> u16 {
     let needle = view.find.to_lowercase();
     let mut y = inner.y;
@@ -113,7 +113,7 @@ fn prefix(view: &LogView, line: &LogLine) -> (String, String) {
     (time, source)
 }
 
-/// What there is to say beside the lines, wrapped: a third of the rows at most, or all of them without lines.
+/// Returns the wrapped notes. They take at most a third of the rows, or all rows if the log has no lines.
 fn notes(view: &LogView, inner: Rect) -> Vec<String> {
     let cells = usize::from(inner.width.saturating_sub(2)).max(8);
     let rows = usize::from(inner.height);
@@ -139,7 +139,7 @@ fn notes(view: &LogView, inner: Rect) -> Vec<String> {
     out
 }
 
-/// The first line with which the last one is still on the screen.
+/// Returns the first line of the last page.
 fn last_page(view: &LogView, width: u16, page: usize) -> usize {
     if !view.wrap {
         return view.lines.len().saturating_sub(page);

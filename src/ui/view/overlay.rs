@@ -1,4 +1,4 @@
-//! The palette: hits above the line that is typed.
+//! Draws the palette: the hits above the input line.
 
 use ratatui::layout::Rect;
 

@@ -1,4 +1,4 @@
-//! The lines of the rows of a list: a row takes one, and more where lines are free and it has more to say.
+//! Arranges the rows of a list. Each row has one line, and more if lines are free and the row has more text.
 
 use ratatui::layout::Rect;
 
@@ -8,21 +8,21 @@ use super::super::widget::columns::{Column, Cut, Placed, place};
 use super::super::widget::text;
 use super::canvas::Canvas;
 
-/// A sentence goes on for so many lines at most, the first one included.
+/// The maximum number of lines of a sentence, including the first.
 const SENTENCE: usize = 4;
 /// Lines below a row start under its first column.
 const INDENT: u16 = 4;
 
-/// Where the columns of a list lie in an area of that width, and what its rows have to say besides.
+/// The positions of the columns in an area, and the additional lines of the rows.
 pub struct Layout {
     pub placed: Vec<Placed>,
     extras: Vec<Extra>,
 }
 
-/// What a row has for lines of its own.
+/// The additional lines of a row.
 #[derive(Default)]
 struct Extra {
-    /// The column whose text goes on, with all of its lines.
+    /// The column whose text wraps, with all of its lines.
     sentence: Option<(Placed, Vec<String>)>,
     below: Vec<(Role, String)>,
 }
@@ -33,7 +33,7 @@ impl Extra {
     }
 }
 
-/// How many lines of a row's own are shown: of its sentence, and below it.
+/// The number of additional lines that are shown: of the sentence, and below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     pub sentence: usize,
@@ -41,20 +41,20 @@ pub struct Shown {
 }
 
 impl Layout {
-    /// Lays rows out in `width` cells.
+    /// Arranges rows in `width` cells.
     pub fn new(columns: &[Column], heads: &[String], rows: &[RowView], width: u16) -> Self {
         let widest = |i: usize| {
             let head = heads.get(i).map_or(0, |h| text::width(h));
             let of = |r: &RowView| r.cells.get(i).map_or(0, |c| text::width(&c.text));
             rows.iter().map(of).max().unwrap_or(0).max(head)
         };
-        // two cells for the glyph
+        // the glyph takes two cells
         let placed = place(columns, width.saturating_sub(2), &widest);
         let extras = rows.iter().map(|row| extra(columns, &placed, row, width)).collect();
         Self { placed, extras }
     }
 
-    /// Lines that the rows take with their whole sentences, and with all that they have to say.
+    /// Returns the number of lines of all rows with their whole sentences, and with all their text.
     pub fn lines(&self) -> (usize, usize) {
         let rows = self.extras.len();
         let sentences: usize = self.extras.iter().map(Extra::sentence_lines).sum();
@@ -62,7 +62,8 @@ impl Layout {
         (rows + sentences, rows + sentences + below)
     }
 
-    /// The rows that fit into `height` lines with their whole sentences, around the selected one: the first, and how many.
+    /// Returns the rows around the selected one that fit into `height` lines with their whole sentences: the first,
+    /// and their number.
     pub fn whole(&self, selected: usize, height: usize) -> (usize, usize) {
         let lines = |from: usize, to: usize| -> usize {
             let rows = self.extras.iter().take(to).skip(from);
@@ -76,8 +77,8 @@ impl Layout {
         (from, fits.max(1))
     }
 
-    /// Who gets the lines that are left when each row has one: sentences are finished first, then every row gets a line
-    /// of what it has below, then a second one.
+    /// Distributes the spare lines after each row has one. First, sentences are completed. Then every row gets one
+    /// line of the text below it, then a second one.
     pub fn spend(&self, mut spare: usize) -> Vec<Shown> {
         let mut shown = vec![Shown::default(); self.extras.len()];
         for (shown, extra) in shown.iter_mut().zip(&self.extras) {
@@ -99,7 +100,7 @@ impl Layout {
         shown
     }
 
-    /// Draws row `index` from line `y` on; returns the line after it.
+    /// Draws row `index` from line `y`. Returns the next line.
     pub fn draw(
         &self,
         canvas: &mut Canvas<'_>,
@@ -112,7 +113,7 @@ impl Layout {
         let (Some(row), Some(extra)) = (view.rows.get(index), self.extras.get(index)) else { return y };
         canvas.put(area.x, y, 1, row.grade.role(), row.grade.glyph());
         if row.marked {
-            // beside the glyph: how bad the row is must stay on the screen
+            // the mark is next to the glyph, because the glyph shows the severity and must stay visible
             canvas.put(area.x.saturating_add(1), y, 1, Role::Marked, "+");
         }
         let mut next = y + 1;
@@ -125,7 +126,7 @@ impl Layout {
                 Some((at, parts)) if at.index == p.index && lines.sentence > 0 => {
                     for (i, part) in parts.iter().take(lines.sentence + 1).enumerate() {
                         let line = y.saturating_add(u16::try_from(i).unwrap_or(u16::MAX));
-                        // the last line that is shown has what is left, cut
+                        // the last visible line contains the rest of the text, cut
                         let rest = || parts.iter().skip(i).map(|l| l.trim()).collect::<Vec<_>>().join(" ");
                         let words = if i == lines.sentence { rest() } else { part.clone() };
                         if line < area.bottom() {

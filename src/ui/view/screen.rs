@@ -1,4 +1,4 @@
-//! The whole screen: header, NOW, panes, job, keys, and what lies over them.
+//! Draws the whole screen: header, NOW, panes, job, keys, and any dialog above them.
 
 use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
@@ -18,14 +18,14 @@ use super::row::Layout;
 use super::share::{Need, share};
 use super::{detail, dialog, line, list, log, overlay, text};
 
-/// From here on panes stand side by side, and a list has a frame.
+/// The minimum width for panes side by side and for lists with a frame.
 const WIDE: u16 = 110;
-/// From here on what changed stands beside NOW.
+/// The minimum width for recent changes next to NOW.
 const SIDE: u16 = 160;
-/// A narrow screen of so many lines has room for all panes.
+/// The minimum height at which a narrow screen has room for all panes.
 const HIGH: u16 = 44;
 
-/// Draws all of it.
+/// Draws the whole screen.
 pub fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     if area.width < 40 || area.height < 10 {
         let words = format!("too small: {}x{}, needs 40x10", area.width, area.height);
@@ -66,7 +66,7 @@ fn over(ui: &Ui, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-/// A list in its place; `beneath`: its details are shown beneath it.
+/// Draws a list in its area. `beneath` tells whether its details are shown below it.
 fn one(
     ui: &Ui,
     world: &World,
@@ -81,13 +81,13 @@ fn one(
     let mut view = lists::view(ui, world, id, room(area, chrome, heads), focused);
     let (page, top) = (room(area, chrome, heads), view.above);
     if beneath {
-        // it is said beneath
+        // the details contain this text
         view.rows.iter_mut().for_each(|row| row.below.clear());
     }
-    // alone, messages are read
+    // if Errors fills the screen, its messages are shown completely
     view.whole = id == ListId::Errors && ui.zoom;
     if id == ListId::Now {
-        // alone, it has its texts whole; the changes have lines of their own beside it
+        // a zoomed NOW shows whole texts, and changes that are next to NOW need no footer
         view.whole = ui.zoom || chrome == Chrome::Rule;
         if chrome == Chrome::Rule || beside(ui, area) {
             view.footer.clear();
@@ -97,12 +97,12 @@ fn one(
     canvas.seen.lists.push((id, SeenList { page, top, drawn }));
 }
 
-/// Whether what changed stands beside NOW: where that leaves room for both.
+/// Whether recent changes are shown next to NOW.
 fn beside(ui: &Ui, now: Rect) -> bool {
     now.width < ui.size.0
 }
 
-/// Alone on the screen, with what is known of the selected row beneath it. A narrow one has no cells for sides.
+/// Draws a list that fills the screen, with the details of the selected row below it. A narrow screen has no frame.
 fn full(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId) {
     let chrome = if area.width < WIDE { Chrome::Rule } else { Chrome::Frame };
     let height = beneath(ui, world, area, id, chrome);
@@ -115,7 +115,7 @@ fn full(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId)
     detail::draw(canvas, rest, chrome, &ui.details.title, &ui.details.lines, &reads);
 }
 
-/// The height of a list that has details beneath it; None: it has none.
+/// Returns the height of a list with details below it, or `None` if it has no details.
 fn beneath(ui: &Ui, world: &World, area: Rect, id: ListId, chrome: Chrome) -> Option<u16> {
     let (zoomed, shown) = (matches!(ui.screen(), Screen::Panes), ui.details.list == Some(id));
     if (ui.details.off && !zoomed) || pane::of(id).reads == Reads::Nothing {
@@ -128,11 +128,12 @@ fn beneath(ui: &Ui, world: &World, area: Rect, id: ListId, chrome: Chrome) -> Op
     detail::list_height(area.height, rows, shown)
 }
 
-/// What a pane has to show in an area of that width. None is asked for more rows than a screen could have.
+/// Returns the lines that a pane needs in an area of this width. The rows that are measured are limited by the height
+/// of the screen.
 fn need(ui: &Ui, world: &World, id: ListId, width: u16, screen: u16) -> Need {
     let (columns, rows) = lists::first_rows(ui, world, id, usize::from(screen));
     let cells = |lines: usize| u16::try_from(lines).unwrap_or(u16::MAX).min(screen);
-    // the frame and the heads; where there are no rows, two lines say why
+    // the frame and the headers; if there are no rows, two lines explain why
     let around = 2 + u16::from(pane::of(id).heads);
     let (sentences, all) = Layout::new(&columns, &[], &rows, width.saturating_sub(2)).lines();
     Need {
@@ -142,7 +143,8 @@ fn need(ui: &Ui, world: &World, id: ListId, width: u16, screen: u16) -> Need {
     }
 }
 
-/// NOW's wishes: a line for each of the first findings, then whole sentences, then what there is behind them.
+/// Returns the lines that NOW needs: one for each of the first findings, then whole sentences, then the text below
+/// them.
 fn need_of_now(ui: &Ui, world: &World, width: u16, height: u16) -> Need {
     let (columns, rows) = lists::first_rows(ui, world, ListId::Now, usize::from(height));
     let most = match height {
@@ -157,13 +159,13 @@ fn need_of_now(ui: &Ui, world: &World, width: u16, height: u16) -> Need {
     Need { least, rows, all: (cells(all) + 2).clamp(rows, rows.max(height * 2 / 5)) }
 }
 
-/// The panes below NOW, in the table's order.
+/// Returns the panes below NOW, in the order of the table.
 fn below_now() -> impl Iterator<Item = ListId> {
     pane::on_first_screen().filter(|pane| pane.place == Place::First).map(|pane| pane.id)
 }
 
-/// 110x28 and more: NOW in its box, the panes in two columns below, dealt out to them in turn, each sharing its column's
-/// height by need.
+/// Draws screens of at least 110x28: NOW in its box, and the panes in two columns below. The panes are assigned to
+/// the columns in turn and share the height of their column by need.
 fn panes(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let left = area.width / 2;
     let (even, odd): (Vec<_>, Vec<_>) = below_now().enumerate().partition(|(i, _)| i % 2 == 0);
@@ -173,7 +175,7 @@ fn panes(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     });
     let sum = |of: fn(&Need) -> u16| wishes.iter().map(|w| w.iter().map(of).sum::<u16>()).max().unwrap_or(0);
     let changes = changed(ui, world);
-    // as wide as its longest text, NOW's texts have the rest
+    // the changes are as wide as their longest text, and NOW uses the remaining width
     let longest = changes.iter().filter_map(|r| r.cells.get(1)).map(|c| width(&c.text)).max().unwrap_or(0);
     let wanted = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(12).max(40);
     let side = if area.width >= SIDE && !changes.is_empty() { wanted.min(area.width * 2 / 5) } else { 0 };
@@ -204,7 +206,7 @@ fn panes(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-/// Narrow and high: all of them one above the other.
+/// Draws a narrow, high screen: all panes, one above the other.
 fn stacked(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let mut wishes = vec![need_of_now(ui, world, area.width, area.height)];
     wishes.extend(below_now().map(|id| need(ui, world, id, area.width, area.height)));
@@ -216,19 +218,19 @@ fn stacked(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     }
 }
 
-/// What changed, for the box beside NOW.
+/// Returns the recent changes for the box next to NOW.
 fn changed(ui: &Ui, world: &World) -> Vec<RowView> {
     ui.shown(world)
         .map_or_else(Vec::new, |cluster| causes::change_rows(cluster, ui.namespace.as_ref(), ui.now))
 }
 
-/// 80x24: three causes, the changes, the focused pane, the others as a line each. What the focused pane does not need
-/// goes to the texts of NOW, then to more rows of the others.
+/// Draws a screen of 80x24: three causes, the changes, the focused pane, and a line for each other pane. Lines that
+/// the focused pane does not need show more text of NOW, then more rows of the other panes.
 fn compact(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let focus = ui.focus;
     let mut y = area.y;
-    // what there is room for: the focused pane comes first
+    // the focused pane comes first, and the others get the lines that are left
     let all = u16::try_from(below_now().count()).unwrap_or(u16::MAX);
     let others: u16 = if area.height >= 14 { all.saturating_sub(1) } else { 0 };
     let lines: u16 = match area.height {
@@ -238,7 +240,7 @@ fn compact(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     };
     let below = others + u16::from(focus == ListId::Now && others > 0);
     if focus != ListId::Now {
-        // the frame of a pane is a rule here
+        // panes have a rule instead of a frame here
         let wanted = need(ui, world, focus, area.width, area.height).all.saturating_sub(1);
         let mut spare = area.height.saturating_sub(1 + below + wanted);
         let found = u16::try_from(ui.list(ListId::Now).ids.len()).unwrap_or(u16::MAX);

@@ -1,24 +1,24 @@
-//! How panes that stand one above the other share their height: by what each has to show.
+//! Divides the height among panes that are one above the other, according to their content.
 
-/// What a pane has to show, in lines with its frame.
+/// The lines that a pane needs, with its frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Need {
-    /// Less than this is no pane.
+    /// The minimum height of the pane.
     pub least: u16,
-    /// Every row with its whole sentence.
+    /// The height with every row and its whole sentence.
     pub rows: u16,
-    /// Every row with all that there is to say of it.
+    /// The height with every row and all its text.
     pub all: u16,
 }
 
-/// The heights, which add up to `total`. Nobody gets more than all it has to show before the others have that too; where
-/// there is not enough, the smallest wishes are met first.
+/// Returns the heights, which add up to `total`. No pane gets more than it needs before the other panes have what
+/// they need. If the height is not sufficient, the smallest needs are met first.
 pub fn share(total: u16, needs: &[Need]) -> Vec<u16> {
     let mut heights = vec![0; needs.len()];
     let mut left = total;
     for wish in [|n: &Need| n.least, |n: &Need| n.rows.max(n.least), |n: &Need| n.all.max(n.rows)] {
         while left > 0 {
-            // a line for the lowest of those that want one
+            // the lowest pane that needs more gets one line
             let lowest = heights
                 .iter_mut()
                 .zip(needs)
@@ -29,7 +29,7 @@ pub fn share(total: u16, needs: &[Need]) -> Vec<u16> {
             left -= 1;
         }
     }
-    // what nobody needs goes to the last, so that the others end where their rows do
+    // unused lines go to the last pane, so that the others end with their rows
     if let Some(last) = heights.last_mut() {
         *last += left;
     }

@@ -1,4 +1,4 @@
-//! A text that is read.
+//! Draws a text.
 
 use ratatui::layout::Rect;
 
@@ -9,7 +9,7 @@ use super::super::widget::text;
 use super::canvas::Canvas;
 use super::list::{self, Chrome};
 
-/// Draws it in its frame. Returns how much fits.
+/// Draws the text in its frame. Returns the sizes.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &TextView) -> SeenText {
     let inner =
         Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
@@ -51,7 +51,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &TextView) -> SeenText {
     seen
 }
 
-/// The marks of each row, if any line has some.
+/// Returns the marks of each row, if any line has marks.
 fn marks(view: &TextView, cells: usize) -> Vec<&[(u16, Cell)]> {
     if view.lines.iter().all(|l| l.marks.is_empty()) {
         return Vec::new();
@@ -60,7 +60,7 @@ fn marks(view: &TextView, cells: usize) -> Vec<&[(u16, Cell)]> {
     view.lines.iter().flat_map(|l| std::iter::repeat_n(l.marks.as_slice(), rows(l))).collect()
 }
 
-/// The rows that lines take.
+/// Returns the rows of the lines.
 pub fn rows(lines: &[TextLine], cells: usize, wrap: bool) -> Vec<(Role, String)> {
     if !wrap {
         return lines.iter().map(|l| (l.role, l.text.clone())).collect();

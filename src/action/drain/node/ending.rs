@@ -1,4 +1,4 @@
-//! How the drain of a node ends before all of its pods are gone, and what is recorded of the pods that are left.
+//! Ends the drain of a node before all of its pods are gone, and records the pods that are left.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use super::super::budget::BudgetKey;
 use super::{EvictionState, NodeDrain, PodEviction};
 use crate::clock::Clock;
 
-/// Why nothing more is sent.
+/// The reason why no further request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
     Deadline,
     Cancelled,
-    /// The drain cannot go on: the node was uncordoned, is gone or not ready, or a right ended.
+    /// The drain cannot continue: the node was uncordoned, deleted or not ready, or a permission was lost.
     Undermined,
-    /// The process was told to end.
+    /// The process received a signal to terminate.
     ProcessEnds,
 }
 
 impl NodeDrain<'_, '_> {
-    /// Ends what is not sent yet.
+    /// Ends all evictions that are not sent yet.
     pub(super) fn leave_the_rest(&mut self, why: &str) {
         for i in 0..self.evictions.len() {
             if self.evictions.get(i).is_some_and(PodEviction::is_open) {
@@ -32,7 +32,7 @@ impl NodeDrain<'_, '_> {
         }
     }
 
-    /// Records what is left when nothing more is sent, after one more list of the pods.
+    /// Records the pods that are left, after listing the pods once more.
     pub(super) async fn finish(&mut self, close: Option<StopReason>) {
         for i in 0..self.evictions.len() {
             if self.evictions.get(i).is_some_and(|item| item.state == EvictionState::Sending) {
@@ -59,7 +59,7 @@ impl NodeDrain<'_, '_> {
                         .unknown
                         .push(("sent, and it is not known whether it was applied".into(), name));
                 }
-                // as they are: whoever takes it up reads where they stand
+                // the states are kept, so that a process that resumes the action can read where the pods stand
                 (_, StopReason::ProcessEnds) => {}
                 (EvictionState::Terminating, StopReason::Deadline) => {
                     let why = item.stuck.unwrap_or("still terminating");
@@ -96,7 +96,7 @@ impl NodeDrain<'_, '_> {
         let Some(item) = self.evictions.get_mut(i) else { return };
         item.state = to;
         note.clone_into(&mut item.note);
-        // a transition that cannot be written down has happened all the same
+        // the transition has occurred even if it cannot be recorded
         self.run.note(item.step, state, note);
     }
 

@@ -1,4 +1,4 @@
-//! When the node is read again, and what follows from what is known of it: the drain goes on, waits, or stops.
+//! Decides when the node is read again, and whether the drain continues, waits or stops according to its state.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::wire::error::ApiError;
 
 impl NodeDrain<'_, '_> {
-    /// When the node has to be read again.
+    /// Returns the time at which the node must be read again.
     pub(super) fn node_check_due(&mut self, now: Instant) -> Option<Instant> {
         let observed = self.observed.as_ref()?;
         let may_send = |item: &PodEviction| match item.state {
@@ -48,7 +48,7 @@ impl NodeDrain<'_, '_> {
         self.follow(verdict);
     }
 
-    /// Takes in what the node's watch has said so far, before anything is sent.
+    /// Handles the pending events of the node's watch before a request is sent.
     pub(super) fn catch_up(&mut self, watch: Option<&mut Watch<Value>>) {
         let Some(watch) = watch else { return };
         while let Some(news) = watch.next().now_or_never() {
@@ -58,7 +58,7 @@ impl NodeDrain<'_, '_> {
 
     pub(super) fn node_news(&mut self, news: News<Value>) {
         let Some(observed) = &mut self.observed else { return };
-        // what reads have found out meanwhile stays as it is
+        // the state from reads in the meantime is kept
         let lost = matches!(news, News::Trouble { .. });
         let verdict = observed.hear(news, Clock::instant(), self.run.session.clock.now());
         if !lost {
@@ -68,11 +68,11 @@ impl NodeDrain<'_, '_> {
 
     fn follow(&mut self, verdict: NodeVerdict) {
         if self.run.halt.is_cancelled() {
-            // one reason is enough
+            // one reason is sufficient
             return;
         }
         match verdict {
-            // nothing of it is left that could fail to end
+            // no pod is left that needs the kubelet to terminate
             NodeVerdict::NotReady(_) if self.emptied.is_some() => {}
             NodeVerdict::NotReady(why) => {
                 self.failures.not_ready = Some(self.query.to_string());
@@ -95,8 +95,8 @@ impl NodeDrain<'_, '_> {
         }
     }
 
-    /// Takes in that the pods cannot be followed. If rights or credentials ended, nothing else would say so where single pods
-    /// are evicted, and they would be waited for without end.
+    /// Records that the pods cannot be followed. If a permission or the credentials were lost, nothing else reports
+    /// this for the eviction of single pods, and the drain would wait forever.
     pub(super) fn not_followed(&mut self, why: &str, refused: Refused) {
         self.denials = match refused {
             Refused::No => 0,
@@ -109,7 +109,7 @@ impl NodeDrain<'_, '_> {
         }
         let why = format!("its pods cannot be looked at any more: {why}");
         if self.evictions.iter().any(PodEviction::is_under_way) {
-            // it was sent, and its effect can no longer be seen
+            // the eviction was sent, but its effect cannot be read any more
             self.failures.unknown.push((why, self.query.to_string()));
             self.run.halt.cancel();
         } else {
@@ -117,13 +117,13 @@ impl NodeDrain<'_, '_> {
         }
     }
 
-    /// Stops the drain at all of its nodes.
+    /// Stops the drain on all nodes.
     pub(super) fn undermined(&mut self, why: String) {
         self.failures.failed.push((why, self.query.to_string()));
         self.run.halt.cancel();
     }
 
-    /// True if all pods are gone, and the node was read since.
+    /// Whether all pods are gone and the node was read afterwards.
     pub(super) fn is_over(&mut self) -> bool {
         if !self.listed || self.evictions.iter().any(|i| i.state != EvictionState::Done) {
             return false;

@@ -1,6 +1,7 @@
-//! The node that is being emptied, as the cluster has it. A watch keeps it current. It is read where the watch does not
-//! say enough: before a pod that came meanwhile is evicted, when all pods are gone, and while the watch is silent, broken
-//! or denied. If its cordon is taken back, evicted pods may be scheduled to it again; without its kubelet no pod ends.
+//! The state of the node that is being emptied. A watch keeps it up to date. The node is also read if the watch is
+//! not sufficient: before a pod that was created in the meantime is evicted, after all pods are gone, and while the
+//! watch is silent, broken or denied. If the node is uncordoned, evicted pods can be scheduled to it again. Without
+//! its kubelet, no pod terminates.
 
 use std::time::{Duration, Instant};
 
@@ -13,66 +14,67 @@ use serde_json::Value;
 use super::super::watch::News;
 use crate::wire::error::ApiError;
 
-/// How long after a read evictions may be sent, where there is no watch.
+/// How long after a read evictions may be sent if there is no watch.
 const FRESH: Duration = Duration::from_secs(1);
-/// Between two reads while nothing is sent, where there is no watch.
+/// The interval between two reads while no eviction is sent, if there is no watch.
 const EVERY: Duration = Duration::from_secs(5);
-/// How long a silent watch is trusted before a read has to confirm it.
+/// How long a silent watch is trusted before a read must confirm it.
 const QUIET: Duration = Duration::from_secs(10);
-/// Denials in a row that end the drain: a credential that is just being renewed gets another try.
+/// The number of consecutive denials that end the drain. A credential that is being renewed gets further attempts.
 pub(super) const DENIALS: u32 = 3;
 
-/// What is known of the node.
+/// The known state of the node.
 #[derive(Debug)]
 pub struct ObservedNode {
-    /// The plan's, or that of the first read.
+    /// The UID from the plan or from the first read.
     uid: Option<Uid>,
     watched: Watched,
-    /// When the last read that succeeded began, and when its answer came.
+    /// The times at which the last successful read began and was answered.
     good: Option<(Instant, Instant)>,
-    /// When the node was last seen cordoned.
+    /// The time at which the node was last seen cordoned.
     cordoned_at: Option<Stamp>,
-    /// When the read under way began.
+    /// The time at which the current read began.
     asked: Option<Instant>,
-    /// The last read that failed: when it began, and why.
+    /// The last failed read: when it began, and its error.
     failed: Option<(Instant, String)>,
     failures: u32,
     denials: u32,
-    /// No read before then, after one that failed.
+    /// The earliest time of the next read after a failed one.
     not_before: Option<Instant>,
-    /// It was not ready when the drain was planned, and has not been since: no reason to stop.
+    /// Whether the node was not ready in the plan and has not been ready since. In this case, the drain does not stop
+    /// because of it.
     was_not_ready: bool,
-    /// Its Ready condition, as it was seen last.
+    /// The last known Ready condition.
     pub ready: Option<bool>,
 }
 
-/// What is known by the watch of the node.
+/// The state of the node's watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Watched {
-    /// Nothing so far; the watch was started then.
+    /// The watch has reported nothing since it was started at this time.
     NotYet(Instant),
-    /// The server was heard then: what it said last still holds.
+    /// The watch was last alive at this time, so the last reported state is still valid.
     Heard(Instant),
-    /// It is broken or denied.
+    /// The watch is broken or denied.
     Lost,
 }
 
-/// What a read or an event of the watch means for the drain.
+/// The consequence of a read or an event for the drain.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NodeVerdict {
     GoesOn,
-    /// It is not known now: the node is read again.
+    /// The state is unknown, so the node is read again.
     Unknown(String),
-    /// Somebody took the cordon back.
+    /// The node was uncordoned by another client.
     Uncordoned(String),
-    /// It was ready, and is not any more.
+    /// The node was ready and is not ready any more.
     NotReady(String),
-    /// The drain cannot go on, and why.
+    /// The drain cannot continue, for this reason.
     Over(String),
 }
 
 impl ObservedNode {
-    /// `was_not_ready`: it was not ready when the drain was planned.
+    /// `was_not_ready` tells whether the node was not ready in the plan.
     pub fn new(uid: Option<Uid>, was_not_ready: bool, now: Instant) -> Self {
         Self {
             uid,
@@ -89,7 +91,7 @@ impl ObservedNode {
         }
     }
 
-    /// True if an eviction may be sent at `now`.
+    /// Whether an eviction may be sent at `now`.
     pub fn is_fresh(&self, now: Instant) -> bool {
         let answered = self.good.map(|(_, answered)| answered);
         let (known, holds) = match self.watched {
@@ -99,19 +101,19 @@ impl ObservedNode {
         known.is_some_and(|at| now.saturating_duration_since(at) <= holds)
     }
 
-    /// True if the last read that succeeded began at `at` or later.
+    /// Whether the last successful read began at `at` or later.
     pub fn is_since(&self, at: Instant) -> bool {
         self.good.is_some_and(|(began, _)| began >= at)
     }
 
-    /// Why a read that began at `at` or later failed, if one did and none succeeded since.
+    /// Returns the error of a read that began at `at` or later, if no read has succeeded since.
     pub fn failed_since(&self, at: Instant) -> Option<&str> {
         let failed = self.failed.as_ref().filter(|(began, _)| *began >= at && !self.is_since(at));
         failed.map(|(_, why)| why.as_str())
     }
 
-    /// When the next read is due; None while one is under way, or while the watch is enough. `sending`: something could be
-    /// sent now. `since`: the node has to be read at this time or later.
+    /// Returns the time of the next read. Returns `None` while a read is in progress or the watch is sufficient.
+    /// `sending` tells whether an eviction could be sent now. `since` requires a read at this time or later.
     pub fn due(&self, now: Instant, sending: bool, since: Option<Instant>) -> Option<Instant> {
         if self.asked.is_some() {
             return None;
@@ -132,7 +134,7 @@ impl ObservedNode {
         self.asked = Some(now);
     }
 
-    /// Takes in the answer to the read that began last.
+    /// Handles the answer to the last read.
     pub fn see(&mut self, looked: Result<Option<Bytes>, ApiError>, now: Instant, at: Stamp) -> NodeVerdict {
         let began = self.asked.take().unwrap_or(now);
         let looked = looked.and_then(|body| {
@@ -152,7 +154,7 @@ impl ObservedNode {
         verdict
     }
 
-    /// Takes in an event of its watch.
+    /// Handles an event of the watch.
     pub fn hear(&mut self, news: News<Value>, now: Instant, at: Stamp) -> NodeVerdict {
         let verdict = match news {
             News::Trouble { .. } => {
@@ -163,7 +165,7 @@ impl ObservedNode {
                 Some(node) => self.judge(node, self.cordoned_at, at),
                 None => gone(),
             },
-            // events come as they happen
+            // watch events arrive in the order of the changes
             News::Seen(node) => self.judge(&node, None, at),
             News::Gone(uid) if self.uid.as_ref().is_none_or(|own| *own == uid) => gone(),
             News::Gone(_) | News::Alive => NodeVerdict::GoesOn,
@@ -172,7 +174,8 @@ impl ObservedNode {
         verdict
     }
 
-    /// `before`: when it was last seen cordoned, if something may have happened since that nobody saw.
+    /// Judges the node. `before` is the time at which it was last seen cordoned, if a change may have been missed
+    /// since.
     fn judge(&mut self, node: &Value, before: Option<Stamp>, now: Stamp) -> NodeVerdict {
         let uid = node.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         let is = Uid::parse(uid);
@@ -211,8 +214,9 @@ fn gone() -> NodeVerdict {
     NodeVerdict::Over("the node is gone".into())
 }
 
-/// Who took the cordon back and when, as far as the object tells. Whoever removes a field (as kubectl uncordon does)
-/// leaves no trace in managedFields: then it is when it was seen, or the time between two reads.
+/// Describes who uncordoned the node and when, as far as the object shows it. A client that removes a field (as
+/// kubectl uncordon does) leaves no entry in managedFields. In this case, the text gives the time of the observation,
+/// or the time between two reads.
 fn uncordoned(node: &Value, before: Option<Stamp>, now: Stamp) -> String {
     match (drift::owner(node, "/spec/unschedulable"), before) {
         (Some((manager, at)), _) if !at.is_empty() => format!("uncordoned meanwhile by {manager} at {at}"),
@@ -226,7 +230,7 @@ fn uncordoned(node: &Value, before: Option<Stamp>, now: Stamp) -> String {
     }
 }
 
-/// Since when it is not ready, in words.
+/// Describes since when the node is not ready.
 fn not_ready(ready: &Value) -> String {
     let (status, reason) = (text(ready, "status"), text(ready, "reason"));
     let since = match text(ready, "lastTransitionTime") {
@@ -277,7 +281,7 @@ mod tests {
         node
     }
 
-    /// What is heard, whether an eviction may follow, and what the last of it means.
+    /// The events, whether an eviction may follow, and the expected verdict of the last one.
     type Case = (&'static str, Vec<News<Value>>, bool, fn(&NodeVerdict) -> bool);
 
     fn observed() -> ObservedNode {
@@ -299,7 +303,7 @@ mod tests {
         assert!(
             matches!(found, NodeVerdict::Uncordoned(why) if why.contains("uncordoned meanwhile by ann at 2026-01-02"))
         );
-        // whoever owns another field is not the one
+        // the manager of another field is not the one that uncordoned the node
         let by = json!([{ "manager": "cloud", "time": "2026-01-02T00:00:00Z", "fieldsV1": { "f:spec": { "f:podCIDR": {} } } }]);
         let found = see(node(json!({}), by));
         assert!(
@@ -377,15 +381,15 @@ mod tests {
         let mut down = ObservedNode::new(None, true, now);
         assert_eq!(down.hear(News::All(vec![ready("Unknown")]), now, Stamp(0)), NodeVerdict::GoesOn);
         assert!(down.is_fresh(now));
-        // it came back, and that was its second time
+        // the node became ready again, and this was the second time
         assert_eq!(down.hear(News::Seen(ready("True")), now, Stamp(0)), NodeVerdict::GoesOn);
         assert!(matches!(down.hear(News::Seen(ready("False")), now, Stamp(0)), NodeVerdict::NotReady(_)));
-        // between the plan and the first look
+        // the change was between the plan and the first read
         assert!(matches!(
             observed().hear(News::All(vec![ready("False")]), now, Stamp(0)),
             NodeVerdict::NotReady(_)
         ));
-        // whoever takes the cordon back says more
+        // an uncordon is the more specific reason
         let mut open = ready("False");
         open["spec"] = json!({});
         assert!(matches!(observed().hear(News::Seen(open), now, Stamp(0)), NodeVerdict::Uncordoned(_)));
@@ -409,17 +413,17 @@ mod tests {
             Some(start),
             "a pod that came, or the end"
         );
-        // a look that agrees
+        // a read that confirms the watch
         observed.begin(late);
         observed.see(node(json!({ "unschedulable": true }), Value::Null), late, Stamp(0));
         assert!(observed.is_fresh(late + QUIET) && observed.is_since(late));
         assert_eq!(observed.due(late, true, None), Some(late + QUIET));
-        // a look that fails, and the next
+        // a read that fails, and the next one
         let later = late + QUIET + FRESH;
         observed.begin(later);
         let verdict = observed.see(Err(ApiError::Unreachable("x".into())), later, Stamp(0));
         assert!(matches!(verdict, NodeVerdict::Unknown(_)) && !observed.is_fresh(later));
-        // without the watch, looks as often as evictions need them
+        // without the watch, reads are as frequent as evictions require
         observed.hear(News::Trouble { why: "x".into(), refused: Refused::No }, later, Stamp(0));
         let seen = later + EVERY;
         observed.begin(seen);
@@ -436,7 +440,7 @@ mod tests {
         assert_eq!(observed.due(start, false, None), Some(start));
         observed.begin(start);
         assert_eq!(observed.due(start, true, None), None, "one at a time");
-        // an answer that took its time is as fresh as any
+        // a slow answer counts as fresh from the time it arrives
         let answered = start + Duration::from_secs(3);
         observed.see(node(json!({ "unschedulable": true }), Value::Null), answered, Stamp(0));
         assert!(observed.is_fresh(answered) && !observed.is_fresh(answered + FRESH + FRESH));

@@ -1,4 +1,4 @@
-//! What each event means for its pod.
+//! Handles the events of pods.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ impl NodeDrain<'_, '_> {
         self.evictions.iter().position(|item| item.what.on.uid == *uid)
     }
 
-    /// Takes in a whole list: what is not in it is gone.
+    /// Handles a complete list. A pod that is not in it is gone.
     pub(super) fn all(&mut self, pods: Vec<Pod>) {
         self.live = pods.into_iter().map(|pod| (pod.uid.clone(), pod)).collect();
         self.listed = true;
@@ -71,7 +71,7 @@ impl NodeDrain<'_, '_> {
             Some(EvictionState::Terminating | EvictionState::Unknown(_)) => {
                 self.set(i, EvictionState::Done, StepState::Verified, "gone");
             }
-            // the answer is on its way and says more
+            // the pending answer will say more
             Some(EvictionState::Sending | EvictionState::Done) | None => {}
         }
     }
@@ -117,8 +117,8 @@ impl NodeDrain<'_, '_> {
         self.set(i, EvictionState::Done, StepState::Skipped, &why);
     }
 
-    /// Judges pods that the plan did not know, by kubectl's filters: they are evicted as well, stay, or end the drain of this
-    /// node.
+    /// Judges pods that the plan did not contain, with kubectl's filters. They are evicted too, stay, or end the
+    /// drain of this node.
     async fn late(&mut self, pods: Vec<Pod>) {
         let mut refused = Vec::new();
         for pod in pods {
@@ -168,7 +168,7 @@ impl NodeDrain<'_, '_> {
         match self.unless_stopped(self.api.get(on)).await {
             Some(Ok(None)) => DaemonSet::Gone,
             Some(Ok(Some(_))) => DaemonSet::There,
-            // then its pod is never evicted
+            // the DaemonSet is unknown, so its pod is never evicted
             Some(Err(error)) => DaemonSet::Unread(error.to_string()),
             None => DaemonSet::Unread(String::new()),
         }
@@ -179,7 +179,7 @@ impl NodeDrain<'_, '_> {
         let there = self.live.get(&item.what.on.uid).map(Pod::is_terminating);
         let again = matches!(result, EvictionResult::Retry(..) | EvictionResult::Budget(..));
         match result {
-            // whatever the answer says: the pod went, or began to terminate, while it was on its way
+            // regardless of the answer: the pod was deleted or began to terminate while the request was pending
             _ if again && there.is_none() => self.set(i, EvictionState::Done, StepState::Verified, "gone"),
             _ if again && there == Some(true) => {
                 self.set(
@@ -232,7 +232,8 @@ impl NodeDrain<'_, '_> {
         }
     }
 
-    /// Counts an accepted eviction. Pods that come back as fast as they are evicted would keep a drain going for ever.
+    /// Counts an accepted eviction. Pods that are recreated as fast as they are evicted must not keep the drain
+    /// running forever.
     fn evicted(&mut self) {
         if let Some((evicted, planned)) = self.run.count_accepted() {
             let why = format!(
@@ -242,7 +243,7 @@ impl NodeDrain<'_, '_> {
         }
     }
 
-    /// After a pod of a budget was evicted: the next may follow soon.
+    /// Schedules the next read of a budget soon after one of its pods was evicted.
     fn progress(&mut self, i: usize) {
         let held = self.evictions.get_mut(i).and_then(|item| item.held.take());
         if let Some(budget) = held.and_then(|(key, _)| self.budgets.get_mut(&key)) {
@@ -299,7 +300,7 @@ impl NodeDrain<'_, '_> {
         self.tell_waits();
     }
 
-    /// Shows the budgets that hold pods of this node in the action's message.
+    /// Adds the budgets that block pods of this node to the action's message.
     fn tell_waits(&self) {
         let waits: Vec<(&BudgetKey, Option<(String, Stamp)>)> = self
             .budgets
@@ -319,7 +320,7 @@ impl NodeDrain<'_, '_> {
         });
     }
 
-    /// When something is due that no event will say.
+    /// Returns the next time at which something is due without an event.
     pub(super) fn overdue_at(&self) -> Instant {
         let every = if self.run.options.skip_wait_for_delete_timeout > 0 { 1 } else { 5 };
         let waits = self
@@ -329,7 +330,7 @@ impl NodeDrain<'_, '_> {
         Clock::deadline(if waits { Duration::from_secs(every) } else { IDLE })
     }
 
-    /// Reads pods whose answer was lost and that the watch says nothing of; reports pods that do not end.
+    /// Reads pods whose answer was lost and that the watch does not mention. Reports pods that do not terminate.
     pub(super) async fn look_closer(&mut self) {
         for i in 0..self.evictions.len() {
             let Some(item) = self.evictions.get(i) else { continue };
@@ -369,7 +370,7 @@ impl NodeDrain<'_, '_> {
         self.run.with(|progress| progress.troubles.insert(self.query.clone(), words));
     }
 
-    /// One read of a pod whose eviction got no answer.
+    /// Reads a pod whose eviction got no answer.
     async fn read_unknown(&mut self, i: usize) {
         let Some(item) = self.evictions.get(i) else { return };
         let (on, name) = (item.what.on.clone(), item.name());
@@ -390,14 +391,14 @@ impl NodeDrain<'_, '_> {
                 self.failures.unknown.push((why.into(), name));
                 self.set(i, EvictionState::Done, StepState::Unknown, why);
             }
-            // the rights or the credentials have ended: another read would say no more
+            // the permission or the credentials were lost, so another read would not say more
             Err(error) if error.is_denial() || matches!(error, ApiError::Unauthorized(_)) => {
                 let why =
                     format!("no answer came, and it cannot be looked at any more: {error}; not repeated");
                 self.failures.unknown.push((why.clone(), name));
                 self.set(i, EvictionState::Done, StepState::Unknown, &why);
             }
-            // it stays unknown, and is asked for again
+            // the state stays unknown, and the pod is read again later
             Err(_) => {
                 if let Some(item) = self.evictions.get_mut(i) {
                     item.state = EvictionState::Unknown(Clock::instant());
@@ -406,7 +407,8 @@ impl NodeDrain<'_, '_> {
         }
     }
 
-    /// Waits for work. None: the process was told to end, and nothing slow is waited for.
+    /// Waits for a future. Returns `None` if the process received a signal to terminate, because it must not wait for
+    /// slow requests.
     pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;

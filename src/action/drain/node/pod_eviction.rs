@@ -1,4 +1,4 @@
-//! The eviction of one pod, and how far it is.
+//! The eviction of one pod and its state.
 
 use std::time::Instant;
 
@@ -12,30 +12,31 @@ pub struct PodEviction {
     pub step: usize,
     pub what: Step,
     pub state: EvictionState,
-    /// The budget that refused it last, and the server's message.
+    /// The budget that last refused the eviction, and the server's message.
     pub held: Option<(BudgetKey, String)>,
-    /// What the journal has of it.
+    /// The note in the journal.
     pub note: String,
-    /// Why it does not end, once it is overdue.
+    /// The reason why the pod does not terminate, if it is overdue.
     pub stuck: Option<&'static str>,
-    /// When it came, if the plan did not know it: it is evicted only after a later check of its node.
+    /// The time at which the pod was first seen, if the plan did not contain it. It is evicted only after a later
+    /// check of its node.
     pub came: Option<Instant>,
 }
 
-/// How far the eviction of a pod is.
+/// The state of an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvictionState {
     /// Not sent yet.
     Pending,
-    /// Not sent again before then.
+    /// The eviction is not sent again before this time.
     RetryAt(Instant),
-    /// A budget whose name is known refuses; without the name it is `RetryAt`.
+    /// A budget with a known name refuses the eviction. If its name is unknown, the state is `RetryAt`.
     HeldByBudget,
-    /// Sent, not answered yet.
+    /// The request was sent and not answered yet.
     Sending,
-    /// The server accepted it: the watch says when the pod is gone.
+    /// The server accepted the eviction. The watch reports when the pod is gone.
     Terminating,
-    /// The answer was lost, at that time.
+    /// The answer was lost at this time.
     Unknown(Instant),
     Done,
 }
@@ -61,12 +62,12 @@ impl PodEviction {
         self.state == EvictionState::HeldByBudget && self.held.as_ref().is_some_and(|(by, _)| by == key)
     }
 
-    /// Sent, and not gone.
+    /// Whether the eviction was sent and the pod is not gone yet.
     pub fn is_under_way(&self) -> bool {
         matches!(self.state, EvictionState::Sending | EvictionState::Terminating | EvictionState::Unknown(_))
     }
 
-    /// Not sent, or refused: it may be sent.
+    /// Whether the eviction was not sent or was refused, so that it may be sent.
     pub fn is_open(&self) -> bool {
         matches!(self.state, EvictionState::Pending | EvictionState::RetryAt(_) | EvictionState::HeldByBudget)
     }

@@ -1,4 +1,4 @@
-//! The lines of a text being written: headings, fields, tables.
+//! Writes the lines of a text: headings, fields and tables.
 
 use pilothouse_core::domain::id::ObjectRef;
 
@@ -7,11 +7,11 @@ use super::super::super::cell::Grade;
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
 
-/// The lines being written.
+/// The lines written so far.
 pub struct Lines(pub Vec<TextLine>);
 
 impl Lines {
-    /// A heading, with an empty line before it.
+    /// Adds a heading, with an empty line before it.
     pub fn head(&mut self, title: &str) {
         if !self.0.is_empty() {
             self.0.push(TextLine::default());
@@ -19,28 +19,28 @@ impl Lines {
         self.0.push(TextLine::new(Role::Title, title));
     }
 
-    /// A line of a role.
+    /// Adds a line with a role.
     pub fn say(&mut self, role: Role, text: impl Into<String>) {
         self.0.push(TextLine::new(role, text));
     }
 
-    /// A row of a table: cut where there is no room, never wrapped.
+    /// Adds a row of a table. A row that is too long is cut and never wrapped.
     pub fn row(&mut self, role: Role, text: impl Into<String>) {
         self.0.push(TextLine { whole: true, ..TextLine::new(role, text) });
     }
 
-    /// A line about an object, which can be opened.
+    /// Adds a line about an object that can be opened.
     pub fn about(&mut self, role: Role, text: impl Into<String>, object: ObjectRef) {
         self.0.push(TextLine { object: Some(object), ..TextLine::new(role, text) });
     }
 
-    /// The state, with its glyph; one that is fine has none, and no gap for it.
+    /// Adds the state with its glyph. A healthy state has no glyph and no gap for it.
     pub fn state(&mut self, grade: Grade, words: &str) {
         let line = format!("{} {words}", grade.glyph());
         self.say(grade.role(), format!("  {:<14} {}", "state", line.trim_start()));
     }
 
-    /// `label      value`.
+    /// Adds a line such as `label      value`.
     pub fn field(&mut self, label: &str, value: impl AsRef<str>) {
         if !value.as_ref().is_empty() {
             self.say(Role::Text, format!("  {label:<14} {}", value.as_ref()));
@@ -52,16 +52,16 @@ impl Lines {
 pub struct TableRow {
     pub grade: Grade,
     pub cells: Vec<String>,
-    /// What can be opened from it.
+    /// The object that opens from the row.
     pub object: Option<ObjectRef>,
 }
 
-/// Wider texts of a table are cut.
+/// The maximum width of a text in a table. Wider texts are cut.
 const WIDEST: usize = 44;
 
 impl Lines {
-    /// A table with columns as wide as what stands in them; a head that begins with a blank is one of numbers, which
-    /// stand at the right. A column in which nothing stands is left out.
+    /// Adds a table. Each column is as wide as its widest text. A header that begins with a blank marks a column of
+    /// numbers, which is aligned right. Empty columns are omitted.
     pub fn table(&mut self, heads: &[&str], rows: &[TableRow]) {
         if rows.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Pods: one of them, and as a table in the text about something else.
+//! Describes pods: a single pod, or a table of pods in the text about another object.
 
 use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::pod::Pod;
@@ -13,7 +13,7 @@ use super::super::super::theme::Role;
 use super::lines::TableRow;
 use super::{Lines, error_groups};
 
-/// Pods in a text, worst first.
+/// Adds a table of pods, the worst first.
 pub(super) fn table(
     out: &mut Lines,
     cluster: &Cluster,
@@ -22,7 +22,7 @@ pub(super) fn table(
     wanted: impl Fn(&Pod) -> bool,
 ) {
     let mut found: Vec<_> = cluster.pods.iter().filter(|p| wanted(p)).collect();
-    // of the pods on one node it is no news
+    // the node is omitted if all pods are on the same one
     let with_nodes = found.first().is_some_and(|one| found.iter().any(|p| p.node != one.node));
     let dead = dead_nodes(cluster);
     found.sort_by(|a, b| pods::order(a, b, 0, &dead, now));

@@ -1,4 +1,4 @@
-//! What stands between workloads and their load: Services, autoscalers and budgets.
+//! Describes the objects between workloads and their load: Services, autoscalers and disruption budgets.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn traffic_of<'c>(cluster: &'c Cluster, namespace: &str, name: &str) -> Option<&
     cluster.traffic.services.iter().find(|t| t.namespace == namespace && t.name == name)
 }
 
-/// Requests, errors and latencies.
+/// Describes requests, errors and latencies.
 fn measured(t: &ServiceTraffic) -> String {
     let (p50, p95, p99) = (millis(t.p50_ms), millis(t.p95_ms), millis(t.p99_ms));
     format!("{} rps, {}% errors, p50 {p50} p95 {p95} p99 {p99}", rate(t.rps), ratio(t.error_ratio))
@@ -91,7 +91,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
             object: b.object(&object.namespace),
         })
         .collect();
-    // as in their list, the numbers at the right
+    // numbers are aligned right, as in the list of backends
     let heads: Vec<String> = backends::COLUMNS
         .iter()
         .map(|c| if c.right { format!(" {}", c.head) } else { c.head.to_owned() })
@@ -121,7 +121,7 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
         format!("  {} of {} ready, {}, {}", w.ready, w.desired, row.rollout.phase.as_str(), images.join(" "))
     });
     out.field("target", format!("{}/{}{state}", h.target_kind.short(), h.target_name));
-    // what comes in to be worked off
+    // the load of the workload: the traffic of its Services
     for row in cluster.derived.services.iter().filter(|row| row.service.namespace == h.namespace) {
         let service = &row.service;
         if target
@@ -163,7 +163,7 @@ pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef,
         );
     }
     conditions(out, &h.conditions, |c| (c.kind == "ScalingLimited") == (c.status == Status::True), now);
-    // what the metrics are measured of
+    // the metrics are measured on these pods
     pod::table(out, cluster, "Pods that it scales", now, |p| {
         belongs(p, cluster, &h.target_kind, &h.namespace, &h.target_name)
     });

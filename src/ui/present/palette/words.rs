@@ -1,4 +1,4 @@
-//! What a line means whose first word is a kind or a command: `pods shop`, `svc cart`, `svc/cart`, `drain node-7`.
+//! Interprets lines whose first word is a kind or a command: `pods shop`, `svc cart`, `svc/cart`, `drain node-7`.
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::facts::world::World;
@@ -11,7 +11,7 @@ use super::super::super::rows::namespaces;
 use super::super::super::targets;
 use super::objects;
 
-/// Kinds that nearly every server has: known before the server has said what it has, or if it does not.
+/// Kinds that nearly every API server has. They are used until discovery succeeds, or if it fails.
 const USUAL: [&[&str]; 12] = [
     &["persistentvolumeclaims", "persistentvolumeclaim", "pvc"],
     &["persistentvolumes", "persistentvolume", "pv"],
@@ -27,13 +27,13 @@ const USUAL: [&[&str]; 12] = [
     &["secrets", "secret"],
 ];
 
-/// Whether the server has a kind of that name.
+/// Whether the API server serves a kind with this name.
 fn is_served(known: Option<&[KindWords]>, word: &str) -> bool {
     let usual = || USUAL.iter().any(|words| words.contains(&word));
     known.map_or_else(usual, |all| all.iter().any(|kind| kind.answers_to(word)))
 }
 
-/// The kinds of the server whose names begin so.
+/// Returns the served kinds whose names begin with the word.
 fn begin_so(known: Option<&[KindWords]>, word: &str) -> Vec<String> {
     let mut found: Vec<String> = match known {
         Some(all) => all.iter().filter(|k| k.plural.starts_with(word)).map(|k| k.plural.clone()).collect(),
@@ -60,7 +60,7 @@ fn table(word: &str, namespace: Option<Name>) -> Hit {
     }
 }
 
-/// What the whole line means, the best first.
+/// Returns the meanings of the whole line, the best first.
 pub fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
     if matches!(needle.split(' ').next(), Some("ctx" | "context" | "contexts")) {
         return vec![Hit {
@@ -107,7 +107,7 @@ pub fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
     hits
 }
 
-/// Kinds whose names begin with the word, after everything else.
+/// Returns kinds whose names begin with the word. They follow all other hits.
 pub fn kinds(ui: &Ui, needle: &str) -> Vec<Hit> {
     let word = needle.len() >= 2 && needle.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
     let known = ui.kinds.as_deref();
@@ -120,11 +120,11 @@ pub fn kinds(ui: &Ui, needle: &str) -> Vec<Hit> {
     begin_so(known, needle).into_iter().map(|plural| table(&plural, None)).collect()
 }
 
-/// An action on an object that is named after it.
+/// Returns hits for an action followed by the name of its object.
 fn acts(ui: &Ui, world: &World, first: &str, rest: &str) -> Vec<Hit> {
     let id = if first == "uncordon" { "cordon" } else { first };
     let Some(command) = command::by_id(id).filter(|_| !rest.is_empty()) else { return Vec::new() };
-    // what fits anything is not about an object
+    // a command that fits an event fits any object, so it is not about an object
     if targets::fits(command.cmd, &Kind::Event) {
         return Vec::new();
     }
@@ -139,7 +139,7 @@ fn acts(ui: &Ui, world: &World, first: &str, rest: &str) -> Vec<Hit> {
         .collect()
 }
 
-/// Objects by name that are wanted.
+/// Returns the objects of the wanted kinds whose names match.
 fn of_kind(ui: &Ui, world: &World, rest: &str, wanted: impl Fn(&ObjectRef) -> bool) -> Vec<Hit> {
     let mut found = objects(ui, world, rest, wanted);
     found.sort();
