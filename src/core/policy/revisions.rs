@@ -216,7 +216,7 @@ mod tests {
         assert_eq!((from.number, to.number), (10, 9));
         assert_eq!(choose(&history, Some(10)).unwrap().1.images, ["a:10"]);
         let unknown = NoRevision::Unknown { number: 3, known: vec![9, 10] };
-        assert_eq!(unknown.to_string(), "it has no revision 3; there are 9, 10");
+        assert_eq!(unknown.to_string(), "it has no revision 3; its revisions are 9, 10");
         assert_eq!(choose(&history, Some(3)).unwrap_err(), unknown);
         assert_eq!(choose(&history[..1], None).unwrap_err(), NoRevision::OnlyOne);
     }
