@@ -143,7 +143,11 @@ impl Changes {
     }
 
     pub fn workload(&mut self, delta: &Delta<Workload>, now: Stamp) {
-        let (Some(old), Some(new)) = (delta.old.as_deref(), delta.new.as_deref()) else { return };
+        let (old, new) = match (delta.old.as_deref(), delta.new.as_deref()) {
+            (Some(old), Some(new)) => (old, new),
+            (None, Some(new)) => return self.name_author(new),
+            (_, None) => return,
+        };
         let by = author(new.changed.as_ref(), now);
         if new.kind != Kind::Job && new.kind != Kind::DaemonSet && old.replicas != new.replicas {
             let what = format!("scaled {}→{}", old.replicas, new.replicas);
@@ -216,6 +220,18 @@ impl Changes {
             .map(|c| c.manager.clone());
         let object = ObjectRef::new(Kind::Deployment, &new.namespace, &owner.name, &owner.uid);
         self.say(at, kind, &what, object, by, now);
+    }
+
+    /// Adds who made the rollouts of a Deployment that was read after its ReplicaSets.
+    fn name_author(&mut self, deployment: &Workload) {
+        let Some(changed) = &deployment.changed else { return };
+        for change in self.list.iter_mut().filter(|c| c.object.uid == deployment.uid && c.by.is_none()) {
+            let is_rollout = matches!(change.kind, ChangeKind::Rollout { .. } | ChangeKind::SameImages);
+            if is_rollout && changed.at.0.abs_diff(change.at.0) < 60_000 {
+                Arc::make_mut(change).by = Some(changed.manager.clone());
+                self.dirty = true;
+            }
+        }
     }
 
     /// Returns true if a rollout in the list replaced this tag.
@@ -463,6 +479,23 @@ mod tests {
     fn one_object_that_changes_often_is_not_many() {
         let scaled = |i: i64| change(100 - i, Kind::Deployment, "web", &format!("scaled {i}→{}", i + 1));
         assert_eq!(fold_for_people(&(0..5).map(scaled).collect::<Vec<_>>()).len(), 5);
+    }
+
+    #[test]
+    fn a_deployment_that_is_read_after_its_replicasets_names_who_rolled_it_out() {
+        let mut changes = Changes::default();
+        let rollout = change(100, Kind::Deployment, "web", "rollout web 1→2");
+        let other = change(100, Kind::Deployment, "api", "rollout api 1→2");
+        let kind = || ChangeKind::Rollout { from: "1".into(), to: "2".into(), back: false };
+        for held in [&rollout, &other] {
+            changes.add(Change { kind: kind(), ..Change::clone(held) }, Stamp::from_secs(110));
+        }
+        let by = ChangedBy { manager: "argocd".into(), at: Stamp::from_secs(101) };
+        let web = Workload { uid: rollout.object.uid.clone(), changed: Some(by), ..Workload::default() };
+        changes.workload(&Delta { old: None, new: Some(Arc::new(web)) }, Stamp::from_secs(110));
+        let told = changes.take(Stamp::from_secs(110)).unwrap();
+        let by: Vec<_> = told.iter().map(|c| (c.object.name.as_str(), c.by.as_deref())).collect();
+        assert!(by.contains(&("web", Some("argocd"))) && by.contains(&("api", None)), "{by:?}");
     }
 
     #[test]
