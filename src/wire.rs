@@ -1,6 +1,6 @@
 //! The clients that talk to an API server. Depends on core only.
 //!
-//! [`connect`] resolves the access ([`kubeconfig`], [`credential`], [`env`]) and builds the two clients. [`client`]
+//! [`connect`] resolves the access ([`kubeconfig`], [`credential`], [`mod@env`]) and builds the two clients. [`client`]
 //! reads. [`mod@write`] changes objects; only the executor holds it. [`list_watch`] lists and watches every kind.
 
 pub mod backoff;

@@ -1,9 +1,9 @@
 //! Runs consecutive evictions of a plan, on several nodes at the same time. Each node's pods are followed with one LIST
 //! and one WATCH instead of a GET for each pod and second. The node itself is followed in the same way.
 //!
-//! [`node`] empties one node. [`watch`] follows the node and its pods. [`eviction_result`] interprets the server's
-//! answer to an eviction. [`budget`] reads the disruption budgets that block evictions. [`api`] sends the requests.
-//! The nodes share a [`DrainRun`](progress::DrainRun). [`summary`] describes how the drain ended.
+//! `node` empties one node. `watch` follows the node and its pods. `eviction_result` interprets the server's
+//! answer to an eviction. `budget` reads the disruption budgets that block evictions. `api` sends the requests.
+//! The nodes share a `DrainRun`. `summary` describes how the drain ended.
 
 mod api;
 mod budget;

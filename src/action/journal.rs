@@ -2,8 +2,8 @@
 //!
 //! There is one append-only file per process (mode 0600, locked while the process runs) with a JSON line per record, a
 //! CRC-32 over its text, and an fsync for every record that a request depends on. A crash can leave an incomplete last
-//! line: it is reported and skipped, and everything before it counts. [`folder`] decides which files are trusted,
-//! [`told`] turns records into actions, [`claim`] lets one process resume an action, [`prune`] removes old files.
+//! line: it is reported and skipped, and everything before it counts. `folder` decides which files are trusted,
+//! `told` turns records into actions, `claim` lets one process resume an action, `prune` removes old files.
 
 mod claim;
 pub(crate) mod folder;

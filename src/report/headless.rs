@@ -60,7 +60,7 @@ pub fn print(text: &str) -> std::io::Result<()> {
     still_read(text).map(|_| ())
 }
 
-/// Prints like [`print`]. Returns `false` if the reader has closed the pipe.
+/// Prints like `print`. Returns `false` if the reader has closed the pipe.
 pub fn still_read(text: &str) -> std::io::Result<bool> {
     match write_out(text) {
         Ok(()) => Ok(true),

@@ -1,6 +1,6 @@
 //! Reads the kubeconfig as kubectl does. Every mistake in it is reported before anything is sent.
 //!
-//! [`file`] decodes a file, [`resolve`] resolves a context and applies the flags, [`server`] parses a cluster's
+//! `file` decodes a file, `resolve` resolves a context and applies the flags, `server` parses a cluster's
 //! address.
 
 pub(super) mod file;

@@ -15,7 +15,7 @@ const MOST: usize = 40;
 /// another colour of the same one.
 const IDENTITY: [&str; 4] = ["app", "app.kubernetes.io/name", "k8s-app", "app.kubernetes.io/component"];
 
-/// Returns the suggested plans. `routes` has the objects of the kinds in [`routes::ROUTES`].
+/// Returns the suggested plans. `routes` has the objects of the kinds in `routes::ROUTES`.
 pub fn suggest(cluster: &Cluster, routes: &[(Kind, Value)]) -> Vec<FailoverPlan> {
     let mut plans = Vec::new();
     plans.extend(blue_green(cluster).take(MOST));

@@ -8,7 +8,7 @@
 //! It does not check extended resources, namespace selectors of pod affinity, and where persistent volumes can be
 //! attached. The result reports these limits.
 //!
-//! It visits all pods once. No step compares every pod with every other pod: see [`others`].
+//! It visits all pods once. No step compares every pod with every other pod: see `others`.
 
 mod others;
 

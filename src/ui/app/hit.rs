@@ -19,7 +19,7 @@ pub enum Target {
     Act(Cmd, ObjectRef),
     /// A kind that the API server prints, for one namespace or for the current ones.
     Resource(String, Option<Name>),
-    /// A plan of [`Ui::failovers`], and whether it is reverted.
+    /// A plan of `Ui::failovers`, and whether it is reverted.
     Failover(usize, bool),
     Quit,
 }
