@@ -1,6 +1,6 @@
 //! The journal: the intents, the requests and their results. A record is on disk before its request is sent.
 //!
-//! There is one append-only file per process (mode 0600, locked while the process runs) with a JSON line per record, a
+//! There is one append-only file per process (mode 0600, locked while the process runs) with a JSON line per record and a
 //! CRC-32 over its text. Every record is synced to the disk before the action goes on. A crash can leave an incomplete last
 //! line: it is reported and skipped, and everything before it counts. `folder` decides which files are trusted,
 //! `told` turns records into actions, `claim` lets one process resume an action, `prune` removes old files.
