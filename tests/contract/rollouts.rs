@@ -89,7 +89,7 @@ fn is_same_as_kubectls(kind: &str) {
     let base = ["-n", OURS, "rollback", &object, "--yes", "-o", "json"];
     let refused = rig.json(&[&base[..], &["--to-revision", "99"]].concat(), 3);
     let reason = refused["refusals"][0]["reason"].as_str().unwrap();
-    assert!(reason.contains("no revision 99") && reason.contains("there are 1, 3, 4"), "{reason}");
+    assert!(reason.contains("no revision 99") && reason.contains("revisions are 1, 3, 4"), "{reason}");
     // it is already at this revision, so nothing is sent
     let mark = rig.audit_mark();
     let nothing = rig.json(&[&base[..], &["--to-revision", "4"]].concat(), 0);
