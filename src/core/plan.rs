@@ -168,7 +168,7 @@ fn live<'a>(input: PlanInput<'a>, plan: &mut Plan, target: &ObjectRef) -> Option
     }
 }
 
-/// The steps were worked out from the journal. What somebody changed since is not overwritten.
+/// The steps were worked out from the journal. A field that was changed after the action is not overwritten.
 fn undo(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
     plan_recorded_steps(input, plan, derived);
     if plan.steps.is_empty() && plan.refusals.is_empty() {
