@@ -257,7 +257,7 @@ fn service(
     doc::Service {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        policy: traffic.map(|t| t.policy.as_str().to_owned()),
+        policy: measured.map(|m| m.balancing.policy.as_str().to_owned()),
         rps: traffic.and_then(|t| t.rps),
         error_ratio: traffic.and_then(|t| t.error_ratio),
         p50_ms: traffic.and_then(|t| t.p50_ms),

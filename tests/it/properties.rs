@@ -721,7 +721,7 @@ proptest! {
             };
             let endpoints = cluster.in_rotation(d.services.iter().find(is).map(AsRef::as_ref));
             prop_assert_eq!(row.endpoints.as_deref(), endpoints);
-            prop_assert_eq!(&row.shares, &judge_shares(service, endpoints, cluster.traffic.at));
+            prop_assert_eq!(&row.shares, &judge_shares(service, &row.balancing, endpoints, cluster.traffic.at));
         }
     }
 

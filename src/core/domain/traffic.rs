@@ -72,6 +72,29 @@ impl Origin {
     }
 }
 
+/// How the requests of a service are distributed over its backends, and where that was read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Balancing {
+    pub policy: Policy,
+    pub origin: Origin,
+    /// Where the policy was read: `HTTPRoute shop/web`, `kube-proxy`, `haproxy`. Empty for an assumption.
+    pub read_from: Name,
+    /// The parts that a route splits the requests into; empty if no route does. A backend's expected share is the
+    /// share of its part, distributed over the backends of the part.
+    pub split: Arc<[Part]>,
+}
+
+/// A part of a service's backends, with the weight that a route gives to it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// The name in the route: a Service (`checkout-canary`) or a subset (`v2`).
+    pub name: Name,
+    /// The share is this number divided by the sum of the weights.
+    pub weight: f64,
+    /// The names of the backends.
+    pub backends: Arc<[Name]>,
+}
+
 /// One service (or proxy) and its backends in one poll. An unknown number is None, never 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceTraffic {
@@ -81,6 +104,7 @@ pub struct ServiceTraffic {
     pub name: Name,
     /// The preset that gave the numbers: `haproxy`, `http_requests_total`.
     pub preset: Name,
+    /// The policy as far as the source knows it. [`Balancing`] has the one that counts.
     pub policy: Policy,
     pub origin: Origin,
     pub rps: Option<f64>,

@@ -6,7 +6,7 @@ use super::table::Row;
 use super::world::{ServiceRow, same};
 use crate::domain::autoscaler::{Hpa, HpaVerdict};
 use crate::domain::id::{Uid, Version};
-use crate::domain::traffic::{BackendTraffic, ServiceTraffic, Share, Shares};
+use crate::domain::traffic::{BackendTraffic, Balancing, ServiceTraffic, Share, Shares};
 
 /// An autoscaler with its verdict.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +36,8 @@ pub struct TrafficRow {
     pub traffic: Arc<ServiceTraffic>,
     /// The Service's row. `None` if its endpoints are not completely known now.
     pub endpoints: Option<Arc<ServiceRow>>,
+    /// How the requests should be distributed.
+    pub balancing: Balancing,
     pub shares: Shares,
 }
 

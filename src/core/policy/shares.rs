@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic, Share, Shares};
+use crate::domain::traffic::{BackendTraffic, Balancing, Policy, ServiceTraffic, Share, Shares};
 use crate::facts::world::ServiceRow;
 
 /// A smaller difference gets no mark, even if it is significant.
@@ -76,8 +76,8 @@ fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<
 }
 
 /// Returns the weight of a backend relative to one with weight 1. The number of backends is not considered yet.
-fn weight(service: &ServiceTraffic, backend: &BackendTraffic) -> Option<f64> {
-    match service.policy {
+fn weight(policy: Policy, backend: &BackendTraffic) -> Option<f64> {
+    match policy {
         Policy::RoundRobin | Policy::Random | Policy::ByClient | Policy::ByRequest | Policy::ByName => {
             Some(1.0)
         }
@@ -96,23 +96,29 @@ fn weight(service: &ServiceTraffic, backend: &BackendTraffic) -> Option<f64> {
 /// A backend out of rotation has no share and expects none. A backend that became ready within the rate window has a
 /// rate that is too low. It can be marked for too much traffic, but never for too little. Its share is calculated
 /// from its own rate and those of the settled backends.
-pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> Shares {
+pub fn judge(
+    service: &ServiceTraffic,
+    balancing: &Balancing,
+    row: Option<&ServiceRow>,
+    at: Stamp,
+) -> Shares {
+    let policy = balancing.policy;
     let (aside, Unmeasured { silent, arriving }) = aside(service, row, at);
     let all = || service.backends.iter().zip(&aside);
     let settled = || all().filter(|(_, share)| !share.out && !share.new);
     let total: f64 = settled().filter_map(|(b, _)| b.rps).sum();
     // If the weight of one settled backend is missing, no share can be expected. A backend out of rotation needs no
     // weight.
-    let whole = settled().all(|(b, _)| weight(service, b).is_some());
-    let sum: f64 = settled().filter_map(|(b, _)| weight(service, b)).sum();
+    let whole = settled().all(|(b, _)| weight(policy, b).is_some());
+    let sum: f64 = settled().filter_map(|(b, _)| weight(policy, b)).sum();
     let window = f64::from(service.window_secs);
     let k = settled().count();
     let bound = critical(0.01 / (2.0 * k.max(1) as f64));
-    let hashed = matches!(service.policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
+    let hashed = matches!(policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
     let mut short = false;
     let mut backends: Vec<Share> = all()
         .map(|(backend, aside)| {
-            let weight = if aside.out { Some(0.0) } else { weight(service, backend) }.filter(|_| whole);
+            let weight = if aside.out { Some(0.0) } else { weight(policy, backend) }.filter(|_| whole);
             let (total, sum) = if aside.new {
                 (total + backend.rps.unwrap_or(0.0), sum + weight.unwrap_or(0.0))
             } else {
@@ -151,7 +157,7 @@ pub fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> S
         share.marked = share.significant == Some(true) && (!any_heavy || is_heavy(share) || gets_little);
     }
     let new = aside.iter().filter(|share| share.new).count();
-    let note = if service.policy == Policy::Unknown {
+    let note = if policy == Policy::Unknown {
         Some("the policy is not known: no share is expected".into())
     } else if !whole {
         Some("weights or response times are missing: no share is expected".into())
@@ -186,6 +192,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::balancing;
     use super::{Shares, critical};
     use crate::domain::service::{Endpoint, EndpointSlice};
     use crate::domain::time::Stamp;
@@ -196,7 +203,7 @@ mod tests {
     const AT: Stamp = Stamp(1_000_000);
 
     fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Shares {
-        super::judge(service, row, AT)
+        super::judge(service, &balancing::of(service), row, AT)
     }
 
     fn service(policy: Policy, backends: &[(f64, f64, f64)]) -> ServiceTraffic {

@@ -6,7 +6,7 @@ use crate::domain::autoscaler::{Hpa, HpaState};
 use crate::domain::id::Version;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::ServiceTraffic;
-use crate::policy::{hpa, shares};
+use crate::policy::{balancing, hpa, shares};
 
 use super::{Derivation, put};
 use crate::facts::reduce::{Dirty, Facts};
@@ -51,8 +51,9 @@ impl Derivation {
                 .get(i)
                 .filter(|held| is_same_poll && is_same(held.endpoints.as_ref(), endpoints.as_ref()));
             held.cloned().unwrap_or_else(|| {
-                let shares = shares::judge(traffic, endpoints.as_deref(), seen.at);
-                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, shares })
+                let balancing = balancing::of(traffic);
+                let shares = shares::judge(traffic, &balancing, endpoints.as_deref(), seen.at);
+                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares })
             })
         };
         let rows: Vec<Arc<TrafficRow>> = seen.services.iter().enumerate().map(row).collect();

@@ -35,7 +35,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         .services
         .iter()
         .find(|r| r.service.namespace == object.namespace && r.service.name == object.name);
-    let traffic = traffic_of(cluster, &object.namespace, &object.name);
+    let traffic = cluster.measured(&object.namespace, &object.name);
     if row.is_none() && traffic.is_none() {
         return None;
     }
@@ -66,14 +66,15 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         }
         out.field("age", age(now.since(s.created)));
     }
-    if let Some(t) = traffic {
+    if let Some(row) = traffic {
+        let (t, balancing) = (&row.traffic, &row.balancing);
         out.field("traffic", measured(t));
         out.field(
             "balancing",
             format!(
                 "{} ({}), measured by {} over {} s",
-                t.policy.as_str(),
-                t.origin.as_str(),
+                balancing.policy.as_str(),
+                balancing.origin.as_str(),
                 t.preset,
                 t.window_secs
             ),
