@@ -8,6 +8,7 @@ pub mod check;
 pub mod failover;
 pub mod fields;
 pub mod silence;
+pub mod slo;
 
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{FIELDS, Field, Place};
-use super::{failover, silence};
+use super::{failover, silence, slo};
 
 /// One problem of the file: where it is, what it is, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,10 +90,11 @@ impl Walk<'_> {
             let known = FIELDS.iter().any(|f| f.section == section);
             match value.get_ref() {
                 DeValue::Table(plans) if section == "failover" => self.failover(plans),
+                DeValue::Table(entries) if section == "slo" => self.objectives(entries),
                 value_of if section == "silence" => self.silences(value_of, value),
                 _ if !known => {
                     let hint =
-                        nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover", "silence"]));
+                        nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover", "silence", "slo"]));
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }
@@ -169,6 +170,24 @@ impl Walk<'_> {
                 Ok(plan) => {
                     self.sets(format!("failover.{}", plan.name), &name.span());
                     self.out.settings.failover.push(plan);
+                }
+                Err(wrong) => {
+                    for w in wrong {
+                        self.problem(Some(w.span), &w.what, w.hint);
+                    }
+                }
+            }
+        }
+    }
+
+    fn objectives(&mut self, entries: &DeTable<'_>) {
+        let mut ordered: Vec<_> = entries.iter().collect();
+        ordered.sort_by_key(|(name, _)| name.span().start);
+        for (name, value) in ordered {
+            match slo::read(name, value) {
+                Ok(objectives) => {
+                    self.sets(format!("slo.{}", name.get_ref()), &name.span());
+                    self.out.settings.prometheus.objectives.extend(objectives);
                 }
                 Err(wrong) => {
                     for w in wrong {
@@ -351,7 +370,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (maximum number of frames per second, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (known: failover, guards, logs, prometheus, silence, ui)",
+                "c.toml:8: unknown section [prom] (known: failover, guards, logs, prometheus, silence, slo, traffic, ui)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");

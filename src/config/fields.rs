@@ -28,7 +28,8 @@ pub struct Field {
     pub place: Place,
 }
 
-/// Every setting, except for the key bindings (`[ui.keys]`), failover plans and silences, which have tables of their own.
+/// Every setting, except for the key bindings (`[ui.keys]`), failover plans, service level objectives and silences,
+/// which have tables of their own.
 pub const FIELDS: &[Field] = &[
     Field {
         section: "ui",
@@ -127,6 +128,12 @@ pub const FIELDS: &[Field] = &[
         place: Place::Texts(|s| &mut s.prometheus.presets),
     },
     Field {
+        section: "traffic",
+        key: "grafana_url",
+        doc: "URL of a Service's dashboard, with $namespace and $service for its names, for example https://grafana.example/d/abc?var-namespace=$namespace&var-service=$service; empty: none",
+        place: Place::Text(|s| &mut s.traffic.grafana_url),
+    },
+    Field {
         section: "logs",
         key: "enabled",
         doc: "follow the logs of unhealthy pods and of recent rollouts",
@@ -204,6 +211,7 @@ pub fn example() -> String {
         "\n[ui.keys]\n# command = [\"key\", …] replaces the command's default keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
     );
     out.push_str(&super::failover::example());
+    out.push_str(&super::slo::example());
     out.push_str(&super::silence::example());
     out
 }

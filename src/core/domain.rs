@@ -25,6 +25,7 @@ pub mod selector;
 pub mod service;
 pub mod settings;
 pub mod silence;
+pub mod slo;
 pub mod source;
 pub mod text;
 pub mod time;

@@ -2,6 +2,7 @@
 
 pub mod balancing;
 pub mod cron;
+pub mod dashboard;
 pub mod drain;
 pub mod failover;
 pub mod health;
@@ -16,3 +17,4 @@ pub mod routes;
 pub mod rules;
 pub mod seen;
 pub mod shares;
+pub mod slo;

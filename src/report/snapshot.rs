@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use pilothouse_core::domain::autoscaler::Target;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::slo::window;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, TrafficRow, World};
+use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, SloRow, TrafficRow, World};
 use pilothouse_core::policy::seen;
 use pilothouse_core::state::changes::recent;
 
@@ -208,7 +209,10 @@ fn services(cluster: &Cluster) -> Vec<doc::Service> {
         rows.entry((traffic.namespace.clone(), traffic.name.clone())).or_default().1 = Some(measured);
     }
     rows.into_iter()
-        .map(|((namespace, name), (row, measured))| service((&namespace, &name), row, measured))
+        .map(|((namespace, name), (row, measured))| {
+            let slo = cluster.slos(&namespace, &name).map(|row| slo(row)).collect();
+            service((&namespace, &name), row, measured, slo)
+        })
         .collect()
 }
 
@@ -216,6 +220,7 @@ fn service(
     (namespace, name): (&str, &str),
     row: Option<&ServiceRow>,
     measured: Option<&TrafficRow>,
+    slo: Vec<doc::Slo>,
 ) -> doc::Service {
     let readiness: BTreeMap<&str, bool> = row
         .into_iter()
@@ -266,6 +271,24 @@ fn service(
         ready: row.map(|r| r.ready),
         endpoints: row.map(|r| r.total),
         backends,
+        slo,
+    }
+}
+
+fn slo(row: &SloRow) -> doc::Slo {
+    let (objective, verdict) = (&row.measured.objective, &row.verdict);
+    let burns = verdict.burns.iter().flat_map(|b| [(b.long_secs, b.long), (b.short_secs, b.short)]);
+    doc::Slo {
+        name: objective.name.to_string(),
+        defined_by: objective.by.as_str(),
+        objective: objective.target,
+        window_days: objective.window_secs as f64 / 86_400.0,
+        availability: verdict.availability,
+        budget_left: verdict.budget_left,
+        burn: burns.map(|(secs, rate)| (window(secs), rate)).collect(),
+        verdict: verdict.state.as_str(),
+        why: verdict.why.to_string(),
+        gone_in_seconds: verdict.gone_in_secs,
     }
 }
 

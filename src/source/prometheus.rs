@@ -2,6 +2,7 @@
 //! of queries.
 
 pub mod client;
+mod objectives;
 mod presets;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use pilothouse_core::facts::event::Fact;
 
 use self::client::Queries;
 pub use self::client::{Prometheus, PrometheusError, PrometheusOptions};
+use self::objectives::Objectives;
 use self::presets::{Found, Preset};
 use super::sink::FactSink;
 use super::supervise::{Backoff, Supervisor};
@@ -75,6 +77,7 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
     let mut backoff = Backoff::api();
     let mut found: Vec<Found> = Vec::new();
     let mut detected: Option<tokio::time::Instant> = None;
+    let mut objectives = Objectives::new(settings.objectives.clone());
     loop {
         let asked = async {
             if detected.is_none_or(|at| at.elapsed() >= DETECT_EVERY) || found.is_empty() {
@@ -94,8 +97,12 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
                 } else {
                     Some(format!("partial: {}", warnings.join("; ")))
                 };
-                let seen = TrafficSeen { source: NAME.into(), at: now, services: services.into() };
+                let services: Arc<[Arc<ServiceTraffic>]> = services.into();
+                let seen = TrafficSeen { source: NAME.into(), at: now, services: services.clone() };
                 out.fact(Fact::Traffic(seen)).await;
+                if let Some(seen) = objectives.refresh(&client, &found, &services, limit, now).await {
+                    out.fact(Fact::Objectives(seen)).await;
+                }
                 held = SourceStatus {
                     name: held.name,
                     state: SourceState::Live,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::facts::table::Table;
-use pilothouse_core::facts::world::{HpaRow, NodeRow, ServiceRow, Severity, TrafficRow, WorkloadRow};
+use pilothouse_core::facts::world::{HpaRow, NodeRow, ServiceRow, Severity, SloRow, TrafficRow, WorkloadRow};
 
 use super::list::Base;
 
@@ -35,6 +35,7 @@ pub struct PaneRows {
     pub hpas: Base<HpaRow>,
     pub services: Option<Table<ServiceRow>>,
     pub traffic: Option<Arc<[Arc<TrafficRow>]>>,
+    pub slos: Option<Arc<[Arc<SloRow>]>>,
     /// Namespaces, names and severities of the Services with findings in NOW.
     pub found: Vec<(Name, Name, Severity)>,
     pub joined: Vec<traffic::Joined>,

@@ -19,6 +19,7 @@ use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
+use pilothouse_core::policy::dashboard;
 
 use super::app::{PodScope, Prompt, Screen, TextSource, TextView, Ui};
 use super::command::{ChangeCmd, Cmd};
@@ -141,7 +142,12 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Logs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, false, effects)),
         Cmd::PreviousLogs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, true, effects)),
         Cmd::Copy => with_object(ui, world, |ui, object| {
-            let name = object.name.to_string();
+            // the description of a Service shows its dashboard
+            let described = matches!(ui.screen(), Screen::Text(_)) && object.kind == Kind::Service;
+            let link = ui.shown(world).filter(|_| described).and_then(|cluster| {
+                dashboard::url(&cluster.info.dashboard, &object.namespace, &object.name)
+            });
+            let name = link.unwrap_or_else(|| object.name.to_string());
             let cordon = if object.kind == Kind::Node { "; to cordon press C" } else { "" };
             ui.say(format!("sent {name} to the clipboard{cordon} ({})", ui.clipboard.caveat()));
             effects.push(Effect::Copy(name));

@@ -9,6 +9,7 @@ pub struct Settings {
     pub guards: GuardSettings,
     pub prometheus: PrometheusSettings,
     pub logs: LogSettings,
+    pub traffic: TrafficSettings,
     /// In the order of the file.
     pub failover: Vec<super::failover::FailoverPlan>,
     pub silences: Vec<super::silence::Silence>,
@@ -77,6 +78,8 @@ pub struct PrometheusSettings {
     pub window_secs: u32,
     /// `auto`, or names of presets in order.
     pub presets: Vec<String>,
+    /// The service level objectives of the config.
+    pub objectives: Vec<super::slo::Objective>,
 }
 
 impl Default for PrometheusSettings {
@@ -91,6 +94,7 @@ impl Default for PrometheusSettings {
             poll_secs: 10,
             window_secs: 60,
             presets: vec!["auto".into()],
+            objectives: Vec::new(),
         }
     }
 }
@@ -110,6 +114,12 @@ impl Default for LogSettings {
     fn default() -> Self {
         Self { enabled: true, max_streams: 50, memory_mib: 16, files: Vec::new() }
     }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrafficSettings {
+    /// URL of a Service's dashboard, with `$namespace` and `$service` for its names; empty: none.
+    pub grafana_url: String,
 }
 
 /// Shell-style matching with `*` and `?`. It ignores case, because a context named PROD is also a production context.

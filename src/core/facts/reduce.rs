@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::domain::id::{Name, Uid};
 use crate::domain::log::Logs;
 use crate::domain::silence::Silence;
+use crate::domain::slo::ObjectivesSeen;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
@@ -33,6 +34,8 @@ pub struct Facts {
     pub polls: Vec<Arc<TrafficSeen>>,
     /// The polls together.
     pub traffic: Arc<TrafficSeen>,
+    /// The service level objectives, with what was measured of them.
+    pub objectives: Arc<ObjectivesSeen>,
     pub logs: Arc<Logs>,
     pub sources: Arc<[SourceStatus]>,
     /// The silences.
@@ -168,6 +171,10 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             let at = facts.polls.partition_point(|held| held.source < seen.source);
             facts.polls.insert(at, Arc::new(seen));
             facts.traffic = TrafficSeen::together(&facts.polls);
+            dirty.parts.add(Parts::TRAFFIC);
+        }
+        Fact::Objectives(seen) => {
+            facts.objectives = Arc::new(seen);
             dirty.parts.add(Parts::TRAFFIC);
         }
         Fact::Logs(summary) => {

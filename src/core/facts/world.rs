@@ -21,7 +21,7 @@ pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
 use super::table::{Row, Table};
 use super::tables::Tables;
-pub use super::verdicts::{HpaRow, TrafficRow};
+pub use super::verdicts::{HpaRow, SloRow, TrafficRow};
 pub use crate::domain::cause::{Cause, Effect, Severity, Silenced};
 pub use crate::domain::node::NodeState;
 
@@ -57,6 +57,8 @@ pub struct ClusterInfo {
     pub read_only: bool,
     /// The namespaces that the user asked for; empty: all.
     pub namespaces: Arc<[Name]>,
+    /// The URL of a Service's dashboard from the config, with `$namespace` and `$service`; empty: none.
+    pub dashboard: Name,
     /// The silences from the config.
     pub silences: Arc<[Silence]>,
 }
@@ -123,6 +125,11 @@ impl Cluster {
         self.derived.traffic.iter().find(is)
     }
 
+    /// The service level objectives of a Service.
+    pub fn slos(&self, namespace: &str, name: &str) -> impl Iterator<Item = &Arc<SloRow>> {
+        self.derived.slos.iter().filter(move |row| row.namespace == namespace && row.service == name)
+    }
+
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
         self.nodes.iter().find(|n| n.name == name)
     }
@@ -166,6 +173,8 @@ pub struct Derived {
     pub hpas: Table<HpaRow>,
     /// One for each of [`Cluster::traffic`], in its order.
     pub traffic: Arc<[Arc<TrafficRow>]>,
+    /// One for each service level objective, ordered by namespace, Service and name.
+    pub slos: Arc<[Arc<SloRow>]>,
     /// ReplicaSet uid -> its owner.
     pub replicaset_owner: Arc<HashMap<Uid, Arc<crate::domain::id::Owner>>>,
     pub counts: Counts,

@@ -24,7 +24,8 @@ use crate::facts::latency::Latency;
 use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
 use crate::facts::table::{Rows, Wrote};
 use crate::facts::world::{
-    Counts, Derived, HpaRow, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, TrafficRow, WorkloadRow,
+    Counts, Derived, HpaRow, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, SloRow, TrafficRow,
+    WorkloadRow,
 };
 
 /// The hub's working data, in addition to the published [`Derived`].
@@ -44,6 +45,7 @@ pub struct Derivation {
     services: Rows<ServiceRow>,
     hpas: Rows<HpaRow>,
     traffic: Arc<[Arc<TrafficRow>]>,
+    slos: Arc<[Arc<SloRow>]>,
     /// The poll of the traffic that the rows are from.
     polled: Option<Arc<TrafficSeen>>,
     /// True if the endpoints were completely known at the last update.
@@ -190,6 +192,7 @@ impl Derivation {
         into.services = self.services.table().clone();
         into.hpas = self.hpas.table().clone();
         into.traffic = self.traffic.clone();
+        into.slos = self.slos.clone();
         into.replicaset_owner = self.replicaset_owner.clone();
         into.counts = self.counts;
         if let Some(changes) = self.changes.take(now) {

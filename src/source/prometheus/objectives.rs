@@ -1,0 +1,199 @@
+//! Service level objectives: the share of bad requests over each window that a verdict needs.
+//!
+//! For the objectives of the config, the queries of the preset that measures a Service are sent again with longer
+//! windows, for these Services only. Each window is one query, and has its own interval: a share over three days changes
+//! slowly, and costs Prometheus the most. The objectives of Sloth and Pyrra are recorded series.
+
+mod own;
+mod recorded;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::slo::{Good, Measured, Objective, ObjectivesSeen, Ratio};
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::traffic::ServiceTraffic;
+use pilothouse_core::policy::slo::windows;
+use tokio::time::Instant;
+
+use self::own::Counts;
+use self::recorded::Recorded;
+use super::client::Queries;
+use super::presets::Found;
+
+/// The number of queries for objectives in one refresh, after the first.
+const AT_ONCE: usize = 2;
+/// The number of queries that run at the same time.
+const TOGETHER: usize = 4;
+/// A query that took this long is repeated after twenty times as long at the earliest.
+const COST: u32 = 20;
+
+/// One query for objectives of the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Ask {
+    /// The position of the preset among the found ones.
+    preset: usize,
+    /// Response times, not outcomes, are counted.
+    times: bool,
+    window_secs: u64,
+}
+
+/// The last answer to a query.
+struct Answer {
+    asked: Instant,
+    took: Duration,
+    at: Stamp,
+    counts: Result<Counts, String>,
+}
+
+/// The objectives and the answers about them.
+pub(super) struct Objectives {
+    own: Vec<Objective>,
+    /// The position of the preset that measured a Service last.
+    measured_by: HashMap<(Name, Name), usize>,
+    answers: HashMap<Ask, Answer>,
+    recorded: Recorded,
+    began: bool,
+    told: bool,
+}
+
+/// Returns how often the share over a window is asked for.
+fn pace(window_secs: u64) -> Duration {
+    Duration::from_secs(match window_secs {
+        0..=300 => 0,
+        301..=1_800 => 30,
+        1_801..=3_600 => 60,
+        3_601..=7_200 => 120,
+        7_201..=21_600 => 180,
+        _ => 300,
+    })
+}
+
+impl Objectives {
+    pub fn new(own: Vec<Objective>) -> Self {
+        Self {
+            own,
+            measured_by: HashMap::new(),
+            answers: HashMap::new(),
+            recorded: Recorded::default(),
+            began: false,
+            told: false,
+        }
+    }
+
+    /// Sends the queries that are due, and returns all objectives, or `None` if there are none. The first refresh sends
+    /// all queries that it can within `limit`; the others send at most two.
+    pub async fn refresh<C: Queries>(
+        &mut self,
+        client: &C,
+        found: &[Found],
+        services: &[Arc<ServiceTraffic>],
+        limit: Duration,
+        now: Stamp,
+    ) -> Option<ObjectivesSeen> {
+        for service in services {
+            let named = |f: &Found| service.preset == f.preset.as_str();
+            if let Some(preset) = found.iter().position(named) {
+                self.measured_by.insert((service.namespace.clone(), service.name.clone()), preset);
+            }
+        }
+        let first = !std::mem::replace(&mut self.began, true);
+        let used = self.recorded.refresh(client, limit, now).await;
+        let most = if first { usize::MAX } else { AT_ONCE.saturating_sub(used) };
+        let began = Instant::now();
+        for some in self.due(most).chunks(TOGETHER) {
+            if first && began.elapsed() >= limit {
+                break;
+            }
+            let asked = some.iter().map(|ask| async {
+                let (asked, found) = (Instant::now(), found.get(ask.preset).copied());
+                let of = self.services_of(ask.preset, ask.times);
+                let counts = match found {
+                    Some(found) => own::ask(client, found, &of, ask.times, ask.window_secs, limit).await,
+                    None => Err("its metrics are gone".to_owned()),
+                };
+                (*ask, Answer { asked, took: asked.elapsed(), at: now, counts })
+            });
+            for (ask, answer) in futures::future::join_all(asked).await {
+                // a failed query leaves the last answer, which counts for a while
+                match self.answers.get_mut(&ask) {
+                    Some(held) if answer.counts.is_err() && held.counts.is_ok() => {
+                        (held.asked, held.took) = (answer.asked, answer.took);
+                    }
+                    _ => {
+                        self.answers.insert(ask, answer);
+                    }
+                }
+            }
+        }
+        let mut objectives: Vec<Arc<Measured>> = self.own.iter().map(|o| Arc::new(self.measured(o))).collect();
+        objectives.extend(self.recorded.measured());
+        // an empty list is told once, if there were objectives before
+        let told = std::mem::replace(&mut self.told, !objectives.is_empty());
+        (told || !objectives.is_empty()).then(|| ObjectivesSeen { at: now, objectives: objectives.into() })
+    }
+
+    fn preset_of(&self, objective: &Objective) -> Option<usize> {
+        self.measured_by.get(&(objective.namespace.clone(), objective.service.clone())).copied()
+    }
+
+    /// Returns the Services with objectives that a preset measures.
+    fn services_of(&self, preset: usize, times: bool) -> Vec<(Name, Name)> {
+        let wanted = |o: &&Objective| {
+            is_of_times(o) == times && self.preset_of(o).is_some_and(|of| of == preset)
+        };
+        let of = self.own.iter().filter(wanted).map(|o| (o.namespace.clone(), o.service.clone()));
+        let mut of: Vec<_> = of.collect();
+        of.sort();
+        of.dedup();
+        of
+    }
+
+    /// Returns the queries that are due: those that were never sent, then those that waited the longest for their
+    /// interval.
+    fn due(&self, most: usize) -> Vec<Ask> {
+        let mut asks: Vec<Ask> = Vec::new();
+        for objective in &self.own {
+            let Some(preset) = self.preset_of(objective) else { continue };
+            let times = is_of_times(objective);
+            asks.extend(windows(objective).into_iter().map(|window_secs| Ask { preset, times, window_secs }));
+        }
+        asks.sort_by_key(|ask| (ask.window_secs, ask.times, ask.preset));
+        asks.dedup();
+        let late = |ask: &Ask| match self.answers.get(ask) {
+            None => Some(Duration::MAX),
+            Some(held) => held.asked.elapsed().checked_sub(pace(ask.window_secs).max(held.took * COST)),
+        };
+        let mut due: Vec<(Duration, Ask)> = asks.into_iter().filter_map(|ask| Some((late(&ask)?, ask))).collect();
+        // the sort is stable: of several, the shorter windows come first
+        due.sort_by_key(|(late, _)| std::cmp::Reverse(*late));
+        due.into_iter().take(most).map(|(_, ask)| ask).collect()
+    }
+
+    fn measured(&self, objective: &Objective) -> Measured {
+        let Some(preset) = self.preset_of(objective) else {
+            let note = Some("no preset measures requests of it".into());
+            return Measured { objective: objective.clone(), ratios: Vec::new(), note };
+        };
+        let (times, key) = (is_of_times(objective), (objective.namespace.clone(), objective.service.clone()));
+        let (mut ratios, mut note) = (Vec::new(), None);
+        for window_secs in windows(objective) {
+            let Some(answer) = self.answers.get(&Ask { preset, times, window_secs }) else { continue };
+            match &answer.counts {
+                Ok(counts) => {
+                    let (bad, requests, said) = counts.share(&key, objective.good, window_secs);
+                    ratios.push(Ratio { window_secs, bad, requests, at: answer.at });
+                    note = note.or(said);
+                }
+                Err(why) => note = note.or_else(|| Some(why.clone())),
+            }
+        }
+        Measured { objective: objective.clone(), ratios, note: note.map(Name::from) }
+    }
+}
+
+fn is_of_times(objective: &Objective) -> bool {
+    matches!(objective.good, Good::Within { .. })
+}
