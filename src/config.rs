@@ -7,6 +7,7 @@
 pub mod check;
 pub mod failover;
 pub mod fields;
+pub mod haproxy;
 pub mod silence;
 pub mod slo;
 

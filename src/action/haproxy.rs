@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use pilothouse_core::domain::haproxy::{HaproxySettings, ServerRef, ServerState, STATE, WEIGHT};
+use pilothouse_core::domain::haproxy::{HaproxySettings, STATE, ServerRef, ServerState, WEIGHT};
 use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::plan::{Change, StepKind};
 use pilothouse_core::domain::text::clean;
@@ -31,9 +31,8 @@ impl Proxies {
     }
 
     fn address(&self, server: &ServerRef) -> Result<&Address, ApiError> {
-        let missing = || ApiError::Invalid {
-            message: format!("[haproxy.{}] is not in the config", server.haproxy),
-        };
+        let missing =
+            || ApiError::Invalid { message: format!("[haproxy.{}] is not in the config", server.haproxy) };
         self.0.get(&server.haproxy).ok_or_else(missing)
     }
 
@@ -124,7 +123,9 @@ pub fn line(what: &StepKind, on: &ObjectRef) -> Result<String, String> {
         .filter(|field| !field.is_guard())
         .map(|field| match field.pointer.as_str() {
             WEIGHT => Some(format!("set server {name} weight {}", field.to.as_u64()?)),
-            STATE => Some(format!("set server {name} state {}", ServerState::parse(field.to.as_str()?)?.as_str())),
+            STATE => {
+                Some(format!("set server {name} state {}", ServerState::parse(field.to.as_str()?)?.as_str()))
+            }
             _ => None,
         })
         .collect();

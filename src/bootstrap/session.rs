@@ -47,6 +47,7 @@ pub fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInf
         protected: start.settings.guards.protects_context(&connection.context),
         read_only: start.settings.guards.read_only,
         namespaces: namespaces(start).into(),
+        haproxy: start.settings.haproxy.clone().into(),
         dashboard: start.settings.traffic.grafana_url.as_str().into(),
         silences: start.settings.silences.clone().into(),
     }

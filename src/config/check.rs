@@ -9,7 +9,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{FIELDS, Field, Place};
-use super::{failover, silence, slo};
+use super::{failover, haproxy, silence, slo};
 
 /// One problem of the file: where it is, what it is, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +91,13 @@ impl Walk<'_> {
             match value.get_ref() {
                 DeValue::Table(plans) if section == "failover" => self.failover(plans),
                 DeValue::Table(entries) if section == "slo" => self.objectives(entries),
+                DeValue::Table(entries) if section == "haproxy" => self.haproxies(entries),
                 value_of if section == "silence" => self.silences(value_of, value),
                 _ if !known => {
-                    let hint =
-                        nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover", "silence", "slo"]));
+                    let hint = nearest(
+                        section,
+                        FIELDS.iter().map(|f| f.section).chain(["failover", "haproxy", "silence", "slo"]),
+                    );
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }
@@ -171,11 +174,7 @@ impl Walk<'_> {
                     self.sets(format!("failover.{}", plan.name), &name.span());
                     self.out.settings.failover.push(plan);
                 }
-                Err(wrong) => {
-                    for w in wrong {
-                        self.problem(Some(w.span), &w.what, w.hint);
-                    }
-                }
+                Err(wrong) => self.wrong(wrong),
             }
         }
     }
@@ -189,12 +188,27 @@ impl Walk<'_> {
                     self.sets(format!("slo.{}", name.get_ref()), &name.span());
                     self.out.settings.prometheus.objectives.extend(objectives);
                 }
-                Err(wrong) => {
-                    for w in wrong {
-                        self.problem(Some(w.span), &w.what, w.hint);
-                    }
-                }
+                Err(wrong) => self.wrong(wrong),
             }
+        }
+    }
+
+    fn haproxies(&mut self, entries: &DeTable<'_>) {
+        for (name, value) in entries {
+            match haproxy::read(name.get_ref(), value) {
+                Ok(one) => {
+                    self.sets(format!("haproxy.{}", one.name), &name.span());
+                    self.out.settings.prometheus.proxies.extend(one.backends.clone());
+                    self.out.settings.haproxy.push(one);
+                }
+                Err(wrong) => self.wrong(wrong),
+            }
+        }
+    }
+
+    fn wrong(&mut self, wrong: Vec<failover::Wrong>) {
+        for w in wrong {
+            self.problem(Some(w.span), &w.what, w.hint);
         }
     }
 
@@ -216,11 +230,7 @@ impl Walk<'_> {
                     self.sets(format!("silence.{}", n + 1), &entry.span());
                     self.out.settings.silences.push(silence);
                 }
-                Err(wrong) => {
-                    for w in wrong {
-                        self.problem(Some(w.span), &w.what, w.hint);
-                    }
-                }
+                Err(wrong) => self.wrong(wrong),
             }
         }
     }
@@ -370,7 +380,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (maximum number of frames per second, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (known: failover, guards, logs, prometheus, silence, slo, traffic, ui)",
+                "c.toml:8: unknown section [prom] (known: failover, guards, haproxy, logs, prometheus, silence, slo, traffic, ui)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");

@@ -28,7 +28,7 @@ pub struct Field {
     pub place: Place,
 }
 
-/// Every setting, except for the key bindings (`[ui.keys]`), failover plans, service level objectives and silences,
+/// Every setting, except for the key bindings (`[ui.keys]`), failover plans, service level objectives, HAProxies and silences,
 /// which have tables of their own.
 pub const FIELDS: &[Field] = &[
     Field {
@@ -212,6 +212,7 @@ pub fn example() -> String {
     );
     out.push_str(&super::failover::example());
     out.push_str(&super::slo::example());
+    out.push_str(&super::haproxy::example());
     out.push_str(&super::silence::example());
     out
 }

@@ -107,7 +107,10 @@ mod tests {
         assert_eq!(checked.problems, []);
         let [edge, inner] = checked.settings.haproxy.as_slice() else { panic!("two") };
         assert_eq!(edge.backends.get("front"), Some(&("shop".into(), "web".into())));
-        assert_eq!((edge.socket.as_str(), inner.address.as_str()), ("/run/haproxy/admin.sock", "127.0.0.1:9999"));
+        assert_eq!(
+            (edge.socket.as_str(), inner.address.as_str()),
+            ("/run/haproxy/admin.sock", "127.0.0.1:9999")
+        );
         let bad = "[haproxy.a]\nsoket = \"x\"\n[haproxy.b]\n[haproxy.c]\naddress = \"9999\"\n[haproxy.d]\nsocket = \"/x\"\nbackends = { y = \"z\" }\n";
         let checked = check(bad, Path::new("c"));
         let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();

@@ -12,7 +12,10 @@ use super::failover::Wrong;
 const KEYS: [(&str, &str); 4] = [
     ("availability", "the percentage of requests without a server error, for example 99.9"),
     ("window_days", "the days that the objective and its error budget are for, 1 to 90 (default 30)"),
-    ("latency_ms", "the response time, in milliseconds, that latency_percent of the requests should not exceed"),
+    (
+        "latency_ms",
+        "the response time, in milliseconds, that latency_percent of the requests should not exceed",
+    ),
     ("latency_percent", "the percentage of requests that should be that fast, for example 99 (default 99)"),
 ];
 
@@ -92,9 +95,8 @@ pub fn read(name: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Result<Vec<Objectiv
         window_secs: days * DAY_SECS,
     };
     let answered = availability.map(|percent| objective("availability", Good::Answered, percent));
-    let in_time = within.map(|ms| {
-        objective("latency", Good::Within { ms: ms as u32 }, fast.unwrap_or(DEFAULT_PERCENT))
-    });
+    let in_time = within
+        .map(|ms| objective("latency", Good::Within { ms: ms as u32 }, fast.unwrap_or(DEFAULT_PERCENT)));
     Ok(answered.into_iter().chain(in_time).collect())
 }
 
@@ -126,7 +128,6 @@ mod tests {
     use std::path::Path;
 
     use super::super::check::check;
-    use super::*;
 
     #[test]
     fn objectives_of_a_service_and_of_a_proxy() {

@@ -7,7 +7,9 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::slo::window;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, SloRow, TrafficRow, World};
+use pilothouse_core::facts::world::{
+    ActionView, Cause, Cluster, NodeRow, ServiceRow, SloRow, TrafficRow, World,
+};
 use pilothouse_core::policy::seen;
 use pilothouse_core::state::changes::recent;
 

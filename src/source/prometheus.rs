@@ -5,6 +5,7 @@ pub mod client;
 mod objectives;
 mod presets;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +98,8 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
                 } else {
                     Some(format!("partial: {}", warnings.join("; ")))
                 };
-                let services: Arc<[Arc<ServiceTraffic>]> = services.into();
+                let services: Arc<[Arc<ServiceTraffic>]> =
+                    each_once(services.into_iter().map(|s| of_service(s, &settings.proxies))).into();
                 let seen = TrafficSeen { source: NAME.into(), at: now, services: services.clone() };
                 out.fact(Fact::Traffic(seen)).await;
                 if let Some(seen) = objectives.refresh(&client, &found, &services, limit, now).await {
@@ -134,6 +136,19 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
         out.status(held.clone()).await;
         tokio::time::sleep(jitter(wait, 0.05).max(least)).await;
     }
+}
+
+/// Gives a proxy the namespace and the name of the Service that it stands for.
+fn of_service(
+    mut traffic: Arc<ServiceTraffic>,
+    services: &BTreeMap<String, (Name, Name)>,
+) -> Arc<ServiceTraffic> {
+    let named = services.get(traffic.name.as_str()).filter(|_| traffic.namespace.is_empty());
+    if let Some((namespace, name)) = named {
+        let row = Arc::make_mut(&mut traffic);
+        (row.namespace, row.name) = (namespace.clone(), name.clone());
+    }
+    traffic
 }
 
 /// Returns the names of the presets, as in the config.

@@ -15,6 +15,7 @@ mod scroll;
 mod silence;
 mod unfit;
 
+use pilothouse_core::domain::haproxy::{ServerChange, ServerState};
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::text;
@@ -290,6 +291,15 @@ fn change(ui: &mut Ui, world: &World, what: ChangeCmd, effects: &mut Vec<Effect>
         ChangeCmd::Scale if targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
         ChangeCmd::Scale => prompt::scale(ui, world),
         ChangeCmd::Bounds => prompt::bounds(ui, world),
+        ChangeCmd::Rotation if targets::server(ui).is_some() => {
+            let Some((server, up)) = targets::server(ui).and_then(|b| Some((b.server.clone()?, b.ready)))
+            else {
+                return;
+            };
+            let state = if up == Some(false) { ServerState::Ready } else { ServerState::Drain };
+            dialog::open(ui, world, Act::Server(ServerChange::State(state)), vec![server], effects);
+        }
+        ChangeCmd::Weight if targets::server(ui).is_some() => prompt::server_weight(ui),
         ChangeCmd::Rotation => {
             let pods = targets::of(ui, world, Cmd::Change(what));
             let act = match targets::service_of(ui, world, &pods) {

@@ -10,6 +10,7 @@ pub struct Settings {
     pub prometheus: PrometheusSettings,
     pub logs: LogSettings,
     pub traffic: TrafficSettings,
+    pub haproxy: Vec<super::haproxy::HaproxySettings>,
     /// In the order of the file.
     pub failover: Vec<super::failover::FailoverPlan>,
     pub silences: Vec<super::silence::Silence>,
@@ -80,6 +81,8 @@ pub struct PrometheusSettings {
     pub presets: Vec<String>,
     /// The service level objectives of the config.
     pub objectives: Vec<super::slo::Objective>,
+    /// The Services that backends of HAProxies stand for, by the name of the backend.
+    pub proxies: std::collections::BTreeMap<String, (super::id::Name, super::id::Name)>,
 }
 
 impl Default for PrometheusSettings {
@@ -95,6 +98,7 @@ impl Default for PrometheusSettings {
             window_secs: 60,
             presets: vec!["auto".into()],
             objectives: Vec::new(),
+            proxies: std::collections::BTreeMap::new(),
         }
     }
 }

@@ -183,14 +183,20 @@ pub enum SloReason {
     /// The objective allows no bad request, so there is no budget.
     NoBudget,
     /// A window is not known, and the others do not decide.
-    Missing { window_secs: u64 },
+    Missing {
+        window_secs: u64,
+    },
     Burning(Burn),
     /// All of the budget, or more, was used; the share that is left, 0 or less.
-    Spent { left: f64 },
+    Spent {
+        left: f64,
+    },
     /// No pair of windows is at its factor.
     Within,
     /// The same, and a pair with too few bad requests was not judged.
-    FewRequests { window_secs: u64 },
+    FewRequests {
+        window_secs: u64,
+    },
 }
 
 impl fmt::Display for SloReason {
@@ -262,7 +268,10 @@ mod tests {
         {
             assert_eq!(window(secs), text);
         }
-        assert_eq!((rate(Some(14.4)), rate(Some(15.0)), rate(None)), ("14.4x".into(), "15x".into(), "–".into()));
+        assert_eq!(
+            (rate(Some(14.4)), rate(Some(15.0)), rate(None)),
+            ("14.4x".into(), "15x".into(), "–".into())
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use crate::domain::haproxy::HaproxySettings;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::log::Logs;
 use crate::domain::node::Node;
@@ -57,6 +58,8 @@ pub struct ClusterInfo {
     pub read_only: bool,
     /// The namespaces that the user asked for; empty: all.
     pub namespaces: Arc<[Name]>,
+    /// The HAProxies of the config.
+    pub haproxy: Arc<[HaproxySettings]>,
     /// The URL of a Service's dashboard from the config, with `$namespace` and `$service`; empty: none.
     pub dashboard: Name,
     /// The silences from the config.

@@ -128,7 +128,8 @@ impl Objectives {
                 }
             }
         }
-        let mut objectives: Vec<Arc<Measured>> = self.own.iter().map(|o| Arc::new(self.measured(o))).collect();
+        let mut objectives: Vec<Arc<Measured>> =
+            self.own.iter().map(|o| Arc::new(self.measured(o))).collect();
         objectives.extend(self.recorded.measured());
         // an empty list is told once, if there were objectives before
         let told = std::mem::replace(&mut self.told, !objectives.is_empty());
@@ -141,9 +142,8 @@ impl Objectives {
 
     /// Returns the Services with objectives that a preset measures.
     fn services_of(&self, preset: usize, times: bool) -> Vec<(Name, Name)> {
-        let wanted = |o: &&Objective| {
-            is_of_times(o) == times && self.preset_of(o).is_some_and(|of| of == preset)
-        };
+        let wanted =
+            |o: &&Objective| is_of_times(o) == times && self.preset_of(o).is_some_and(|of| of == preset);
         let of = self.own.iter().filter(wanted).map(|o| (o.namespace.clone(), o.service.clone()));
         let mut of: Vec<_> = of.collect();
         of.sort();
@@ -166,7 +166,8 @@ impl Objectives {
             None => Some(Duration::MAX),
             Some(held) => held.asked.elapsed().checked_sub(pace(ask.window_secs).max(held.took * COST)),
         };
-        let mut due: Vec<(Duration, Ask)> = asks.into_iter().filter_map(|ask| Some((late(&ask)?, ask))).collect();
+        let mut due: Vec<(Duration, Ask)> =
+            asks.into_iter().filter_map(|ask| Some((late(&ask)?, ask))).collect();
         // the sort is stable: of several, the shorter windows come first
         due.sort_by_key(|(late, _)| std::cmp::Reverse(*late));
         due.into_iter().take(most).map(|(_, ask)| ask).collect()
@@ -196,4 +197,133 @@ impl Objectives {
 
 fn is_of_times(objective: &Objective) -> bool {
     matches!(objective.good, Good::Within { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Mutex;
+
+    use pilothouse_core::domain::slo::SloState;
+    use pilothouse_core::policy::slo;
+
+    use super::super::client::{PrometheusError, Sample, Vector};
+    use super::super::presets::Preset;
+    use super::*;
+
+    /// Answers each query with 2 % errors, except those over this window, and records the queries.
+    struct Script {
+        asked: Mutex<Vec<String>>,
+        fails: &'static str,
+    }
+
+    impl Queries for Script {
+        fn shown(&self) -> String {
+            "http://prometheus".into()
+        }
+
+        async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, PrometheusError> {
+            self.asked.lock().unwrap().push(expr.to_owned());
+            if expr.contains(self.fails) {
+                return Err(PrometheusError::Timeout(limit));
+            }
+            let of = |code: &str, value: f64| Sample {
+                labels: [("namespace", "shop"), ("service", "cart"), ("pod", "p"), ("code", code)]
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .to_vec(),
+                value: Some(value),
+            };
+            let known = expr.contains("http_requests_total");
+            let samples = if known { vec![of("200", 98.0), of("500", 2.0)] } else { Vec::new() };
+            Ok(Vector { samples, warnings: Vec::new() })
+        }
+    }
+
+    const LIMIT: Duration = Duration::from_secs(8);
+
+    async fn refreshed(script: &Script, objectives: &mut Objectives, secs: i64) -> Measured {
+        let found = [Found { preset: Preset::HttpRequests, window_secs: 60 }];
+        let service = ServiceTraffic {
+            namespace: "shop".into(),
+            name: "cart".into(),
+            preset: "http_requests_total".into(),
+            ..ServiceTraffic::default()
+        };
+        let now = Stamp(secs * 1000);
+        let seen = objectives.refresh(script, &found, &[Arc::new(service)], LIMIT, now).await.unwrap();
+        (*seen.objectives[0]).clone()
+    }
+
+    fn cart() -> Objectives {
+        Objectives::new(vec![Objective {
+            namespace: "shop".into(),
+            service: "cart".into(),
+            name: "availability".into(),
+            target: 0.999,
+            window_secs: 2_592_000,
+            ..Objective::default()
+        }])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_refresh_asks_for_all_windows_and_the_others_for_two() {
+        let script = Script { asked: Mutex::default(), fails: "none" };
+        let mut objectives = cart();
+        let measured = refreshed(&script, &mut objectives, 0).await;
+        assert_eq!(slo::judge(&measured, Stamp(0)).state, SloState::BurningFast, "{measured:?}");
+        let windows: Vec<u64> = measured.ratios.iter().map(|r| r.window_secs).collect();
+        assert_eq!(windows, [300, 1_800, 3_600, 7_200, 21_600, 86_400, 259_200, 2_592_000]);
+        assert_eq!(measured.ratios[0].requests, Some(100.0 * 300.0));
+        let mut total = script.asked.lock().unwrap().drain(..).count();
+        assert_eq!(total, 1 + 8, "one for the recorded objectives, and one for each window");
+        let mut windows = BTreeSet::new();
+        for poll in 1..=60 {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            refreshed(&script, &mut objectives, poll * 10).await;
+            let asked: Vec<String> = script.asked.lock().unwrap().drain(..).collect();
+            assert!(asked.len() <= 2, "{asked:#?}");
+            total += asked.len();
+            windows.extend(
+                asked.iter().filter_map(|q| Some(q.split_once('[')?.1.split_once(']')?.0.to_owned())),
+            );
+        }
+        assert_eq!(windows.len(), 8, "in ten minutes each window is asked for again: {windows:?}");
+        assert!(total < 130, "{total}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_that_fails_keeps_its_last_answer_for_a_while_and_says_why() {
+        let mut objectives = cart();
+        let script = Script { asked: Mutex::default(), fails: "[2592000s]" };
+        let measured = refreshed(&script, &mut objectives, 0).await;
+        assert_eq!(measured.note.as_deref(), Some("no answer within 8000 ms"));
+        assert_eq!(slo::judge(&measured, Stamp(0)).budget_left, None);
+        let none = Script { asked: Mutex::default(), fails: "none" };
+        tokio::time::advance(Duration::from_secs(400)).await;
+        for _ in 0..4 {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            refreshed(&none, &mut objectives, 400).await;
+        }
+        let measured = refreshed(&none, &mut objectives, 400).await;
+        assert_eq!(measured.note, None);
+        tokio::time::advance(Duration::from_secs(400)).await;
+        let mut last = measured;
+        for _ in 0..8 {
+            tokio::time::advance(Duration::from_secs(10)).await;
+            last = refreshed(&script, &mut objectives, 800).await;
+        }
+        let month = last.ratios.iter().find(|r| r.window_secs == 2_592_000).unwrap();
+        assert_eq!((month.at, month.bad), (Stamp(400_000), Some(0.02)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_nothing_measures_is_told_and_costs_no_query() {
+        let script = Script { asked: Mutex::default(), fails: "none" };
+        let mut objectives = cart();
+        let seen = objectives.refresh(&script, &[], &[], LIMIT, Stamp(0)).await.unwrap();
+        assert_eq!(seen.objectives[0].note.as_deref(), Some("no preset measures requests of it"));
+        assert_eq!(script.asked.lock().unwrap().len(), 1);
+        let mut none = Objectives::new(Vec::new());
+        assert!(none.refresh(&script, &[], &[], LIMIT, Stamp(0)).await.is_none());
+    }
 }

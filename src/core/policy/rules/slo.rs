@@ -44,7 +44,10 @@ pub fn burn(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             // the pair of the shorter windows is the finding, and the other objective is evidence of it
             Some(held) => {
                 if place < held.0 {
-                    *held = (place, Cause { evidence: [cause.evidence, held.1.evidence.clone()].concat(), ..cause });
+                    *held = (
+                        place,
+                        Cause { evidence: [cause.evidence, held.1.evidence.clone()].concat(), ..cause },
+                    );
                 } else {
                     held.1.evidence.extend(cause.evidence);
                 }
@@ -62,7 +65,8 @@ fn evidence(row: &Arc<SloRow>) -> Vec<Evidence> {
     let mut lines: Vec<String> =
         verdict.burns.iter().filter(|burn| burn.is_on(STILL)).map(|burn| pair(burn)).collect();
     let left = verdict.budget_left.map_or_else(|| "unknown".into(), |left| format!("{:.1} %", left * 100.0));
-    let good = verdict.availability.map_or_else(|| "unknown".into(), |good| format!("{} %", slo::percent(good)));
+    let good =
+        verdict.availability.map_or_else(|| "unknown".into(), |good| format!("{} %", slo::percent(good)));
     lines.push(format!(
         "{objective}: {good} good, {left} of the budget left; objective of {}",
         objective.by.as_str()

@@ -57,7 +57,8 @@ fn a_pair_is_too_high_only_if_both_windows_are() {
     ] {
         let (below, at) = (factor * 0.001 * 0.999, factor * 0.001 * 1.001);
         assert_eq!(with(&[(long, at), (short, at)]), state, "{}", window(long));
-        for calm in [[(long, at), (short, below)], [(long, below), (short, at)], [(long, below), (short, below)]]
+        for calm in
+            [[(long, at), (short, below)], [(long, below), (short, at)], [(long, below), (short, below)]]
         {
             assert_eq!(with(&calm), SloState::Fine, "{}", window(long));
         }
@@ -114,7 +115,8 @@ fn one_bad_request_at_night_is_not_a_page() {
 fn the_pairs_are_those_of_the_alerts() {
     let of = |by, days| {
         let objective = Objective { by, window_secs: days * DAY, target: 0.999, ..Objective::default() };
-        pairs(&objective).map(|p| (window(p.long_secs), window(p.short_secs), (p.factor * 100.0).round() / 100.0))
+        pairs(&objective)
+            .map(|p| (window(p.long_secs), window(p.short_secs), (p.factor * 100.0).round() / 100.0))
     };
     let words = |pairs: [(String, String, f64); 4]| {
         pairs.map(|(long, short, factor)| format!("{long}/{short} {factor}")).join(", ")

@@ -89,12 +89,16 @@ impl Derivation {
             } else {
                 objective.namespace.clone()
             };
-            Arc::new(SloRow { namespace, service, verdict: slo::judge(measured, seen.at), measured: measured.clone() })
+            Arc::new(SloRow {
+                namespace,
+                service,
+                verdict: slo::judge(measured, seen.at),
+                measured: measured.clone(),
+            })
         };
         let mut rows: Vec<Arc<SloRow>> = seen.objectives.iter().map(row).collect();
-        let order = |row: &SloRow| {
-            (row.namespace.clone(), row.service.clone(), row.measured.objective.name.clone())
-        };
+        let order =
+            |row: &SloRow| (row.namespace.clone(), row.service.clone(), row.measured.objective.name.clone());
         rows.sort_by_cached_key(|row| order(row));
         let same = rows.len() == self.slos.len() && rows.iter().zip(self.slos.iter()).all(|(a, b)| a == b);
         if !same {
@@ -230,7 +234,11 @@ mod tests {
         assert_eq!(cluster.derived.causes[0].code(), FindingCode::SloBurn);
         let calm = objective("shop", "checkout", 0.012, &[300, 3_600], now);
         state.apply(seen(&[calm], now), now);
-        assert_eq!(lines(&state.publish(now, false).unwrap()), [], "12x is below 14.4x, and below its nine tenths");
+        assert_eq!(
+            lines(&state.publish(now, false).unwrap()),
+            [],
+            "12x is below 14.4x, and below its nine tenths"
+        );
     }
 
     #[test]
@@ -238,7 +246,10 @@ mod tests {
         let (mut state, now) = (ClusterState::new(ClusterInfo::default()), Stamp(1_000_000));
         state.apply(seen(&[objective("shop", "a", 0.0012, &[3 * 86_400, 21_600], now)], now), now);
         let cluster = state.publish(now, false).unwrap();
-        assert_eq!(lines(&cluster).iter().map(|l| (l.0, l.1)).collect::<Vec<_>>(), [(FindingCode::SloBurn, Severity::Warning)]);
+        assert_eq!(
+            lines(&cluster).iter().map(|l| (l.0, l.1)).collect::<Vec<_>>(),
+            [(FindingCode::SloBurn, Severity::Warning)]
+        );
         state.apply(seen(&[objective("shop", "a", 0.002, &[MONTH], now)], now), now);
         let cluster = state.publish(now, false).unwrap();
         assert_eq!(lines(&cluster), []);

@@ -42,7 +42,8 @@ fn outcomes(found: Found) -> Option<String> {
 /// Returns the rates of the histogram's buckets by Service: the inside of the query for a quantile.
 fn times(found: Found) -> Option<String> {
     let queries = presets::queries(found);
-    let inside = |q: &String| Some(q.strip_prefix("histogram_quantile(0.95, ")?.strip_suffix(')')?.to_owned());
+    let inside =
+        |q: &String| Some(q.strip_prefix("histogram_quantile(0.95, ")?.strip_suffix(')')?.to_owned());
     queries.iter().find_map(inside)
 }
 
@@ -161,8 +162,9 @@ impl Counts {
                 let within = buckets.iter().filter(|(bound, _)| *bound <= wanted).next_back();
                 match (all.filter(|all| *all > 0.0), within) {
                     (Some(all), Some((bound, fast))) => {
-                        let note = (bound + 0.5 < f64::from(ms))
-                            .then(|| format!("counted with the bucket of {bound:.0} ms, the next below {ms} ms"));
+                        let note = (bound + 0.5 < f64::from(ms)).then(|| {
+                            format!("counted with the bucket of {bound:.0} ms, the next below {ms} ms")
+                        });
                         (Some((1.0 - fast / all).clamp(0.0, 1.0)), Some(requests(all)), note)
                     }
                     (all, None) if !buckets.is_empty() => {
@@ -220,7 +222,8 @@ mod tests {
         };
         let counts = buckets(found, vec![bucket("+Inf", 10.0), bucket("0.1", 4.0), bucket("0.3", 9.0)]);
         let share = |ms| counts.share(&service("shop", "cart"), Good::Within { ms }, 100);
-        let close = |share: Option<f64>, want: f64| assert!((share.unwrap() - want).abs() < 1e-9, "{share:?}");
+        let close =
+            |share: Option<f64>, want: f64| assert!((share.unwrap() - want).abs() < 1e-9, "{share:?}");
         let (bad, requests, note) = share(300);
         close(bad, 0.1);
         assert_eq!((requests, note), (Some(1000.0), None));

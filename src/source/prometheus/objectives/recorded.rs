@@ -26,7 +26,8 @@ const MOST: usize = 500;
 const DEFINED: &str = r#"{__name__=~"slo:objective:ratio|slo:time_period:days|pyrra_objective|pyrra_window|pyrra_availability"}"#;
 const SLOTH: &str = r#"{__name__=~"slo:sli_error:ratio_rate.+"}"#;
 const PYRRA: &str = r#"{__name__=~".+:burnrate[0-9].*",slo!=""}"#;
-const BOTH: &str = r#"{__name__=~"slo:sli_error:ratio_rate.+",sloth_id!=""} or {__name__=~".+:burnrate[0-9].*",slo!=""}"#;
+const BOTH: &str =
+    r#"{__name__=~"slo:sli_error:ratio_rate.+",sloth_id!=""} or {__name__=~".+:burnrate[0-9].*",slo!=""}"#;
 
 /// Who records an objective, and the id that its series have.
 type Key = (Definer, String);
@@ -162,7 +163,9 @@ fn define(samples: &[Sample]) -> BTreeMap<Key, Defined> {
                 defined.target = sample.value;
                 defined.labels = labels_of(by, sample);
             }
-            "slo:time_period:days" => defined.window_secs = sample.value.and_then(|days| secs(days * 86_400.0)),
+            "slo:time_period:days" => {
+                defined.window_secs = sample.value.and_then(|days| secs(days * 86_400.0))
+            }
             "pyrra_window" => defined.window_secs = sample.value.and_then(secs),
             _ => defined.availability = sample.value,
         }
@@ -243,8 +246,8 @@ mod tests {
     const NOW: Stamp = Stamp(1_000_000);
 
     fn sample(name: &str, labels: &[(&str, &str)], value: f64) -> Sample {
-        let labels = [("__name__", name)].iter().chain(labels);
-        let labels = labels.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let named = [("__name__", name)];
+        let labels = named.iter().chain(labels).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Sample { labels, value: value.is_finite().then_some(value) }
     }
 
@@ -291,8 +294,7 @@ mod tests {
             share("3d", 0.0),
             share("30d", 0.0004),
         ];
-        let defined =
-            [sample("slo:objective:ratio", &id, 0.999), sample("slo:time_period:days", &id, 30.0)];
+        let defined = [sample("slo:objective:ratio", &id, 0.999), sample("slo:time_period:days", &id, 30.0)];
         let all: Vec<_> = recorded(&defined, &shares).measured().collect();
         let [one] = all.as_slice() else { panic!("{all:?}") };
         let o = &one.objective;
@@ -309,8 +311,7 @@ mod tests {
         let generic = [("slo", "checkout-errors")];
         let of = [("slo", "checkout-errors"), ("job", "x"), ("namespace", "shop"), ("service", "checkout")];
         let share = |window: &str, bad| sample(&format!("http_requests:burnrate{window}"), &of, bad);
-        let shares =
-            ["5m", "30m", "1h", "2h", "6h", "1d", "4d"].map(|window| share(window, 0.0125));
+        let shares = ["5m", "30m", "1h", "2h", "6h", "1d", "4d"].map(|window| share(window, 0.0125));
         let defined = [
             sample("pyrra_objective", &generic, 0.99),
             sample("pyrra_window", &generic, 2_419_200.0),
