@@ -92,7 +92,7 @@ pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
 }
 
 /// Returns the selected backend, if it is a server of a configured HAProxy.
-pub fn server<'u>(ui: &'u Ui) -> Option<&'u backends::Backend> {
+pub fn server(ui: &Ui) -> Option<&backends::Backend> {
     let chosen =
         (ui.active_list() == Some(ListId::Backends)).then(|| ui.list(ListId::Backends).chosen())??;
     ui.rows.backends.iter().find(|row| row.key() == *chosen && row.server.is_some())

@@ -18,6 +18,9 @@ pub struct HaproxySettings {
     pub backends: BTreeMap<String, (Name, Name)>,
 }
 
+/// The name of the preset whose traffic is that of a HAProxy.
+pub const PRESET: &str = "haproxy";
+
 /// The state that an administrator gives to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerState {

@@ -16,10 +16,10 @@ const DAY: u64 = 24 * HOUR;
 
 /// A long and a short window with the burn rate that is too high.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pair {
-    pub long_secs: u64,
-    pub short_secs: u64,
-    pub factor: f64,
+struct Pair {
+    long_secs: u64,
+    short_secs: u64,
+    factor: f64,
 }
 
 const fn pair(long_secs: u64, short_secs: u64, factor: f64) -> Pair {
@@ -47,7 +47,7 @@ const PYRRA: [Pair; 4] = [
 
 /// Returns the pairs of windows that an objective is judged by, the shortest first. They are those of the alerts that
 /// its rules have.
-pub fn pairs(objective: &Objective) -> [Pair; 4] {
+fn pairs(objective: &Objective) -> [Pair; 4] {
     match objective.by {
         Definer::Config => STANDARD,
         Definer::Sloth => {

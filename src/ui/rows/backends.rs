@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pilothouse_core::domain::haproxy::{ServerRef, backend_of};
+use pilothouse_core::domain::haproxy::{PRESET, ServerRef, backend_of};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::image;
 use pilothouse_core::domain::pod::Pod;
@@ -125,7 +125,7 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
             }
         }
     }
-    let of_haproxy = measured.filter(|row| row.traffic.preset == "haproxy");
+    let of_haproxy = measured.filter(|row| row.traffic.preset == PRESET);
     let proxy = of_haproxy.and_then(|_| backend_of(&cluster.info.haproxy, namespace, name));
     if let Some((haproxy, backend)) = proxy {
         let namespace = Name::from(namespace);
