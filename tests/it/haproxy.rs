@@ -204,6 +204,11 @@ fn words(plan: &Plan) -> String {
     plan.refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// Round robin keeps the shares over few requests, whatever server is the next.
+fn about((a, b): (usize, usize), wanted: (usize, usize)) {
+    assert!(a.abs_diff(wanted.0) <= 2 && b.abs_diff(wanted.1) <= 2, "{a} and {b}, not {wanted:?}");
+}
+
 const DRAIN: ServerChange = ServerChange::State(ServerState::Drain);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +228,7 @@ async fn a_weight_is_changed_verified_and_undone_unless_somebody_changed_it_sinc
     );
     assert_eq!(haproxy.server("a"), (25, 0));
     let (a, b) = haproxy.load(100);
-    assert_eq!((a, b), (20, 80), "25 of 125");
+    about((a, b), (20, 80));
     assert_eq!(Journal::new(folder.path().to_owned(), "look").history().0.len(), 1, "it is in the journal");
     let undone = rig.run(rig.undo(&done).await).await;
     assert_eq!(undone.outcome, Some(Outcome::Done), "{}", undone.message);
@@ -241,7 +246,7 @@ async fn a_weight_is_changed_verified_and_undone_unless_somebody_changed_it_sinc
 async fn a_drained_server_gets_no_requests_until_it_is_ready_again() {
     let (haproxy, folder) = (Haproxy::start(), tempfile::tempdir().unwrap());
     let rig = Rig::new(&haproxy.socket("admin.sock"), folder.path(), GuardSettings::default()).await;
-    assert_eq!(haproxy.load(40), (20, 20));
+    about(haproxy.load(40), (20, 20));
     let drained = rig.run(rig.of_server(DRAIN, "a").await).await;
     assert_eq!(drained.outcome, Some(Outcome::Done), "{}", drained.message);
     assert_eq!(haproxy.load(40), (0, 40));
@@ -251,12 +256,13 @@ async fn a_drained_server_gets_no_requests_until_it_is_ready_again() {
     assert!(last.warnings.iter().any(|w| w.code() == "last-server"), "{:?}", last.warnings);
     let undone = rig.run(rig.undo(&drained).await).await;
     assert_eq!(undone.outcome, Some(Outcome::Done), "{}", undone.message);
-    assert_eq!(haproxy.load(40), (20, 20));
+    about(haproxy.load(40), (20, 20));
     let maintenance = rig.run(rig.of_server(ServerChange::State(ServerState::Maintenance), "b").await).await;
     assert_eq!((maintenance.outcome, haproxy.server("b").1), (Some(Outcome::Done), 1));
     assert_eq!(haproxy.load(40), (40, 0));
     let ready = rig.run(rig.of_server(ServerChange::State(ServerState::Ready), "b").await).await;
-    assert_eq!((ready.outcome, haproxy.load(40)), (Some(Outcome::Done), (20, 20)));
+    assert_eq!(ready.outcome, Some(Outcome::Done), "{}", ready.message);
+    about(haproxy.load(40), (20, 20));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,7 +288,7 @@ async fn a_socket_that_is_gone_or_may_not_change_anything_is_told_in_words() {
     assert!(done.message.contains("admin.sock: No such file or directory"), "{}", done.message);
     let plan = admin.of_server(DRAIN, "a").await;
     assert!(words(&plan).contains("haproxy edge: "), "{}", words(&plan));
-    assert_eq!(haproxy.load(40), (20, 20));
+    about(haproxy.load(40), (20, 20));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,7 +303,7 @@ async fn nothing_is_sent_in_read_only_mode_and_a_protected_namespace_asks_for_mo
     let done = rig.run(Plan { refusals: Vec::new(), ..plan }).await;
     assert_ne!(done.outcome, Some(Outcome::Done));
     assert_eq!(haproxy.server("a"), (100, 0));
-    assert_eq!(haproxy.load(40), (20, 20));
+    about(haproxy.load(40), (20, 20));
     let guards = GuardSettings { protected_namespaces: vec!["shop".into()], ..GuardSettings::default() };
     let rig = Rig::new(&haproxy.socket("admin.sock"), folder.path(), guards).await;
     assert_eq!(rig.of_server(DRAIN, "a").await.confirm, Confirm::Context);
