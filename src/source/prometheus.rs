@@ -78,7 +78,7 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
     let mut backoff = Backoff::api();
     let mut found: Vec<Found> = Vec::new();
     let mut detected: Option<tokio::time::Instant> = None;
-    let mut objectives = Objectives::new(settings.objectives.clone());
+    let mut objectives = Objectives::new(settings.objectives.clone(), settings.proxies.clone());
     loop {
         let asked = async {
             if detected.is_none_or(|at| at.elapsed() >= DETECT_EVERY) || found.is_empty() {

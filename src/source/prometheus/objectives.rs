@@ -7,10 +7,11 @@
 mod own;
 mod recorded;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pilothouse_core::domain::haproxy::PRESET;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::slo::{Good, Measured, Objective, ObjectivesSeen, Ratio};
 use pilothouse_core::domain::time::Stamp;
@@ -51,8 +52,10 @@ struct Answer {
 /// The objectives and the answers about them.
 pub(super) struct Objectives {
     own: Vec<Objective>,
-    /// The position of the preset that measured a Service last.
-    measured_by: HashMap<(Name, Name), usize>,
+    /// The Services that backends of HAProxies stand for, by the name of the backend.
+    proxies: BTreeMap<String, (Name, Name)>,
+    /// The position of the preset that measured a Service last, and the namespace and name that its series have.
+    measured_by: HashMap<(Name, Name), (usize, (Name, Name))>,
     answers: HashMap<Ask, Answer>,
     recorded: Recorded,
     began: bool,
@@ -72,9 +75,10 @@ fn pace(window_secs: u64) -> Duration {
 }
 
 impl Objectives {
-    pub fn new(own: Vec<Objective>) -> Self {
+    pub fn new(own: Vec<Objective>, proxies: BTreeMap<String, (Name, Name)>) -> Self {
         Self {
             own,
+            proxies,
             measured_by: HashMap::new(),
             answers: HashMap::new(),
             recorded: Recorded::default(),
@@ -96,7 +100,13 @@ impl Objectives {
         for service in services {
             let named = |f: &Found| service.preset == f.preset.as_str();
             if let Some(preset) = found.iter().position(named) {
-                self.measured_by.insert((service.namespace.clone(), service.name.clone()), preset);
+                let key = (service.namespace.clone(), service.name.clone());
+                let proxy = self.proxies.iter().find(|(_, of)| service.preset == PRESET && **of == key);
+                let named = proxy.map_or_else(
+                    || key.clone(),
+                    |(backend, _)| (Name::default(), Name::from(backend.as_str())),
+                );
+                self.measured_by.insert(key, (preset, named));
             }
         }
         let first = !std::mem::replace(&mut self.began, true);
@@ -136,16 +146,14 @@ impl Objectives {
         (told || !objectives.is_empty()).then(|| ObjectivesSeen { at: now, objectives: objectives.into() })
     }
 
-    fn preset_of(&self, objective: &Objective) -> Option<usize> {
-        self.measured_by.get(&(objective.namespace.clone(), objective.service.clone())).copied()
+    fn preset_of(&self, objective: &Objective) -> Option<&(usize, (Name, Name))> {
+        self.measured_by.get(&(objective.namespace.clone(), objective.service.clone()))
     }
 
     /// Returns the Services with objectives that a preset measures.
     fn services_of(&self, preset: usize, times: bool) -> Vec<(Name, Name)> {
-        let wanted =
-            |o: &&Objective| is_of_times(o) == times && self.preset_of(o).is_some_and(|of| of == preset);
-        let of = self.own.iter().filter(wanted).map(|o| (o.namespace.clone(), o.service.clone()));
-        let mut of: Vec<_> = of.collect();
+        let of = self.own.iter().filter(|o| is_of_times(o) == times).filter_map(|o| self.preset_of(o));
+        let mut of: Vec<_> = of.filter(|(by, _)| *by == preset).map(|(_, named)| named.clone()).collect();
         of.sort();
         of.dedup();
         of
@@ -156,7 +164,8 @@ impl Objectives {
     fn due(&self, most: usize) -> Vec<Ask> {
         let mut asks: Vec<Ask> = Vec::new();
         for objective in &self.own {
-            let Some(preset) = self.preset_of(objective) else { continue };
+            let Some((preset, _)) = self.preset_of(objective) else { continue };
+            let preset = *preset;
             let times = is_of_times(objective);
             asks.extend(windows(objective).into_iter().map(|window_secs| Ask { preset, times, window_secs }));
         }
@@ -174,17 +183,17 @@ impl Objectives {
     }
 
     fn measured(&self, objective: &Objective) -> Measured {
-        let Some(preset) = self.preset_of(objective) else {
+        let Some((preset, key)) = self.preset_of(objective) else {
             let note = Some("no preset measures requests of it".into());
             return Measured { objective: objective.clone(), ratios: Vec::new(), note };
         };
-        let (times, key) = (is_of_times(objective), (objective.namespace.clone(), objective.service.clone()));
+        let (preset, times) = (*preset, is_of_times(objective));
         let (mut ratios, mut note) = (Vec::new(), None);
         for window_secs in windows(objective) {
             let Some(answer) = self.answers.get(&Ask { preset, times, window_secs }) else { continue };
             match &answer.counts {
                 Ok(counts) => {
-                    let (bad, requests, said) = counts.share(&key, objective.good, window_secs);
+                    let (bad, requests, said) = counts.share(key, objective.good, window_secs);
                     ratios.push(Ratio { window_secs, bad, requests, at: answer.at });
                     note = note.or(said);
                 }
@@ -255,14 +264,17 @@ mod tests {
     }
 
     fn cart() -> Objectives {
-        Objectives::new(vec![Objective {
-            namespace: "shop".into(),
-            service: "cart".into(),
-            name: "availability".into(),
-            target: 0.999,
-            window_secs: 2_592_000,
-            ..Objective::default()
-        }])
+        Objectives::new(
+            vec![Objective {
+                namespace: "shop".into(),
+                service: "cart".into(),
+                name: "availability".into(),
+                target: 0.999,
+                window_secs: 2_592_000,
+                ..Objective::default()
+            }],
+            BTreeMap::new(),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -317,13 +329,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_backend_of_a_haproxy_is_asked_for_by_its_own_name() {
+        let script = Script { asked: Mutex::default(), fails: "none" };
+        let proxies = BTreeMap::from([("shop_cart".to_owned(), ("shop".into(), "cart".into()))]);
+        let mut objectives = Objectives { proxies, ..cart() };
+        let found = [Found { preset: Preset::HaProxy, window_secs: 60 }];
+        let service = ServiceTraffic {
+            namespace: "shop".into(),
+            name: "cart".into(),
+            preset: "haproxy".into(),
+            ..ServiceTraffic::default()
+        };
+        objectives.refresh(&script, &found, &[Arc::new(service)], LIMIT, Stamp(0)).await.unwrap();
+        let asked = script.asked.lock().unwrap();
+        assert!(asked.iter().skip(1).all(|q| q.contains(r#"{proxy=~"shop_cart"}"#)), "{asked:#?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_service_that_nothing_measures_is_told_and_costs_no_query() {
         let script = Script { asked: Mutex::default(), fails: "none" };
         let mut objectives = cart();
         let seen = objectives.refresh(&script, &[], &[], LIMIT, Stamp(0)).await.unwrap();
         assert_eq!(seen.objectives[0].note.as_deref(), Some("no preset measures requests of it"));
         assert_eq!(script.asked.lock().unwrap().len(), 1);
-        let mut none = Objectives::new(Vec::new());
+        let mut none = Objectives::new(Vec::new(), BTreeMap::new());
         assert!(none.refresh(&script, &[], &[], LIMIT, Stamp(0)).await.is_none());
     }
 }
