@@ -1,3 +1,5 @@
+//! The verdicts on objectives: the documented example, the limits of each pair of windows, and what is not known.
+
 use super::*;
 use crate::domain::slo::window;
 
