@@ -46,7 +46,7 @@ pub struct PlanFacts {
 pub enum FactsError {
     #[error("internal error: the display is no longer updated; restart pilothouse")]
     Frozen,
-    #[error("that cluster is not there")]
+    #[error("pilothouse is not connected to that cluster")]
     NoCluster,
     #[error(transparent)]
     Fetch(#[from] FetchError),

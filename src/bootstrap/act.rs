@@ -144,7 +144,7 @@ fn undo_of(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     let (actions, _) = start.journal().history();
     let action = actions.iter().find(|a| a.id == id);
     let action =
-        action.ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` has them"))?;
+        action.ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` lists all"))?;
     if action.outcome.is_none() {
         return Err(format!("{id} still runs: cancel it first"));
     }

@@ -204,7 +204,7 @@ async fn fetched(
                 plans.extend(failover::suggest(seen, &routes(reader).await));
                 Ok(Reply::Plans(plans))
             }
-            None => Err("that cluster is not there".into()),
+            None => Err("pilothouse is not connected to that cluster".into()),
         },
         Request::ErrorLines { fingerprint, .. } => Ok(error_lines(&cluster.logs, fingerprint)),
     }

@@ -59,12 +59,12 @@ impl Start {
             ConfigCommand::Check => {
                 if self.loaded.problems.is_empty() {
                     if self.loaded.path.as_os_str().is_empty() {
-                        return said(Ok("there is no home directory, so no config is read: the defaults hold; set HOME or XDG_CONFIG_HOME, or give --config FILE".into()));
+                        return said(Ok("there is no home directory, so no config is read: the defaults apply; set HOME or XDG_CONFIG_HOME, or give --config FILE".into()));
                     }
                     let there = if self.loaded.path.exists() {
                         "no problems"
                     } else {
-                        "not there: the defaults hold"
+                        "does not exist: the defaults apply"
                     };
                     return said(Ok(format!("{}: {there}", self.loaded.path.display())));
                 }

@@ -95,7 +95,7 @@ pub enum Order {
     Pause(bool),
 }
 
-/// A request that only the API server can answer.
+/// A request for data that the screen does not have. The answer is a [`Reply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Requests an object as YAML. The receiver of the request masks the data of Secrets.

@@ -134,7 +134,7 @@ impl ApiError {
             | Self::Server { message, .. } => message,
             other => other.to_string(),
         };
-        Self::Server { code, message: format!("a Status with HTTP 200: {original}"), retry_after: None }
+        Self::Server { code, message: format!("error Status with HTTP 200: {original}"), retry_after: None }
     }
 
     /// From a successful answer that is not a JSON object: a login page, or a proxy's text.

@@ -182,7 +182,7 @@ spec: {selector: {app: db, role: serving}, ports: [{port: 80}]}
     backends(&rig, "db-serving", |ready| ready.len() == 2);
     let refused = act(&rig, &["out-of-rotation", "db-1", "--service", "db"], 3);
     assert!(
-        refused["refusals"][0]["reason"].as_str().unwrap().contains("two pods cannot share it"),
+        refused["refusals"][0]["reason"].as_str().unwrap().contains("cannot start a second pod of that name"),
         "{refused}"
     );
     act(&rig, &["out-of-rotation", "db-1", "--service", "db-serving"], 0);

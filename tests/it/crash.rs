@@ -495,7 +495,7 @@ async fn a_node_that_cannot_be_looked_at_is_not_called_cordoned() {
     let meanwhile = |state: &mut State| state.blind_after = Some(5);
     let (fake, done) = drains(40, meanwhile, GuardSettings::default()).await;
     assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
-    assert!(done.message.contains("cannot be looked at any more: nodes are forbidden"), "{}", done.message);
+    assert!(done.message.contains("cannot be read any more: nodes are forbidden"), "{}", done.message);
     assert!(done.message.contains("not known whether still cordoned"), "{}", done.message);
     assert!(fake.state.lock().unwrap().evictions() < 30);
 }

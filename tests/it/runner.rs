@@ -207,7 +207,7 @@ async fn what_must_not_be_sent_is_refused_after_it_was_started_and_reported() {
     for (read, answer, replicas, why) in [
         (read.clone(), "n", 3, "not what had to be typed"),
         (read.clone(), "y", 4, "what it does changed after the plan was shown"),
-        (nowhere, "y", 3, "that cluster is not there"),
+        (nowhere, "y", 3, "pilothouse is not connected to that cluster"),
     ] {
         two.sees(replicas, 2);
         let done = two.run(read, answer).await;
@@ -254,7 +254,7 @@ async fn without_a_journal_the_contexts_name_has_to_be_typed() {
     assert_eq!(plan.confirm, Confirm::Yes);
     let confirmed = Confirmed { read: Arc::new(plan), consent: Consent::Flags, follows: None };
     let done = two.runner.start(confirmed).done.await.unwrap();
-    assert!(done.message.contains("cannot be written down"), "{}", done.message);
+    assert!(done.message.contains("cannot be written to the journal"), "{}", done.message);
     assert_eq!((done.outcome, two.written()), (Some(Outcome::Refused), (0, 0)));
 }
 
@@ -401,7 +401,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
     // of a cluster that is not there
     effects.send(Effect::Fetch(Ticket(5), yaml(ClusterId(9)))).await.unwrap();
     let Input::Reply(Ticket(5), Reply::Failed(why)) = next(&inbox).await else { panic!() };
-    assert_eq!(why, "that cluster is not there");
+    assert_eq!(why, "pilothouse is not connected to that cluster");
     drop(effects);
     serves.await.unwrap();
 }

@@ -28,7 +28,7 @@ pub enum Target {
 pub struct Metric {
     /// `Resource`, `ContainerResource`, `Pods`, `Object`, `External`, or the server's own text.
     pub kind: Name,
-    /// `cpu`, `queue_depth`; for ContainerResource with the container's name (`app/cpu`).
+    /// The metric's name: `cpu`, `queue_depth`. For ContainerResource, the container's name comes first: `app/cpu`.
     pub name: Name,
     pub target: Target,
     /// In the target's form: percent, or thousandths. None: the autoscaler has no value (never 0).
@@ -100,7 +100,7 @@ impl Default for Hpa {
     }
 }
 
-/// How bad it is, worst last.
+/// How bad it is, ordered from best to worst.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HpaState {
     #[default]

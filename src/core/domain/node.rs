@@ -59,7 +59,8 @@ pub struct Taint {
     pub added: Option<Stamp>,
 }
 
-/// A node's state, the worst last. `Suspect`: its Lease is no longer renewed, but the control plane still says Ready.
+/// The state of a node, ordered from best to worst. `Suspect`: its Lease is no longer renewed, but the control plane
+/// still says Ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NodeState {
     #[default]

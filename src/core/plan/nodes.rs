@@ -266,22 +266,25 @@ fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[
             on: options.delete_emptydir_data,
         },
         Choice {
-            words: format!("--force: also what nothing re-creates: {}", names(|p| p.owner.is_none())),
+            words: format!(
+                "--force: also delete pods that no controller re-creates: {}",
+                names(|p| p.owner.is_none())
+            ),
             act: flip(|o| o.force = !o.force),
             on: options.force,
         },
         Choice {
-            words: "--disable-eviction: delete, without asking the budgets".into(),
+            words: "--disable-eviction: delete pods without checking PodDisruptionBudgets".into(),
             act: flip(|o| o.disable_eviction = !o.disable_eviction),
             on: options.disable_eviction,
         },
         Choice {
-            words: "--pods-at-once=1: one pod after another".into(),
+            words: "--pods-at-once=1: evict one pod at a time".into(),
             act: flip(|o| o.pods_at_once = u16::from(o.pods_at_once != 1)),
             on: options.pods_at_once == 1,
         },
         Choice {
-            words: "--timeout=10m: give up then, with what still stands".into(),
+            words: "--timeout=10m: stop after 10 minutes, even if pods remain".into(),
             act: flip(|o| o.timeout = if o.timeout == 600 { 0 } else { 600 }),
             on: options.timeout == 600,
         },

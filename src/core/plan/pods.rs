@@ -60,7 +60,7 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
     plan.warnings.extend(judged.warnings);
     plan.unread = judged.unread;
     plan.choices.push(Choice {
-        words: "delete in the place of evict: budgets are not asked".into(),
+        words: "delete pods instead of evicting them: PodDisruptionBudgets are not checked".into(),
         act: Act::Evict(EvictOptions { delete: !options.delete, ..options.clone() }),
         on: options.delete,
     });

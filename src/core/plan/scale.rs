@@ -132,7 +132,7 @@ fn autoscaled(hpa: &Hpa, wanted: i32) -> Warning {
 /// The maximum number of new pods that are placed on nodes for the check.
 const MOST_PLACED: i32 = 5_000;
 
-/// Warns if more pods of this workload find no node now.
+/// Warns if additional pods of this workload fit on no node now.
 fn headroom(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let more = replicas.saturating_sub(w.replicas).min(MOST_PLACED);
     let cluster = input.cluster;

@@ -569,7 +569,7 @@ mod tests {
             [
                 (
                     Lacking::DaemonSets,
-                    "daemonsets not readable in shop (no): whether they still exist is not known".into()
+                    "daemonsets not readable in shop (no): they may not exist any more".into()
                 ),
                 (
                     Lacking::Budgets,
@@ -577,8 +577,7 @@ mod tests {
                 ),
                 (
                     Lacking::Services,
-                    "services not readable in shop (no answer yet): which of them lose endpoints is not known"
-                        .into()
+                    "services not readable in shop (no answer yet): some of them may lose endpoints".into()
                 ),
             ]
         );
@@ -815,7 +814,7 @@ mod tests {
         assert_eq!((told, whole), (vec![
             "one replica, so an outage until its replacement is ready (cordon, then restart it with surge first): shop/solo".to_owned(),
             "one replica, so an outage until it is ready again elsewhere: shop/db".into(),
-            "every ready replica is on what is drained: shop/here".into(),
+            "all ready replicas are on the drained nodes: shop/here".into(),
             "the last replicas in their zone: shop/wide (a)".into(),
             "re-created under the same name, only after the old one is gone: shop/p01".into(),
             "jobs that start again from zero: shop/p07".into(),

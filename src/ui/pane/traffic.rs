@@ -308,7 +308,7 @@ mod tests {
         let mut row = joined("a", 40.0, 0.009);
         assert_eq!(row.grade(), Grade::Fine);
         row.found = Some(Severity::Warning);
-        assert_eq!(row.grade(), Grade::Warning, "NOW holds on to it while the ratio goes to and fro");
+        assert_eq!(row.grade(), Grade::Warning, "NOW keeps the finding while the ratio varies");
         row.found = Some(Severity::Info);
         assert_eq!(row.grade(), Grade::Fine);
     }

@@ -116,7 +116,9 @@ fn choice_lines(plan: &Plan) -> Vec<TextLine> {
         out.say(role, format!("  {} {mark} {}", i + 1, choice.words));
     }
     if plan.choices.len() > 9 {
-        out.say(Role::Dim, format!("  … and {} more, on the command line", plan.choices.len() - 9));
+        let more = plan.choices.len() - 9;
+        let how = "pilothouse rollback KIND/NAME --to-revision N";
+        out.say(Role::Dim, format!("  … and {more} older revisions: {how}"));
     }
     out.0
 }

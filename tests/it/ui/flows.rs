@@ -1376,7 +1376,7 @@ fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
             let is_dim = found.unwrap().fg == dim.fg && found.unwrap().add_modifier == dim.add_modifier;
             assert_eq!(!is_dim, lit, "{header}: {words}");
         }
-        // the key says why when it is pressed all the same
+        // a dimmed key still opens the rehearsal, which shows why the action is refused
         assert!(matches!(desk.press("C").as_slice(), [Effect::Plan(..)]));
     }
 }

@@ -107,7 +107,7 @@ impl NodeDrain<'_, '_> {
         if self.observed.is_some() || self.denials != DENIALS || is_reported {
             return;
         }
-        let why = format!("its pods cannot be looked at any more: {why}");
+        let why = format!("its pods cannot be read any more: {why}");
         if self.evictions.iter().any(PodEviction::is_under_way) {
             // the eviction was sent, but its effect cannot be read any more
             self.failures.unknown.push((why, self.query.to_string()));

@@ -148,7 +148,8 @@ impl NodeDrain<'_, '_> {
                         });
                         self.seen(self.evictions.len() - 1);
                     } else {
-                        refused.push(("came meanwhile, and its step cannot be written down".into(), pod));
+                        let why = "came meanwhile, and its step cannot be written to the journal";
+                        refused.push((why.into(), pod));
                     }
                 }
                 Fate::Refuse => refused.push((format!("came meanwhile: {reason}"), pod)),
@@ -226,7 +227,7 @@ impl NodeDrain<'_, '_> {
                 );
             }
             EvictionResult::Unknown(why) => {
-                let note = format!("{why}; looked for, and not repeated");
+                let note = format!("{why}; the pod is read again, the eviction is not repeated");
                 self.set(i, EvictionState::Unknown(Clock::instant()), StepState::Unknown, &note);
             }
         }
@@ -387,14 +388,14 @@ impl NodeDrain<'_, '_> {
                 );
             }
             Ok(_) => {
-                let why = "no answer came, and it is not terminating: not repeated";
+                let why = "no answer came, and the pod is not terminating; the eviction is not repeated";
                 self.failures.unknown.push((why.into(), name));
                 self.set(i, EvictionState::Done, StepState::Unknown, why);
             }
             // the permission or the credentials were lost, so another read would not say more
             Err(error) if error.is_denial() || matches!(error, ApiError::Unauthorized(_)) => {
                 let why =
-                    format!("no answer came, and it cannot be looked at any more: {error}; not repeated");
+                    format!("no answer came, and the pod cannot be read any more: {error}; not repeated");
                 self.failures.unknown.push((why.clone(), name));
                 self.set(i, EvictionState::Done, StepState::Unknown, &why);
             }

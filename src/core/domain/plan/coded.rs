@@ -325,9 +325,12 @@ mod tests {
         let read: Warning = serde_json::from_str(&line).unwrap();
         assert_eq!((read.code(), read.to_string()), ("recorded", warning.to_string()));
         let line = serde_json::to_string(&Refusal::NoNode).unwrap();
-        assert_eq!(line, r#"{"guard":"precondition","reason":"no node is in it"}"#);
+        assert_eq!(line, r#"{"guard":"precondition","reason":"the plan selects no node"}"#);
         let read: Refusal = serde_json::from_str(&line).unwrap();
-        assert_eq!((read.guard(), read.to_string()), (Guard::Precondition, "no node is in it".into()));
+        assert_eq!(
+            (read.guard(), read.to_string()),
+            (Guard::Precondition, "the plan selects no node".into())
+        );
     }
 
     #[test]

@@ -215,7 +215,7 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     assert!(kinds[3].starts_with("weight outside:none"), "{kinds:?}");
     assert_eq!(kinds.last().map(String::as_str), Some("scale 3 to 0@dr"));
     for (there, guard, said) in [
-        (LookupResult::Absent, Guard::Precondition, "shop/deploy/web is not there in dr"),
+        (LookupResult::Absent, Guard::Precondition, "shop/deploy/web does not exist in dr"),
         // The error text of the server decides nothing.
         (
             LookupResult::Unread("it is not there".into()),

@@ -46,7 +46,7 @@ fn service_of(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Name> {
 fn evidence(pod: &Pod) -> Evidence {
     let labels: Vec<String> = pod.taken().iter().map(|(k, v)| format!("{k}={v}")).collect();
     let labels = labels.join(", ");
-    format!("{}: labels taken from it: {labels}; it keeps running until it is deleted", pod.name).into()
+    format!("{}: labels removed: {labels}; it keeps running until it is deleted", pod.name).into()
 }
 
 fn reference(pod: &Pod) -> ObjectRef {

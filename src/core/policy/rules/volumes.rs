@@ -143,7 +143,7 @@ fn evidence(of: &[&(&Arc<Pod>, MissedClaim)]) -> Vec<Evidence> {
         let event =
             event.as_ref().map_or_else(String::new, |(reason, message)| format!(": {reason}: {message}"));
         lines.push(
-            format!("pod {} waits since {}: claim {name} {state}{event}", pod.name, missed.since).into(),
+            format!("pod {} has waited since {}: claim {name} {state}{event}", pod.name, missed.since).into(),
         );
     }
     if of.len() > SHOWN {
