@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::domain::failover::Pick;
-use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::id::{Name, ObjectRef};
 use crate::domain::node::Node;
 use crate::facts::world::Cluster;
 
@@ -22,7 +22,7 @@ pub fn nodes_of(cluster: &Cluster, pick: &Pick) -> Vec<ObjectRef> {
         .nodes
         .iter()
         .filter(|n| takes(pick, n))
-        .map(|n| ObjectRef::new(Kind::Node, &Name::default(), &n.name, &n.uid))
+        .map(|n| n.reference(cluster.id()))
         .collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found

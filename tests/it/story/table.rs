@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::cause::Remediation;
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::world::{Cause, Cluster, NodeRow};
 
@@ -211,7 +211,7 @@ impl With {
             Self::Uncordon => {
                 let cordoned = cluster.derived.nodes.iter().filter(|row| row.node.cordoned);
                 let one = |row: &Arc<NodeRow>| {
-                    ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
+                    row.node.reference(cluster.id())
                 };
                 (Act::Uncordon, cordoned.map(one).collect())
             }

@@ -283,6 +283,7 @@ impl fmt::Display for Elsewhere {
 #[cfg(test)]
 mod tests {
     use super::super::{Guard, Refusal, Warning};
+    use crate::domain::id::ClusterId;
     use super::*;
 
     #[test]
@@ -305,7 +306,7 @@ mod tests {
         assert!(!emptied(&["a", "b"]).is_told_by(&emptied(&["a"])), "another zone is news");
         assert!(!cordoned(2).is_told_by(&emptied(&["a"])));
         let images = |a: &str, b: &str| Warning::ImagesDiffer {
-            on: ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default()),
+            on: ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default()),
             images: All(vec![a.into()]),
             context: "test".into(),
             others: All(vec![b.into()]),
