@@ -547,14 +547,19 @@ mod tests {
     /// The lines of the journal `a`, without their checksums.
     fn bodies(folder: &Path) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(folder.join("a.jsonl")).unwrap();
-        text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["body"].clone()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["body"].clone())
+            .collect()
     }
 
     #[test]
     fn each_line_names_the_cluster_of_its_action_or_step() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(folder.path().to_owned(), "a");
-        let of = |server: &str, uid: &str| super::super::identity::Identity { server: server.into(), uid: uid.into() };
+        let of = |server: &str, uid: &str| super::super::identity::Identity {
+            server: server.into(),
+            uid: uid.into(),
+        };
         let (here, there) = (of("https://a", "1"), of("https://b", "2"));
         let known = Clusters::from([(Name::default(), here), ("standby".into(), there)]);
         let Record::Intent { id, at, user, host, mut plan, follows, .. } = intent("1") else { panic!() };
@@ -574,7 +579,8 @@ mod tests {
         for record in [begins, step(0), step(1), added, step(2), ended("1")] {
             journal.write(&record).unwrap();
         }
-        let told: Vec<String> = bodies(folder.path()).iter().map(|body| body["cluster"].to_string()).collect();
+        let told: Vec<String> =
+            bodies(folder.path()).iter().map(|body| body["cluster"].to_string()).collect();
         let a = r#"{"context":"test","server":"https://a","uid":"1"}"#;
         let b = r#"{"context":"standby","server":"https://b","uid":"2"}"#;
         assert_eq!(told, [a, a, b, b, b, a]);

@@ -53,7 +53,13 @@ impl Targets<'_> {
             Self::Named(Some(Kind::Node), names) => {
                 for name in names {
                     let name = name.strip_prefix("node/").unwrap_or(name);
-                    add(ObjectRef::new(place.cluster, Kind::Node, &Name::default(), &name.into(), &Uid::default()));
+                    add(ObjectRef::new(
+                        place.cluster,
+                        Kind::Node,
+                        &Name::default(),
+                        &name.into(),
+                        &Uid::default(),
+                    ));
                 }
             }
             Self::Named(kind, texts) => {
@@ -350,7 +356,7 @@ fn without_journal(flags: &ActionFlags, context: &Name) -> Result<WithoutJournal
 fn status_of(error: &NotRehearsed) -> u8 {
     match error {
         NotRehearsed::Facts(FactsError::Fetch(error)) => scene_status(error),
-        NotRehearsed::Facts(FactsError::Replaced(_)) => exit::REFUSED,
+        NotRehearsed::Facts(FactsError::Replaced(_) | FactsError::OtherCluster { .. }) => exit::REFUSED,
         NotRehearsed::Facts(FactsError::Frozen | FactsError::NoCluster) => exit::FAILED,
         NotRehearsed::NotOpened(_) => exit::USAGE,
     }

@@ -269,7 +269,13 @@ mod tests {
     #[test]
     fn an_open_log_takes_up_the_pods_that_join_as_far_as_there_is_room() {
         let request = LogRequest {
-            object: ObjectRef::new(ClusterId(0), Kind::StatefulSet, &"shop".into(), &"web".into(), &Uid::default()),
+            object: ObjectRef::new(
+                ClusterId(0),
+                Kind::StatefulSet,
+                &"shop".into(),
+                &"web".into(),
+                &Uid::default(),
+            ),
             within: None,
             previous: false,
             follow: true,

@@ -90,7 +90,10 @@ mod tests {
             Remediation::OutOfRotation { .. } => {
                 vec![ObjectRef::new(ClusterId(0), Kind::Service, &namespace, &"cart".into(), &Uid::default())]
             }
-            _ => vec![on.clone(), ObjectRef::new(ClusterId(0), Kind::Pod, &namespace, &"y".into(), &Uid::default())],
+            _ => vec![
+                on.clone(),
+                ObjectRef::new(ClusterId(0), Kind::Pod, &namespace, &"y".into(), &Uid::default()),
+            ],
         };
         let suggestion = Suggestion { what, on };
         let finding = Finding::Evicted { pods: 1 };

@@ -292,7 +292,9 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| s.cluster.derived.workloads.at(row).map(|r| r.workload.uid.clone()),
         grade: Some(|s, row| Some(workloads::grade(s.cluster.derived.workloads.at(row)?, &s.ui.rows.told))),
         row: |s, row| Some(workloads::row(s.cluster.derived.workloads.at(row)?, &s.ui.rows.told, s.ui.now)),
-        object: |s, uid| s.cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference(s.cluster.id())),
+        object: |s, uid| {
+            s.cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference(s.cluster.id()))
+        },
         enter: Enter::Pods,
         title: |_| "Workloads".into(),
         counts: |s| workloads::counts(s.cluster, &s.here()),

@@ -110,7 +110,7 @@ pub struct Node {
     pub boot_id: Option<Name>,
 }
 row!(Node, in "");
-object!(Node, Node, cluster-scoped);
+object!(Node, Node, cluster - scoped);
 
 impl Node {
     /// True if it has the taint of a machine that is off.

@@ -53,10 +53,7 @@ macro_rules! object {
     ($type:ty, $kind:ident, $namespace:expr) => {
         impl $type {
             /// Returns the reference to this object of a cluster.
-            pub fn reference(
-                &self,
-                cluster: $crate::domain::id::ClusterId,
-            ) -> $crate::domain::id::ObjectRef {
+            pub fn reference(&self, cluster: $crate::domain::id::ClusterId) -> $crate::domain::id::ObjectRef {
                 let namespace: fn(&$type) -> $crate::domain::id::Name = $namespace;
                 $crate::domain::id::ObjectRef {
                     cluster,

@@ -70,7 +70,8 @@ mod tests {
             name: name.into(),
             ..Silence::default()
         };
-        let web = ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"web-1".into(), &Uid::default());
+        let web =
+            ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"web-1".into(), &Uid::default());
         let node = ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"n1".into(), &Uid::default());
         for (silence, rule, object, want) in [
             (silence("not-ready", "shop", "web-*"), "not-ready", Some(&web), true),

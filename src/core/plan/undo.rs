@@ -210,8 +210,9 @@ mod tests {
 
     #[test]
     fn a_title_names_the_first_two_objects() {
-        let node =
-            |n: usize| ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &format!("n{n}").into(), &Uid::default());
+        let node = |n: usize| {
+            ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &format!("n{n}").into(), &Uid::default())
+        };
         for (count, words) in [
             (0, "cordon"),
             (1, "cordon node/n0"),

@@ -65,8 +65,12 @@ impl Changes {
     pub fn node(&mut self, delta: &Delta<Node>, complete: bool, now: Stamp) {
         let (old, new) = (delta.old.as_deref(), delta.new.as_deref());
         match (old, new) {
-            (None, Some(n)) => self.say(n.created, ChangeKind::Joined, "joined", n.reference(self.cluster), None, now),
-            (Some(n), None) if complete => self.say(now, ChangeKind::Left, "left", n.reference(self.cluster), None, now),
+            (None, Some(n)) => {
+                self.say(n.created, ChangeKind::Joined, "joined", n.reference(self.cluster), None, now)
+            }
+            (Some(n), None) if complete => {
+                self.say(now, ChangeKind::Left, "left", n.reference(self.cluster), None, now)
+            }
             (Some(old), Some(n)) => {
                 if old.cordoned != n.cordoned {
                     let (kind, what) = if n.cordoned {
@@ -74,7 +78,14 @@ impl Changes {
                     } else {
                         (ChangeKind::Uncordoned, "uncordoned")
                     };
-                    self.say(now, kind, what, n.reference(self.cluster), author(n.changed.as_ref(), now), now);
+                    self.say(
+                        now,
+                        kind,
+                        what,
+                        n.reference(self.cluster),
+                        author(n.changed.as_ref(), now),
+                        now,
+                    );
                 }
                 let ready = |n: &Node| n.condition("Ready").map(|c| c.status);
                 if let (Some(was), Some(is)) = (ready(old), ready(n))
@@ -139,7 +150,10 @@ impl Changes {
             (pod.reference(self.cluster), "evicted".to_owned())
         } else {
             let uid = node.map_or_else(Uid::default, |node| node.uid.clone());
-            (ObjectRef::new(self.cluster, Kind::Node, &Name::default(), &on, &uid), format!("{pods} pods evicted"))
+            (
+                ObjectRef::new(self.cluster, Kind::Node, &Name::default(), &on, &uid),
+                format!("{pods} pods evicted"),
+            )
         };
         // An eviction does not record who requested it. Usually the user who drained the node also cordoned it.
         let by = node.filter(|node| node.cordoned).and_then(|node| node.changed.as_ref());
@@ -175,7 +189,14 @@ impl Changes {
             let what = format!("rollout {}", images(&old.images, &new.images));
             let (from, to) = tags(&old.images, &new.images);
             let back = self.was_left(&new.uid, &to);
-            self.say(now, ChangeKind::Rollout { from, to, back }, &what, new.reference(self.cluster), by, now);
+            self.say(
+                now,
+                ChangeKind::Rollout { from, to, back },
+                &what,
+                new.reference(self.cluster),
+                by,
+                now,
+            );
         }
     }
 
@@ -444,7 +465,8 @@ mod tests {
             _ => ChangeKind::Scaled,
         };
         let namespace = if kind == Kind::Node { "" } else { "shop" };
-        let object = ObjectRef::new(ClusterId(0), kind, &namespace.into(), &name.into(), &Uid::Text(name.into()));
+        let object =
+            ObjectRef::new(ClusterId(0), kind, &namespace.into(), &name.into(), &Uid::Text(name.into()));
         Arc::new(Change { at: Stamp::from_secs(secs), kind: of, what: what.into(), object, by: None })
     }
 

@@ -55,7 +55,10 @@ impl EventGroup {
     /// Returns the identity of a row. It excludes the UID of the object, because a kubelet reports the name of a node
     /// as its UID.
     pub fn key(&self) -> Uid {
-        Uid::Text(Name::from(format!("events {} {} {} {}", self.namespace, self.about.kind, self.about.name, self.reason)))
+        Uid::Text(Name::from(format!(
+            "events {} {} {} {}",
+            self.namespace, self.about.kind, self.about.name, self.reason
+        )))
     }
 }
 

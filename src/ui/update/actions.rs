@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Act, StepKind};
 use pilothouse_core::facts::world::{ActionView, StepState, World};
 use pilothouse_core::plan::undo;

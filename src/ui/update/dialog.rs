@@ -304,7 +304,8 @@ mod tests {
             let node = ObjectRef::new(of, Kind::Node, &Name::default(), &"n".into(), &Uid::Uuid(1));
             let mut effects = Vec::new();
             open(&mut ui, &world, Act::Cordon, vec![node.clone()], &mut effects);
-            let intent = Intent { cluster: of, context: context.into(), act: Act::Cordon, targets: vec![node] };
+            let intent =
+                Intent { cluster: of, context: context.into(), act: Act::Cordon, targets: vec![node] };
             assert!(matches!(&effects[..], [Effect::Plan(_, sent)] if *sent == intent), "{effects:?}");
         }
     }

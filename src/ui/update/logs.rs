@@ -46,10 +46,8 @@ pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
         page: 0,
     })));
     let tail = if pods.len() > 1 { 200 } else { 1000 };
-    effects.push(Effect::FollowLogs(
-        ticket,
-        LogRequest { object, within, previous, follow: !previous, tail },
-    ));
+    effects
+        .push(Effect::FollowLogs(ticket, LogRequest { object, within, previous, follow: !previous, tail }));
 }
 
 /// Returns the workload whose logs are read, for objects without logs of their own.

@@ -210,9 +210,7 @@ impl With {
             Self::AllOff => (Act::OutOfService, cause.objects.clone()),
             Self::Uncordon => {
                 let cordoned = cluster.derived.nodes.iter().filter(|row| row.node.cordoned);
-                let one = |row: &Arc<NodeRow>| {
-                    row.node.reference(cluster.id())
-                };
+                let one = |row: &Arc<NodeRow>| row.node.reference(cluster.id());
                 (Act::Uncordon, cordoned.map(one).collect())
             }
         }

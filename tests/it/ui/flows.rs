@@ -680,7 +680,8 @@ fn yaml_and_tables_are_asked_and_shown() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
     let effects = desk.press("y");
-    let Some(Effect::Fetch(ticket, Request::Yaml(ObjectRef { name, .. }))) = effects.into_iter().next() else {
+    let Some(Effect::Fetch(ticket, Request::Yaml(ObjectRef { name, .. }))) = effects.into_iter().next()
+    else {
         panic!()
     };
     assert_eq!(name, scene::node_name(3).as_str());

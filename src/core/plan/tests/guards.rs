@@ -310,7 +310,8 @@ fn an_undo_asks_for_what_its_steps_do() {
     assert_eq!((p.refusals[0].code(), p.refusals[0].to_string().as_str()), ("nothing-to-undo", words));
     let p = of(Act::Resume, StepKind::Uncordon, &on, node("True"), vec![on.clone()]);
     assert_eq!((p.steps.len(), p.refusals.len()), (0, 0), "a resume that finds all done has nothing to do");
-    let web = ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"checkout".into(), &Uid::Uuid(1));
+    let web =
+        ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"checkout".into(), &Uid::Uuid(1));
     let live = serde_json::json!({ "metadata": { "uid": web.uid.to_string() }, "spec": { "replicas": 5 } });
     let p = undo(StepKind::Scale { from: 5, to: 0 }, &web, live.clone(), vec![web.clone()]);
     assert_eq!(p.confirm, Confirm::Context, "{:?}", p.refusals);
@@ -344,8 +345,13 @@ fn an_intent_over_objects_of_two_clusters_is_refused_and_nothing_is_read() {
     let guards = GuardSettings::default();
     let planned = |facts: &Cluster, intent: &Intent| {
         let (lookups, now) = (Lookups::default(), Stamp(0));
-        let input =
-            PlanInput { cluster: facts, guards: &guards, scope: DataScope::FullCluster, lookups: &lookups, now };
+        let input = PlanInput {
+            cluster: facts,
+            guards: &guards,
+            scope: DataScope::FullCluster,
+            lookups: &lookups,
+            now,
+        };
         plan(input, intent)
     };
     let in_cluster = |id, act: Act| {
@@ -373,11 +379,17 @@ fn an_intent_over_objects_of_two_clusters_is_refused_and_nothing_is_read() {
     };
     let undo = in_cluster(ClusterId(0), Act::Cordon);
     let undo = Intent { act: Act::Undo(Box::new(recorded)), ..undo };
-    for (facts, intent) in [(&a, &of_both), (&a, &of_b), (&a, &undo), (&b, &in_cluster(ClusterId(0), Act::Cordon))] {
+    for (facts, intent) in
+        [(&a, &of_both), (&a, &of_b), (&a, &undo), (&b, &in_cluster(ClusterId(0), Act::Cordon))]
+    {
         let made = planned(facts, intent);
         let codes: Vec<_> = made.refusals.iter().map(Refusal::code).collect();
         assert_eq!((codes, made.steps.len()), (vec!["other-cluster"], 0), "{intent:?}");
-        assert!(made.refusals[0].to_string().starts_with("node/node-0000 is in another cluster than context test"));
+        assert!(
+            made.refusals[0]
+                .to_string()
+                .starts_with("node/node-0000 is in another cluster than context test")
+        );
         assert!(lookups(facts, intent).is_empty() && lookups_of_targets(facts, intent).is_none());
     }
 }
@@ -396,7 +408,8 @@ fn what_another_process_recorded_moves_to_the_number_of_its_cluster_here() {
         watched: None,
     };
     let (act, targets) = (Act::Resume(Box::new(recorded)), vec![node.clone()]);
-    let mut plan = Plan::new(Intent { cluster: ClusterId(4), context: "test".into(), act, targets }, Stamp(0));
+    let mut plan =
+        Plan::new(Intent { cluster: ClusterId(4), context: "test".into(), act, targets }, Stamp(0));
     plan.steps.push(Step::new(what, node));
     assert_eq!(plan.outside(ClusterId(4)), None);
     assert!(plan.outside(ClusterId(1)).is_some());

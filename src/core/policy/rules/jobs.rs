@@ -72,7 +72,10 @@ pub fn job_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
                 reason: why.reason.clone(),
                 message: why.message.clone(),
             };
-            let jobs = failed.iter().map(|(job, _)| job.reference(context.cluster.id())).filter(|job| *job != object);
+            let jobs = failed
+                .iter()
+                .map(|(job, _)| job.reference(context.cluster.id()))
+                .filter(|job| *job != object);
             let objects = std::iter::once(object.clone()).chain(jobs).collect();
             let evidence = |(job, why): &(&Arc<Workload>, &Condition)| {
                 let (good, of) = (job.succeeded, job.desired);
@@ -128,10 +131,11 @@ pub fn evicted(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             pods.sort_by(|a, b| a.name.cmp(&b.name));
             let all: Vec<Arc<Pod>> = pods.iter().map(|pod| Arc::clone(pod)).collect();
             let count = u32::try_from(pods.len()).unwrap_or(u32::MAX);
-            let objects = [context.cluster.object(Kind::Namespace, &Name::default(), namespace, &Uid::default())]
-                .into_iter()
-                .chain(pods.iter().map(|p| p.reference(context.cluster.id())))
-                .collect();
+            let objects =
+                [context.cluster.object(Kind::Namespace, &Name::default(), namespace, &Uid::default())]
+                    .into_iter()
+                    .chain(pods.iter().map(|p| p.reference(context.cluster.id())))
+                    .collect();
             Cause {
                 since: pods.iter().map(|pod| pod.started.unwrap_or(pod.created)).min(),
                 evidence: evidence(&all, context.now),

@@ -139,7 +139,11 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
             .filter(|_| !let_go && left > 0)
             .map(|row| out_of_service(cluster, row, Some(zone.clone()))),
         impact: Impact { pods, nodes: u32::try_from(down.len()).unwrap_or(u32::MAX), ..Impact::default() },
-        ..Cause::new(Finding::NodeNotReady(loss), severity, down.iter().map(|row| reference(cluster, row)).collect())
+        ..Cause::new(
+            Finding::NodeNotReady(loss),
+            severity,
+            down.iter().map(|row| reference(cluster, row)).collect(),
+        )
     }
 }
 
