@@ -63,13 +63,13 @@ impl Changes {
     }
 
     pub fn node(&mut self, delta: &Delta<Node>, complete: bool, now: Stamp) {
-        let (old, new) = (delta.old.as_deref(), delta.new.as_deref());
+        let (old, new, cluster) = (delta.old.as_deref(), delta.new.as_deref(), self.cluster);
         match (old, new) {
             (None, Some(n)) => {
-                self.say(n.created, ChangeKind::Joined, "joined", n.reference(self.cluster), None, now)
+                self.say(n.created, ChangeKind::Joined, "joined", n.reference(cluster), None, now)
             }
             (Some(n), None) if complete => {
-                self.say(now, ChangeKind::Left, "left", n.reference(self.cluster), None, now)
+                self.say(now, ChangeKind::Left, "left", n.reference(cluster), None, now)
             }
             (Some(old), Some(n)) => {
                 if old.cordoned != n.cordoned {
@@ -78,21 +78,14 @@ impl Changes {
                     } else {
                         (ChangeKind::Uncordoned, "uncordoned")
                     };
-                    self.say(
-                        now,
-                        kind,
-                        what,
-                        n.reference(self.cluster),
-                        author(n.changed.as_ref(), now),
-                        now,
-                    );
+                    self.say(now, kind, what, n.reference(cluster), author(n.changed.as_ref(), now), now);
                 }
                 let ready = |n: &Node| n.condition("Ready").map(|c| c.status);
                 if let (Some(was), Some(is)) = (ready(old), ready(n))
                     && was != is
                 {
                     let what = format!("Ready {}→{}", was.as_str(), is.as_str());
-                    self.say(now, ChangeKind::Ready, &what, n.reference(self.cluster), None, now);
+                    self.say(now, ChangeKind::Ready, &what, n.reference(cluster), None, now);
                 }
                 for (what, taint) in taints(old, n) {
                     let what = format!("{what} {}:{}", taint.key, taint.effect);
@@ -100,7 +93,7 @@ impl Changes {
                         now,
                         ChangeKind::Taints,
                         &what,
-                        n.reference(self.cluster),
+                        n.reference(cluster),
                         author(n.changed.as_ref(), now),
                         now,
                     );
