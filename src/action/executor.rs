@@ -79,6 +79,10 @@ impl Executor {
         if let Some(refusal) = plan.refusals.first() {
             return self.recorder.refuse(action, refusal.to_string()).await;
         }
+        if let Some(on) = plan.outside(self.session.reach.cluster) {
+            let why = format!("nothing was sent: {on} is in another cluster than its action");
+            return self.recorder.refuse(action, why).await;
+        }
         let (clusters, _claim) = match self.begins(plan).await {
             Ok(begins) => begins,
             Err(why) => {

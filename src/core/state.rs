@@ -36,10 +36,11 @@ impl ClusterState {
         let published = Arc::new(Cluster { info: info.clone(), ..Cluster::default() });
         let facts =
             Facts { silences: info.silences.iter().cloned().map(Arc::new).collect(), ..Facts::default() };
+        let derivation = Derivation::new(info.id);
         Self {
             info,
             facts,
-            derivation: Derivation::default(),
+            derivation,
             findings: Findings::default(),
             derived: Derived::default(),
             dirty: Dirty::default(),

@@ -203,7 +203,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| s.cluster.derived.nodes.at(row).map(|r| r.node.uid.clone()),
         grade: Some(|s, row| s.cluster.derived.nodes.at(row).map(|r| nodes::grade(r))),
         row: |s, row| Some(nodes::row(s.cluster.derived.nodes.at(row)?, &s.cluster.pods.cover, s.ui.now)),
-        object: |s, uid| s.cluster.derived.nodes.by_uid(uid).map(|r| nodes::object(r)),
+        object: |s, uid| s.cluster.derived.nodes.by_uid(uid).map(|r| r.node.reference(s.cluster.id())),
         enter: Enter::Pods,
         title: |_| "Nodes".into(),
         counts: nodes::counts,
@@ -226,7 +226,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| traffic::at(s, row).map(Joined::key),
         grade: Some(|s, row| traffic::at(s, row).map(Joined::grade)),
         row: |s, row| Some(traffic::row(traffic::at(s, row)?, s.ui.namespace.is_none(), s.ui.now)),
-        object: |s, uid| s.ui.rows.joined.iter().find(|j| j.key() == *uid).map(Joined::object),
+        object: |s, uid| Some(s.ui.rows.joined.iter().find(|j| j.key() == *uid)?.object(s.cluster)),
         enter: Enter::Backends,
         title: |_| "Traffic".into(),
         counts: |s| traffic::counts(&s.ui.rows.joined, &s.here()),
@@ -269,7 +269,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         row: |s, row| {
             Some(autoscalers::row(s.cluster.derived.hpas.at(row)?, s.ui.now, s.ui.namespace.is_none()))
         },
-        object: |s, uid| s.cluster.hpas.by_uid(uid).map(|hpa| autoscalers::object(hpa)),
+        object: |s, uid| s.cluster.hpas.by_uid(uid).map(|hpa| hpa.reference(s.cluster.id())),
         title: |_| "Autoscalers".into(),
         counts: |s| autoscalers::counts(s.cluster, &s.here()),
         state: |s| s.table("horizontalpodautoscalers", &s.cluster.hpas.cover, s.cluster.hpas.fresh),
@@ -292,7 +292,9 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| s.cluster.derived.workloads.at(row).map(|r| r.workload.uid.clone()),
         grade: Some(|s, row| Some(workloads::grade(s.cluster.derived.workloads.at(row)?, &s.ui.rows.told))),
         row: |s, row| Some(workloads::row(s.cluster.derived.workloads.at(row)?, &s.ui.rows.told, s.ui.now)),
-        object: |s, uid| s.cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference()),
+        object: |s, uid| {
+            s.cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference(s.cluster.id()))
+        },
         enter: Enter::Pods,
         title: |_| "Workloads".into(),
         counts: |s| workloads::counts(s.cluster, &s.here()),
@@ -315,7 +317,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| s.cluster.pods.at(row).map(|pod| pod.uid.clone()),
         grade: Some(|s, row| Some(pods::grade(s.cluster.pods.at(row)?, &s.ui.rows.dead, s.ui.now))),
         row: |s, row| Some(pods::row(s.cluster.pods.at(row)?, s.cluster, &s.ui.rows.dead, s.ui.now)),
-        object: |s, uid| s.cluster.pods.by_uid(uid).map(|pod| pods::object(pod)),
+        object: |s, uid| s.cluster.pods.by_uid(uid).map(|pod| pod.reference(s.cluster.id())),
         title: |s| pods::title(&s.ui.pod_scope),
         counts: |s| pods::counts(s.ui, s.cluster),
         state: |s| s.table("pods", &s.cluster.pods.cover, s.cluster.pods.fresh),
@@ -335,7 +337,9 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| backends::at(s, row).map(Backend::key),
         grade: Some(|s, row| backends::at(s, row).map(Backend::grade)),
         row: |s, row| backends::at(s, row).map(backends::row),
-        object: |s, uid| s.ui.rows.backends.iter().find(|b| b.key() == *uid)?.object(&s.ui.service.0),
+        object: |s, uid| {
+            s.ui.rows.backends.iter().find(|b| b.key() == *uid)?.object(s.cluster, &s.ui.service.0)
+        },
         title: |s| format!("Backends of {}/{}", s.ui.service.0, s.ui.service.1),
         footer: backends::footer,
         narrows: |_| false,

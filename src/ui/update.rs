@@ -325,7 +325,7 @@ fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>)
     ui.failovers.clear();
     ui.failovers_about = object(ui, world).filter(|o| o.kind == Kind::Service).or_else(|| {
         (ui.active_list() == Some(ListId::Backends))
-            .then(|| ObjectRef::new(Kind::Service, &ui.service.0, &ui.service.1, &Uid::default()))
+            .then(|| ObjectRef::new(ui.cluster, Kind::Service, &ui.service.0, &ui.service.1, &Uid::default()))
     });
     ui.failovers_node = object(ui, world).filter(|o| o.kind == Kind::Node).map(|node| node.name);
     effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));

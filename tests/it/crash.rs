@@ -29,15 +29,15 @@ pub const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 pub const NODE: &str = "/api/v1/nodes/n1";
 
 pub fn reach(fake: &Fake) -> PlanClients {
-    PlanClients::new(fake.connection.reader().unwrap(), Some(fake.connection.writer().unwrap()))
+    PlanClients::new(ClusterId(0), fake.connection.reader().unwrap(), Some(fake.connection.writer().unwrap()))
 }
 
 fn node() -> ObjectRef {
-    ObjectRef::new(Kind::Node, &"".into(), &"n1".into(), &Uid::default())
+    ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"n1".into(), &Uid::default())
 }
 
 pub fn web() -> ObjectRef {
-    ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default())
+    ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default())
 }
 
 fn drain() -> Act {

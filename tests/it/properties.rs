@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::autoscaler::{Hpa, HpaVerdict, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::cause::FindingCode;
-use pilothouse_core::domain::event::KubeEvent;
+use pilothouse_core::domain::event::{InvolvedObject, KubeEvent};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::pod::{Phase, Pod, PodShape, Trouble};
@@ -357,7 +357,7 @@ fn event(s: Seed) -> KubeEvent {
         version: Version(s.version),
         namespace: "shop".into(),
         name: named("event", s.index.into()),
-        about: ObjectRef::new(Kind::Pod, &"shop".into(), &"any".into(), &about),
+        about: InvolvedObject { kind: Kind::Pod, namespace: "shop".into(), name: "any".into(), uid: about },
         warning: s.pick(12, 3) > 0,
         reason: ["FailedMount", "FailedCreate", "Unhealthy", "Pulling"][s.pick(16, 4) as usize].into(),
         message: named("said", s.pick(20, 3)),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Kind, Name, Uid, Version};
+use super::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use super::node::{ChangedBy, Condition};
-use super::row::row;
+use super::row::{object, row};
 use super::time::Stamp;
 
 /// The form of a metric's target.
@@ -66,8 +66,14 @@ pub struct Hpa {
     pub keda: bool,
 }
 row!(Hpa);
+object!(Hpa, HorizontalPodAutoscaler);
 
 impl Hpa {
+    /// Returns the object that it scales (`spec.scaleTargetRef`), whose UID it does not name.
+    pub fn target(&self, cluster: ClusterId) -> ObjectRef {
+        ObjectRef::new(cluster, self.target_kind.clone(), &self.namespace, &self.target_name, &Uid::default())
+    }
+
     pub fn condition(&self, kind: &str) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)
     }

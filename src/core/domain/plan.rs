@@ -7,6 +7,7 @@ mod access;
 mod act;
 mod beyond;
 mod coded;
+mod homes;
 mod lookup;
 mod refusal;
 mod step;

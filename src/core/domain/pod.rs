@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Name, Owner, Uid, Version};
 use super::label::Labels;
 use super::quantity::Resources;
-use super::row::row;
+use super::row::{object, row};
 use super::scheduling::Scheduling;
 use super::time::Stamp;
 
@@ -177,6 +177,7 @@ pub struct Pod {
     pub mirror: bool,
 }
 row!(Pod);
+object!(Pod, Pod);
 
 /// The condition Ready is first set within this time after the start. If it changed later, the pod was ready before.
 pub const START_SECS: u64 = 30;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Name, Uid, Version};
-use super::row::row;
+use super::row::{object, row};
 use super::selector::Selector;
 use super::time::Stamp;
 
@@ -47,6 +47,7 @@ pub struct Service {
     pub publish_not_ready: bool,
 }
 row!(Service);
+object!(Service, Service);
 
 /// One EndpointSlice. A Service can have several, and a set of them for each address family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -95,6 +95,15 @@ impl DerefMut for Cluster {
 }
 
 impl Cluster {
+    pub fn id(&self) -> ClusterId {
+        self.info.id
+    }
+
+    /// A reference to an object of this cluster.
+    pub fn object(&self, kind: Kind, namespace: &Name, name: &Name, uid: &Uid) -> ObjectRef {
+        ObjectRef::new(self.info.id, kind, namespace, name, uid)
+    }
+
     /// The table of a workload kind.
     pub fn workloads(&self, kind: &Kind) -> Option<&Table<Workload>> {
         match kind {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{DataScope, PlanInput, gone, here, kubectl};
-use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::id::{Name, ObjectRef};
 use crate::domain::node::{OUT_OF_SERVICE, Taint};
 use crate::domain::plan::{
     Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Lacking, Lookup, LookupResult, Plan,
@@ -353,7 +353,7 @@ pub(super) fn out_of_service(input: PlanInput<'_>, plan: &mut Plan, on: bool) {
                 }
                 let stays = pod.shape.scheduling.tolerations.iter().any(|t| t.tolerates(&said));
                 plan.pods.push(PodFate {
-                    pod: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
+                    pod: pod.reference(cluster.id()),
                     node: node.name.clone(),
                     fate: if stays { Fate::Skip } else { Fate::Evict },
                     reason: if stays {
@@ -417,7 +417,7 @@ mod tests {
             ..Node::default()
         };
         let nodes: Vec<Node> = (1..=targets).map(node).collect();
-        let on = |n: &Node| ObjectRef::new(Kind::Node, &Name::default(), &n.name, &n.uid);
+        let on = |n: &Node| n.reference(ClusterId(0));
         let targets: Vec<ObjectRef> = nodes.iter().map(on).collect();
         state.apply(Fact::Nodes(Batch::Upsert(nodes)), Stamp(0));
         let cluster = state.publish(Stamp(0), false).unwrap();

@@ -10,7 +10,7 @@ mod verdicts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::domain::id::{Name, Owner, Uid, Version};
+use crate::domain::id::{ClusterId, Name, Owner, Uid, Version};
 use crate::domain::node::NodeLease;
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
@@ -68,6 +68,10 @@ pub struct Derivation {
 }
 
 impl Derivation {
+    pub fn new(cluster: ClusterId) -> Self {
+        Self { changes: Changes::new(cluster), ..Self::default() }
+    }
+
     /// Updates everything that depends on the changes in `dirty`. Returns the parts whose *derived* rows changed.
     pub fn update(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) -> Parts {
         let mut changed = Parts::default();

@@ -151,7 +151,7 @@ impl Backend {
     }
 
     /// Returns the pod, if the backend is a pod.
-    pub fn object(&self, namespace: &Name) -> Option<ObjectRef> {
-        self.pod.as_ref().map(|uid| ObjectRef::new(Kind::Pod, namespace, &self.name, uid))
+    pub fn object(&self, cluster: &Cluster, namespace: &Name) -> Option<ObjectRef> {
+        self.pod.as_ref().map(|uid| cluster.object(Kind::Pod, namespace, &self.name, uid))
     }
 }

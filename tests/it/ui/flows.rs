@@ -680,7 +680,8 @@ fn yaml_and_tables_are_asked_and_shown() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
     let effects = desk.press("y");
-    let Some(Effect::Fetch(ticket, Request::Yaml { name, .. })) = effects.into_iter().next() else {
+    let Some(Effect::Fetch(ticket, Request::Yaml(ObjectRef { name, .. }))) = effects.into_iter().next()
+    else {
         panic!()
     };
     assert_eq!(name, scene::node_name(3).as_str());
@@ -804,7 +805,7 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     let mut desk = Desk::new(scene::trouble());
     let context = desk.world.clusters[0].info.context.clone();
     let node = desk.world.clusters[0].nodes.iter().next().unwrap().clone();
-    let targets = vec![ObjectRef::new(Kind::Node, &"".into(), &node.name, &node.uid)];
+    let targets = vec![ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &node.name, &node.uid)];
     let options = DrainOptions { force: true, ..DrainOptions::default() };
     let made = |act, outcome| {
         let intent =
@@ -1884,7 +1885,7 @@ fn conditions_and_cronjobs_are_described_by_what_they_mean() {
     let world = scene::world(&mut state);
     let cluster = &world.clusters[0];
     let lines = |kind: Kind, namespace: &str, name: &str| -> Vec<String> {
-        let object = ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::default());
+        let object = ObjectRef::new(ClusterId(0), kind, &namespace.into(), &name.into(), &Uid::default());
         describe::lines(cluster, &object, scene::NOW).into_iter().map(|line| line.text).collect()
     };
     let node = lines(Kind::Node, "", "odd");

@@ -39,7 +39,7 @@ impl NodeDrain<'_, '_> {
             PodQuery::Node(name) => name.clone(),
             PodQuery::Namespace(..) => Name::default(),
         };
-        self.api.get(ObjectRef::new(Kind::Node, &Name::default(), &node, &Uid::default()))
+        self.api.get(ObjectRef::new(self.api.cluster(), Kind::Node, &Name::default(), &node, &Uid::default()))
     }
 
     pub(super) fn node_read(&mut self, read: Result<Option<Bytes>, ApiError>) {

@@ -139,7 +139,7 @@ impl NodeDrain<'_, '_> {
             match fate {
                 Fate::Skip => {}
                 Fate::Evict | Fate::Wait => {
-                    let on = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+                    let on = pod.reference(self.api.cluster());
                     if let Some(step) = self.run.add_step(&on) {
                         let what = Step::new(self.run.evict.clone(), on);
                         self.evictions.push(PodEviction {
@@ -162,7 +162,9 @@ impl NodeDrain<'_, '_> {
     }
 
     async fn daemonset(&self, pod: &Pod) -> DaemonSet {
-        let Some(on) = daemonset_of(pod) else { return DaemonSet::There };
+        let Some(owner) = daemonset_of(pod) else { return DaemonSet::There };
+        let (cluster, any) = (self.api.cluster(), Uid::default());
+        let on = ObjectRef::new(cluster, Kind::DaemonSet, &pod.namespace, &owner.name, &any);
         if self.run.daemonsets.contains(&(on.namespace.clone(), format!("{}/{}", on.kind, on.name))) {
             return DaemonSet::There;
         }

@@ -284,6 +284,7 @@ impl fmt::Display for Elsewhere {
 mod tests {
     use super::super::{Guard, Refusal, Warning};
     use super::*;
+    use crate::domain::id::ClusterId;
 
     #[test]
     fn each_code_stands_for_one_thing() {
@@ -305,7 +306,13 @@ mod tests {
         assert!(!emptied(&["a", "b"]).is_told_by(&emptied(&["a"])), "another zone is news");
         assert!(!cordoned(2).is_told_by(&emptied(&["a"])));
         let images = |a: &str, b: &str| Warning::ImagesDiffer {
-            on: ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default()),
+            on: ObjectRef::new(
+                ClusterId(0),
+                Kind::Deployment,
+                &"shop".into(),
+                &"web".into(),
+                &Uid::default(),
+            ),
             images: All(vec![a.into()]),
             context: "test".into(),
             others: All(vec![b.into()]),

@@ -76,6 +76,8 @@ coded! {
     "recorded" Recorded { guard: Guard, words: String } = "{words}"
     "read-only" ReadOnly = "read-only: by --read-only, or guards.read_only of the config"
     "nothing-selected" NothingSelected = "nothing is selected"
+    "other-cluster" OtherCluster { on: ObjectRef, context: Name }
+        = "{on} is in another cluster than context {context}: an action is in one cluster, so start one for each"
     "gone" Gone { target: ObjectRef, uid: Uid } = "{target} (uid {uid}) is not in the cluster any more"
     "denied" Denied { access: Access, context: InContext; reason: Reason } = "you may not {access}{context}{reason}"
     "no-connection" NoConnection { context: Name } = "there is no connection to context {context}"
@@ -170,6 +172,7 @@ impl Refusal {
             | Self::ObjectNotReadable { .. }
             | Self::ObjectNotRead { .. } => Guard::IncompleteData,
             Self::NothingSelected
+            | Self::OtherCluster { .. }
             | Self::Gone { .. }
             | Self::RevisionGone { .. }
             | Self::NodeIsReady { .. }

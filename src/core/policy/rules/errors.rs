@@ -31,7 +31,7 @@ pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         let (rps, ratio) = (s.rps?, s.error_ratio?);
         let enough =
             rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
-        let object = about(s);
+        let object = about(context, s);
         let is_held = context.was_found(&object);
         let held = is_held && ratio >= GOOD_RATIO;
         let found = held || enough && ratio >= BAD_ERRORS || has_failing(row, is_held);
@@ -199,7 +199,7 @@ struct Burden<'s> {
 pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let services = context.cluster.derived.traffic.iter().filter_map(|row| {
         let s = &row.traffic;
-        let times = if context.was_found(&about(s)) { STILL_UNEVEN } else { UNEVEN };
+        let times = if context.was_found(&about(context, s)) { STILL_UNEVEN } else { UNEVEN };
         let mut late: Vec<f64> = s.backends.iter().filter_map(|b| b.p95_ms).collect();
         late.sort_by(f64::total_cmp);
         let usual = *late.get(late.len() / 2)?;
@@ -232,7 +232,7 @@ pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     services
         .filter_map(|(s, usual, all_settled, burdened)| {
             let first = burdened.first()?;
-            let about_it = about(s);
+            let about_it = about(context, s);
             let was = context.before.iter().find(|b| b.object() == Some(&about_it)).map(|b| b.severity);
             let finding = Finding::TrafficUneven {
                 gains: burdened
@@ -270,12 +270,12 @@ fn removable(context: &RuleContext<'_, '_>, service: &ServiceTraffic, backend: &
     let stays = pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet);
     (!stays).then(|| Suggestion {
         what: Remediation::OutOfRotation { service: service.name.clone() },
-        on: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
+        on: pod.reference(context.cluster.id()),
     })
 }
 
-fn about(service: &ServiceTraffic) -> ObjectRef {
-    ObjectRef::new(Kind::Service, &service.namespace, &service.name, &Uid::default())
+fn about(context: &RuleContext<'_, '_>, service: &ServiceTraffic) -> ObjectRef {
+    context.cluster.object(Kind::Service, &service.namespace, &service.name, &Uid::default())
 }
 
 /// An error belongs to a rollout if it was first seen within this time after it.

@@ -89,7 +89,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         .map(|b| TableRow {
             grade: b.grade(),
             cells: backends::row(b).cells.into_iter().map(|c| c.text).collect(),
-            object: b.object(&object.namespace),
+            object: b.object(cluster, &object.namespace),
         })
         .collect();
     // numbers are aligned right, as in the list of backends
