@@ -53,15 +53,25 @@ impl Derivation {
             held.cloned().unwrap_or_else(|| {
                 let balancing = balancing::of(traffic);
                 let shares = shares::judge(traffic, &balancing, endpoints.as_deref(), seen.at);
+                let before = before(self.traffic_before(is_same_poll), i, traffic);
+                let shares = shares::over_time(shares, traffic, &balancing, before, seen.at);
                 Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares })
             })
         };
         let rows: Vec<Arc<TrafficRow>> = seen.services.iter().enumerate().map(row).collect();
         let all_held = rows.iter().zip(self.traffic.iter()).all(|(row, held)| Arc::ptr_eq(row, held));
         if !is_same_poll || !all_held {
+            if !is_same_poll {
+                self.traffic_before = std::mem::take(&mut self.traffic);
+            }
             self.traffic = rows.into();
             self.polled = Some(seen.clone());
         }
+    }
+
+    /// Returns the rows of the poll before. The verdict on shares continues theirs.
+    fn traffic_before(&self, is_same_poll: bool) -> &[Arc<TrafficRow>] {
+        if is_same_poll { &self.traffic_before } else { &self.traffic }
     }
 
     /// Returns the Service's row. Returns `None` if the EndpointSlices are not current, so that they do not show
@@ -73,6 +83,15 @@ impl Derivation {
         let uid = self.service_by_name.get(&(traffic.namespace.clone(), traffic.name.clone()))?;
         self.services.get(uid).cloned()
     }
+}
+
+/// Returns the row of a service in another poll. The services are usually in the same order.
+fn before<'a>(rows: &'a [Arc<TrafficRow>], i: usize, traffic: &ServiceTraffic) -> Option<&'a TrafficRow> {
+    let is_it = |row: &&Arc<TrafficRow>| {
+        row.traffic.name == traffic.name && row.traffic.namespace == traffic.namespace
+    };
+    let found = rows.get(i).filter(is_it).or_else(|| rows.iter().find(is_it));
+    found.map(AsRef::as_ref)
 }
 
 fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {
