@@ -10,7 +10,7 @@ use super::evidence::{self, EFFECT, FEWEST, Gap};
 use super::settled_ms;
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{Balancing, Imbalance, ServiceTraffic, Share, Shares, Standing, Stray, Trail};
+use crate::domain::traffic::{BackendTraffic, Balancing, Imbalance, ServiceTraffic, Share, Shares, Standing, Stray, Trail};
 use crate::facts::verdicts::TrafficRow;
 
 /// A difference must be seen in this many polls in a row …
@@ -52,6 +52,7 @@ pub fn over_time(
     let recent: Vec<Recent> = NEWEST.iter().filter_map(|part| recent(&shares, traffic, *part, at)).collect();
     let k = in_rotation(&shares, traffic).count();
     let bound = evidence::bound(k);
+    let is_same = before.is_some_and(|row| is_same(&shares, traffic, row));
     let scrapes = shift(&shares, traffic, total, at);
     for (i, share) in shares.backends.iter_mut().enumerate() {
         let was = share.standing;
@@ -71,8 +72,10 @@ pub fn over_time(
         // A backend without a share that gets requests has no relative difference.
         let zero = range.1 <= 0.0 && share.significant == Some(true);
         let (side, strong) = if zero { (1, 1) } else { (side(effect), side(STRONG.max(effect))) };
-        share.trail.streak = longer(share.trail.streak, side);
-        share.trail.strong = longer(share.trail.strong, strong);
+        if !is_same {
+            share.trail.streak = longer(share.trail.streak, side);
+            share.trail.strong = longer(share.trail.strong, strong);
+        }
         let lasts = share.trail.streak.abs() >= POLLS || share.trail.strong.abs() >= STRONG_POLLS;
         let gap = whole.map_or(0.0, |gap| gap.effect);
         let still = match was {
@@ -109,6 +112,21 @@ fn earlier<'a>(row: &'a TrafficRow, i: usize, name: &Name) -> Option<&'a Share> 
         return row.shares.backends.get(i);
     }
     row.backends().find(|(b, _)| b.name == *name).map(|(_, share)| share)
+}
+
+/// Returns true if nothing was scraped since the poll before, so that it proves nothing new. The rates may differ, because
+/// they are extrapolated, but all by the same factor.
+fn is_same(shares: &Shares, traffic: &ServiceTraffic, before: &TrafficRow) -> bool {
+    let rows = shares.backends.iter().zip(&*traffic.backends).enumerate();
+    let same = |(i, (share, backend)): (usize, (&Share, &BackendTraffic))| {
+        let was = earlier(before, i, &backend.name).and_then(|was| was.observed);
+        match (share.observed, was) {
+            (Some(now), Some(was)) => (now - was).abs() <= 1e-9 * now.abs(),
+            (None, None) => true,
+            _ => false,
+        }
+    };
+    before.shares.backends.len() == shares.backends.len() && rows.map(same).all(|same| same)
 }
 
 /// Returns the settled backends in rotation with their rates.
