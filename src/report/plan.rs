@@ -225,11 +225,7 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
                     of_cpu_limit: b.of_limit,
                     of_most_rps: b.of_most,
                 }),
-                breaks: s
-                    .breaks
-                    .iter()
-                    .map(|b| Break { code: b.code(), message: b.to_string() })
-                    .collect(),
+                breaks: s.breaks.iter().map(|b| Break { code: b.code(), message: b.to_string() }).collect(),
             })
             .collect(),
         unplaced: plan

@@ -23,14 +23,16 @@ fn balanced_services_raise_no_alarm_and_a_skew_is_found() {
         std::env::var("PILOTHOUSE_TEST_INTERVALS").ok().map(|text| text.parse().expect("a number"));
     let folder = tempfile::tempdir().unwrap();
     let base = 20_000 + (std::process::id() % 20_000) as u16;
-    let (copies, scrapes): (usize, &[u32]) = if intervals.is_some() { (4, &SCRAPES) } else { (1, &SCRAPES[..1]) };
+    let (copies, scrapes): (usize, &[u32]) =
+        if intervals.is_some() { (4, &SCRAPES) } else { (1, &SCRAPES[..1]) };
     let services = plan::services(copies);
     let balanced = services.iter().filter(|s| s.skew.is_none()).count() as u64;
     let (seconds, changes): (u64, &[(u64, bool)]) = match intervals {
         // each interval counts once for each service, and the first windows must be full
-        Some(n) => {
-            (1_290.max(150 + n.div_ceil(balanced) * 30), &[(180, true), (400, false), (640, true), (860, false), (1_050, true)])
-        }
+        Some(n) => (
+            1_290.max(150 + n.div_ceil(balanced) * 30),
+            &[(180, true), (400, false), (640, true), (860, false), (1_050, true)],
+        ),
         None => (165, &[(110, true)]),
     };
     let stand = Stand::start(folder.path(), base, services);

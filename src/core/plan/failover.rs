@@ -321,7 +321,8 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
             // The last step counts: the requests of both, by the new weights.
             let percent = shift.steps.last().copied().unwrap_or(100);
             let here = effect.rps_before.unwrap_or(0.0) * f64::from(row.ready);
-            effect.rps_after = moved.map(|moved| (moved + here) * f64::from(percent) / 100.0 / f64::from(row.ready));
+            effect.rps_after =
+                moved.map(|moved| (moved + here) * f64::from(percent) / 100.0 / f64::from(row.ready));
             plan.services.push(effect);
         }
         None => plan.warnings.push(Warning::BackendUnknown { backend: shift.to.clone() }),

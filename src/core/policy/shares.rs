@@ -16,9 +16,7 @@ use self::expected::{Expected, levels};
 pub use self::history::over_time;
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{
-    BackendTraffic, Balancing, Policy, ServiceTraffic, Share, Shares, Unjudged,
-};
+use crate::domain::traffic::{BackendTraffic, Balancing, Policy, ServiceTraffic, Share, Shares, Unjudged};
 use crate::facts::world::ServiceRow;
 
 /// Returns true if an endpoint is so recent that the rates at `at` do not cover a whole window. Half a window is
@@ -85,12 +83,7 @@ fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<
 /// A backend out of rotation has no share and expects none. A backend that became ready within the rate window has a
 /// rate that is too low. It can be marked for too much traffic, but never for too little. Its share is calculated
 /// from its own rate and those of the settled backends.
-pub fn judge(
-    service: &ServiceTraffic,
-    balancing: &Balancing,
-    row: Option<&ServiceRow>,
-    at: Stamp,
-) -> Shares {
+pub fn judge(service: &ServiceTraffic, balancing: &Balancing, row: Option<&ServiceRow>, at: Stamp) -> Shares {
     let policy = balancing.policy;
     let (aside, Unmeasured { silent, arriving }) = aside(service, row, at);
     let backend = |i: &usize| service.backends.get(*i);
@@ -204,7 +197,8 @@ mod tests {
             let at = AT.plus_secs(-10 * (services.len() - 1 - i) as i64);
             let shares = super::judge(service, balancing, row, at);
             let shares = over_time(shares, service, balancing, before.as_ref(), at);
-            before = Some(TrafficRow { traffic: Arc::new((*service).clone()), shares, ..TrafficRow::default() });
+            before =
+                Some(TrafficRow { traffic: Arc::new((*service).clone()), shares, ..TrafficRow::default() });
         }
         before.unwrap().shares
     }
@@ -381,11 +375,11 @@ mod tests {
 
     #[test]
     fn a_difference_must_last_and_ends_below_a_smaller_one() {
-        let of = |first: f64| service(Policy::Random, &[(first, 1.0, 1.0), (100.0, 1.0, 1.0), (100.0, 1.0, 1.0)]);
+        let of =
+            |first: f64| service(Policy::Random, &[(first, 1.0, 1.0), (100.0, 1.0, 1.0), (100.0, 1.0, 1.0)]);
         let (even, over, strong, less) = (of(100.0), of(160.0), of(250.0), of(125.0));
-        let standing = |polled: &[&ServiceTraffic]| {
-            polls(polled, &balancing::of(polled[0]), None).backends[0].standing
-        };
+        let standing =
+            |polled: &[&ServiceTraffic]| polls(polled, &balancing::of(polled[0]), None).backends[0].standing;
         assert_eq!(standing(&[&even, &over]), Standing::Suspect);
         assert_eq!(standing(&[&even, &over, &over]), Standing::Suspect);
         assert_eq!(standing(&[&even, &over, &even, &over]), Standing::Suspect, "not in a row");
@@ -403,12 +397,22 @@ mod tests {
         let of = |part: f64| {
             let first = 60.0 + 60.0 * part;
             let other = 60.0 - 15.0 * part;
-            let mut of = service(Policy::Random, &[(first, 1.0, 1.0), (other, 1.0, 1.0), (other, 1.0, 1.0), (other, 1.0, 1.0), (other, 1.0, 1.0)]);
+            let mut of = service(
+                Policy::Random,
+                &[
+                    (first, 1.0, 1.0),
+                    (other, 1.0, 1.0),
+                    (other, 1.0, 1.0),
+                    (other, 1.0, 1.0),
+                    (other, 1.0, 1.0),
+                ],
+            );
             of.scrape_secs = 5;
             of
         };
         let (even, ten, twenty) = (of(0.0), of(0.17), of(1.0 / 3.0));
-        let after = |polled: &[&ServiceTraffic]| polls(polled, &balancing::of(&even), None).backends[0].standing;
+        let after =
+            |polled: &[&ServiceTraffic]| polls(polled, &balancing::of(&even), None).backends[0].standing;
         assert_eq!(after(&[&even, &even, &even, &ten, &twenty]), Standing::Over);
         assert_eq!(after(&[&even, &twenty]), Standing::Suspect, "the window is of the past");
     }
@@ -438,9 +442,14 @@ mod tests {
         let of = |per_connection: bool, s: &ServiceTraffic| {
             polls(&[s; 4], &Balancing { per_connection, ..balancing::of(s) }, None).backends[0].standing
         };
-        s.backends = s.backends.iter().map(|b| BackendTraffic { active: Some(5.0), rps: b.rps.map(|r| r / 60.0), ..b.clone() }).collect();
+        s.backends = s
+            .backends
+            .iter()
+            .map(|b| BackendTraffic { active: Some(5.0), rps: b.rps.map(|r| r / 60.0), ..b.clone() })
+            .collect();
         assert_eq!(of(false, &s), Standing::Even, "262 requests in 45 seconds are not enough either");
-        s.backends = s.backends.iter().map(|b| BackendTraffic { rps: b.rps.map(|r| r * 8.0), ..b.clone() }).collect();
+        s.backends =
+            s.backends.iter().map(|b| BackendTraffic { rps: b.rps.map(|r| r * 8.0), ..b.clone() }).collect();
         assert_eq!((of(false, &s), of(true, &s)), (Standing::Over, Standing::Even));
     }
 
@@ -458,7 +467,8 @@ mod tests {
         assert_eq!(slow_and_busy.backends[2].standing, Standing::Over);
         assert!(of([450.0, 450.0, 20.0]).backends.iter().all(|b| b.standing != Standing::Under));
         // A backend that fails at once has short times, so it gets more. That is an alarm, though the policy does it.
-        let mut fails = service(Policy::LeastConnections, &[(100.0, 1.0, 10.0), (100.0, 1.0, 10.0), (900.0, 1.0, 1.0)]);
+        let mut fails =
+            service(Policy::LeastConnections, &[(100.0, 1.0, 10.0), (100.0, 1.0, 10.0), (900.0, 1.0, 1.0)]);
         assert!(judge(&fails, None).backends.iter().all(|b| b.standing == Standing::Even));
         fails.backends = fails
             .backends
@@ -486,7 +496,8 @@ mod tests {
 
     #[test]
     fn what_is_not_ready_and_gets_requests_stands_out_after_a_window() {
-        let (s, row) = (named(&[("a", 20.0), ("b", 20.0), ("c", 7.0)]), row(&[("a", true), ("b", true), ("c", false)]));
+        let (s, row) =
+            (named(&[("a", 20.0), ("b", 20.0), ("c", 7.0)]), row(&[("a", true), ("b", true), ("c", false)]));
         let stray = |n: usize| polls(&vec![&s; n], &balancing::of(&s), Some(&row)).stray;
         assert_eq!(stray(9), [], "its rates are still from before");
         assert_eq!(stray(11).iter().map(|s| (s.backend.as_str(), s.rps)).collect::<Vec<_>>(), [("c", 7.0)]);

@@ -84,10 +84,19 @@ pub struct Canary {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Compared {
     /// The canary's number is larger by an effect that matters, and it is more than noise.
-    Worse { canary: f64, stable: f64 },
-    NotWorse { canary: f64, stable: f64 },
+    Worse {
+        canary: f64,
+        stable: f64,
+    },
+    NotWorse {
+        canary: f64,
+        stable: f64,
+    },
     /// The smaller of the two has `have` requests in the window, and about `need` are needed.
-    TooFew { have: u64, need: u64 },
+    TooFew {
+        have: u64,
+        need: u64,
+    },
     /// One of the numbers is not measured.
     Unknown,
 }
@@ -197,7 +206,8 @@ fn names(row: &TrafficRow, by: By, places: &[Place<'_>]) -> Vec<Option<Name>> {
         By::Node => places.iter().map(|p| p.node.clone()).collect(),
         By::Zone => places.iter().map(|p| p.zone.clone()).collect(),
         By::Part => {
-            let part = |p: &Place<'_>| row.balancing.split.iter().find(|part| part.backends.contains(&p.name));
+            let part =
+                |p: &Place<'_>| row.balancing.split.iter().find(|part| part.backends.contains(&p.name));
             places.iter().map(|p| part(p).map(|part| part.name.clone())).collect()
         }
         By::Version => {
@@ -266,7 +276,9 @@ fn canary(row: &TrafficRow, by: By, groups: &[(Option<Name>, Vec<&Place<'_>>)]) 
         }
         By::Part => {
             let weight = |name: &Name| row.balancing.split.iter().find(|p| p.name == *name).map(|p| p.weight);
-            let least = named.iter().min_by(|a, b| weight(a.0).partial_cmp(&weight(b.0)).unwrap_or(Ordering::Equal))?;
+            let least = named
+                .iter()
+                .min_by(|a, b| weight(a.0).partial_cmp(&weight(b.0)).unwrap_or(Ordering::Equal))?;
             let is_less = named.iter().any(|(name, _)| weight(name) > weight(least.0));
             *Some(least).filter(|_| is_less)?
         }
@@ -327,7 +339,12 @@ mod tests {
                 namespace: "shop".into(),
                 name: (*name).into(),
                 node: Some(format!("n{}", i % 2).into()),
-                owner: Some(Arc::new(Owner { kind: Kind::ReplicaSet, name: "rs".into(), uid: Uid::parse(hash), group: Name::default() })),
+                owner: Some(Arc::new(Owner {
+                    kind: Kind::ReplicaSet,
+                    name: "rs".into(),
+                    uid: Uid::parse(hash),
+                    group: Name::default(),
+                })),
                 shape: Arc::new(shape),
                 created: Stamp(*created),
                 ..Pod::default()
@@ -366,7 +383,10 @@ mod tests {
                 backends: measured.collect(),
                 ..ServiceTraffic::default()
             }),
-            endpoints: Some(Arc::new(ServiceRow { slices: [Arc::new(slice)].into(), ..ServiceRow::default() })),
+            endpoints: Some(Arc::new(ServiceRow {
+                slices: [Arc::new(slice)].into(),
+                ..ServiceRow::default()
+            })),
             shares: Shares { backends: backends.iter().map(share).collect(), ..Shares::default() },
             ..TrafficRow::default()
         };
@@ -391,14 +411,21 @@ mod tests {
             .collect();
         assert_eq!(
             told,
-            [("a", 2, Some(1), Some(80.0), Some(0.0), Some(30.0)), ("b", 2, Some(2), Some(20.0), Some(0.1), Some(90.0))]
+            [
+                ("a", 2, Some(1), Some(80.0), Some(0.0), Some(30.0)),
+                ("b", 2, Some(2), Some(20.0), Some(0.1), Some(90.0))
+            ]
         );
         assert_eq!((zones.slices[0].observed, zones.slices[0].expected), (Some(0.8), Some(0.5)));
         assert_eq!(zones.canary, None);
         let nodes = slices(&cluster, &row, By::Node);
         assert_eq!(nodes.slices.iter().map(|s| s.rps).collect::<Vec<_>>(), [Some(50.0), Some(50.0)]);
         let parts = slices(&cluster, &row, By::Part);
-        assert_eq!(parts.slices.iter().map(|s| s.name.clone()).collect::<Vec<_>>(), [None], "nothing splits it");
+        assert_eq!(
+            parts.slices.iter().map(|s| s.name.clone()).collect::<Vec<_>>(),
+            [None],
+            "nothing splits it"
+        );
     }
 
     #[test]
@@ -419,7 +446,8 @@ mod tests {
             pod.4 = "web:1";
         }
         let (cluster, row) = given(&same);
-        let names: Vec<_> = slices(&cluster, &row, By::Version).slices.into_iter().map(|s| s.name.unwrap()).collect();
+        let names: Vec<_> =
+            slices(&cluster, &row, By::Version).slices.into_iter().map(|s| s.name.unwrap()).collect();
         assert_eq!(names, ["1 (h1)", "1 (h2)"]);
     }
 

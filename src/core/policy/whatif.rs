@@ -218,7 +218,8 @@ mod tests {
             zone: Some(if i % 2 == 0 { "even" } else { "odd" }.into()),
             ..Endpoint::default()
         };
-        let slice = EndpointSlice { endpoints: (0..rates.len()).map(endpoint).collect(), ..EndpointSlice::default() };
+        let slice =
+            EndpointSlice { endpoints: (0..rates.len()).map(endpoint).collect(), ..EndpointSlice::default() };
         let endpoints = Arc::new(ServiceRow { slices: [Arc::new(slice)].into(), ..ServiceRow::default() });
         let backend = |(i, rps): (usize, &f64)| BackendTraffic {
             name: name(i),
@@ -253,14 +254,18 @@ mod tests {
         let left = predict(&cluster, &row, &[Change::Drop("b".into())]);
         assert_eq!(after(&left), [45.0, 0.0, 45.0]);
         let a = &left.backends[0];
-        assert_eq!((a.cpu_before, a.cpu_after, a.of_request, a.of_limit), (Some(300.0), Some(450.0), Some(0.9), Some(0.45)));
+        assert_eq!(
+            (a.cpu_before, a.cpu_after, a.of_request, a.of_limit),
+            (Some(300.0), Some(450.0), Some(0.9), Some(0.45))
+        );
         assert_eq!(left.unknown, []);
         assert_eq!(left.breaks, [Break::OverMost { backend: "c".into(), times: 1.5, most_rps: 30.0 }]);
         let one = predict(&cluster, &row, &[Change::DropNode("n0".into()), Change::DropZone("odd".into())]);
         assert_eq!(after(&one), [0.0, 0.0, 90.0]);
         let codes: Vec<_> = one.breaks.iter().map(Break::code).collect();
         assert_eq!(codes, ["slow", "over-cpu-request", "over-most-rps"], "{:?}", one.breaks);
-        let none = predict(&cluster, &row, &[Change::DropZone("odd".into()), Change::DropZone("even".into())]);
+        let none =
+            predict(&cluster, &row, &[Change::DropZone("odd".into()), Change::DropZone("even".into())]);
         assert_eq!(none.breaks, [Break::NoBackend]);
         assert_eq!(predict(&cluster, &row, &[Change::Drop("x".into())]).unknown, [Missing::NoSuch]);
     }
@@ -304,8 +309,15 @@ mod tests {
         cluster.pod_usage = Arc::default();
         cluster.tables.pods = Rows::default().table().clone();
         let left = predict(&cluster, &row, &[Change::Drop("c".into())]);
-        assert_eq!(left.backends[0].share_after.map(|s| (s * 3.0).round()), Some(1.0), "the observed ones are scaled");
-        assert_eq!(left.unknown, [Missing::Policy, Missing::CpuUsage, Missing::CpuRequest, Missing::CpuLimit]);
+        assert_eq!(
+            left.backends[0].share_after.map(|s| (s * 3.0).round()),
+            Some(1.0),
+            "the observed ones are scaled"
+        );
+        assert_eq!(
+            left.unknown,
+            [Missing::Policy, Missing::CpuUsage, Missing::CpuRequest, Missing::CpuLimit]
+        );
         assert_eq!((left.backends[0].cpu_after, left.backends[0].of_limit), (None, None));
         // Only the whole service is measured.
         let (cluster, mut row) = given(Policy::Random, &[30.0, 60.0, 30.0], &[]);

@@ -74,9 +74,23 @@ impl Record {
     }
 
     /// The product's queries at each poll.
-    fn polls(&self, scrape: u32, window: u32, pods: bool, from: f64, to: f64, step: f64) -> BTreeMap<i64, Polled> {
+    fn polls(
+        &self,
+        scrape: u32,
+        window: u32,
+        pods: bool,
+        from: f64,
+        to: f64,
+        step: f64,
+    ) -> BTreeMap<i64, Polled> {
         let (rate, service, server) = if pods {
-            (format!("sum by (service, pod, code) (rate(http_requests_total{{every=\"{scrape}\"}}[{window}s]))"), "service", "pod")
+            (
+                format!(
+                    "sum by (service, pod, code) (rate(http_requests_total{{every=\"{scrape}\"}}[{window}s]))"
+                ),
+                "service",
+                "pod",
+            )
         } else {
             let counter = format!("haproxy_server_http_responses_total{{every=\"{scrape}\"}}");
             (format!("sum by (proxy, server, code) (rate({counter}[{window}s]))"), "proxy", "server")
@@ -93,7 +107,9 @@ impl Record {
                 backend.1 += if failed { value } else { 0.0 };
             }
         }
-        let mean = format!("avg by (proxy, server) (haproxy_server_response_time_average_seconds{{every=\"{scrape}\"}})");
+        let mean = format!(
+            "avg by (proxy, server) (haproxy_server_response_time_average_seconds{{every=\"{scrape}\"}})"
+        );
         for (labels, values) in self.query(&mean, from, to, step) {
             for (at, value) in values {
                 let of = polls.get_mut(&key(at)).and_then(|p| p.get_mut(&text(&labels, "proxy")));
@@ -137,7 +153,13 @@ impl Record {
                 let errors = (seen.1 / seen.0 - lost / (answered + lost)).abs();
                 assert!(server != FAILING || errors <= 0.01 || margin < 60, "{} {errors}", service.name);
                 let bad = seen.1 / seen.0 >= BAD_ERRORS;
-                assert_eq!(bad, server == FAILING, "{} s{}: the failing one is named", service.name, server + 1);
+                assert_eq!(
+                    bad,
+                    server == FAILING,
+                    "{} s{}: the failing one is named",
+                    service.name,
+                    server + 1
+                );
             }
             let counted_rate = counted / f64::from(window);
             worst_rate = worst_rate.max((rate / counted_rate - 1.0).abs());
@@ -185,9 +207,20 @@ impl Record {
         outcome
     }
 
-    fn score(&self, service: &Service, row: &TrafficRow, at: f64, window: u32, pods: bool, outcome: &mut Outcome) {
+    fn score(
+        &self,
+        service: &Service,
+        row: &TrafficRow,
+        at: f64,
+        window: u32,
+        pods: bool,
+        outcome: &mut Outcome,
+    ) {
         let last = |up: bool| {
-            let of = self.skews.iter().filter(|(when, name, is_up)| *name == service.name && *is_up == up && *when <= at);
+            let of = self
+                .skews
+                .iter()
+                .filter(|(when, name, is_up)| *name == service.name && *is_up == up && *when <= at);
             of.map(|(when, ..)| *when).fold(0.0, f64::max)
         };
         let (raised, set_back) = (last(true), last(false));
@@ -196,7 +229,10 @@ impl Record {
         if raised > set_back {
             let first = row.shares.backends.first().unwrap();
             if first.marked && first.standing == Standing::Over {
-                outcome.found.entry((service.name.clone(), raised as u64, pods)).or_insert((at - raised) / outcome.interval);
+                outcome
+                    .found
+                    .entry((service.name.clone(), raised as u64, pods))
+                    .or_insert((at - raised) / outcome.interval);
             }
             outcome.wrong += usize::from(marked.iter().any(|name| *name != "s1"));
         } else if set_back == 0.0 || at - set_back > f64::from(window) * 1.5 + 30.0 {
@@ -218,14 +254,15 @@ fn judge(
 ) -> TrafficRow {
     let policy = policy(service.algorithm);
     let weights = service.algorithm.weights();
-    let backends = backends.iter().zip(weights).map(|((name, (rate, failed, mean_ms)), weight)| BackendTraffic {
-        name: name.as_str().into(),
-        rps: Some(*rate),
-        error_ratio: (*rate > 0.0).then(|| failed / rate),
-        mean_ms: *mean_ms,
-        weight: Some(f64::from(weight)),
-        ..BackendTraffic::default()
-    });
+    let backends =
+        backends.iter().zip(weights).map(|((name, (rate, failed, mean_ms)), weight)| BackendTraffic {
+            name: name.as_str().into(),
+            rps: Some(*rate),
+            error_ratio: (*rate > 0.0).then(|| failed / rate),
+            mean_ms: *mean_ms,
+            weight: Some(f64::from(weight)),
+            ..BackendTraffic::default()
+        });
     let traffic = ServiceTraffic {
         name: service.name.as_str().into(),
         policy,
@@ -272,7 +309,9 @@ impl Outcome {
         let mut lines = vec![format!("scraped every {} s, intervals of {} s", self.scrape, self.interval)];
         for ((balance, pods), (intervals, alarms)) in &self.balanced {
             let side = side(*pods);
-            lines.push(format!("  {balance:12} {side:24} balanced intervals {intervals:5.0}  false alarms {alarms}"));
+            lines.push(format!(
+                "  {balance:12} {side:24} balanced intervals {intervals:5.0}  false alarms {alarms}"
+            ));
         }
         let mut classes: BTreeMap<(&str, bool), Vec<String>> = BTreeMap::new();
         for (name, pods, found) in &self.skews {

@@ -73,13 +73,7 @@ pub fn serve(server: usize, port: u16, services: &Arc<Vec<Service>>) {
 }
 
 /// Answers the requests of one connection. An error ends it.
-fn answer(
-    stream: TcpStream,
-    server: usize,
-    n: u64,
-    services: &[Service],
-    counts: &Counts,
-) -> Option<()> {
+fn answer(stream: TcpStream, server: usize, n: u64, services: &[Service], counts: &Counts) -> Option<()> {
     let mut random = Random::new(n * 5 + server as u64 + 1);
     stream.set_nodelay(true).ok()?;
     let mut out = stream.try_clone().ok()?;
@@ -121,10 +115,15 @@ fn answer(
 fn metrics(services: &[Service], counts: &Counts) -> String {
     let mut text = "# TYPE http_requests_total counter\n".to_owned();
     for (at, service) in services.iter().enumerate() {
-        let total: [u64; 2] = (0..SERVERS).map(|s| counts.get(at, s)).fold([0, 0], |a, b| [a[0] + b[0], a[1] + b[1]]);
+        let total: [u64; 2] =
+            (0..SERVERS).map(|s| counts.get(at, s)).fold([0, 0], |a, b| [a[0] + b[0], a[1] + b[1]]);
         for (code, n) in ["200", "500"].iter().zip(total) {
             let name = &service.name;
-            writeln!(text, "http_requests_total{{namespace=\"test\",service=\"{name}\",code=\"{code}\"}} {n}").unwrap();
+            writeln!(
+                text,
+                "http_requests_total{{namespace=\"test\",service=\"{name}\",code=\"{code}\"}} {n}"
+            )
+            .unwrap();
         }
     }
     text

@@ -139,7 +139,11 @@ impl Stand {
 }
 
 fn spawn(folder: &Path, program: &str, args: &[&str]) -> Child {
-    let log = || Stdio::from(File::options().create(true).append(true).open(folder.join(format!("{program}.log"))).unwrap());
+    let log = || {
+        Stdio::from(
+            File::options().create(true).append(true).open(folder.join(format!("{program}.log"))).unwrap(),
+        )
+    };
     Command::new(program).args(args).stdin(Stdio::null()).stdout(log()).stderr(log()).spawn().expect(program)
 }
 

@@ -72,7 +72,13 @@ fn at_random(backends: &[&BackendTraffic]) -> Option<Vec<Expected>> {
     let share = parts(&vec![1.0; backends.len()])?;
     let by_time = by_time(Policy::LeastConnections, backends).unwrap_or_default();
     let low = |i: usize, share: f64| by_time.get(i).map_or(share, |by_time| by_time.share.min(share));
-    Some(share.iter().enumerate().map(|(i, share)| Expected { low: low(i, *share), ..Expected::exact(*share) }).collect())
+    Some(
+        share
+            .iter()
+            .enumerate()
+            .map(|(i, share)| Expected { low: low(i, *share), ..Expected::exact(*share) })
+            .collect(),
+    )
 }
 
 /// Returns the weights as parts of their sum.

@@ -10,7 +10,9 @@ use super::evidence::{self, EFFECT, FEWEST, Gap};
 use super::settled_ms;
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BackendTraffic, Balancing, Imbalance, ServiceTraffic, Share, Shares, Standing, Stray, Trail};
+use crate::domain::traffic::{
+    BackendTraffic, Balancing, Imbalance, ServiceTraffic, Share, Shares, Standing, Stray, Trail,
+};
 use crate::facts::verdicts::TrafficRow;
 
 /// A difference must be seen in this many polls in a row …
@@ -173,8 +175,11 @@ fn recent(shares: &Shares, traffic: &ServiceTraffic, part: f64, at: Stamp) -> Op
     let (window, scrape) = (f64::from(traffic.window_secs), evidence::scrape(traffic));
     let secs = |stamp: Stamp| at.since(stamp) as f64 / 1_000.0;
     let wanted = (window * part).max(2.0 * scrape);
-    let mut times: Vec<Stamp> =
-        in_rotation(shares, traffic).flat_map(|(_, share, _)| share.trail.past).flatten().map(|p| p.0).collect();
+    let mut times: Vec<Stamp> = in_rotation(shares, traffic)
+        .flat_map(|(_, share, _)| share.trail.past)
+        .flatten()
+        .map(|p| p.0)
+        .collect();
     times.retain(|stamp| *stamp < at && (wanted * 0.75..=window * 0.55).contains(&secs(*stamp)));
     let nearest = |a: &Stamp, b: &Stamp| (secs(*a) - wanted).abs().total_cmp(&(secs(*b) - wanted).abs());
     let then = times.into_iter().min_by(nearest)?;
@@ -202,7 +207,9 @@ fn noise(window: f64, scrape: f64, length: f64) -> f64 {
 /// Returns by how much more the shares may differ because the load changes: targets that are scraped one after the other
 /// see the change up to a scrape interval later, which is at most a quarter of the window.
 fn shift(shares: &Shares, traffic: &ServiceTraffic, total: f64, at: Stamp) -> f64 {
-    let oldest = |share: &Share| share.trail.past.iter().flatten().filter(|(t, _)| *t < at).map(|(_, rps)| *rps).last();
+    let oldest = |share: &Share| {
+        share.trail.past.iter().flatten().filter(|(t, _)| *t < at).map(|(_, rps)| *rps).last()
+    };
     let before: Option<f64> = in_rotation(shares, traffic).map(|(_, share, _)| oldest(share)).sum();
     match before {
         Some(before) if total > 0.0 => ((total - before).abs() / total.max(before) * 0.25).min(0.25),
@@ -245,12 +252,14 @@ fn learn(shares: &Shares, traffic: &ServiceTraffic, known: f64, n: f64) -> f64 {
 
 fn imbalance(shares: &Shares, traffic: &ServiceTraffic, n: f64, dispersion: f64) -> Option<Imbalance> {
     let judged = || {
-        in_rotation(shares, traffic).filter(|(_, share, _)| share.significant.is_some()).filter_map(|(i, share, _)| {
-            // Within the range, a share is as expected.
-            let (observed, (low, high)) = (share.observed?, share.range?);
-            let p = observed.clamp(low.min(high), high.max(low));
-            (p > 0.0).then(|| (i, observed / p, p))
-        })
+        in_rotation(shares, traffic).filter(|(_, share, _)| share.significant.is_some()).filter_map(
+            |(i, share, _)| {
+                // Within the range, a share is as expected.
+                let (observed, (low, high)) = (share.observed?, share.range?);
+                let p = observed.clamp(low.min(high), high.max(low));
+                (p > 0.0).then(|| (i, observed / p, p))
+            },
+        )
     };
     let (backend, times, p) = judged().max_by(|a, b| a.1.total_cmp(&b.1))?;
     let k = judged().count() as f64;
@@ -288,7 +297,8 @@ fn remember(trail: &mut Trail, at: Stamp, rps: Option<f64>, window: f64) {
         trail.past = Default::default();
         return;
     };
-    if trail.past.first().copied().flatten().is_none_or(|(last, _)| last >= at || at.since(last) >= apart_ms) {
+    if trail.past.first().copied().flatten().is_none_or(|(last, _)| last >= at || at.since(last) >= apart_ms)
+    {
         trail.past.rotate_right(1);
         if let Some(first) = trail.past.first_mut() {
             *first = Some((at, rps));

@@ -84,7 +84,11 @@ mod tests {
     #[test]
     fn the_chance_is_fishers() {
         // R: fisher.test(matrix(c(7, 3, 93, 197), 2), alternative = "greater")$p.value
-        assert!((chance((0.07, 100.0), (0.015, 200.0)) - 0.017_968).abs() < 1e-5, "{}", chance((0.07, 100.0), (0.015, 200.0)));
+        assert!(
+            (chance((0.07, 100.0), (0.015, 200.0)) - 0.017_968).abs() < 1e-5,
+            "{}",
+            chance((0.07, 100.0), (0.015, 200.0))
+        );
         assert!((chance((0.5, 2.0), (0.5, 2.0)) - 5.0 / 6.0).abs() < 1e-9);
         assert!((ln_factorial(20.0) - 42.335_616_460_753_485).abs() < 1e-9);
     }
@@ -93,14 +97,20 @@ mod tests {
     fn worse_needs_an_effect_and_evidence() {
         assert_eq!(errors((0.05, 2_000.0), (0.01, 20_000.0)), Compared::Worse { canary: 0.05, stable: 0.01 });
         // five of a hundred could be chance, and a hundred requests are too few to say that they are not
-        assert!(matches!(errors((0.05, 100.0), (0.02, 900.0)), Compared::TooFew { have: 100, need: 3_000..3_500 }));
+        assert!(matches!(
+            errors((0.05, 100.0), (0.02, 900.0)),
+            Compared::TooFew { have: 100, need: 3_000..3_500 }
+        ));
         assert_eq!(errors((0.5, 20.0), (0.0, 900.0)), Compared::Worse { canary: 0.5, stable: 0.0 });
         // many requests prove a small difference, which does not matter
         let (canary, stable) = (0.012, 0.01);
         assert_eq!(errors((canary, 1e6), (stable, 1e6)), Compared::NotWorse { canary, stable });
         assert_eq!(errors((0.0, 0.0), (0.0, 900.0)), Compared::TooFew { have: 0, need: 661 });
         assert_eq!(latency((130.0, 500.0), (100.0, 900.0)), Compared::Worse { canary: 130.0, stable: 100.0 });
-        assert_eq!(latency((120.0, 500.0), (100.0, 900.0)), Compared::NotWorse { canary: 120.0, stable: 100.0 });
+        assert_eq!(
+            latency((120.0, 500.0), (100.0, 900.0)),
+            Compared::NotWorse { canary: 120.0, stable: 100.0 }
+        );
         assert_eq!(latency((900.0, 399.0), (100.0, 900.0)), Compared::TooFew { have: 399, need: 400 });
     }
 }

@@ -49,7 +49,8 @@ impl Model {
                 ..Member::default()
             })
             .collect();
-        let endpoints = || row.endpoints.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
+        let endpoints =
+            || row.endpoints.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
         let id = |e: &Endpoint| e.pod.clone().unwrap_or_else(|| e.address.clone());
         if members.is_empty() {
             // Only the Service is measured, so the ready endpoints are taken to be equal.
@@ -81,7 +82,8 @@ impl Model {
         for pod in cluster.pods.iter().filter(|pod| pod.namespace == *namespace) {
             let Some(member) = at.get(&pod.name).and_then(|i| members.get_mut(*i)) else { continue };
             let milli = |milli: i64| (milli > 0).then_some(milli as f64);
-            (member.request, member.limit) = (milli(pod.requests.cpu_milli), milli(pod.shape.cpu_limit_milli));
+            (member.request, member.limit) =
+                (milli(pod.requests.cpu_milli), milli(pod.shape.cpu_limit_milli));
             member.cpu = cluster
                 .pod_usage
                 .get(&(namespace.clone(), pod.name.clone()))
@@ -94,7 +96,8 @@ impl Model {
             let zones: HashMap<&Name, Option<&Name>> =
                 cluster.nodes.iter().map(|node| (&node.name, node.zone.as_ref())).collect();
             for member in members.iter_mut().filter(|m| m.zone.is_none()) {
-                member.zone = member.node.as_ref().and_then(|node| zones.get(node).copied().flatten()).cloned();
+                member.zone =
+                    member.node.as_ref().and_then(|node| zones.get(node).copied().flatten()).cloned();
             }
         }
         let were = members.iter().map(|m| m.traffic.clone()).collect();
@@ -116,7 +119,8 @@ impl Model {
                     // Until now, all weights are equal.
                     self.balancing.policy = Policy::Weighted;
                     for member in &mut self.members {
-                        member.traffic.weight = Some(member.traffic.weight.filter(|w| *w > 0.0).unwrap_or(1.0));
+                        member.traffic.weight =
+                            Some(member.traffic.weight.filter(|w| *w > 0.0).unwrap_or(1.0));
                     }
                 }
                 if let Some(member) = self.members.get_mut(place) {
@@ -201,7 +205,11 @@ impl Model {
     pub fn shares(&self, rps: Option<f64>) -> (Vec<Option<f64>>, bool) {
         let left: Vec<usize> =
             self.members.iter().enumerate().filter(|(_, m)| !m.gone).map(|(i, _)| i).collect();
-        let after = self.policy_shares(&self.balancing, left.iter().filter_map(|i| self.members.get(*i)).map(|m| &m.traffic), rps);
+        let after = self.policy_shares(
+            &self.balancing,
+            left.iter().filter_map(|i| self.members.get(*i)).map(|m| &m.traffic),
+            rps,
+        );
         let before = self.policy_shares(&self.before, self.were.iter(), rps);
         let lost: f64 = self.empty_parts().iter().map(|(_, share)| share).sum();
         let kept = (1.0 - lost).max(0.0);
@@ -240,7 +248,8 @@ impl Model {
         let each = rps.map(|rps| rps / backends.len().max(1) as f64);
         let times: Vec<f64> = backends.iter().filter_map(|b| b.mean_ms).collect();
         let usual = (!times.is_empty()).then(|| times.iter().sum::<f64>() / times.len() as f64);
-        let with = |b: &&BackendTraffic| BackendTraffic { rps: each, mean_ms: b.mean_ms.or(usual), ..(*b).clone() };
+        let with =
+            |b: &&BackendTraffic| BackendTraffic { rps: each, mean_ms: b.mean_ms.or(usual), ..(*b).clone() };
         let with: Vec<BackendTraffic> = backends.iter().map(with).collect();
         Some(expected(balancing, &with.iter().collect::<Vec<_>>())?.into_iter().map(|e| e.share).collect())
     }
@@ -249,5 +258,9 @@ impl Model {
 /// The name of a part is shared between the routes and the prediction.
 #[cfg(test)]
 pub(super) fn part(name: &str, weight: f64, backends: &[&str]) -> Part {
-    Part { name: name.into(), weight, backends: backends.iter().map(|b| Name::from(*b)).collect::<Arc<[_]>>() }
+    Part {
+        name: name.into(),
+        weight,
+        backends: backends.iter().map(|b| Name::from(*b)).collect::<Arc<[_]>>(),
+    }
 }
