@@ -383,7 +383,7 @@ mod tests {
     fn a_difference_must_last_and_ends_below_a_smaller_one() {
         let of =
             |first: f64| service(Policy::Random, &[(first, 1.0, 1.0), (100.0, 1.0, 1.0), (100.0, 1.0, 1.0)]);
-        let (even, over, strong, less) = (of(100.0), of(160.0), of(250.0), of(125.0));
+        let (even, over, strong, less) = (of(100.0), of(160.0), of(250.0), of(124.0));
         let standing =
             |polled: &[&ServiceTraffic]| polls(polled, &balancing::of(polled[0]), None).backends[0].standing;
         assert_eq!(standing(&[&over; 2]), Standing::Suspect);
@@ -391,9 +391,11 @@ mod tests {
         assert_eq!(standing(&[&even, &over, &even, &over]), Standing::Suspect, "not in a row");
         assert_eq!(standing(&[&strong]), Standing::Suspect);
         assert_eq!(standing(&[&strong; 2]), Standing::Over, "a strong one needs fewer polls");
-        // 125 of 325 is 15 % more than a third.
-        assert_eq!(standing(&[&over, &over, &over, &less]), Standing::Over, "still more");
-        assert!(!standing(&[&over, &over, &over, &less, &even]).is_uneven());
+        // Since the fourth poll, it gets its share again. The window still has what was before.
+        let falls = [160.0, 160.0, 160.0, 150.0, 140.0, 130.0, 120.0].map(of);
+        let falls: Vec<&ServiceTraffic> = falls.iter().collect();
+        assert_eq!(standing(&falls[..6]), Standing::Over, "130 of 330 is 18 % more than a third");
+        assert_eq!(standing(&falls), Standing::Even, "120 of 320 is 12 % more");
         assert_eq!(standing(&[&less; 5]), Standing::Even, "too little to begin with");
     }
 
