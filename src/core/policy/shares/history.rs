@@ -122,8 +122,11 @@ fn earlier<'a>(row: &'a TrafficRow, i: usize, name: &Name) -> Option<&'a Share> 
 /// differ, because they are extrapolated, but all by the same factor.
 fn is_same(shares: &Shares, traffic: &ServiceTraffic, before: &TrafficRow, at: Stamp) -> bool {
     let since = |counted| at.since(counted) as f64 / 1_000.0;
-    if before.shares.counted.is_none_or(|counted| since(counted) >= evidence::scrape(traffic)) {
-        return false;
+    match before.shares.counted {
+        None => return false,
+        Some(counted) if at <= counted => return true,
+        Some(counted) if since(counted) >= evidence::scrape(traffic) => return false,
+        Some(_) => {}
     }
     let rows = shares.backends.iter().zip(&*traffic.backends).enumerate();
     let same = |(i, (share, backend)): (usize, (&Share, &BackendTraffic))| {
