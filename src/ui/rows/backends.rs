@@ -67,7 +67,7 @@ pub fn refresh(rows: &mut PaneRows, cluster: &Cluster, service: &(Name, Name)) {
 
 /// Explains why some or all shares are not judged.
 pub fn note(cluster: &Cluster, namespace: &str, name: &str) -> Option<String> {
-    cluster.measured(namespace, name)?.shares.note.clone()
+    cluster.measured(namespace, name)?.shares.note.map(|note| note.to_string())
 }
 
 /// Collects the backends of a Service.

@@ -53,15 +53,25 @@ impl Derivation {
             held.cloned().unwrap_or_else(|| {
                 let balancing = balancing::of(traffic);
                 let shares = shares::judge(traffic, &balancing, endpoints.as_deref(), seen.at);
+                let before = before(self.traffic_before(is_same_poll), i, traffic);
+                let shares = shares::over_time(shares, traffic, &balancing, before, seen.at);
                 Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares })
             })
         };
         let rows: Vec<Arc<TrafficRow>> = seen.services.iter().enumerate().map(row).collect();
         let all_held = rows.iter().zip(self.traffic.iter()).all(|(row, held)| Arc::ptr_eq(row, held));
         if !is_same_poll || !all_held {
+            if !is_same_poll {
+                self.traffic_before = std::mem::take(&mut self.traffic);
+            }
             self.traffic = rows.into();
             self.polled = Some(seen.clone());
         }
+    }
+
+    /// Returns the rows of the poll before. The verdict on shares continues theirs.
+    fn traffic_before(&self, is_same_poll: bool) -> &[Arc<TrafficRow>] {
+        if is_same_poll { &self.traffic_before } else { &self.traffic }
     }
 
     /// Returns the Service's row. Returns `None` if the EndpointSlices are not current, so that they do not show
@@ -75,10 +85,83 @@ impl Derivation {
     }
 }
 
+/// Returns the row of a service in another poll. The services are usually in the same order.
+fn before<'a>(rows: &'a [Arc<TrafficRow>], i: usize, traffic: &ServiceTraffic) -> Option<&'a TrafficRow> {
+    let is_it = |row: &&Arc<TrafficRow>| {
+        row.traffic.name == traffic.name && row.traffic.namespace == traffic.namespace
+    };
+    let found = rows.get(i).filter(is_it).or_else(|| rows.iter().find(is_it));
+    found.map(AsRef::as_ref)
+}
+
 fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),
         (None, None) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::Uid;
+    use crate::domain::service::{Endpoint, EndpointSlice, Service};
+    use crate::domain::traffic::{BackendTraffic, Standing, TrafficSeen};
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
+    use crate::state::ClusterState;
+
+    #[test]
+    fn each_poll_counts_once_however_often_its_endpoints_change() {
+        let mut state = ClusterState::new(ClusterInfo::default());
+        let service = Service { uid: Uid::parse("s"), name: "cart".into(), ..Service::default() };
+        let slice = |version: u64, pods: &[&str]| EndpointSlice {
+            uid: Uid::parse("e"),
+            version: Version(version),
+            service: "cart".into(),
+            endpoints: pods
+                .iter()
+                .map(|pod| Endpoint { pod: Some((*pod).into()), ready: true, ..Endpoint::default() })
+                .collect(),
+            ..EndpointSlice::default()
+        };
+        let generation = 1;
+        state.apply(Fact::Services(Batch::Upsert(vec![service])), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::Begin { generation }), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::Upsert(vec![slice(1, &["a", "b", "c"])])), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::End { generation, version: Version(1) }), Stamp(0));
+        state.publish(Stamp(0), false);
+        let poll = |at: i64, first: f64| {
+            let backend = |(name, rps): (&str, f64)| BackendTraffic {
+                name: name.into(),
+                rps: Some(rps),
+                ..BackendTraffic::default()
+            };
+            let seen = ServiceTraffic {
+                name: "cart".into(),
+                window_secs: 60,
+                scrape_secs: 5,
+                backends: [("a", first), ("b", 100.0), ("c", 100.0)].map(backend).into(),
+                ..ServiceTraffic::default()
+            };
+            let services = [Arc::new(seen)].into();
+            Fact::Traffic(TrafficSeen { source: "prometheus".into(), at: Stamp(at), services })
+        };
+        let mut after = |fact: Fact, at: i64| {
+            state.apply(fact, Stamp(at));
+            let cluster = state.publish(Stamp(at), false).unwrap();
+            cluster.derived.traffic[0].shares.backends[0].standing
+        };
+        // long after the endpoints came
+        assert_eq!(after(poll(1_010_000, 160.0), 1_010_000), Standing::Suspect);
+        for version in 2..6 {
+            let at = 1_010_000 + version as i64 * 1_000;
+            let pods: &[&str] = if version % 2 == 0 { &["a", "b", "c", "d"] } else { &["a", "b", "c"] };
+            let change = Fact::EndpointSlices(Batch::Upsert(vec![slice(version, pods)]));
+            assert_eq!(after(change, at), Standing::Suspect, "it is still one poll");
+        }
+        assert_eq!(after(poll(1_020_000, 161.0), 1_020_000), Standing::Suspect);
+        assert_eq!(after(poll(1_030_000, 160.0), 1_030_000), Standing::Over);
     }
 }
