@@ -16,3 +16,4 @@ pub mod routes;
 pub mod rules;
 pub mod seen;
 pub mod shares;
+pub mod split;

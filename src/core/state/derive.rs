@@ -22,6 +22,7 @@ use crate::domain::traffic::TrafficSeen;
 use crate::facts::events_about::EventsAbout;
 use crate::facts::latency::Latency;
 use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
+use crate::facts::routes::Routes;
 use crate::facts::table::{Rows, Wrote};
 use crate::facts::world::{
     Counts, Derived, HpaRow, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, TrafficRow, WorkloadRow,
@@ -44,6 +45,7 @@ pub struct Derivation {
     services: Rows<ServiceRow>,
     hpas: Rows<HpaRow>,
     traffic: Arc<[Arc<TrafficRow>]>,
+    routes: Arc<Routes>,
     /// The poll of the traffic that the rows are from.
     polled: Option<Arc<TrafficSeen>>,
     /// True if the endpoints were completely known at the last update.
@@ -122,10 +124,14 @@ impl Derivation {
         if self.refresh_services(facts, dirty, now) {
             changed.add(Parts::SERVICES);
         }
+        if dirty.parts.meets(Parts::ROUTES) {
+            self.routes = Arc::new(Routes::new(facts.routes()));
+        }
         let mut parts = dirty.parts;
         parts.add(changed);
-        if parts.meets(Parts::TRAFFIC.and(Parts::SERVICES)) {
-            self.refresh_traffic(facts);
+        let judged = Parts::TRAFFIC.and(Parts::SERVICES).and(Parts::ROUTES);
+        if (parts.meets(judged) || self.changes_parts(dirty)) && self.refresh_traffic(facts) {
+            changed.add(Parts::SERVICES);
         }
         changed
     }
@@ -190,6 +196,7 @@ impl Derivation {
         into.services = self.services.table().clone();
         into.hpas = self.hpas.table().clone();
         into.traffic = self.traffic.clone();
+        into.routes = self.routes.clone();
         into.replicaset_owner = self.replicaset_owner.clone();
         into.counts = self.counts;
         if let Some(changes) = self.changes.take(now) {
