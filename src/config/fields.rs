@@ -191,7 +191,12 @@ pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
             *get(settings) = open;
         }
         Place::Pairs(get) => get(settings).values_mut().for_each(|value| HIDDEN.clone_into(value)),
-        Place::Text(_) | Place::Flag(_) | Place::Number(..) | Place::Texts(_) | Place::Policies(_) | Place::Lists(_) => {}
+        Place::Text(_)
+        | Place::Flag(_)
+        | Place::Number(..)
+        | Place::Texts(_)
+        | Place::Policies(_)
+        | Place::Lists(_) => {}
     }
     show(field, settings)
 }

@@ -211,8 +211,10 @@ fn services(cluster: &Cluster) -> Vec<doc::Service> {
         rows.entry((traffic.namespace.clone(), traffic.name.clone())).or_default().1 = Some(measured);
     }
     let known = balancing::Lookup::new(cluster);
-    let measured: HashMap<(&str, &str), &TrafficRow> =
-        rows.iter().filter_map(|((ns, name), (_, row))| Some(((ns.as_str(), name.as_str()), (*row)?))).collect();
+    let measured: HashMap<(&str, &str), &TrafficRow> = rows
+        .iter()
+        .filter_map(|((ns, name), (_, row))| Some(((ns.as_str(), name.as_str()), (*row)?)))
+        .collect();
     rows.iter()
         .map(|((namespace, name), (row, traffic))| {
             let host = Host { namespace: namespace.clone(), name: name.clone() };

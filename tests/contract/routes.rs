@@ -44,7 +44,11 @@ fn routes_change_how_services_are_balanced() {
         ));
     }
     rig.apply_in(NAMESPACE, &yaml);
-    let assumed = [("/policy", json!("random")), ("/policy_origin", json!("assumed")), ("/policy_from", json!("kube-proxy"))];
+    let assumed = [
+        ("/policy", json!("random")),
+        ("/policy_origin", json!("assumed")),
+        ("/policy_from", json!("kube-proxy")),
+    ];
     for name in ["web", "blue", "green"] {
         shows(&rig, name, &[&assumed[..], &[("/of_route", Value::Null), ("/split", json!([]))]].concat());
     }
@@ -94,7 +98,11 @@ fn routes_change_how_services_are_balanced() {
         NAMESPACE,
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: blue}\nspec: {hosts: [blue], http: [{route: [{destination: {host: blue, subset: v1}, weight: 75}, {destination: {host: blue, subset: v2}, weight: 25}]}]}\n",
     );
-    shows(&rig, "blue", &[("/policy", json!("weighted")), ("/split/1/name", json!("v2")), ("/split/1/weight", json!(25.0))]);
+    shows(
+        &rig,
+        "blue",
+        &[("/policy", json!("weighted")), ("/split/1/name", json!("v2")), ("/split/1/weight", json!(25.0))],
+    );
     // an annotation of ingress-nginx
     rig.apply_in(
         NAMESPACE,

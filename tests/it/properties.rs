@@ -12,7 +12,7 @@ use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, 
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::pod::{Phase, Pod, PodShape, Trouble};
 use pilothouse_core::domain::quantity::Resources;
-use pilothouse_core::domain::route::{Balancer, Host, Route, RouteRule, Scope, Subset, Target};
+use pilothouse_core::domain::route::{self, Balancer, Host, Route, RouteRule, Scope, Subset};
 use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
@@ -23,8 +23,8 @@ use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::facts::event::{Batch, Event, Fact, Gone, Identity};
 use pilothouse_core::facts::table::Row;
 use pilothouse_core::facts::world::{Cause, Cluster, ClusterInfo, ServiceRow};
-use pilothouse_core::policy::hpa::judge as judge_hpa;
 use pilothouse_core::policy::balancing;
+use pilothouse_core::policy::hpa::judge as judge_hpa;
 use pilothouse_core::state::ClusterState;
 use proptest::prelude::*;
 
@@ -357,7 +357,7 @@ fn host(index: u64) -> Host {
 
 /// A rule over two targets, of other Services or of subsets of one.
 fn split(s: Seed, subsets: bool) -> RouteRule {
-    let target = |at: u32| Target {
+    let target = |at: u32| route::Target {
         host: host(if subsets { s.pick(0, 3) } else { s.pick(4 * at, 4) }),
         subset: (subsets && s.pick(20 + at, 3) > 0).then(|| named("subset", u64::from(at))),
         weight: [0, 10, 90][s.pick(8 + 2 * at, 3) as usize],
@@ -367,7 +367,7 @@ fn split(s: Seed, subsets: bool) -> RouteRule {
     RouteRule { targets, conditional: s.pick(16, 4) == 0, ..RouteRule::default() }
 }
 
-fn route(table: Table, kind: Kind, s: Seed, name: &str) -> Route {
+fn route_of(table: Table, kind: Kind, s: Seed, name: &str) -> Route {
     Route {
         uid: table.uid(s.index, s.life),
         version: Version(s.version),
@@ -380,12 +380,12 @@ fn route(table: Table, kind: Kind, s: Seed, name: &str) -> Route {
 
 fn httproute(s: Seed) -> Route {
     let roots = if s.pick(40, 2) == 0 { Arc::from([host(s.pick(41, 4))]) } else { Arc::default() };
-    let route = route(Table::HttpRoutes, Kind::HTTPRoute, s, "route");
+    let route = route_of(Table::HttpRoutes, Kind::HTTPRoute, s, "route");
     Route { roots, rules: [split(s, false)].into(), ..route }
 }
 
 fn virtualservice(s: Seed) -> Route {
-    let route = route(Table::VirtualServices, Kind::VirtualService, s, "virtual");
+    let route = route_of(Table::VirtualServices, Kind::VirtualService, s, "virtual");
     Route { rules: [split(s, true)].into(), ..route }
 }
 
@@ -396,8 +396,8 @@ fn destinationrule(s: Seed) -> Route {
         name: named("subset", n),
         selector: Arc::new(Selector::from_labels([labels(s.pick(16, 2) + n)])),
     };
-    let target = Target { host: host(s.pick(0, 3)), ..Target::default() };
-    let route = route(Table::DestinationRules, Kind::DestinationRule, s, "rule");
+    let target = route::Target { host: host(s.pick(0, 3)), ..route::Target::default() };
+    let route = route_of(Table::DestinationRules, Kind::DestinationRule, s, "rule");
     Route {
         rules: [RouteRule { targets: [target].into(), ..RouteRule::default() }].into(),
         balancers: [Balancer { scope, policy, ..Balancer::default() }].into(),

@@ -61,8 +61,8 @@ fn row_default(fact: &str) -> Option<Value> {
         "Pdbs" => value(Pdb::default()),
         "PersistentVolumeClaims" => value(Claim::default()),
         "CronJobs" => value(CronJob::default()),
-        "HttpRoutes" | "VirtualServices" | "DestinationRules" | "TraefikServices" | "Ingresses" | "Rollouts"
-        | "Canaries" => value(Route::default()),
+        "HttpRoutes" | "VirtualServices" | "DestinationRules" | "TraefikServices" | "Ingresses"
+        | "Rollouts" | "Canaries" => value(Route::default()),
         "Events" => {
             json!({"uid": "", "version": 0, "namespace": "", "name": "", "warning": true, "reason": "",
             "message": "", "count": 1, "first": null, "last": null, "component": "",

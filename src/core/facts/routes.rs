@@ -210,12 +210,19 @@ mod tests {
     }
 
     fn rule(targets: &[(&str, u32)]) -> RouteRule {
-        let target = |(name, weight): &(&str, u32)| Target { host: host(name), weight: *weight, ..Target::default() };
+        let target =
+            |(name, weight): &(&str, u32)| Target { host: host(name), weight: *weight, ..Target::default() };
         RouteRule { targets: targets.iter().map(target).collect(), ..RouteRule::default() }
     }
 
     fn route(kind: Kind, name: &str, rules: Vec<RouteRule>) -> Arc<Route> {
-        Arc::new(Route { kind, namespace: "shop".into(), name: name.into(), rules: rules.into(), ..Route::default() })
+        Arc::new(Route {
+            kind,
+            namespace: "shop".into(),
+            name: name.into(),
+            rules: rules.into(),
+            ..Route::default()
+        })
     }
 
     /// The splits of a Service as `ROUTE weight…`, with `!` if they are partial.
@@ -267,7 +274,10 @@ mod tests {
         };
         let other = route(Kind::Ingress, "other", vec![at(8, rule(&[("c", 1)]))]);
         // the other path of a goes to a alone
-        assert_eq!(splits(&[main.clone(), canary(false), other.clone()], "b"), ["Ingress shop/web-canary 80:20!"]);
+        assert_eq!(
+            splits(&[main.clone(), canary(false), other.clone()], "b"),
+            ["Ingress shop/web-canary 80:20!"]
+        );
         let one = route(Kind::Ingress, "web", vec![at(7, rule(&[("a", 1)]))]);
         assert_eq!(splits(&[one.clone(), canary(false)], "a"), ["Ingress shop/web-canary 80:20"]);
         assert_eq!(splits(&[one, canary(true), other], "b"), ["Ingress shop/web-canary 80:20!"]);

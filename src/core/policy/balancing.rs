@@ -136,12 +136,7 @@ pub fn of(traffic: &ServiceTraffic) -> Balancing {
 }
 
 /// Judges the shares of a service's backends. If no share is expected, they are only observed.
-pub fn judge(
-    traffic: &ServiceTraffic,
-    balancing: &Balancing,
-    row: Option<&ServiceRow>,
-    at: Stamp,
-) -> Shares {
+pub fn judge(traffic: &ServiceTraffic, balancing: &Balancing, row: Option<&ServiceRow>, at: Stamp) -> Shares {
     let mut shares = shares::judge(traffic, balancing, row, at);
     if let Some(why) = balancing.no_share {
         for share in shares.backends.iter_mut().filter(|share| !share.out) {
@@ -459,27 +454,121 @@ mod tests {
         let headless = || Service { headless: true, ..web() };
         let of_service = |service: Service| Given::default().service(service, &PODS);
         let table: [(&str, Given, &str, &str); 20] = [
-            ("app", plain(), "random (assumed) from kube-proxy", "each connection goes to a random backend, and keeps it for all its requests"),
+            (
+                "app",
+                plain(),
+                "random (assumed) from kube-proxy",
+                "each connection goes to a random backend, and keeps it for all its requests",
+            ),
             ("app", Given::default(), "round robin (assumed) from ", ""),
-            ("istio", plain(), "least connections (assumed) from Istio's default", "LEAST_REQUEST: the less busy of two random backends"),
-            ("linkerd", plain(), "response time (assumed) from Linkerd's balancer", "the faster of two random backends, by a moving average (EWMA)"),
-            ("traefik", plain(), "round robin (assumed) from Traefik's default", "weighted round robin, with equal weights"),
+            (
+                "istio",
+                plain(),
+                "least connections (assumed) from Istio's default",
+                "LEAST_REQUEST: the less busy of two random backends",
+            ),
+            (
+                "linkerd",
+                plain(),
+                "response time (assumed) from Linkerd's balancer",
+                "the faster of two random backends, by a moving average (EWMA)",
+            ),
+            (
+                "traefik",
+                plain(),
+                "round robin (assumed) from Traefik's default",
+                "weighted round robin, with equal weights",
+            ),
             ("ingress-nginx", plain(), "round robin (assumed) from ingress-nginx's default", ""),
-            ("envoy-gateway", plain(), "least connections (assumed) from Envoy Gateway's default", "least request: the less busy of two random backends"),
-            ("contour", plain(), "round robin (assumed) from Contour's default", "weighted round robin, with equal weights"),
-            ("app", of_service(headless()), "by name (discovered) from Service shop/web clusterIP None", "each client chooses one of the addresses that DNS returns"),
-            ("istio", of_service(headless()), "by name (discovered) from Service shop/web clusterIP None", "each client chooses one of the addresses that DNS returns"),
-            ("traefik", of_service(headless()), "round robin (assumed) from Traefik's default", "weighted round robin, with equal weights"),
-            ("app", of_service(Service { sticky: true, sticky_secs: 10_800, ..web() }), "by client (discovered) from Service shop/web sessionAffinity", "a client IP keeps its backend for 3h"),
-            ("app", plain().route(&[rule(Policy::Random)]), "random (discovered) from DestinationRule shop/r", ""),
-            ("app", plain().route(&[route(Kind::DestinationRule, &[balancer(Scope::Port(8080), Policy::Random)])]), "random (discovered) from DestinationRule shop/r", "port 8080"),
+            (
+                "envoy-gateway",
+                plain(),
+                "least connections (assumed) from Envoy Gateway's default",
+                "least request: the less busy of two random backends",
+            ),
+            (
+                "contour",
+                plain(),
+                "round robin (assumed) from Contour's default",
+                "weighted round robin, with equal weights",
+            ),
+            (
+                "app",
+                of_service(headless()),
+                "by name (discovered) from Service shop/web clusterIP None",
+                "each client chooses one of the addresses that DNS returns",
+            ),
+            (
+                "istio",
+                of_service(headless()),
+                "by name (discovered) from Service shop/web clusterIP None",
+                "each client chooses one of the addresses that DNS returns",
+            ),
+            (
+                "traefik",
+                of_service(headless()),
+                "round robin (assumed) from Traefik's default",
+                "weighted round robin, with equal weights",
+            ),
+            (
+                "app",
+                of_service(Service { sticky: true, sticky_secs: 10_800, ..web() }),
+                "by client (discovered) from Service shop/web sessionAffinity",
+                "a client IP keeps its backend for 3h",
+            ),
+            (
+                "app",
+                plain().route(&[rule(Policy::Random)]),
+                "random (discovered) from DestinationRule shop/r",
+                "",
+            ),
+            (
+                "app",
+                plain()
+                    .route(&[route(Kind::DestinationRule, &[balancer(Scope::Port(8080), Policy::Random)])]),
+                "random (discovered) from DestinationRule shop/r",
+                "port 8080",
+            ),
             // a rule without a policy shows that the Service is in the mesh
-            ("app", plain().route(&[Route { subsets: [Subset::default()].into(), ..route(Kind::DestinationRule, &[]) }]), "least connections (assumed) from Istio's default", "LEAST_REQUEST: the less busy of two random backends"),
-            ("istio", plain().route(&[annotated(Policy::ResponseTime), rule(Policy::Random)]), "random (discovered) from DestinationRule shop/r", ""),
-            ("ingress-nginx", plain().route(&[annotated(Policy::ResponseTime), rule(Policy::Random)]), "response time (discovered) from Ingress shop/r annotation load-balance", ""),
-            ("app", config("shop/web", plain().route(&[rule(Policy::Random)])), "by request (configured) from config traffic.balancing.\"shop/web\"", ""),
-            ("app", config("shop/other", plain()), "by client (configured) from config traffic.balancing.\"shop/*\"", ""),
-            ("app", config("shop/w?b", plain()), "by request (configured) from config traffic.balancing.\"shop/w?b\"", ""),
+            (
+                "app",
+                plain().route(&[Route {
+                    subsets: [Subset::default()].into(),
+                    ..route(Kind::DestinationRule, &[])
+                }]),
+                "least connections (assumed) from Istio's default",
+                "LEAST_REQUEST: the less busy of two random backends",
+            ),
+            (
+                "istio",
+                plain().route(&[annotated(Policy::ResponseTime), rule(Policy::Random)]),
+                "random (discovered) from DestinationRule shop/r",
+                "",
+            ),
+            (
+                "ingress-nginx",
+                plain().route(&[annotated(Policy::ResponseTime), rule(Policy::Random)]),
+                "response time (discovered) from Ingress shop/r annotation load-balance",
+                "",
+            ),
+            (
+                "app",
+                config("shop/web", plain().route(&[rule(Policy::Random)])),
+                "by request (configured) from config traffic.balancing.\"shop/web\"",
+                "",
+            ),
+            (
+                "app",
+                config("shop/other", plain()),
+                "by client (configured) from config traffic.balancing.\"shop/*\"",
+                "",
+            ),
+            (
+                "app",
+                config("shop/w?b", plain()),
+                "by request (configured) from config traffic.balancing.\"shop/w?b\"",
+                "",
+            ),
         ];
         for (preset, given, told, detail) in table {
             assert_eq!(given.told(preset), (told.to_owned(), detail.to_owned()), "{preset}");
@@ -514,7 +603,8 @@ mod tests {
             discover(&host("web"), Some(&measured("istio")), &given)
         };
         let plain = found(&[]);
-        let parts: Vec<_> = plain.split.iter().map(|p| (p.name.as_str(), p.weight, p.backends.len())).collect();
+        let parts: Vec<_> =
+            plain.split.iter().map(|p| (p.name.as_str(), p.weight, p.backends.len())).collect();
         assert_eq!(parts, [("v1", 90.0, 2), ("v2", 10.0, 1)]);
         assert_eq!(plain.split[1].backends[..], ["c"]);
         assert_eq!((plain.shown(), plain.policy), (Policy::Weighted, Policy::LeastConnections));
@@ -542,7 +632,8 @@ mod tests {
         assert_eq!(green.of_route.as_ref().unwrap().to_string(), "1 of 4 by HTTPRoute shop/r");
         assert!(green.split.is_empty() && green.shown() == Policy::Random);
         let root = discover(&host("web"), None, &given);
-        let parts: Vec<_> = root.split.iter().map(|p| (p.name.as_str(), p.weight, p.backends.len())).collect();
+        let parts: Vec<_> =
+            root.split.iter().map(|p| (p.name.as_str(), p.weight, p.backends.len())).collect();
         assert_eq!(parts, [("blue", 3.0, 2), ("green", 1.0, 1)]);
         assert_eq!((root.of_route, root.read_from.as_str()), (None, "HTTPRoute shop/r"));
     }
@@ -568,12 +659,13 @@ mod tests {
         assert_eq!(no_share(web(), &zones, "istio", &istio), Some(NoShare::Locality));
         assert_eq!(no_share(web(), &same, "istio", &istio), None);
         let mut traffic = measured("app");
-        traffic.backends = ["a", "b"].map(|name| crate::domain::traffic::BackendTraffic {
-            name: name.into(),
-            rps: Some(if name == "a" { 90.0 } else { 10.0 }),
-            ..Default::default()
-        })
-        .into();
+        traffic.backends = ["a", "b"]
+            .map(|name| crate::domain::traffic::BackendTraffic {
+                name: name.into(),
+                rps: Some(if name == "a" { 90.0 } else { 10.0 }),
+                ..Default::default()
+            })
+            .into();
         traffic.window_secs = 60;
         let judged = |no_share| {
             let balancing = Balancing { no_share, ..Balancing::default() };

@@ -219,11 +219,13 @@ mod tests {
     #[test]
     fn where_clients_are_sent() {
         let read = |spec: &str| {
-            let json = format!(r#"{{"metadata":{{"name":"s","namespace":"n","uid":"u"}},"spec":{{{spec}}}}}"#);
+            let json =
+                format!(r#"{{"metadata":{{"name":"s","namespace":"n","uid":"u"}},"spec":{{{spec}}}}}"#);
             let service = service(&mut Pools::default(), json.as_bytes()).unwrap();
             (service.sticky_secs, service.local, service.distribution)
         };
-        let sticky = r#""sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":60}}"#;
+        let sticky =
+            r#""sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":60}}"#;
         assert_eq!(read(sticky), (60, false, Distribution::Anywhere));
         assert_eq!(read(r#""sessionAffinity":"ClientIP""#).0, 10_800);
         assert_eq!(read(r#""internalTrafficPolicy":"Local""#), (0, true, Distribution::Anywhere));

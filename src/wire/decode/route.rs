@@ -179,8 +179,8 @@ pub fn http_route(pools: &mut Pools, json: &[u8]) -> Result<Route, DecodeError> 
     let (mut rules, mut balancers) = (Vec::new(), Vec::new());
     for rule in spec.rules.iter().flatten() {
         let matches = rule.matches.iter().flatten();
-        let conditional =
-            rule.matches.as_ref().is_some_and(|m| !m.is_empty()) && matches.clone().all(HttpMatch::is_conditional);
+        let conditional = rule.matches.as_ref().is_some_and(|m| !m.is_empty())
+            && matches.clone().all(HttpMatch::is_conditional);
         let targets: Arc<[Target]> = rule
             .backend_refs
             .iter()
@@ -271,7 +271,9 @@ pub fn traefik_service(pools: &mut Pools, json: &[u8]) -> Result<Route, DecodeEr
         let sticky = [&service.sticky, &weighted.sticky].into_iter().flatten();
         if let Some(cookie) = sticky.filter_map(|sticky| sticky.cookie.as_ref()).next() {
             balancers.push(persistent(pools, scope, "cookie", &cookie.name, "sticky"));
-        } else if let Some((_, policy, detail)) = STRATEGIES.iter().find(|(word, ..)| *word == &*service.strategy) {
+        } else if let Some((_, policy, detail)) =
+            STRATEGIES.iter().find(|(word, ..)| *word == &*service.strategy)
+        {
             let (detail, field) = (pools.name(detail), pools.name("strategy"));
             balancers.push(Balancer { scope, policy: *policy, detail, field, no_share: None });
         }
@@ -286,13 +288,20 @@ pub fn traefik_service(pools: &mut Pools, json: &[u8]) -> Result<Route, DecodeEr
     Ok(Route { rules: rules.into(), balancers: balancers.into(), ..route })
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn told(route: &Route) -> Vec<String> {
-        let target = |t: &Target| format!("{}/{} {}{}", t.host.namespace, t.host.name, t.weight, if t.foreign { " foreign" } else { "" });
+        let target = |t: &Target| {
+            format!(
+                "{}/{} {}{}",
+                t.host.namespace,
+                t.host.name,
+                t.weight,
+                if t.foreign { " foreign" } else { "" }
+            )
+        };
         let rule = |rule: &RouteRule| {
             let targets: Vec<String> = rule.targets.iter().map(target).collect();
             format!("{}{}", if rule.conditional { "if " } else { "" }, targets.join(", "))
@@ -312,12 +321,21 @@ mod tests {
     #[test]
     fn http_routes() {
         let route = http_route(&mut Pools::default(), HTTP_ROUTE.as_bytes()).unwrap();
-        assert_eq!(told(&route), ["if shop/foo-v2 1", "shop/foo-v1 90, shop/foo-v2 10, other/far 5 foreign, shop/plain 1"]);
-        assert_eq!((route.to_string().as_str(), route.roots.len(), route.version.0), ("HTTPRoute shop/foo-route", 0, 7));
+        assert_eq!(
+            told(&route),
+            ["if shop/foo-v2 1", "shop/foo-v1 90, shop/foo-v2 10, other/far 5 foreign, shop/plain 1"]
+        );
+        assert_eq!(
+            (route.to_string().as_str(), route.roots.len(), route.version.0),
+            ("HTTPRoute shop/foo-route", 0, 7)
+        );
         let status = |accepted: [&str; 2]| {
-            let parent = |status: &str| format!(r#"{{"conditions":[{{"type":"Accepted","status":"{status}"}}]}}"#);
-            let status = format!(r#""status":{{"parents":[{},{}]}},"spec""#, parent(accepted[0]), parent(accepted[1]));
-            http_route(&mut Pools::default(), HTTP_ROUTE.replacen(r#""spec""#, &status, 1).as_bytes()).unwrap()
+            let parent =
+                |status: &str| format!(r#"{{"conditions":[{{"type":"Accepted","status":"{status}"}}]}}"#);
+            let status =
+                format!(r#""status":{{"parents":[{},{}]}},"spec""#, parent(accepted[0]), parent(accepted[1]));
+            http_route(&mut Pools::default(), HTTP_ROUTE.replacen(r#""spec""#, &status, 1).as_bytes())
+                .unwrap()
         };
         assert_eq!(status(["False", "True"]).rules.len(), 2);
         assert_eq!(status(["False", "False"]).rules.len(), 0, "no gateway uses it");
@@ -327,7 +345,9 @@ mod tests {
         assert_eq!(route.roots[0].name, "foo");
         assert_eq!(route.balancers[0].policy, Policy::ByClient);
         assert_eq!(route.balancers[0].detail, "a client keeps the backend that its cookie sid says");
-        for empty in [r#""spec":null"#, r#""spec":{"rules":null}"#, r#""spec":{"rules":[{"backendRefs":null}]}"#] {
+        for empty in
+            [r#""spec":null"#, r#""spec":{"rules":null}"#, r#""spec":{"rules":[{"backendRefs":null}]}"#]
+        {
             let json = format!(r#"{{"metadata":{{"name":"r","namespace":"shop","uid":"u"}},{empty}}}"#);
             http_route(&mut Pools::default(), json.as_bytes()).unwrap();
         }
@@ -343,7 +363,8 @@ mod tests {
         assert_eq!(told(&route), ["shop/appv1 3, next/appv2 1, shop/mirror 1 foreign"]);
         let policies: Vec<_> = route.balancers.iter().map(|b| (b.policy, b.field.as_str())).collect();
         assert_eq!(policies, [(Policy::LeastConnections, "strategy"), (Policy::ByClient, "sticky")]);
-        let mirroring = br#"{"metadata":{"name":"m","namespace":"shop","uid":"u"},"spec":{"mirroring":{"name":"a"}}}"#;
+        let mirroring =
+            br#"{"metadata":{"name":"m","namespace":"shop","uid":"u"},"spec":{"mirroring":{"name":"a"}}}"#;
         assert_eq!(told(&traefik_service(&mut Pools::default(), mirroring).unwrap()), [""; 0]);
     }
 }

@@ -69,7 +69,9 @@ struct Named<'a> {
 /// FNV-1a of host and path, never 0. Recordings keep it, so it must not change between runs.
 fn place(host: &str, path: &str) -> u64 {
     let bytes = host.bytes().chain([0]).chain(path.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)).max(1)
+    bytes
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+        .max(1)
 }
 
 /// The variables of nginx that stand for the client.
@@ -98,7 +100,8 @@ fn balancer(pools: &mut Pools, meta: &Meta<'_>) -> Option<Balancer> {
             "ewma" => Policy::ResponseTime,
             _ => return None,
         };
-        let detail = if policy == Policy::ResponseTime { "ewma: the faster of two random backends" } else { "" };
+        let detail =
+            if policy == Policy::ResponseTime { "ewma: the faster of two random backends" } else { "" };
         (policy, detail.to_owned(), "annotation load-balance")
     };
     let (detail, field) = (pools.name(&detail), pools.name(field));
@@ -194,7 +197,9 @@ mod tests {
             let found = read(annotations, SPEC).balancers.first().cloned();
             found.map(|b| (b.policy, b.field.to_string(), b.detail.to_string()))
         };
-        let told = |policy, field: &str, detail: &str| Some((policy, format!("annotation {field}"), detail.to_owned()));
+        let told = |policy, field: &str, detail: &str| {
+            Some((policy, format!("annotation {field}"), detail.to_owned()))
+        };
         assert_eq!(of(""), None);
         assert_eq!(of(&note("load-balance", "round_robin")), told(Policy::RoundRobin, "load-balance", ""));
         assert_eq!(
@@ -208,7 +213,11 @@ mod tests {
         assert_eq!(of(&note("upstream-hash-by", "$binary_remote_addr")).unwrap().0, Policy::ByClient);
         assert_eq!(
             of(&note("affinity", "cookie")),
-            told(Policy::ByClient, "affinity", "a client keeps the backend that its cookie INGRESSCOOKIE says")
+            told(
+                Policy::ByClient,
+                "affinity",
+                "a client keeps the backend that its cookie INGRESSCOOKIE says"
+            )
         );
         let upstream = [note("load-balance", "ewma"), note("service-upstream", "true")].join(",");
         assert_eq!(of(&upstream), None, "kube-proxy chooses");
@@ -218,15 +227,21 @@ mod tests {
     fn a_canary_has_the_place_of_its_ingress() {
         let main = read("", SPEC);
         let canary = |annotations: &[(&str, &str)]| {
-            let notes: Vec<String> =
-                [("canary", "true")].iter().chain(annotations).map(|(name, value)| note(name, value)).collect();
+            let notes: Vec<String> = [("canary", "true")]
+                .iter()
+                .chain(annotations)
+                .map(|(name, value)| note(name, value))
+                .collect();
             let route = read(&notes.join(","), &SPEC.replace(r#""name":"web""#, r#""name":"web-next""#));
             assert_eq!(route.rules[0].at, main.rules[0].at);
             (route.rules[0].targets[0].weight, route.rules[0].rest, route.rules[0].conditional)
         };
         assert_eq!(main.rules.len(), 1, "a bucket is no Service");
         assert_eq!(canary(&[("canary-weight", "20")]), (20, Some(80), false));
-        assert_eq!(canary(&[("canary-weight", "20"), ("canary-weight-total", "1000")]), (20, Some(980), false));
+        assert_eq!(
+            canary(&[("canary-weight", "20"), ("canary-weight-total", "1000")]),
+            (20, Some(980), false)
+        );
         assert_eq!(canary(&[("canary-weight", "200")]), (100, Some(0), false));
         assert_eq!(canary(&[("canary-weight", "5"), ("canary-by-header", "x-next")]), (5, Some(95), true));
         assert_eq!(canary(&[("canary-by-cookie", "next")]), (1, None, true));

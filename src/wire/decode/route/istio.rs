@@ -126,7 +126,8 @@ pub(super) fn virtual_service(pools: &mut Pools, json: &[u8]) -> Result<Route, D
             let named = host(pools, namespace, &destination.host);
             let foreign = named.is_none();
             targets.push(Target {
-                host: named.unwrap_or_else(|| Host { name: pools.name(&destination.host), ..Host::default() }),
+                host: named
+                    .unwrap_or_else(|| Host { name: pools.name(&destination.host), ..Host::default() }),
                 subset: pools.some(&destination.subset),
                 weight: weight(weighted.weight, default),
                 foreign,
@@ -398,11 +399,21 @@ mod tests {
             ]
         );
         assert!(route.rules[1].targets[2].foreign);
-        assert!(virtual_service(&mut Pools::default(), br#"{"metadata":{"name":"v","uid":"u"},"spec":{"http":[{"route":null}]}}"#).unwrap().rules.is_empty());
+        assert!(
+            virtual_service(
+                &mut Pools::default(),
+                br#"{"metadata":{"name":"v","uid":"u"},"spec":{"http":[{"route":null}]}}"#
+            )
+            .unwrap()
+            .rules
+            .is_empty()
+        );
     }
 
     fn rule(spec: &str) -> Route {
-        let json = format!(r#"{{"metadata":{{"name":"r","namespace":"shop","uid":"u"}},"spec":{{"host":"web"{spec}}}}}"#);
+        let json = format!(
+            r#"{{"metadata":{{"name":"r","namespace":"shop","uid":"u"}},"spec":{{"host":"web"{spec}}}}}"#
+        );
         destination_rule(&mut Pools::default(), json.as_bytes()).unwrap()
     }
 
@@ -412,26 +423,70 @@ mod tests {
             let found = rule(&format!(r#","trafficPolicy":{{{policy}}}"#)).balancers.first().cloned();
             found.map(|b| (b.policy.as_str(), b.detail.to_string(), b.no_share))
         };
-        let hash = |key: &str| balanced(&format!(r#""loadBalancer":{{"consistentHash":{{{key}}}}}"#)).unwrap();
+        let hash =
+            |key: &str| balanced(&format!(r#""loadBalancer":{{"consistentHash":{{{key}}}}}"#)).unwrap();
         for (policy, word, detail, no_share) in [
             (r#""loadBalancer":{"simple":"ROUND_ROBIN"}"#, "round robin", "", None),
             (r#""loadBalancer":{"simple":"RANDOM"}"#, "random", "", None),
-            (r#""loadBalancer":{"simple":"LEAST_REQUEST"}"#, "least connections", "LEAST_REQUEST: the less busy of two random backends", None),
-            (r#""loadBalancer":{"simple":"PASSTHROUGH"}"#, "random", "PASSTHROUGH: kube-proxy chooses a backend for each connection", None),
-            (r#""loadBalancer":{"simple":"ROUND_ROBIN","warmupDurationSecs":"30s"}"#, "round robin", "a new backend gets less for 30s", None),
-            (r#""loadBalancer":{"simple":"ROUND_ROBIN","warmup":{"duration":"60s","aggression":1}}"#, "round robin", "a new backend gets less for 60s", None),
-            (r#""loadBalancer":{"simple":"RANDOM","localityLbSetting":{"enabled":true,"distribute":[{"from":"a/*"}]}}"#, "random", "", Some(NoShare::Locality)),
-            (r#""loadBalancer":{"simple":"RANDOM","localityLbSetting":{"enabled":false}},"outlierDetection":{"consecutive5xxErrors":5}"#, "random", "", None),
-            (r#""outlierDetection":{"consecutive5xxErrors":5}"#, "least connections", "Istio's default, LEAST_REQUEST: the less busy of two random backends", Some(NoShare::Locality)),
+            (
+                r#""loadBalancer":{"simple":"LEAST_REQUEST"}"#,
+                "least connections",
+                "LEAST_REQUEST: the less busy of two random backends",
+                None,
+            ),
+            (
+                r#""loadBalancer":{"simple":"PASSTHROUGH"}"#,
+                "random",
+                "PASSTHROUGH: kube-proxy chooses a backend for each connection",
+                None,
+            ),
+            (
+                r#""loadBalancer":{"simple":"ROUND_ROBIN","warmupDurationSecs":"30s"}"#,
+                "round robin",
+                "a new backend gets less for 30s",
+                None,
+            ),
+            (
+                r#""loadBalancer":{"simple":"ROUND_ROBIN","warmup":{"duration":"60s","aggression":1}}"#,
+                "round robin",
+                "a new backend gets less for 60s",
+                None,
+            ),
+            (
+                r#""loadBalancer":{"simple":"RANDOM","localityLbSetting":{"enabled":true,"distribute":[{"from":"a/*"}]}}"#,
+                "random",
+                "",
+                Some(NoShare::Locality),
+            ),
+            (
+                r#""loadBalancer":{"simple":"RANDOM","localityLbSetting":{"enabled":false}},"outlierDetection":{"consecutive5xxErrors":5}"#,
+                "random",
+                "",
+                None,
+            ),
+            (
+                r#""outlierDetection":{"consecutive5xxErrors":5}"#,
+                "least connections",
+                "Istio's default, LEAST_REQUEST: the less busy of two random backends",
+                Some(NoShare::Locality),
+            ),
         ] {
             assert_eq!(balanced(policy), Some((word, detail.to_owned(), no_share)), "{policy}");
         }
         assert_eq!(balanced(r#""connectionPool":{}"#), None);
         for (key, word, detail) in [
             (r#""httpHeaderName":"x-user""#, "by request", "ring hash of header x-user"),
-            (r#""httpQueryParameterName":"id","maglev":{"tableSize":65537}"#, "by request", "maglev of query parameter id"),
+            (
+                r#""httpQueryParameterName":"id","maglev":{"tableSize":65537}"#,
+                "by request",
+                "maglev of query parameter id",
+            ),
             (r#""httpCookie":{"name":"user","ttl":"0s"}"#, "by client", "ring hash of cookie user"),
-            (r#""useSourceIp":true,"ringHash":{"minimumRingSize":1024}"#, "by client", "ring hash of the source IP"),
+            (
+                r#""useSourceIp":true,"ringHash":{"minimumRingSize":1024}"#,
+                "by client",
+                "ring hash of the source IP",
+            ),
         ] {
             assert_eq!(hash(key), (word, detail.to_owned(), None));
         }
@@ -444,10 +499,14 @@ mod tests {
             "subsets":[{"name":"v1","labels":{"version":"v1"}},{"name":"v2","labels":{"version":"v2"},"trafficPolicy":{"loadBalancer":{"simple":"ROUND_ROBIN"}}}]"#,
         );
         let told: Vec<_> = route.balancers.iter().map(|b| (b.scope.clone(), b.policy)).collect();
-        assert_eq!(told, [(Scope::Port(80), Policy::Random), (Scope::Subset("v2".into()), Policy::RoundRobin)]);
+        assert_eq!(
+            told,
+            [(Scope::Port(80), Policy::Random), (Scope::Subset("v2".into()), Policy::RoundRobin)]
+        );
         assert!(route.subsets[0].selector.matches(&[("version".into(), "v1".into())]));
         assert_eq!(route.rules[0].targets[0].host.name, "web");
-        let outside = br#"{"metadata":{"name":"r","namespace":"shop","uid":"u"},"spec":{"host":"www.example.com"}}"#;
+        let outside =
+            br#"{"metadata":{"name":"r","namespace":"shop","uid":"u"},"spec":{"host":"www.example.com"}}"#;
         assert!(destination_rule(&mut Pools::default(), outside).unwrap().rules.is_empty());
     }
 }
