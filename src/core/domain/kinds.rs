@@ -5,9 +5,11 @@
 //! its table here, and add its decoder in a file of `wire::decode` of the main package. Recording, coverage,
 //! `doctor`, the permissions and the watch follow from these.
 
+mod written;
+
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::id::Name;
 
@@ -436,28 +438,6 @@ impl KindInfo {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Kind {
-    /// Also reads the format of older versions, which knew fewer kinds by name.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Name(String),
-            Other {
-                #[serde(rename = "Other")]
-                name: Name,
-            },
-        }
-        Ok(match Written::deserialize(deserializer)? {
-            Written::Name(name) => Self::parse(&name),
-            Written::Other { name } => match Self::parse(&name) {
-                kind @ (Self::HTTPRoute | Self::VirtualService | Self::TraefikService) => kind,
-                _ => Self::Other(name),
-            },
-        })
     }
 }
 

@@ -124,13 +124,7 @@ impl Derivation {
         if self.refresh_services(facts, dirty, now) {
             changed.add(Parts::SERVICES);
         }
-        if dirty.parts.meets(Parts::ROUTES) {
-            self.routes = Arc::new(Routes::new(facts.routes()));
-        }
-        let mut parts = dirty.parts;
-        parts.add(changed);
-        let judged = Parts::TRAFFIC.and(Parts::SERVICES).and(Parts::ROUTES);
-        if (parts.meets(judged) || self.changes_parts(dirty)) && self.refresh_traffic(facts) {
+        if self.refresh_shares(facts, dirty, changed) {
             changed.add(Parts::SERVICES);
         }
         changed

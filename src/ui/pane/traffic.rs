@@ -149,6 +149,9 @@ fn said(joined: &Joined) -> Vec<Cell> {
     if !out.is_empty() {
         said.push(cell(Role::Dim, format!("not ready: {}", out.join(", "))));
     }
+    if let Some(share) = joined.measured.as_ref().and_then(|row| row.balancing.of_route.as_ref()) {
+        said.push(cell(Role::Dim, share.to_string()));
+    }
     let errors = |b: &BackendTraffic| b.error_ratio.unwrap_or(0.0);
     let worst = joined.traffic.iter().flat_map(|t| t.backends.iter());
     if let Some(worst) =

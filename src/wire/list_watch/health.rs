@@ -10,7 +10,7 @@ use pilothouse_core::facts::event::Batch;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{DecodeError, ListWatch, Outlet, Pulse, Run, jitter};
+use super::{DecodeError, ListWatch, Outlet, Place, Pulse, Run, jitter};
 use crate::wire::backoff::Backoff;
 use crate::wire::error::ApiError;
 use crate::wire::items::ITEM_CAP;
@@ -158,7 +158,8 @@ where
     /// True if the server does not have the API at all. It refuses a user before it looks whether the API exists, but every
     /// user may ask which APIs there are.
     async fn is_absent(&self, run: &Run) -> bool {
-        let Some(place) = self.plan.places.first().filter(|_| !run.core) else { return false };
+        let grouped = |place: &&Place| !run.core && place.path.starts_with("/apis/");
+        let Some(place) = self.plan.places.first().filter(grouped) else { return false };
         // `/apis/GROUP/VERSION`
         let root: Vec<&str> = place.path.splitn(5, '/').take(4).collect();
         matches!(self.client.get_bytes(&root.join("/"), ITEM_CAP).await, Err(ApiError::NotFound { .. }))

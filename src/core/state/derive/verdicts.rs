@@ -12,7 +12,7 @@ use crate::domain::traffic::{Policy, ServiceTraffic};
 use crate::policy::{balancing, hpa};
 
 use super::{Derivation, put};
-use crate::facts::reduce::{Delta, Dirty, Facts};
+use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
 use crate::facts::routes::Routes;
 use crate::facts::table::Wrote;
 use crate::facts::world::{HpaRow, ServiceRow, TrafficRow};
@@ -43,9 +43,21 @@ impl Derivation {
         put(&mut self.hpas, HpaRow { hpa: hpa.clone(), verdict: hpa::judge(hpa, now) })
     }
 
+    /// Judges the shares again if something that they depend on has changed. `changed` are the parts whose derived rows
+    /// changed. Returns true if some shares changed between two polls.
+    pub(super) fn refresh_shares(&mut self, facts: &Facts, dirty: &Dirty, changed: Parts) -> bool {
+        if dirty.parts.meets(Parts::ROUTES) {
+            self.routes = Arc::new(Routes::new(facts.routes()));
+        }
+        let mut parts = dirty.parts;
+        parts.add(changed);
+        let inputs = Parts::TRAFFIC.and(Parts::SERVICES).and(Parts::ROUTES);
+        (parts.meets(inputs) || self.changes_parts(dirty)) && self.refresh_traffic(facts)
+    }
+
     /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints or
     /// policy changed. Returns true if some did between two polls.
-    pub(super) fn refresh_traffic(&mut self, facts: &Facts) -> bool {
+    fn refresh_traffic(&mut self, facts: &Facts) -> bool {
         let seen = &facts.traffic;
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
         let known = Held { facts, derivation: self };
@@ -73,7 +85,7 @@ impl Derivation {
     }
 
     /// Returns true if pods came, left or changed their labels, while a route splits requests by them.
-    pub(super) fn changes_parts(&self, dirty: &Dirty) -> bool {
+    fn changes_parts(&self, dirty: &Dirty) -> bool {
         let has_changed = |delta: &Delta<Pod>| match (&delta.old, &delta.new) {
             (Some(old), Some(new)) => {
                 !(Arc::ptr_eq(&old.shape, &new.shape) && old.own == new.own)

@@ -107,7 +107,9 @@ fn balanced(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, traffic: Opt
     let from = if found.read_from.is_empty() { String::new() } else { format!(" from {}", found.read_from) };
     out.field("balancing", format!("{} ({}{from})", found.shown().as_str(), found.origin.as_str()));
     out.field("", &found.detail);
-    out.field("", found.no_share.map(|why| why.to_string()).unwrap_or_default());
+    // of a Service that is measured, the note below its backends says it
+    let no_share = found.no_share.filter(|_| traffic.is_none());
+    out.field("", no_share.map(|why| why.to_string()).unwrap_or_default());
     let total: f64 = found.split.iter().map(|part| part.weight).sum();
     for part in found.split.iter() {
         let count = text::count(part.backends.len(), "backend");
