@@ -39,11 +39,12 @@
 //! | Which code decides what NOW shows, and in which order? | [`pilothouse_core::policy::rules`]: one function for each rule, listed in `RULES`, then ranked and folded |
 //! | Where does a kind get a new field or column? | the field: its type in [`pilothouse_core::domain`], its decoder in [`wire::decode`]; the column: the pane's file (`pods.rs`, `nodes.rs`) below [`mod@ui::pane`] |
 //! | Where is a pane added? | one entry in [`mod@ui::pane`] and a file below it; kinds without a pane show the server's own columns (`ui/pane/printed.rs`) |
-//! | Where is another watched kind added, for example Ingress? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], which [`source::kube`] then watches |
+//! | Where is another watched kind added, for example NetworkPolicy? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], which [`source::kube`] then watches |
 //! | Where is a source added, for example a log file? | one entry in [`source::SOURCES`] |
 //! | How does a LIST or WATCH survive errors? | [`wire::list_watch`] |
 //! | How does a Prometheus sample become a SHARE? | queries and their results: [`source::prometheus`] (`presets.rs`); observed and expected share: [`pilothouse_core::policy::shares`], called by [`pilothouse_core::state::derive`] (`verdicts.rs`) |
 //! | Which backend gets too much, which version is worse, what if one goes? | [`pilothouse_core::policy::shares`] (evidence: `evidence.rs`, over several polls: `history.rs`), [`pilothouse_core::policy::slices`], [`pilothouse_core::policy::whatif`], which rehearsals use too |
+//! | Which code decides how a service is balanced? | the routes by Service: [`pilothouse_core::facts::routes`]; policy and parts: [`pilothouse_core::policy::balancing`] and [`pilothouse_core::policy::split`]; decoders of the routes: [`wire::decode::route`] |
 //! | How does a log line become an error group? | [`pilothouse_core::logs`] reads level and message; [`source::logs`] follows the pods and counts the groups |
 //! | Which file binds a key to a command? | default keys: [`ui::command`] (`table.rs`); keys from the config: [`ui::keymap`]; the code that a command runs: [`ui::update`] |
 //! | What happens between a key press and the frame? | [`terminal`] decodes the key, [`ui::run`] takes it from the queue, [`ui::update`] runs its command and refreshes the rows of the panes ([`mod@ui::pane`], `ui::rows`), [`ui::view`] draws cells from the view models of [`ui::present`], [`ui::paint`] turns them into bytes, and the terminal's writer thread writes them |

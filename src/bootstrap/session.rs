@@ -48,6 +48,7 @@ pub fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInf
         read_only: start.settings.guards.read_only,
         namespaces: namespaces(start).into(),
         silences: start.settings.silences.clone().into(),
+        balancing: Arc::new(start.settings.traffic.balancing.clone()),
     }
 }
 

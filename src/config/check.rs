@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::domain::text::clean;
+use pilothouse_core::domain::traffic::Policy;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -113,6 +114,10 @@ impl Walk<'_> {
     fn section(&mut self, section: &str, table: &DeTable<'_>) {
         for (name, value) in table {
             let key = name.get_ref().as_ref();
+            if section == "traffic" && key == "balancing" {
+                self.balancing(name, value);
+                continue;
+            }
             if section == "ui" && key == "keys" {
                 self.keys(value);
                 continue;
@@ -158,6 +163,40 @@ impl Walk<'_> {
             let what = format!("{section}.{key}: {glob:?} {why}, so it protects nothing");
             self.problem(Some(item.span()), &what, GLOBS.into());
             self.out.unsafe_to_write = true;
+        }
+    }
+
+    /// A policy with a mistake is not used. The others are.
+    fn balancing(&mut self, name: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
+        let DeValue::Table(services) = value.get_ref() else {
+            let hint = "write [traffic.balancing] and \"NAMESPACE/SERVICE\" = \"round robin\"";
+            self.problem(Some(value.span()), "traffic.balancing must be a section", hint.into());
+            return;
+        };
+        self.sets("traffic.balancing".into(), &name.span());
+        for (service, policy) in services {
+            let key = service.get_ref().as_ref();
+            if !key.contains('/') && !key.contains('*') {
+                let what = format!("traffic.balancing: {key:?} must be NAMESPACE/SERVICE");
+                self.problem(Some(service.span()), &what, GLOBS.into());
+                continue;
+            }
+            let words = Policy::KNOWN.into_iter().map(Policy::as_str);
+            match policy.get_ref() {
+                DeValue::String(text) => match Policy::parse(text) {
+                    Some(policy) => {
+                        self.out.settings.traffic.balancing.insert(key.to_owned(), policy);
+                    }
+                    None => {
+                        let what = format!("traffic.balancing: {text:?} is no policy");
+                        self.problem(Some(policy.span()), &what, nearest(text, words));
+                    }
+                },
+                _ => {
+                    let what = format!("traffic.balancing.{key:?} must be a text in quotes");
+                    self.problem(Some(policy.span()), &what, nearest("", words));
+                }
+            }
         }
     }
 
@@ -285,6 +324,7 @@ fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<()
             Some(table) => *place(settings) = table,
             None => return Err("must be a table of lists of texts".into()),
         },
+        (Place::Policies(_), _) => return Err("must be a section".into()),
         (Place::Text(_), _) => return Err("must be a text in quotes".into()),
         (Place::Flag(_), _) => return Err("must be true or false".into()),
         (Place::Number(_, min, max), _) => return Err(format!("must be a number from {min} to {max}")),
@@ -351,7 +391,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (maximum number of frames per second, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (known: failover, guards, logs, prometheus, silence, ui)",
+                "c.toml:8: unknown section [prom] (known: failover, guards, logs, prometheus, silence, traffic, ui)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");
@@ -377,6 +417,32 @@ mod tests {
             assert_eq!(headers, [("X-Scope-OrgID".to_owned(), "team-a".to_owned())]);
         }
         assert_eq!(problems("[prometheus.headers]\nX = 1\n").len(), 1);
+    }
+
+    #[test]
+    fn policies_by_service() {
+        for text in [
+            "[traffic]\nbalancing = { \"shop/checkout\" = \"least connections\", \"shop/*\" = \"round-robin\" }\n",
+            "[traffic.balancing]\n\"shop/checkout\" = \"least-connections\"\n\"shop/*\" = \"Round Robin\"\n",
+        ] {
+            let checked = check(text, Path::new("c"));
+            assert_eq!(checked.problems, [], "{text}");
+            let policies: Vec<_> = checked.settings.traffic.balancing.into_iter().collect();
+            let expected = [("shop/*", Policy::RoundRobin), ("shop/checkout", Policy::LeastConnections)];
+            assert_eq!(policies, expected.map(|(name, policy)| (name.to_owned(), policy)));
+        }
+        let text = "[traffic.balancing]\n\"shop/a\" = \"least conections\"\ncheckout = \"random\"\n\"shop/b\" = 3\n\"shop/c\" = \"by name\"\n";
+        let checked = check(text, Path::new("c.toml"));
+        let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            [
+                "c.toml:2: traffic.balancing: \"least conections\" is no policy (did you mean \"least connections\"?)",
+                "c.toml:3: traffic.balancing: \"checkout\" must be NAMESPACE/SERVICE (in a glob, * stands for any characters and ? for one character)",
+                "c.toml:4: traffic.balancing.\"shop/b\" must be a text in quotes (known: by client, by name, by request, least connections, random, response time, round robin, weighted)",
+            ]
+        );
+        assert_eq!(checked.settings.traffic.balancing.len(), 1, "the others count");
     }
 
     #[test]

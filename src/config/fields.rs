@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::domain::text::without_credentials;
-use pilothouse_core::domain::traffic::LONGEST_WINDOW_SECS;
+use pilothouse_core::domain::traffic::{LONGEST_WINDOW_SECS, Policy};
 
 /// The type of a setting's value, with a function that returns its field in [`Settings`].
 pub enum Place {
@@ -16,6 +16,8 @@ pub enum Place {
     Texts(fn(&mut Settings) -> &mut Vec<String>),
     /// A table whose values are texts.
     Pairs(fn(&mut Settings) -> &mut BTreeMap<String, String>),
+    /// A table of balancing policies.
+    Policies(fn(&mut Settings) -> &mut BTreeMap<String, Policy>),
     /// A table of lists of texts.
     Lists(fn(&mut Settings) -> &mut BTreeMap<String, Vec<String>>),
 }
@@ -127,6 +129,12 @@ pub const FIELDS: &[Field] = &[
         place: Place::Texts(|s| &mut s.prometheus.presets),
     },
     Field {
+        section: "traffic",
+        key: "balancing",
+        doc: "how requests are balanced, for example { \"shop/checkout\" = \"least connections\", \"shop/*\" = \"round robin\" }, instead of what was discovered; can also be a section [traffic.balancing]",
+        place: Place::Policies(|s| &mut s.traffic.balancing),
+    },
+    Field {
         section: "logs",
         key: "enabled",
         doc: "follow the logs of unhealthy pods and of recent rollouts",
@@ -154,6 +162,9 @@ pub fn show(field: &Field, settings: &mut Settings) -> String {
         Place::Number(get, ..) => get(settings).to_string(),
         Place::Texts(get) => list(get(settings)),
         Place::Pairs(get) => table(get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), text(v)))),
+        Place::Policies(get) => {
+            table(get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), text(v.as_str()))))
+        }
         Place::Lists(get) => table(get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), list(v)))),
     }
 }
@@ -180,7 +191,12 @@ pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
             *get(settings) = open;
         }
         Place::Pairs(get) => get(settings).values_mut().for_each(|value| HIDDEN.clone_into(value)),
-        Place::Text(_) | Place::Flag(_) | Place::Number(..) | Place::Texts(_) | Place::Lists(_) => {}
+        Place::Text(_)
+        | Place::Flag(_)
+        | Place::Number(..)
+        | Place::Texts(_)
+        | Place::Policies(_)
+        | Place::Lists(_) => {}
     }
     show(field, settings)
 }

@@ -19,6 +19,7 @@ pub mod node;
 pub mod plan;
 pub mod pod;
 pub mod quantity;
+pub mod route;
 pub mod row;
 pub mod scheduling;
 pub mod selector;

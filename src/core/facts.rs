@@ -10,6 +10,7 @@ pub mod events_about;
 pub mod intern;
 pub mod latency;
 pub mod reduce;
+pub mod routes;
 pub mod table;
 pub mod tables;
 pub mod verdicts;

@@ -17,4 +17,5 @@ pub mod rules;
 pub mod seen;
 pub mod shares;
 pub mod slices;
+pub mod split;
 pub mod whatif;

@@ -34,8 +34,11 @@ impl ClusterState {
     pub fn new(info: ClusterInfo) -> Self {
         let info = Arc::new(info);
         let published = Arc::new(Cluster { info: info.clone(), ..Cluster::default() });
-        let facts =
-            Facts { silences: info.silences.iter().cloned().map(Arc::new).collect(), ..Facts::default() };
+        let facts = Facts {
+            silences: info.silences.iter().cloned().map(Arc::new).collect(),
+            balancing: info.balancing.clone(),
+            ..Facts::default()
+        };
         let derivation = Derivation::new(info.id);
         Self {
             info,

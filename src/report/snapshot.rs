@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use pilothouse_core::domain::autoscaler::Target;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::route::Host;
+use pilothouse_core::domain::service::ServiceType;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::traffic::Balancing;
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, TrafficRow, World};
-use pilothouse_core::policy::seen;
+use pilothouse_core::policy::{balancing, seen, split};
 use pilothouse_core::state::changes::recent;
 
 use super::document as doc;
@@ -207,8 +210,35 @@ fn services(cluster: &Cluster) -> Vec<doc::Service> {
         let traffic = &measured.traffic;
         rows.entry((traffic.namespace.clone(), traffic.name.clone())).or_default().1 = Some(measured);
     }
-    rows.into_iter()
-        .map(|((namespace, name), (row, measured))| service((&namespace, &name), row, measured))
+    let known = balancing::Lookup::new(cluster);
+    let measured: HashMap<(&str, &str), &TrafficRow> = rows
+        .iter()
+        .filter_map(|((ns, name), (_, row))| Some(((ns.as_str(), name.as_str()), (*row)?)))
+        .collect();
+    rows.iter()
+        .map(|((namespace, name), (row, traffic))| {
+            let host = Host { namespace: namespace.clone(), name: name.clone() };
+            // of a Service that nobody measures, the policy is known all the same
+            let found = match traffic {
+                Some(row) => row.balancing.clone(),
+                None => balancing::discover(&host, None, &known),
+            };
+            let of_route = found.of_route.as_ref().map(|share| {
+                let seen = |part: &Host| {
+                    measured.get(&(part.namespace.as_str(), part.name.as_str())).map(|row| &*row.traffic)
+                };
+                let judged = split::judge(&host, share, seen);
+                doc::RouteShare {
+                    route: share.route.to_string(),
+                    weight: share.weight,
+                    total: share.total,
+                    observed_share: judged.observed,
+                    expected_share: judged.expected,
+                    significant: judged.significant,
+                }
+            });
+            doc::Service { of_route, ..service((namespace, name), *row, *traffic, &found) }
+        })
         .collect()
 }
 
@@ -216,6 +246,7 @@ fn service(
     (namespace, name): (&str, &str),
     row: Option<&ServiceRow>,
     measured: Option<&TrafficRow>,
+    balancing: &Balancing,
 ) -> doc::Service {
     let readiness: BTreeMap<&str, bool> = row
         .into_iter()
@@ -256,10 +287,27 @@ fn service(
             });
         }
     }
+    // a Service without endpoints and traffic, such as an ExternalName, has nothing to balance
+    let known = measured.is_some() || row.is_some_and(|row| row.service.kind != ServiceType::ExternalName);
+    let said = |text: &Name| (known && !text.is_empty()).then(|| text.to_string());
     doc::Service {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        policy: measured.map(|m| m.balancing.policy.as_str().to_owned()),
+        policy: known.then(|| balancing.shown().as_str().to_owned()),
+        policy_origin: known.then(|| balancing.origin.as_str()),
+        policy_from: said(&balancing.read_from),
+        policy_detail: said(&balancing.detail),
+        no_share: balancing.no_share.map(|why| why.to_string()),
+        split: balancing
+            .split
+            .iter()
+            .map(|part| doc::Part {
+                name: part.name.to_string(),
+                weight: part.weight,
+                backends: part.backends.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        of_route: None,
         rps: traffic.and_then(|t| t.rps),
         error_ratio: traffic.and_then(|t| t.error_ratio),
         p50_ms: traffic.and_then(|t| t.p50_ms),

@@ -39,6 +39,7 @@ mod rig;
 mod rights;
 mod rollouts;
 mod rotation;
+mod routes;
 mod server;
 mod standby;
 mod traffic;

@@ -30,6 +30,16 @@ impl ServiceType {
     }
 }
 
+/// `trafficDistribution`: which backends clients prefer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Distribution {
+    #[default]
+    Anywhere,
+    /// `PreferSameZone`, or its older name `PreferClose`.
+    SameZone,
+    SameNode,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     pub uid: Uid,
@@ -42,6 +52,14 @@ pub struct Service {
     pub headless: bool,
     /// `sessionAffinity: ClientIP`.
     pub sticky: bool,
+    /// How long a client stays with its backend, in seconds. 0 if not sticky.
+    #[serde(default)]
+    pub sticky_secs: u32,
+    /// `internalTrafficPolicy: Local`: a client reaches only backends on its own node.
+    #[serde(default)]
+    pub local: bool,
+    #[serde(default)]
+    pub distribution: Distribution,
     /// An empty selector: the endpoints are managed by hand.
     pub selector: Arc<Selector>,
     pub publish_not_ready: bool,
@@ -60,6 +78,9 @@ pub struct EndpointSlice {
     pub service: Name,
     pub address_type: Name,
     pub endpoints: Arc<[Endpoint]>,
+    /// Every ready endpoint has a hint for which zones or nodes it is. Only then are the hints used.
+    #[serde(default)]
+    pub hinted: bool,
 }
 row!(EndpointSlice);
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::traffic::Policy;
+
 /// Everything that can be configured. `config.example.toml` parses to exactly [`Settings::default`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -9,6 +11,7 @@ pub struct Settings {
     pub guards: GuardSettings,
     pub prometheus: PrometheusSettings,
     pub logs: LogSettings,
+    pub traffic: TrafficSettings,
     /// In the order of the file.
     pub failover: Vec<super::failover::FailoverPlan>,
     pub silences: Vec<super::silence::Silence>,
@@ -110,6 +113,12 @@ impl Default for LogSettings {
     fn default() -> Self {
         Self { enabled: true, max_streams: 50, memory_mib: 16, files: Vec::new() }
     }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrafficSettings {
+    /// How requests are balanced, by `NAMESPACE/NAME` of a Service or a glob for it. It overrides what was discovered.
+    pub balancing: std::collections::BTreeMap<String, Policy>,
 }
 
 /// Shell-style matching with `*` and `?`. It ignores case, because a context named PROD is also a production context.

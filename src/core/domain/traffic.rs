@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::id::Name;
+use super::route::{NoShare, RouteShare};
 use super::time::Stamp;
 
 pub use breaks::Break;
@@ -43,6 +44,24 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// The policies that can be configured.
+    pub const KNOWN: [Self; 8] = [
+        Self::RoundRobin,
+        Self::Random,
+        Self::Weighted,
+        Self::LeastConnections,
+        Self::ResponseTime,
+        Self::ByClient,
+        Self::ByRequest,
+        Self::ByName,
+    ];
+
+    /// Reads a name as it is shown, or with hyphens: `least connections`, `least-connections`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let words = text.trim().to_lowercase().replace(['-', '_'], " ");
+        Self::KNOWN.into_iter().find(|policy| policy.as_str() == words)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RoundRobin => "round robin",
@@ -86,11 +105,28 @@ pub struct Balancing {
     #[serde(default)]
     pub per_connection: bool,
     pub origin: Origin,
-    /// Where the policy was read: `HTTPRoute shop/web`, `kube-proxy`, `haproxy`. Empty for an assumption.
+    /// Where the policy was read: `DestinationRule shop/checkout`, `Istio's default`, `kube-proxy`, `haproxy`. Empty if
+    /// nothing is known.
     pub read_from: Name,
+    /// What the policy's name does not say: `ring hash of header x-user`. Empty if it says everything.
+    #[serde(default)]
+    pub detail: Name,
+    /// Why no share is expected. `None`: the policy decides.
+    #[serde(default)]
+    pub no_share: Option<NoShare>,
     /// The parts that a route splits the requests into; empty if no route does. A backend's expected share is the
     /// share of its part, distributed over the backends of the part.
     pub split: Arc<[Part]>,
+    /// The route that distributes requests over this Service and others, with the share of this one.
+    #[serde(default)]
+    pub of_route: Option<RouteShare>,
+}
+
+impl Balancing {
+    /// The policy as a whole: a route that splits the requests makes it weighted, whatever happens within the parts.
+    pub fn shown(&self) -> Policy {
+        if self.split.is_empty() { self.policy } else { Policy::Weighted }
+    }
 }
 
 /// A part of a service's backends, with the weight that a route gives to it.

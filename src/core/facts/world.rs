@@ -1,6 +1,6 @@
 //! The snapshot that all readers hold: immutable, cheap to clone, published by the hub.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -13,12 +13,13 @@ use crate::domain::service::{EndpointSlice, Service};
 use crate::domain::silence::Silence;
 use crate::domain::source::{Feed, SourceStatus};
 use crate::domain::time::Stamp;
-use crate::domain::traffic::TrafficSeen;
+use crate::domain::traffic::{Policy, TrafficSeen};
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
+use super::routes::Routes;
 use super::table::{Row, Table};
 use super::tables::Tables;
 pub use super::verdicts::{HpaRow, TrafficRow};
@@ -59,6 +60,8 @@ pub struct ClusterInfo {
     pub namespaces: Arc<[Name]>,
     /// The silences from the config.
     pub silences: Arc<[Silence]>,
+    /// The balancing policies from the config, by `NAMESPACE/NAME` or a glob for it.
+    pub balancing: Arc<BTreeMap<String, Policy>>,
 }
 
 /// The facts of one cluster, and what is derived from them.
@@ -175,6 +178,8 @@ pub struct Derived {
     pub hpas: Table<HpaRow>,
     /// One for each of [`Cluster::traffic`], in its order.
     pub traffic: Arc<[Arc<TrafficRow>]>,
+    /// The routes by the Services that they name.
+    pub routes: Arc<Routes>,
     /// ReplicaSet uid -> its owner.
     pub replicaset_owner: Arc<HashMap<Uid, Arc<crate::domain::id::Owner>>>,
     pub counts: Counts,

@@ -95,7 +95,10 @@ pub fn judge(service: &ServiceTraffic, balancing: &Balancing, row: Option<&Servi
     let bound = evidence::bound(k);
     let dispersion = evidence::assumed(service, balancing, total * window);
     let is_hashed = matches!(policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
-    let of = |members: &[usize]| expected(balancing, &members.iter().filter_map(backend).collect::<Vec<_>>());
+    let of = |members: &[usize]| {
+        let is_expected = balancing.no_share.is_none();
+        is_expected.then(|| expected(balancing, &members.iter().filter_map(backend).collect::<Vec<_>>()))?
+    };
     // If the weight of one settled backend is missing, no share can be expected. A backend out of rotation needs no
     // weight.
     let shares = of(&settled);
@@ -149,6 +152,8 @@ pub fn judge(service: &ServiceTraffic, balancing: &Balancing, row: Option<&Servi
     let new = aside.iter().filter(|share| share.new).count();
     let note = if policy == Policy::Unknown {
         Some(Unjudged::UnknownPolicy)
+    } else if let Some(why) = balancing.no_share {
+        Some(Unjudged::NoShare(why))
     } else if new > 0 && k == 0 {
         Some(Unjudged::AllNew)
     } else if shares.is_none() && k > 0 {

@@ -22,6 +22,7 @@ use crate::domain::traffic::TrafficSeen;
 use crate::facts::events_about::EventsAbout;
 use crate::facts::latency::Latency;
 use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
+use crate::facts::routes::Routes;
 use crate::facts::table::{Rows, Wrote};
 use crate::facts::world::{
     Counts, Derived, HpaRow, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, TrafficRow, WorkloadRow,
@@ -46,6 +47,7 @@ pub struct Derivation {
     traffic: Arc<[Arc<TrafficRow>]>,
     /// The rows of the poll before.
     traffic_before: Arc<[Arc<TrafficRow>]>,
+    routes: Arc<Routes>,
     /// The poll of the traffic that the rows are from.
     polled: Option<Arc<TrafficSeen>>,
     /// True if the endpoints were completely known at the last update.
@@ -128,10 +130,8 @@ impl Derivation {
         if self.refresh_services(facts, dirty, now) {
             changed.add(Parts::SERVICES);
         }
-        let mut parts = dirty.parts;
-        parts.add(changed);
-        if parts.meets(Parts::TRAFFIC.and(Parts::SERVICES)) {
-            self.refresh_traffic(facts);
+        if self.refresh_shares(facts, dirty, changed) {
+            changed.add(Parts::SERVICES);
         }
         changed
     }
@@ -196,6 +196,7 @@ impl Derivation {
         into.services = self.services.table().clone();
         into.hpas = self.hpas.table().clone();
         into.traffic = self.traffic.clone();
+        into.routes = self.routes.clone();
         into.replicaset_owner = self.replicaset_owner.clone();
         into.counts = self.counts;
         if let Some(changes) = self.changes.take(now) {

@@ -77,7 +77,7 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
     let falls = |number| of(b, number).total_cmp(&of(a, number));
     let service = |j: &Joined| j.row.as_ref().map(|r| (r.service.kind.as_str(), r.service.created));
     let missing = |j: &Joined| j.row.as_ref().map(|r| r.total.saturating_sub(r.ready));
-    let policy = |j: &Joined| j.measured.as_ref().map(|m| m.balancing.policy.as_str());
+    let policy = |j: &Joined| j.measured.as_ref().map(|m| m.balancing.shown().as_str());
     let preset = |j: &Joined| j.traffic.as_ref().map(|t| t.preset.clone());
     let by = match order {
         1 => Ordering::Equal,
@@ -149,6 +149,9 @@ fn said(joined: &Joined) -> Vec<Cell> {
     if !out.is_empty() {
         said.push(cell(Role::Dim, format!("not ready: {}", out.join(", "))));
     }
+    if let Some(share) = joined.measured.as_ref().and_then(|row| row.balancing.of_route.as_ref()) {
+        said.push(cell(Role::Dim, share.to_string()));
+    }
     let errors = |b: &BackendTraffic| b.error_ratio.unwrap_or(0.0);
     let worst = joined.traffic.iter().flat_map(|t| t.backends.iter());
     if let Some(worst) =
@@ -207,7 +210,7 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
             cell(Role::Dim, millis(traffic.and_then(|t| t.p99_ms))),
             balance(joined),
             ready,
-            cell(Role::Dim, joined.measured.as_ref().map_or("", |m| m.balancing.policy.as_str())),
+            cell(Role::Dim, joined.measured.as_ref().map_or("", |m| m.balancing.shown().as_str())),
             // traffic without a Service is the proxy's own
             cell(Role::Dim, service.map_or("proxy", |s| s.kind.as_str())),
             plain(rate(traffic.and_then(|t| active(t)))),
@@ -230,7 +233,7 @@ pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
     let Some(first) = s.cluster.derived.traffic.first() else { return metrics(s).why_empty };
     let (balancing, traffic) = (&first.balancing, &first.traffic);
     vec![
-        cell(Role::Dim, format!("expected: {} ({})", balancing.policy.as_str(), balancing.origin.as_str())),
+        cell(Role::Dim, format!("expected: {} ({})", balancing.shown().as_str(), balancing.origin.as_str())),
         cell(Role::Dim, measured(traffic)),
     ]
 }

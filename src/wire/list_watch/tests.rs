@@ -1,5 +1,7 @@
 //! Tests of the list-watch machine against a scripted server: its requests, and the rows and status that it reports.
 
+mod absent;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 

@@ -225,6 +225,7 @@ fn services() -> (Vec<Service>, Vec<EndpointSlice>) {
                 name: format!("{app}-x").into(),
                 service: (*app).into(),
                 address_type: "IPv4".into(),
+                hinted: false,
                 endpoints: endpoints.into(),
             };
             (service, slice)

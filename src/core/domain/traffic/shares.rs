@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Policy;
 use crate::domain::id::Name;
+use crate::domain::route::NoShare;
 use crate::domain::time::Stamp;
 
 /// One backend's share.
@@ -127,6 +128,8 @@ impl Imbalance {
 pub enum Unjudged {
     /// The policy is not known, so no share is expected.
     UnknownPolicy,
+    /// The policy is known, but the shares depend on what is not known.
+    NoShare(NoShare),
     /// Weights or response times are missing, so no share is expected.
     NoWeights,
     /// A hash of the client or of the request chooses the backend, so an even share is expected only of many keys, and
@@ -146,6 +149,7 @@ impl fmt::Display for Unjudged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownPolicy => write!(f, "the policy is not known: no share is expected"),
+            Self::NoShare(why) => why.fmt(f),
             Self::NoWeights => write!(f, "weights or response times are missing: no share is expected"),
             Self::Hashed(policy) => {
                 write!(f, "not judged {}: how even it is depends on the number of keys", policy.as_str())

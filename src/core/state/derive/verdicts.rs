@@ -1,15 +1,19 @@
 //! Verdicts on autoscalers, and the shares of backends. They are made here once, and every reader uses the result.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::autoscaler::{Hpa, HpaState};
-use crate::domain::id::Version;
+use crate::domain::id::{Uid, Version};
+use crate::domain::pod::Pod;
+use crate::domain::route::Host;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::ServiceTraffic;
-use crate::policy::{balancing, hpa, shares};
+use crate::domain::traffic::{Policy, ServiceTraffic};
+use crate::policy::{balancing, hpa};
 
 use super::{Derivation, put};
-use crate::facts::reduce::{Dirty, Facts};
+use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
+use crate::facts::routes::Routes;
 use crate::facts::table::Wrote;
 use crate::facts::world::{HpaRow, ServiceRow, TrafficRow};
 
@@ -39,19 +43,34 @@ impl Derivation {
         put(&mut self.hpas, HpaRow { hpa: hpa.clone(), verdict: hpa::judge(hpa, now) })
     }
 
-    /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints
-    /// changed.
-    pub(super) fn refresh_traffic(&mut self, facts: &Facts) {
+    /// Judges the shares again if something that they depend on has changed. `changed` are the parts whose derived rows
+    /// changed. Returns true if some shares changed between two polls.
+    pub(super) fn refresh_shares(&mut self, facts: &Facts, dirty: &Dirty, changed: Parts) -> bool {
+        if dirty.parts.meets(Parts::ROUTES) {
+            self.routes = Arc::new(Routes::new(facts.routes()));
+        }
+        let mut parts = dirty.parts;
+        parts.add(changed);
+        let inputs = Parts::TRAFFIC.and(Parts::SERVICES).and(Parts::ROUTES);
+        (parts.meets(inputs) || self.changes_parts(dirty)) && self.refresh_traffic(facts)
+    }
+
+    /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints or
+    /// policy changed. Returns true if some did between two polls.
+    fn refresh_traffic(&mut self, facts: &Facts) -> bool {
         let seen = &facts.traffic;
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
+        let known = Held { facts, derivation: self };
         let row = |(i, traffic): (usize, &Arc<ServiceTraffic>)| {
             let endpoints = self.endpoints(facts, traffic);
-            let held = self
-                .traffic
-                .get(i)
-                .filter(|held| is_same_poll && is_same(held.endpoints.as_ref(), endpoints.as_ref()));
+            let host = Host { namespace: traffic.namespace.clone(), name: traffic.name.clone() };
+            let balancing = balancing::discover(&host, Some(traffic), &known);
+            let held = self.traffic.get(i).filter(|held| {
+                is_same_poll
+                    && is_same(held.endpoints.as_ref(), endpoints.as_ref())
+                    && held.balancing == balancing
+            });
             held.cloned().unwrap_or_else(|| {
-                let balancing = balancing::of(traffic);
                 let shares = shares::judge(traffic, &balancing, endpoints.as_deref(), seen.at);
                 let before = before(self.traffic_before(is_same_poll), i, traffic);
                 let shares = shares::over_time(shares, traffic, &balancing, before, seen.at);
@@ -67,6 +86,19 @@ impl Derivation {
             self.traffic = rows.into();
             self.polled = Some(seen.clone());
         }
+        is_same_poll && !all_held
+    }
+
+    /// Returns true if pods came, left or changed their labels, while a route splits requests by them.
+    fn changes_parts(&self, dirty: &Dirty) -> bool {
+        let has_changed = |delta: &Delta<Pod>| match (&delta.old, &delta.new) {
+            (Some(old), Some(new)) => {
+                !(Arc::ptr_eq(&old.shape, &new.shape) && old.own == new.own)
+                    && !old.labels().iter().eq(new.labels().iter())
+            }
+            _ => true,
+        };
+        self.routes.by_labels && dirty.pods.iter().any(has_changed)
     }
 
     /// Returns the rows of the poll before. The verdict on shares continues theirs.
@@ -92,6 +124,28 @@ fn before<'a>(rows: &'a [Arc<TrafficRow>], i: usize, traffic: &ServiceTraffic) -
     };
     let found = rows.get(i).filter(is_it).or_else(|| rows.iter().find(is_it));
     found.map(AsRef::as_ref)
+}
+
+/// What the hub knows of a cluster, for the policies of its Services.
+struct Held<'a> {
+    facts: &'a Facts,
+    derivation: &'a Derivation,
+}
+
+impl balancing::Known for Held<'_> {
+    fn configured(&self) -> &BTreeMap<String, Policy> {
+        &self.facts.balancing
+    }
+    fn routes(&self) -> &Routes {
+        &self.derivation.routes
+    }
+    fn service(&self, host: &Host) -> Option<&Arc<ServiceRow>> {
+        let key = (host.namespace.clone(), host.name.clone());
+        self.derivation.services.get(self.derivation.service_by_name.get(&key)?)
+    }
+    fn pod(&self, uid: &Uid) -> Option<&Arc<Pod>> {
+        self.facts.pods.get(uid)
+    }
 }
 
 fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {

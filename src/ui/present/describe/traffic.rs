@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::node::Status;
+use pilothouse_core::domain::route::Host;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::facts::world::{Cluster, HpaRow};
+use pilothouse_core::facts::world::{Cluster, HpaRow, TrafficRow};
 use pilothouse_core::logs::targets::belongs;
-use pilothouse_core::policy::hpa;
+use pilothouse_core::policy::balancing::{self, Lookup};
+use pilothouse_core::policy::{hpa, split};
 
 use super::super::super::cell::{millis, past, rate, ratio};
 use super::super::super::pane::{autoscalers, backends, workloads};
@@ -67,19 +69,10 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         out.field("age", age(now.since(s.created)));
     }
     if let Some(row) = traffic {
-        let (t, balancing) = (&row.traffic, &row.balancing);
-        out.field("traffic", measured(t));
-        out.field(
-            "balancing",
-            format!(
-                "{} ({}), measured by {} over {} s",
-                balancing.policy.as_str(),
-                balancing.origin.as_str(),
-                t.preset,
-                t.window_secs
-            ),
-        );
+        let t = &row.traffic;
+        out.field("traffic", format!("{}, measured by {} over {} s", measured(t), t.preset, t.window_secs));
     }
+    balanced(out, cluster, object, traffic);
     let found = collect(cluster, &object.namespace, &object.name);
     out.head(&format!("Backends: {}", found.len()));
     let mut found: Vec<_> = found.iter().collect();
@@ -102,6 +95,39 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         out.say(Role::Dim, format!("  {note}"));
     }
     Some(())
+}
+
+/// Describes how requests are distributed, and where that was read.
+fn balanced(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, traffic: Option<&Arc<TrafficRow>>) {
+    let host = Host { namespace: object.namespace.clone(), name: object.name.clone() };
+    let found = match traffic {
+        Some(row) => row.balancing.clone(),
+        None => balancing::discover(&host, None, &Lookup::new(cluster)),
+    };
+    let from = if found.read_from.is_empty() { String::new() } else { format!(" from {}", found.read_from) };
+    out.field("balancing", format!("{} ({}{from})", found.shown().as_str(), found.origin.as_str()));
+    out.field("", &found.detail);
+    // of a Service that is measured, the note below its backends says it
+    let no_share = found.no_share.filter(|_| traffic.is_none());
+    out.field("", no_share.map(|why| why.to_string()).unwrap_or_default());
+    let total: f64 = found.split.iter().map(|part| part.weight).sum();
+    for part in found.split.iter() {
+        let count = text::count(part.backends.len(), "backend");
+        out.field("part", format!("{}: {} of {total}, {count}", part.name, part.weight));
+    }
+    if let Some(share) = &found.of_route {
+        let seen = |part: &Host| cluster.measured(&part.namespace, &part.name).map(|row| &*row.traffic);
+        let judged = split::judge(&host, share, seen);
+        let role = if judged.significant == Some(true) { Role::Warning } else { Role::Text };
+        let verdict = match judged.significant {
+            Some(true) => ", not as expected",
+            Some(false) => ", as expected",
+            None if share.partial => ", not judged: other rules send requests to it as well",
+            None => "",
+        };
+        let observed = judged.observed.map_or_else(String::new, |o| format!(", observed {:.1}%", o * 100.0));
+        out.say(role, format!("  {:<14} {share}{observed}{verdict}", "route"));
+    }
 }
 
 pub(super) fn autoscaler(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Option<()> {
