@@ -335,12 +335,15 @@ async fn every_preset_gives_back_what_went_in() {
     let (after, refreshes) = (began.elapsed(), polled.queries.len());
     let differences = expected.iter().map(|one| (one, compare(of(&cluster, one).unwrap(), one).unwrap()));
     for (one, worst) in differences {
-        println!("{:20} {:12} largest difference {:.2} %", one.preset, one.name, worst * 100.0);
+        eprintln!("{:20} {:12} largest difference {:.2} %", one.preset, one.name, worst * 100.0);
     }
     let presets: std::collections::BTreeSet<&str> = expected.iter().map(|one| one.preset).collect();
     assert_eq!(presets.len(), all(&[]).len(), "every preset is here");
     let compared = the_promql_is_right(&server, &cluster, &expected);
-    println!("all after {} s and {refreshes} refreshes; {compared} numbers by their PromQL", after.as_secs());
+    eprintln!(
+        "all after {} s and {refreshes} refreshes; {compared} numbers by their PromQL",
+        after.as_secs()
+    );
 
     // a reset counter: an increase is lost between two scrapes at most, and no rate is ever negative
     exporter.state.lock().unwrap().reset("haproxy");
@@ -360,12 +363,12 @@ async fn every_preset_gives_back_what_went_in() {
         Ok(traffic) => Err(format!("still {:?}", traffic.rps)),
     };
     polled.until(&server, Duration::from_secs(60), gone).await;
-    println!("a service that vanished was gone after {} s", began.elapsed().as_secs());
+    eprintln!("a service that vanished was gone after {} s", began.elapsed().as_secs());
     exporter.state.lock().unwrap().silent = None;
     let back = |cluster: &Cluster| of(cluster, pay).map(|_| ());
     polled.until(&server, Duration::from_secs(150), back).await;
 
     let most = polled.queries.iter().copied().fold(0.0, f64::max);
-    println!("{} refreshes with at most {most} queries", polled.queries.len());
+    eprintln!("{} refreshes with at most {most} queries", polled.queries.len());
     assert!(most <= MOST_QUERIES && most >= MOST_QUERIES - 1.0, "{:?}", polled.queries);
 }

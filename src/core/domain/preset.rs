@@ -10,7 +10,7 @@ mod proxies;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::promql::{filled, promql};
+pub use self::promql::{filled, only_current, promql};
 use super::id::Name;
 use super::traffic::Policy;
 
@@ -450,19 +450,21 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_over_a_long_window_ends_with_its_series() {
-        let query = |measure| built_in("http_requests_total").query(measure).unwrap().clone();
+    fn a_rate_can_end_with_its_series() {
+        let query = |measure| built_in("http_requests_total").query(measure).unwrap().promql.clone();
         assert_eq!(
-            filled(&query(Measure::BackendMean), 600, ""),
-            "sum by (namespace, service, job, pod, instance) ((rate(http_request_duration_seconds_sum[600s]) and \
-             http_request_duration_seconds_sum)) / sum by (namespace, service, job, pod, instance) \
-             ((rate(http_request_duration_seconds_count[600s]) and http_request_duration_seconds_count))"
+            only_current(&query(Measure::BackendMean)),
+            "sum by (namespace, service, job, pod, instance) ((rate(http_request_duration_seconds_sum{$S}[$W]) and \
+             http_request_duration_seconds_sum{$S})) / sum by (namespace, service, job, pod, instance) \
+             ((rate(http_request_duration_seconds_count{$S}[$W]) and http_request_duration_seconds_count{$S}))"
         );
-        let envoy = built_in("envoy-gateway");
-        let rate = filled(envoy.query(Measure::Rate).unwrap(), 600, "");
-        assert!(rate.contains("\"(http|grpc)route/.+\"}[600s]) and envoy_cluster_upstream_rq_xx{"), "{rate}");
-        let irate = Query { measure: Measure::Rate, promql: "sum(irate(x[$W])) or rate(y[$W])".into() };
-        assert_eq!(filled(&irate, 600, ""), "sum(irate(x[600s])) or(rate(y[600s]) and y)");
-        assert!(!filled(&query(Measure::P50), 300, "").contains(" and "));
+        let envoy = only_current(&built_in("envoy-gateway").query(Measure::Rate).unwrap().promql);
+        assert!(
+            envoy.contains("\"(http|grpc)route/.+\",$S}[$W]) and envoy_cluster_upstream_rq_xx{"),
+            "{envoy}"
+        );
+        let irate = "sum(irate(x[$W])) or rate(y[$W])";
+        assert_eq!(only_current(irate), "sum(irate(x[$W])) or(rate(y[$W]) and y)");
+        assert_eq!(only_current("max by (a) (b{$S})"), "max by (a) (b{$S})");
     }
 }

@@ -514,6 +514,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_of_40000_backends_is_small() {
+        let labels = |i: usize| {
+            let (service, pod) = (format!("app-{:05}", i / 20), format!("app-{:05}-7c9f-{i:06x}", i / 20));
+            [("namespace", "team-001".into()), ("service", service), ("pod", pod), ("code", "200".into())]
+        };
+        let sample = |i: usize| Sample {
+            labels: labels(i).map(|(key, value)| (key.to_owned(), value)).into(),
+            value: Some(1.0),
+        };
+        let samples: Vec<Sample> = (0..40_000).map(sample).collect();
+        let mut names = Names::default();
+        let reading = read(&preset("http_requests_total"), Measure::Rate, &samples, &mut names);
+        let services: std::collections::HashSet<*const ServiceId> =
+            reading.rows.iter().map(|row| Arc::as_ptr(&row.service)).collect();
+        assert_eq!((reading.rows.len(), services.len()), (40_000, 2_000), "a service is named once");
+        assert!(std::mem::size_of::<Row>() <= 64, "{} bytes a row", std::mem::size_of::<Row>());
+        // the names of pods, and namespace, name and selector of services
+        assert_eq!(names.len(), 40_000 + 1 + 2_000 * 2);
+        let again = read(&preset("http_requests_total"), Measure::Rate, &samples, &mut names);
+        assert_eq!((again.rows.len(), names.len()), (40_000, 44_001), "the next poll shares them");
+    }
+
+    #[test]
     fn series_without_a_service_are_counted() {
         let reading =
             read(&preset("istio"), Measure::Rate, &[sample(&[("app", "x")], 1.0)], &mut Names::default());

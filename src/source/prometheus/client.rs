@@ -449,6 +449,29 @@ mod tests {
     }
 
     #[test]
+    fn the_rates_of_40000_backends_fit_into_an_answer() {
+        let series = |i: usize| {
+            let service = format!("app-{:05}", i / 40);
+            format!(
+                r#"{{"metric":{{"namespace":"team-{:03}","service":"{service}","job":"{service}","pod":"{service}-7c9f-{:06x}","instance":"10.244.101.102:8080","code":"{}"}},"value":[1795230720.123,"12.3456789012345"]}}"#,
+                i % 100,
+                i / 2,
+                [200, 500][i % 2]
+            )
+        };
+        let series: Vec<String> = (0..80_000).map(series).collect();
+        let series = series.join(",");
+        let body = format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{series}]}}}}"#);
+        assert!(
+            (14_000_000..20_000_000).contains(&body.len()) && body.len() < BODY_CAP,
+            "{} bytes",
+            body.len()
+        );
+        let (data, _) = read(StatusCode::OK, body.as_bytes(), None).unwrap();
+        assert_eq!(data.result.unwrap().series.len(), 80_000);
+    }
+
+    #[test]
     fn urls() {
         let of = |url: &str| {
             Prometheus::new(&PrometheusOptions { url: url.into(), ..PrometheusOptions::default() })

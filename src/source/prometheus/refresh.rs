@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::preset::{Measure, Preset, filled, wanted};
+use pilothouse_core::domain::preset::{Measure, Preset, Query, filled, only_current, wanted};
 use pilothouse_core::domain::settings::PrometheusSettings;
 use pilothouse_core::domain::traffic::{ServiceTraffic, each_once};
 use pilothouse_core::facts::intern::Names;
@@ -23,6 +23,11 @@ const AT_ONCE: usize = 4;
 const DETECT_EVERY: Duration = Duration::from_secs(60);
 /// How long an answer is shown if its query has no turn.
 const KEEP: Duration = Duration::from_secs(300);
+/// Prometheus returns the newest value of a series for up to this time. A rate over a longer window needs an extra
+/// condition to end then too.
+const LOOKBACK_SECS: u32 = 300;
+/// The number of samples in five minutes from which on a series always has a value that is at most five minutes old.
+const OFTEN: f64 = 3.0;
 /// The most different warnings of a server that are shown.
 const MOST_WARNINGS: usize = 3;
 
@@ -30,6 +35,19 @@ const MOST_WARNINGS: usize = 3;
 struct Found {
     preset: Preset,
     window_secs: u32,
+    /// Whether a rate is restricted to series with a current value.
+    only_current: bool,
+}
+
+impl Found {
+    /// The query for all services.
+    fn promql(&self, query: &Query) -> String {
+        if !self.only_current {
+            return filled(query, self.window_secs, "");
+        }
+        let promql = only_current(&query.promql);
+        filled(&Query { measure: query.measure, promql }, self.window_secs, "")
+    }
 }
 
 /// The answer to a query, with the time of the query.
@@ -162,8 +180,10 @@ impl Refresh {
             of.and_then(|sample| sample.value).filter(|samples| *samples >= 1.0)
         };
         let found = |preset: &Preset| {
-            let window_secs = window(samples(preset)?, self.window_secs);
-            Some(Found { preset: preset.clone(), window_secs })
+            let samples = samples(preset)?;
+            let window_secs = window(samples, self.window_secs);
+            let only_current = window_secs > LOOKBACK_SECS && samples >= OFTEN;
+            Some(Found { preset: preset.clone(), window_secs, only_current })
         };
         self.found = self.wanted.iter().filter_map(found).collect();
         let found = &self.found;
@@ -187,7 +207,7 @@ impl Refresh {
         let promql = |(at, query, _): (usize, usize, bool)| {
             let found = self.found.get(at)?;
             let query = found.preset.queries.get(query)?;
-            Some((at, query.measure, filled(query, found.window_secs, "")))
+            Some((at, query.measure, found.promql(query)))
         };
         due.into_iter().filter_map(promql).collect()
     }
@@ -254,7 +274,7 @@ mod tests {
         let turns: Vec<Vec<i32>> = (0..4).map(|_| turn(&list, 2, &mut begin)).collect();
         assert_eq!(turns, [[1, 2], [3, 4], [5, 1], [2, 3]]);
         assert_eq!(turn(&list, 9, &mut begin).len(), 5, "none twice");
-        assert_eq!(turn::<i32>(&[], 2, &mut begin), []);
-        assert_eq!(turn(&list, 0, &mut begin), []);
+        assert!(turn::<i32>(&[], 2, &mut begin).is_empty());
+        assert!(turn(&list, 0, &mut begin).is_empty());
     }
 }

@@ -208,6 +208,8 @@ async fn rates_are_over_the_window_of_the_config_up_to_an_hour() {
             !rates.is_empty() && rates.iter().all(|(_, q)| q.contains(&format!("[{window}s]"))),
             "{rates:?}"
         );
+        // over an hour, a server that is gone would be shown for an hour
+        assert_eq!(rates.iter().all(|(_, q)| q.contains(" and ")), window == 3_600, "{rates:?}");
     }
 }
 

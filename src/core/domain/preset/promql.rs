@@ -4,10 +4,6 @@ use super::matchers::{equals, matches, pattern};
 use super::{LabelText, Measure, Preset, Query};
 use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
 
-/// Prometheus returns the newest value of a series for up to five minutes. A rate over a longer window needs an extra
-/// condition to end then too.
-const LOOKBACK_SECS: u32 = 300;
-
 /// Returns a query's PromQL with its placeholders filled in. `matchers` is empty for all services.
 pub fn filled(query: &Query, window_secs: u32, matchers: &str) -> String {
     let mut promql = query.promql.clone();
@@ -16,14 +12,11 @@ pub fn filled(query: &Query, window_secs: u32, matchers: &str) -> String {
     } else {
         promql = promql.replace("$S", matchers);
     }
-    if window_secs > LOOKBACK_SECS {
-        promql = only_current(&promql);
-    }
     promql.replace("$W", &format!("{window_secs}s")).replace("$Q", query.measure.quantile().unwrap_or("0.5"))
 }
 
-/// Restricts each rate to the series that have a current value: `rate(x[$W])` becomes `(rate(x[$W]) and x)`.
-fn only_current(promql: &str) -> String {
+/// Restricts each rate of a query to the series that have a current value: `rate(x[$W])` becomes `(rate(x[$W]) and x)`.
+pub fn only_current(promql: &str) -> String {
     const CALL: &str = " rate(";
     const END: &str = "[$W])";
     // with a space before each call, `irate(` is another word
