@@ -29,6 +29,9 @@ use crate::wire::web;
 /// The maximum size of an answer. The rates of 40,000 backends by status code have about 20 MB.
 const BODY_CAP: usize = 32 << 20;
 
+/// The length from which on a query is sent in a body.
+pub(super) const IN_BODY: usize = 4_000;
+
 /// A Prometheus, or any server with the same API, such as Thanos, Mimir or VictoriaMetrics.
 #[derive(Clone)]
 pub struct Prometheus {
@@ -338,7 +341,7 @@ impl Prometheus {
         let mut url = self.base.join(path).map_err(|e| config(e.to_string()))?;
         let own = Some(self.query.as_str()).filter(|q| !q.is_empty());
         // long queries are sent in a body, and short ones as GET, which more proxies permit
-        let in_body = query.len() >= 2000;
+        let in_body = query.len() >= IN_BODY;
         match (own, in_body) {
             (own, true) => url.set_query(own),
             (None, false) => url.set_query(Some(query)),

@@ -267,6 +267,20 @@ mod tests {
         assert_eq!(window(60.0, 3600), 3600, "the longest that can be configured");
     }
 
+    /// A proxy may permit GET and refuse POST, as a role with `get services/proxy` does.
+    #[test]
+    fn the_queries_of_the_built_in_presets_are_sent_as_get() {
+        let presets = wanted(&[], &[]);
+        let found =
+            |preset: &Preset| Found { preset: preset.clone(), window_secs: 3_600, only_current: true };
+        let found: Vec<Found> = presets.iter().map(found).collect();
+        let queries = found.iter().flat_map(|one| one.preset.queries.iter().map(|query| one.promql(query)));
+        for query in queries.chain([samples_query(&presets)]) {
+            let length = crate::wire::client::escape(&query).len();
+            assert!(length + 100 < super::super::client::IN_BODY, "{length}: {query}");
+        }
+    }
+
     #[test]
     fn each_element_has_its_turn() {
         let mut begin = 0;
