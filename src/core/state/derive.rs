@@ -71,11 +71,6 @@ pub struct Derivation {
 }
 
 impl Derivation {
-    /// The last traffic, with the names that the cluster has for services and backends.
-    pub fn traffic(&self) -> &Arc<TrafficSeen> {
-        &self.joined.seen
-    }
-
     /// Updates everything that depends on the changes in `dirty`. Returns the parts whose *derived* rows changed.
     pub fn update(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) -> Parts {
         let mut changed = Parts::default();

@@ -103,6 +103,11 @@ fn add(held: &mut BackendTraffic, more: &BackendTraffic) {
 }
 
 impl Derivation {
+    /// The last traffic, with the names that the cluster has for services and backends.
+    pub fn traffic(&self) -> &Arc<TrafficSeen> {
+        &self.joined.seen
+    }
+
     /// Returns the traffic with the cluster's names. It is the same object as long as nothing in it changes.
     pub(super) fn join_traffic(&mut self, facts: &Facts) -> Arc<TrafficSeen> {
         let polled = &facts.traffic;
