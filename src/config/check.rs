@@ -10,7 +10,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{FIELDS, Field, Place};
-use super::{failover, silence};
+use super::{failover, presets, silence};
 
 /// One problem of the file: where it is, what it is, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +91,13 @@ impl Walk<'_> {
             let known = FIELDS.iter().any(|f| f.section == section);
             match value.get_ref() {
                 DeValue::Table(plans) if section == "failover" => self.failover(plans),
+                DeValue::Table(keys) if section == presets::SECTION => self.traffic(keys),
                 value_of if section == "silence" => self.silences(value_of, value),
                 _ if !known => {
-                    let hint =
-                        nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover", "silence"]));
+                    let hint = nearest(
+                        section,
+                        FIELDS.iter().map(|f| f.section).chain(["failover", "silence", presets::SECTION]),
+                    );
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }
@@ -212,6 +215,37 @@ impl Walk<'_> {
                 Err(wrong) => {
                     for w in wrong {
                         self.problem(Some(w.span), &w.what, w.hint);
+                    }
+                }
+            }
+        }
+    }
+
+    fn traffic(&mut self, keys: &DeTable<'_>) {
+        for (key, value) in keys {
+            let word = key.get_ref().as_ref();
+            let DeValue::Table(table) = value.get_ref() else {
+                let what = format!("unknown key {word:?} in [{}]", presets::SECTION);
+                self.problem(Some(key.span()), &what, nearest(word, ["presets"].into_iter()));
+                continue;
+            };
+            if word != "presets" {
+                let what = format!("unknown section [{}.{word}]", presets::SECTION);
+                self.problem(Some(key.span()), &what, nearest(word, ["presets"].into_iter()));
+                continue;
+            }
+            let mut ordered: Vec<_> = table.iter().collect();
+            ordered.sort_by_key(|(name, _)| name.span().start);
+            for (name, value) in ordered {
+                match presets::read(name.get_ref(), value) {
+                    Ok(preset) => {
+                        self.sets(format!("{}.presets.{}", presets::SECTION, preset.name), &name.span());
+                        self.out.settings.prometheus.own_presets.push(preset);
+                    }
+                    Err(wrong) => {
+                        for w in wrong {
+                            self.problem(Some(w.span), &w.what, w.hint);
+                        }
                     }
                 }
             }

@@ -307,11 +307,13 @@ fn all_same<'a>(row: &'a ServiceRow, place: impl Fn(&'a Endpoint) -> Option<&'a 
 
 #[cfg(test)]
 mod tests {
+    use super::super::shares;
     use super::*;
     use crate::domain::pod::PodShape;
     use crate::domain::route::{RouteRule, Subset, Target};
     use crate::domain::selector::Selector;
     use crate::domain::service::{EndpointSlice, Service};
+    use crate::domain::time::Stamp;
 
     fn host(name: &str) -> Host {
         Host { namespace: "shop".into(), name: name.into() }
@@ -657,11 +659,11 @@ mod tests {
         traffic.window_secs = 60;
         let judged = |no_share| {
             let balancing = Balancing { no_share, ..Balancing::default() };
-            judge(&traffic, &balancing, None, Stamp(0))
+            shares::judge(&traffic, &balancing, None, Stamp(0))
         };
-        assert!(judged(None).backends[0].marked);
+        assert_eq!(judged(None).backends[0].significant, Some(true));
         let shares = judged(Some(NoShare::SameZone));
-        assert_eq!((shares.backends[0].expected, shares.backends[0].marked), (None, false));
+        assert_eq!((shares.backends[0].expected, shares.backends[0].significant), (None, None));
         assert_eq!(shares.backends[0].observed, Some(0.9));
     }
 }

@@ -58,7 +58,7 @@ impl Derivation {
     /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints or
     /// policy changed. Returns true if some did between two polls.
     fn refresh_traffic(&mut self, facts: &Facts) -> bool {
-        let seen = &facts.traffic;
+        let seen = &self.join_traffic(facts);
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
         let known = Held { facts, derivation: self };
         let row = |(i, traffic): (usize, &Arc<ServiceTraffic>)| {
