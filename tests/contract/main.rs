@@ -28,6 +28,7 @@ mod eviction;
 mod failover;
 mod faults;
 mod findings;
+mod found;
 mod killed;
 mod middle;
 mod operators;

@@ -123,10 +123,18 @@ fn of_source(cluster: &Cluster, status: &SourceStatus, now: Stamp) -> State {
     let source = status.name.as_str();
     let error = status.error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
     match status.state {
-        SourceState::Live => {}
+        SourceState::Live => {
+            let through = status.through.as_ref();
+            state.notes.extend(
+                through.map(|service| cell(Role::Dim, format!("{source} {service} through the API server"))),
+            );
+        }
         SourceState::Starting => {
             state.notes.push(cell(Role::Dim, "loading"));
-            state.why_empty.push(cell(Role::Dim, format!("waiting for {source} …")));
+            let waiting = status.error.as_ref();
+            let waiting =
+                waiting.map_or_else(|| format!("waiting for {source} …"), |words| format!("{words} …"));
+            state.why_empty.push(cell(Role::Dim, waiting));
         }
         SourceState::Stale { since } => {
             state
@@ -145,7 +153,9 @@ fn of_source(cluster: &Cluster, status: &SourceStatus, now: Stamp) -> State {
         }
         SourceState::NotInstalled => {
             state.notes.push(cell(Role::Dim, format!("no {source}")));
-            state.why_empty.push(cell(Role::Dim, format!("{source} is not installed")));
+            let why = status.error.as_ref();
+            let why = why.map_or_else(|| format!("{source} is not installed"), ToString::to_string);
+            state.why_empty.push(cell(Role::Dim, why));
         }
         SourceState::Off => {
             state.notes.push(cell(Role::Dim, format!("no {source}")));
@@ -189,5 +199,37 @@ mod tests {
             of_feed(&cluster, Feed::Logs, Stamp(9_000)).why_empty.iter().map(|c| c.text.clone()).collect();
         assert_eq!(words.first().unwrap(), "log file a does not answer");
         assert!(words.iter().any(|w| w == "why"), "{words:?}");
+    }
+
+    #[test]
+    fn a_server_in_the_cluster_is_named_and_so_is_the_search_for_one() {
+        let told = |status: SourceStatus| {
+            let status = SourceStatus { name: "prometheus".into(), feed: Feed::Traffic, ..status };
+            let state = of_feed(&Cluster { sources: [status].into(), ..Cluster::default() }, Feed::Traffic, Stamp(1));
+            let texts = |cells: &[Cell]| cells.iter().map(|c| c.text.clone()).collect::<Vec<_>>().join("; ");
+            (texts(&state.notes), texts(&state.why_empty))
+        };
+        let through = Some("monitoring/prometheus:web".into());
+        for (status, notes, why_empty) in [
+            (
+                SourceStatus { state: SourceState::Live, through, ..SourceStatus::default() },
+                "prometheus monitoring/prometheus:web through the API server",
+                "",
+            ),
+            (SourceStatus { state: SourceState::Live, ..SourceStatus::default() }, "", ""),
+            (SourceStatus { error: Some("looking".into()), ..SourceStatus::default() }, "loading", "looking …"),
+            (SourceStatus::default(), "loading", "waiting for prometheus …"),
+            (
+                SourceStatus {
+                    state: SourceState::NotInstalled,
+                    error: Some("none among 3 Services".into()),
+                    ..SourceStatus::default()
+                },
+                "no prometheus",
+                "none among 3 Services",
+            ),
+        ] {
+            assert_eq!(told(status), (notes.to_owned(), why_empty.to_owned()));
+        }
     }
 }
