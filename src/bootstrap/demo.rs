@@ -210,8 +210,13 @@ async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
     let mut ended = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| e.to_string())?;
     let audit = flags.audit_out.clone();
-    let options =
-        Options { port: flags.port, factor: flags.factor, audit, monitored: true, ..options(&flags.scenario, demo)? };
+    let options = Options {
+        port: flags.port,
+        factor: flags.factor,
+        audit,
+        monitored: true,
+        ..options(&flags.scenario, demo)?
+    };
     let running = Sim::start(options).await.map_err(|e| format!("127.0.0.1:{}: {e}", flags.port))?;
     write_kubeconfigs(&running, flags)?;
     tell(&format!("the cluster {} is open on {}", flags.scenario, running.url()));

@@ -202,8 +202,16 @@ mod tests {
                 "3: prometheus.service: prometheus.url is set too",
                 false,
             ),
-            ("[prometheus]\ncert_file = \"c\"\n", "2: prometheus.cert_file: prometheus.key_file is missing", false),
-            ("[prometheus]\nkey_file = \"c\"\n", "2: prometheus.key_file: prometheus.cert_file is missing", false),
+            (
+                "[prometheus]\ncert_file = \"c\"\n",
+                "2: prometheus.cert_file: prometheus.key_file is missing",
+                false,
+            ),
+            (
+                "[prometheus]\nkey_file = \"c\"\n",
+                "2: prometheus.key_file: prometheus.cert_file is missing",
+                false,
+            ),
             (
                 "[prometheus]\npassword_env = \"P\"\n",
                 "2: prometheus.password_env: prometheus.username is missing",
@@ -214,11 +222,7 @@ mod tests {
                 "2: prometheus.username: there is a token too",
                 false,
             ),
-            (
-                "[prometheus]\nproxy_url = \"me:secret@p\"\n",
-                "2: prometheus.proxy_url: \"",
-                false,
-            ),
+            ("[prometheus]\nproxy_url = \"me:secret@p\"\n", "2: prometheus.proxy_url: \"", false),
             (
                 "[prometheus]\npresets = [\"haprxy\"]\n",
                 "2: prometheus.presets: there is no preset \"haprxy\"",

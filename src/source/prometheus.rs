@@ -17,8 +17,8 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen, each_once};
 use pilothouse_core::facts::event::Fact;
 
-use self::client::{Queries, extra_headers};
 pub use self::client::{Prometheus, PrometheusError, PrometheusOptions};
+use self::client::{Queries, extra_headers};
 use self::discovered::Discovered;
 use self::presets::{Found, Preset};
 use super::search::Catalog;
@@ -69,13 +69,21 @@ pub fn start(
         return Ok(spawn(client, settings, None, sink, supervisor));
     }
     let client = Discovered::new(inside.catalog, inside.reader, headers, settings.clone());
-    Ok(spawn(client, settings, Some("looking for a Prometheus among the cluster's Services"), sink, supervisor))
+    Ok(spawn(
+        client,
+        settings,
+        Some("looking for a Prometheus among the cluster's Services"),
+        sink,
+        supervisor,
+    ))
 }
 
 /// Parses `prometheus.service`.
 pub fn service(text: &str) -> Result<ServiceAddress, String> {
     ServiceAddress::parse(text).ok_or_else(|| {
-        format!("{text:?} is not NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS)")
+        format!(
+            "{text:?} is not NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS)"
+        )
     })
 }
 
@@ -105,15 +113,18 @@ fn spawn<C: Queries + Clone + 'static>(
 fn options(settings: &PrometheusSettings, env: Env) -> Result<PrometheusOptions, String> {
     let secret = |key: &str, name: &str| match name {
         "" => Ok(None),
-        name => env.var(name).map(|value| Some(value.into())).ok_or_else(|| {
-            format!("prometheus.{key} names {name}, which is not set in the environment")
-        }),
+        name => env
+            .var(name)
+            .map(|value| Some(value.into()))
+            .ok_or_else(|| format!("prometheus.{key} names {name}, which is not set in the environment")),
     };
     let path = |text: &String| Some(text).filter(|t| !t.is_empty()).map(PathBuf::from);
     let identity = match (path(&settings.cert_file), path(&settings.key_file)) {
         (None, None) => None,
         (Some(cert), Some(key)) => Some((cert, key)),
-        _ => return Err("prometheus.cert_file and prometheus.key_file belong together: one is missing".into()),
+        _ => {
+            return Err("prometheus.cert_file and prometheus.key_file belong together: one is missing".into());
+        }
     };
     Ok(PrometheusOptions {
         url: settings.url.clone(),
@@ -190,8 +201,7 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
                 };
                 held.error = Some(Name::from(error.to_string()));
                 let shown = client.shown();
-                held.request =
-                    (!shown.is_empty()).then(|| Name::from(format!("GET {shown}/api/v1/query")));
+                held.request = (!shown.is_empty()).then(|| Name::from(format!("GET {shown}/api/v1/query")));
                 held.through = client.through();
                 held.found = client.found();
                 held.retry_at = Some(Stamp(now.0 + i64::try_from(wait.as_millis()).unwrap_or(0)));

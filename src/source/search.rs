@@ -130,8 +130,14 @@ fn unlisted(error: &ApiError) -> Unlisted {
 /// How a Service answered.
 pub enum Answered<C> {
     /// It is the product. `worth`: 0 if it has no data, more if it is more useful.
-    Yes { client: C, worth: u8 },
-    No { outcome: Outcome, error: String },
+    Yes {
+        client: C,
+        worth: u8,
+    },
+    No {
+        outcome: Outcome,
+        error: String,
+    },
 }
 
 /// Asks a Service whether it is the product.

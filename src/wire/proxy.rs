@@ -386,8 +386,7 @@ mod tests {
     #[test]
     fn no_proxy_is_read_as_go_reads_it() {
         for (no_proxy, to, proxied) in GO_NO_PROXY {
-            let env =
-                [("HTTPS_PROXY", "http://p:1"), ("HTTP_PROXY", "http://q:1"), ("NO_PROXY", *no_proxy)];
+            let env = [("HTTPS_PROXY", "http://p:1"), ("HTTP_PROXY", "http://q:1"), ("NO_PROXY", *no_proxy)];
             assert_eq!(through(&env, to).is_some(), *proxied, "{no_proxy:?} {to}");
         }
         // Go compares with `localhost` before it ignores case; we never use a proxy for this machine

@@ -19,7 +19,9 @@ const WITHOUT: &str = "found-without";
 /// This machine's address in its network. Nothing is sent.
 fn own_address() -> IpAddr {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect("192.0.2.1:9").expect("this machine has no network, so the API server can proxy to no address of it");
+    socket
+        .connect("192.0.2.1:9")
+        .expect("this machine has no network, so the API server can proxy to no address of it");
     socket.local_addr().unwrap().ip()
 }
 
@@ -204,7 +206,10 @@ fn a_prometheus_inside_is_found_and_read_with_an_empty_config_real_only() {
     let (source, _) = doctor(&output);
     assert_eq!(source["state"], "denied", "{source}");
     let words = source["error"].as_str().unwrap();
-    assert!(words.contains("403") && words.contains("services") && words.contains("prometheus.url"), "{words}");
+    assert!(
+        words.contains("403") && words.contains("services") && words.contains("prometheus.url"),
+        "{words}"
+    );
 
     // what the API server says when nothing is behind the Service
     drop(forwarder);

@@ -16,7 +16,7 @@ fn service(text: &str) -> Value {
     let (namespace, name) = at.split_once('/').unwrap();
     let (port_name, port) = port.split_once('=').unwrap();
     json!({
-        "metadata": {"namespace": namespace, "name": name, "uid": format!("uid-of-{name}"),
+        "metadata": {"namespace": namespace, "name": name, "uid": format!("uid-of-{at}"),
             "labels": {"app.kubernetes.io/name": if name.contains("alert") { "alertmanager" } else { "prometheus" }}},
         "spec": {"ports": [{"name": port_name, "port": port.parse::<u16>().unwrap()}]},
     })
@@ -101,17 +101,27 @@ fn has(text: &str, line: &str) {
     assert!(text.lines().any(|l| l.starts_with(line)), "{line}\n{text}");
 }
 
-const ONE: &[&str] = &["monitoring/prometheus-server http=80", "monitoring/prometheus-alertmanager http=9093"];
+const ONE: &[&str] =
+    &["monitoring/prometheus-server http=80", "monitoring/prometheus-alertmanager http=9093"];
 
 #[test]
 fn one_that_answers_is_used_and_named() {
     let (text, document, asked) = doctor(ONE, &[], plain);
-    has(&text, "source prometheus live (0 s ago), monitoring/prometheus-server:http through the API server: no known");
+    has(
+        &text,
+        "source prometheus live (0 s ago), monitoring/prometheus-server:http through the API server: no known",
+    );
     has(&text, "  prometheus: 1 of the cluster's 2 Services can be a Prometheus, by name or labels");
-    has(&text, "  prometheus: monitoring/prometheus-server:http (Prometheus chart): used, through the API server");
+    has(
+        &text,
+        "  prometheus: monitoring/prometheus-server:http (Prometheus chart): used, through the API server",
+    );
     assert_eq!(source(&document)["through"], "monitoring/prometheus-server:http");
     let search = &document["searches"][0];
-    assert_eq!((&search["used"], &search["services"]), (&json!("monitoring/prometheus-server:http"), &json!(2)));
+    assert_eq!(
+        (&search["used"], &search["services"]),
+        (&json!("monitoring/prometheus-server:http"), &json!(2))
+    );
     let root = "/api/v1/namespaces/monitoring/services/prometheus-server:http/proxy/api/v1/query?query=";
     assert!(!asked.is_empty() && asked.iter().all(|path| path.starts_with(root)), "{asked:?}");
 }
@@ -144,7 +154,12 @@ fn each_way_to_fail_is_told_in_words() {
         ),
         (status(503, "ServiceUnavailable", refused), "down", "failed", "connection refused"),
         (login, "not-installed", "login", "set prometheus.url and a token or password"),
-        (page, "not-installed", "other", "a web page, perhaps for a login, and not JSON; is this Service a Prometheus?"),
+        (
+            page,
+            "not-installed",
+            "other",
+            "a web page, perhaps for a login, and not JSON; is this Service a Prometheus?",
+        ),
         (
             whole("404 Not Found", "", "404 page not found\n"),
             "not-installed",
@@ -177,7 +192,8 @@ fn a_slow_one_is_not_waited_for_without_end() {
 
 #[test]
 fn one_with_data_is_preferred_to_one_without() {
-    let services = &["a/prometheus-server http=80", "b/prometheus-server http=80", "c/prometheus-server http=80"];
+    let services =
+        &["a/prometheus-server http=80", "b/prometheus-server http=80", "c/prometheus-server http=80"];
     let (text, document, _) = doctor(services, &[], |path| match path {
         path if path.contains("/namespaces/a/") => empty(),
         path if path.contains("/namespaces/b/") => plain(path),

@@ -28,10 +28,9 @@ impl ServiceAddress {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
         };
         let prefix = prefix.trim_end_matches('/');
-        let is_safe = |part: &str| {
-            is_name(&part.replace(['_', '~'], "-")) && !matches!(part, "." | "..")
-        };
-        let is_path = prefix.is_empty() || prefix.strip_prefix('/').is_some_and(|p| p.split('/').all(is_safe));
+        let is_safe = |part: &str| is_name(&part.replace(['_', '~'], "-")) && !matches!(part, "." | "..");
+        let is_path =
+            prefix.is_empty() || prefix.strip_prefix('/').is_some_and(|p| p.split('/').all(is_safe));
         let valid = [namespace, name].into_iter().all(|part| is_safe(part) && is_name(part))
             && is_name(port)
             && is_path;
@@ -233,14 +232,28 @@ mod tests {
         for (text, path) in [
             ("monitoring/prometheus:web", "/api/v1/namespaces/monitoring/services/prometheus:web/proxy"),
             ("a/b:9090/", "/api/v1/namespaces/a/services/b:9090/proxy"),
-            ("a/https:b:web/select/0/prometheus", "/api/v1/namespaces/a/services/https:b:web/proxy/select/0/prometheus"),
+            (
+                "a/https:b:web/select/0/prometheus",
+                "/api/v1/namespaces/a/services/https:b:web/proxy/select/0/prometheus",
+            ),
             ("a/http:b:web", "/api/v1/namespaces/a/services/b:web/proxy"),
         ] {
             assert_eq!(ServiceAddress::parse(text).unwrap().path(), path, "{text}");
         }
-        for text in
-            ["", "a", "a/b", "a/b:", "/b:1", "a/:1", "a/b:1/../x", "a/b:1/x?y", "a/b:1//", "a b/c:1", "a/b:1/%2e", "../b:1"]
-        {
+        for text in [
+            "",
+            "a",
+            "a/b",
+            "a/b:",
+            "/b:1",
+            "a/:1",
+            "a/b:1/../x",
+            "a/b:1/x?y",
+            "a/b:1//x",
+            "a b/c:1",
+            "a/b:1/%2e",
+            "../b:1",
+        ] {
             assert_eq!(ServiceAddress::parse(text), None, "{text}");
         }
         let shown = ServiceAddress::parse("a/https:b:1/x/").unwrap();

@@ -180,8 +180,7 @@ fn candidate(product: &Product, service: &Service) -> Option<(u8, Candidate)> {
     let number = port.port.to_string();
     let word = if port.name.is_empty() { number.as_str() } else { &port.name };
     let https = installation.https || port.https || port.name.starts_with("https");
-    let address =
-        ServiceAddress::new(&service.namespace, &service.name, word, https, installation.prefix)?;
+    let address = ServiceAddress::new(&service.namespace, &service.name, word, https, installation.prefix)?;
     Some((installation.preference, Candidate { address, installation: installation.name }))
 }
 
@@ -305,10 +304,19 @@ mod tests {
                 "thanos/thanos-query-frontend:http Thanos",
             ),
             ("t/x-thanos-query name=thanos-query : grpc=10901 http=9090", "t/x-thanos-query:http Thanos"),
-            ("mimir/mimir-nginx name=mimir component=nginx : http-metric=80", "mimir/mimir-nginx:http-metric/prometheus Mimir"),
+            (
+                "mimir/mimir-nginx name=mimir component=nginx : http-metric=80",
+                "mimir/mimir-nginx:http-metric/prometheus Mimir",
+            ),
             ("m/prod-mimir-gateway : http-metrics=80", "m/prod-mimir-gateway:http-metrics/prometheus Mimir"),
-            ("m/mimir-query-frontend : http-metrics=8080 grpc=9095", "m/mimir-query-frontend:http-metrics/prometheus Mimir"),
-            ("m/a-grafana-mimir-gateway name=grafana-mimir : http=80", "m/a-grafana-mimir-gateway:http/prometheus Mimir"),
+            (
+                "m/mimir-query-frontend : http-metrics=8080 grpc=9095",
+                "m/mimir-query-frontend:http-metrics/prometheus Mimir",
+            ),
+            (
+                "m/a-grafana-mimir-gateway name=grafana-mimir : http=80",
+                "m/a-grafana-mimir-gateway:http/prometheus Mimir",
+            ),
             ("c/cortex-nginx : http-metrics=80", "c/cortex-nginx:http-metrics/prometheus Cortex"),
             ("vm/vmsingle-main name=vmsingle : http=8429", "vm/vmsingle-main:http VictoriaMetrics"),
             (
@@ -320,7 +328,10 @@ mod tests {
                 "vm/a-victoria-metrics-single-server:http VictoriaMetrics",
             ),
             ("gmp/frontend app=frontend : web=9090", "gmp/frontend:web Managed Service for Prometheus"),
-            ("kube-system/prometheus k8s-app=prometheus : =9090", "kube-system/prometheus:9090 label k8s-app"),
+            (
+                "kube-system/prometheus k8s-app=prometheus : =9090",
+                "kube-system/prometheus:9090 label k8s-app",
+            ),
             ("a/metrics app=prometheus : https-web=9090", "a/https:metrics:https-web label app"),
             ("a/prometheus-service : http=8080 web=9090", "a/prometheus-service:web name"),
             ("a/my-prometheus : x=9090", "a/my-prometheus:x name"),

@@ -17,9 +17,9 @@ use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use serde::Deserialize;
 
+use self::direct::Direct;
 pub use self::direct::PrometheusOptions;
 pub(super) use self::direct::extra_headers;
-use self::direct::Direct;
 use self::inside::Inside;
 use crate::wire::client::{ReadClient, escape};
 
@@ -312,7 +312,9 @@ impl Asked {
     fn base(self) -> &'static str {
         match self {
             Self::Url => "is this URL the base URL of a Prometheus, without /graph, /query or /api/v1?",
-            Self::Service => "does this Prometheus have a path before /api/v1? Set it with prometheus.service",
+            Self::Service => {
+                "does this Prometheus have a path before /api/v1? Set it with prometheus.service"
+            }
         }
     }
 }
@@ -354,9 +356,7 @@ fn read(
             };
             Err(PrometheusError::Refused { code: status.as_u16(), message, retry_after })
         }
-        Ok(_) => {
-            Err(PrometheusError::Decode(format!("no data in the answer; {}", asked.word())))
-        }
+        Ok(_) => Err(PrometheusError::Decode(format!("no data in the answer; {}", asked.word()))),
         Err(_) if body.trim_ascii_start().starts_with(b"<") => Err(PrometheusError::Decode(format!(
             "a web page, perhaps for a login, and not JSON; {}",
             asked.word()
@@ -399,7 +399,8 @@ mod tests {
             br#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":null}}"#;
         assert_eq!(read(Asked::Url, StatusCode::OK, partial, None).unwrap().1.len(), 1);
         assert!(read(Asked::Url, StatusCode::OK, br#"{"status":"success","data":null}"#, None).is_err());
-        let lost = read(Asked::Url, StatusCode::NOT_FOUND, b"404 page not found\n", None).map(|_| ()).unwrap_err();
+        let lost =
+            read(Asked::Url, StatusCode::NOT_FOUND, b"404 page not found\n", None).map(|_| ()).unwrap_err();
         assert!(lost.to_string().contains("base URL"), "{lost}");
         assert!(lost.is_lasting(), "nobody waits for it");
         let html = read(Asked::Url, StatusCode::BAD_GATEWAY, b"<html>", None).map(|_| ()).unwrap_err();

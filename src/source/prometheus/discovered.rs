@@ -88,7 +88,13 @@ impl Discovered {
     ) -> Self {
         let probe = Asking { reader, headers, settings };
         let check = catalog.check_every();
-        Self(Arc::new(Shared { catalog, probe, check, held: tokio::sync::Mutex::default(), seen: Mutex::default() }))
+        Self(Arc::new(Shared {
+            catalog,
+            probe,
+            check,
+            held: tokio::sync::Mutex::default(),
+            seen: Mutex::default(),
+        }))
     }
 
     /// Returns the Prometheus in use, after a search if one is due.
@@ -221,8 +227,7 @@ impl Probe for Asking {
     type Client = Prometheus;
 
     async fn ask(&self, candidate: &Candidate) -> Answered<Prometheus> {
-        let client =
-            Prometheus::behind(self.reader.clone(), candidate.address.clone(), self.headers.clone());
+        let client = Prometheus::behind(self.reader.clone(), candidate.address.clone(), self.headers.clone());
         let has_data = match client.query(HAS_DATA, TRY).await {
             Ok(answer) => answer.samples.iter().any(|s| s.value.is_some_and(|v| v > 0.0)),
             Err(error) => return Answered::No { outcome: outcome(&error), error: error.to_string() },
@@ -300,11 +305,17 @@ mod tests {
         };
         let (state, lasting, text) = words(Vec::new());
         assert_eq!((state, lasting), (Some("not-installed"), true));
-        assert_eq!(text, "no Prometheus among the cluster's 9 Services; set prometheus.url or prometheus.service");
+        assert_eq!(
+            text,
+            "no Prometheus among the cluster's 9 Services; set prometheus.url or prometheus.service"
+        );
         let login = || tried("a/p:1", Outcome::Login);
         let (state, _, text) = words(vec![login()]);
         assert_eq!(state, Some("not-installed"));
-        assert!(text.starts_with("no usable Prometheus among the cluster's 9 Services: a/p:1: wants a login"), "{text}");
+        assert!(
+            text.starts_with("no usable Prometheus among the cluster's 9 Services: a/p:1: wants a login"),
+            "{text}"
+        );
         let (state, lasting, text) = words(vec![login(), tried("b/p:1", Outcome::Slow)]);
         assert_eq!((state, lasting), (None, false));
         assert_eq!(text, "b/p:1: no answer in time (and 1 more: see `pilothouse doctor`)");

@@ -118,17 +118,20 @@ pub fn of_feed(cluster: &Cluster, feed: Feed, now: Stamp) -> State {
     state
 }
 
+/// Returns the Services that the sources of a feed are read from through the API server.
+pub fn through(cluster: &Cluster, feed: Feed) -> impl Iterator<Item = Cell> {
+    cluster.sources_of(feed).filter_map(|status| {
+        let service = status.through.as_ref()?;
+        Some(cell(Role::Dim, format!("{} {service} through the API server", status.name)))
+    })
+}
+
 fn of_source(cluster: &Cluster, status: &SourceStatus, now: Stamp) -> State {
     let mut state = State::default();
     let source = status.name.as_str();
     let error = status.error.as_ref().map_or_else(String::new, |e| format!(": {e}"));
     match status.state {
-        SourceState::Live => {
-            let through = status.through.as_ref();
-            state.notes.extend(
-                through.map(|service| cell(Role::Dim, format!("{source} {service} through the API server"))),
-            );
-        }
+        SourceState::Live => {}
         SourceState::Starting => {
             state.notes.push(cell(Role::Dim, "loading"));
             let waiting = status.error.as_ref();
@@ -205,19 +208,25 @@ mod tests {
     fn a_server_in_the_cluster_is_named_and_so_is_the_search_for_one() {
         let told = |status: SourceStatus| {
             let status = SourceStatus { name: "prometheus".into(), feed: Feed::Traffic, ..status };
-            let state = of_feed(&Cluster { sources: [status].into(), ..Cluster::default() }, Feed::Traffic, Stamp(1));
+            let cluster = Cluster { sources: [status].into(), ..Cluster::default() };
+            let mut state = of_feed(&cluster, Feed::Traffic, Stamp(1));
+            state.notes.extend(through(&cluster, Feed::Traffic));
             let texts = |cells: &[Cell]| cells.iter().map(|c| c.text.clone()).collect::<Vec<_>>().join("; ");
             (texts(&state.notes), texts(&state.why_empty))
         };
-        let through = Some("monitoring/prometheus:web".into());
+        let service = Some("monitoring/prometheus:web".into());
         for (status, notes, why_empty) in [
             (
-                SourceStatus { state: SourceState::Live, through, ..SourceStatus::default() },
+                SourceStatus { state: SourceState::Live, through: service, ..SourceStatus::default() },
                 "prometheus monitoring/prometheus:web through the API server",
                 "",
             ),
             (SourceStatus { state: SourceState::Live, ..SourceStatus::default() }, "", ""),
-            (SourceStatus { error: Some("looking".into()), ..SourceStatus::default() }, "loading", "looking …"),
+            (
+                SourceStatus { error: Some("looking".into()), ..SourceStatus::default() },
+                "loading",
+                "looking …",
+            ),
             (SourceStatus::default(), "loading", "waiting for prometheus …"),
             (
                 SourceStatus {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::{Cluster, answer};
 use crate::stage::{Stage, steady};
+use crate::{Cluster, answer};
 
 struct Served {
     stage: Stage,
@@ -231,7 +231,8 @@ async fn prometheus_is_a_service_behind_the_proxy_of_the_api_server() {
     let (code, service) = cluster.get(&format!("{path}/prometheus")).await;
     assert_eq!((code, &service["spec"]["ports"][0]["name"]), (200, &json!("web")));
     for port in ["web", "9090"] {
-        let (code, answer) = cluster.get(&format!("{path}/prometheus:{port}/proxy/api/v1/query?query=vector(2%2B1)")).await;
+        let (code, answer) =
+            cluster.get(&format!("{path}/prometheus:{port}/proxy/api/v1/query?query=vector(2%2B1)")).await;
         assert_eq!((code, &answer["data"]["result"][0]["value"][1]), (200, &json!("3")), "{port}: {answer}");
     }
     let (code, refused) = cluster.get(&format!("{path}/prometheus:other/proxy/api/v1/query")).await;

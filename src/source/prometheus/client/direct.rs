@@ -93,7 +93,8 @@ impl Certificate {
         if *seen == now {
             return Ok(());
         }
-        let wrong = |why: String| PrometheusError::Config(format!("prometheus.cert_file {}: {why}", cert.display()));
+        let wrong =
+            |why: String| PrometheusError::Config(format!("prometheus.cert_file {}: {why}", cert.display()));
         self.held.set(&now.0, &now.1).map_err(wrong)?;
         *seen = now;
         Ok(())
@@ -156,9 +157,10 @@ impl Direct {
         }
         let login = Self::login(options, &mut headers)?;
         headers.extend(extra_headers(&options.headers)?);
-        let certificate = options.identity.clone().map(|files| {
-            Arc::new(Certificate { files, held: Arc::default(), seen: Mutex::default() })
-        });
+        let certificate = options
+            .identity
+            .clone()
+            .map(|files| Arc::new(Certificate { files, held: Arc::default(), seen: Mutex::default() }));
         if let Some(certificate) = &certificate {
             certificate.renew()?;
         }
@@ -212,11 +214,7 @@ impl Direct {
         text::without_credentials(self.base.as_str()).trim_end_matches('/').to_owned()
     }
 
-    pub(super) async fn send(
-        &self,
-        path: &str,
-        query: &str,
-    ) -> Result<(Data, Vec<String>), PrometheusError> {
+    pub(super) async fn send(&self, path: &str, query: &str) -> Result<(Data, Vec<String>), PrometheusError> {
         let request = self.request(path, query)?;
         let unreachable = |e: reqwest::Error| PrometheusError::Unreachable(words(&e));
         let request = reqwest::Request::try_from(request).map_err(unreachable)?;
@@ -257,8 +255,7 @@ impl Direct {
         }
         let body = if in_body { Bytes::from(query.to_owned()) } else { Bytes::new() };
         let mut request = Request::new(body);
-        *request.uri_mut() =
-            url.as_str().parse().map_err(|e: http::uri::InvalidUri| bad(e.to_string()))?;
+        *request.uri_mut() = url.as_str().parse().map_err(|e: http::uri::InvalidUri| bad(e.to_string()))?;
         request.headers_mut().clone_from(&self.headers);
         if in_body {
             *request.method_mut() = Method::POST;
@@ -314,8 +311,7 @@ mod tests {
     /// The address, the credentials and the tenant of a query.
     fn sent(options: &PrometheusOptions) -> String {
         let request = Direct::new(options).unwrap().request("api/v1/query", "query=up").unwrap();
-        let header =
-            |name: &str| request.headers().get(name).map_or("-", |v| v.to_str().unwrap()).to_owned();
+        let header = |name: &str| request.headers().get(name).map_or("-", |v| v.to_str().unwrap()).to_owned();
         format!("{} {} {}", request.uri(), header("authorization"), header("x-scope-orgid"))
     }
 
@@ -373,8 +369,7 @@ mod tests {
                 std::fs::copy(pki.join(format!("c-{kind}.{end}")), to).unwrap();
             }
         };
-        let options =
-            PrometheusOptions { identity: Some((cert.clone(), key.clone())), ..of("https://h") };
+        let options = PrometheusOptions { identity: Some((cert.clone(), key.clone())), ..of("https://h") };
         assert!(wrong(&options).contains("prometheus.cert_file"));
         put("sec1");
         let direct = Direct::new(&options).unwrap();

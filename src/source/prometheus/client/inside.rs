@@ -28,11 +28,7 @@ impl Inside {
         &self.address
     }
 
-    pub(super) async fn send(
-        &self,
-        path: &str,
-        query: &str,
-    ) -> Result<(Data, Vec<String>), PrometheusError> {
+    pub(super) async fn send(&self, path: &str, query: &str) -> Result<(Data, Vec<String>), PrometheusError> {
         let path = format!("{}/{path}?{query}", self.address.path());
         if path.len() > LONGEST {
             let long = path.len();
@@ -52,8 +48,9 @@ impl Inside {
     fn read(&self, passed: &Passed) -> Result<(Data, Vec<String>), PrometheusError> {
         let code = passed.status.as_u16();
         // the API server keeps the header with credentials, so a login cannot succeed
-        let is_login = matches!(passed.status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
-            || passed.status.is_redirection();
+        let is_login =
+            matches!(passed.status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+                || passed.status.is_redirection();
         if is_login {
             let message = format!(
                 "{code}: {} {}: set prometheus.url and a token or password",
@@ -88,12 +85,12 @@ impl Inside {
                 let message = format!("404, there is no Service {namespace}/{name}, or it has no Endpoints");
                 service(Outcome::Missing, message)
             }
-            ApiError::TooMany { retry_after, message, .. } => PrometheusError::Refused {
-                code: 429,
-                message: message.clone(),
-                retry_after: *retry_after,
-            },
-            ApiError::Server { code: 504, .. } => service(Outcome::Slow, format!("{}: {error}", self.address)),
+            ApiError::TooMany { retry_after, message, .. } => {
+                PrometheusError::Refused { code: 429, message: message.clone(), retry_after: *retry_after }
+            }
+            ApiError::Server { code: 504, .. } => {
+                service(Outcome::Slow, format!("{}: {error}", self.address))
+            }
             other => service(Outcome::Failed, format!("{}: {other}", self.address)),
         }
     }
