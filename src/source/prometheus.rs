@@ -64,7 +64,7 @@ pub fn start(
     }
     let headers = extra_headers(&settings.headers).map_err(wrong)?;
     if !settings.service.is_empty() {
-        let address = service(&settings.service)?;
+        let address = service(&settings.service).map_err(|e| format!("prometheus.service: {e}"))?;
         let client = Prometheus::behind(inside.reader, address, headers);
         return Ok(spawn(client, settings, None, sink, supervisor));
     }

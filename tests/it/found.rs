@@ -1,6 +1,7 @@
 //! A Prometheus that is searched for among the cluster's Services, against an API server whose service proxy answers in
 //! many ways.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -221,4 +222,51 @@ fn a_named_service_is_read_without_a_search_and_a_namespace_does_not_hide_the_pr
     assert!(asked.iter().all(|path| path.starts_with(root)), "{asked:?}");
     let (text, ..) = doctor(ONE, &["-n", "shop"], plain);
     has(&text, "source prometheus live (0 s ago), monitoring/prometheus-server:http through the API server");
+}
+
+/// A proxy that answers as the Prometheus behind it, and the heads of its requests.
+fn proxy() -> (String, Requests) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let heads = Requests::default();
+    let seen = heads.clone();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let mut head = String::new();
+            let mut lines = BufReader::new(socket.try_clone().unwrap());
+            while lines.read_line(&mut head).unwrap_or(0) > 2 {}
+            let answer = vector("12").replace("content-type", "connection: close\r\ncontent-type");
+            seen.lock().unwrap().push(head);
+            drop(socket.write_all(answer.as_bytes()));
+        }
+    });
+    (at, heads)
+}
+
+#[test]
+fn a_configured_one_is_asked_through_its_proxy_with_its_login_and_headers() {
+    let (at, heads) = proxy();
+    let (mut command, home) = command(&["doctor", "-o", "json"], |_, _| None);
+    let folder = home.path().join(".config/pilothouse");
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = format!(
+        "[prometheus]\nurl = \"http://prometheus.test:9090/prom\"\nusername = \"ann\"\npassword_env = \"PROM_PASSWORD\"\nproxy_url = \"http://me:secret@{at}\"\nheaders = {{ \"X-Scope-OrgID\" = \"team-a\" }}\n"
+    );
+    std::fs::write(folder.join("config.toml"), config).unwrap();
+    // the setting is used for every host
+    let output = command.env("PROM_PASSWORD", "p@ss").env("NO_PROXY", "*").output().unwrap();
+    let document = parsed(&String::from_utf8(output.stdout).unwrap());
+    let source = source(&document);
+    assert!(source["state"] == "live" && source["through"].is_null(), "{source}");
+    let heads = heads.lock().unwrap();
+    let first = heads.first().unwrap();
+    assert!(first.starts_with("GET http://prometheus.test:9090/prom/api/v1/query?query="), "{first}");
+    let lower = first.to_lowercase();
+    for header in [
+        "proxy-authorization: basic bwu6c2vjcmv0",
+        "authorization: basic yw5uonbac3m=",
+        "x-scope-orgid: team-a",
+    ] {
+        assert!(lower.contains(header), "{header}: {first}");
+    }
 }

@@ -3,7 +3,6 @@
 
 use crate::domain::found::ServiceAddress;
 use crate::domain::service::{Service, ServicePort, ServiceType};
-use crate::domain::settings::glob;
 
 /// A server that can be searched for.
 #[derive(Debug)]
@@ -13,7 +12,7 @@ pub struct Product {
     /// The usual installations. The first one that a Service looks like counts, so special ones come before general
     /// ones.
     installations: &'static [Installation],
-    /// Globs for the names and labels of Services that belong to the same installations, but are something else.
+    /// Names and labels of Services that belong to the same installations, but are something else.
     never: &'static [&'static str],
 }
 
@@ -32,7 +31,7 @@ struct Installation {
     preference: u8,
 }
 
-/// What identifies a Service. The values are globs.
+/// What identifies a Service. A value can begin or end with `*`, for any text.
 #[derive(Debug)]
 enum Mark {
     Namespace(&'static str),
@@ -188,15 +187,26 @@ fn candidate(product: &Product, service: &Service) -> Option<(u8, Candidate)> {
 fn is_another(product: &Product, service: &Service) -> bool {
     let labels = ["app", NAME, COMPONENT, "k8s-app"].into_iter().filter_map(|key| service.app_label(key));
     let words = std::iter::once(&service.name).chain(labels);
-    words.into_iter().any(|word| product.never.iter().any(|never| glob(never, word)))
+    words.into_iter().any(|word| product.never.iter().any(|never| fits(never, word)))
+}
+
+/// Whether a text has this form. Unlike a glob of the config, it costs no allocation: a cluster can have thousands of
+/// Services, and each is compared with the whole table.
+fn fits(form: &str, text: &str) -> bool {
+    match (form.strip_prefix('*'), form.strip_suffix('*')) {
+        (Some(rest), Some(_)) => text.contains(rest.trim_end_matches('*')),
+        (Some(end), None) => text.ends_with(end),
+        (None, Some(start)) => text.starts_with(start),
+        (None, None) => form == text,
+    }
 }
 
 impl Mark {
     fn is_of(&self, service: &Service) -> bool {
         match self {
-            Namespace(wanted) => glob(wanted, &service.namespace),
-            Name(wanted) => glob(wanted, &service.name),
-            Label(key, wanted) => service.app_label(key).is_some_and(|value| glob(wanted, value)),
+            Namespace(wanted) => fits(wanted, &service.namespace),
+            Name(wanted) => fits(wanted, &service.name),
+            Label(key, wanted) => service.app_label(key).is_some_and(|value| fits(wanted, value)),
             Port(name, number) => service.ports.iter().any(|p| p.name == *name && p.port == *number),
         }
     }
@@ -369,6 +379,19 @@ mod tests {
         assert_eq!(candidates(&PROMETHEUS, [&outside]), []);
         let odd = Service { name: "prometheus/../x".into(), ..service("a/x app=prometheus : web=9090") };
         assert_eq!(candidates(&PROMETHEUS, [&odd]), []);
+    }
+
+    #[test]
+    fn forms() {
+        for (form, texts, others) in [
+            ("a-b", &["a-b"][..], &["", "a-bc", "xa-b"][..]),
+            ("*a-b", &["a-b", "xa-b"], &["a-bx", "b"]),
+            ("a-*", &["a-", "a-b"], &["a", "xa-"]),
+            ("*a*", &["a", "xay"], &["", "b"]),
+        ] {
+            assert!(texts.iter().all(|text| fits(form, text)), "{form}");
+            assert!(!others.iter().any(|text| fits(form, text)), "{form}");
+        }
     }
 
     #[test]
