@@ -242,8 +242,8 @@ impl Headless {
         let info: ClusterInfo = info(start, FIRST, connection);
         let without_journal = without_journal(flags, &info.context).map_err(usage)?;
         let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
+        let watch = Watch::of(start, &reader, act).await.map_err(usage)?;
         let clients = clients(start, FIRST, connection, reader, true).map_err(usage)?;
-        let watch = Watch::of(start, act).await.map_err(usage)?;
         let (told, reports) = mpsc::channel(REPORTS);
         let (user, host) = super::who();
         let runner = Runner::new(Parts {

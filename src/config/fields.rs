@@ -77,20 +77,50 @@ pub const FIELDS: &[Field] = &[
     Field {
         section: "prometheus",
         key: "url",
-        doc: "base URL of Prometheus; empty: none",
+        doc: "base URL of Prometheus; empty: a Service of the cluster",
         place: Place::Text(|s| &mut s.prometheus.url),
     },
     Field {
         section: "prometheus",
+        key: "service",
+        doc: "Service of a Prometheus in the cluster, read through the API server: NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS); empty: none",
+        place: Place::Text(|s| &mut s.prometheus.service),
+    },
+    Field {
+        section: "prometheus",
+        key: "discover",
+        doc: "if url and service are empty, look for a Prometheus among the cluster's Services",
+        place: Place::Flag(|s| &mut s.prometheus.discover),
+    },
+    Field {
+        section: "prometheus",
         key: "token_env",
-        doc: "name of the environment variable with the bearer token for Prometheus; empty: none",
+        doc: "name of the environment variable with the bearer token for the URL; empty: none",
         place: Place::Text(|s| &mut s.prometheus.token_env),
     },
     Field {
         section: "prometheus",
         key: "token_file",
-        doc: "file with the bearer token for Prometheus, read for each query; empty: none",
+        doc: "file with the bearer token for the URL, read for each query; empty: none",
         place: Place::Text(|s| &mut s.prometheus.token_file),
+    },
+    Field {
+        section: "prometheus",
+        key: "username",
+        doc: "name for basic authentication at the URL; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.username),
+    },
+    Field {
+        section: "prometheus",
+        key: "password_env",
+        doc: "name of the environment variable with its password; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.password_env),
+    },
+    Field {
+        section: "prometheus",
+        key: "password_file",
+        doc: "file with its password, read for each query; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.password_file),
     },
     Field {
         section: "prometheus",
@@ -106,9 +136,27 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         section: "prometheus",
+        key: "cert_file",
+        doc: "client certificate (PEM) for the URL, with key_file; both are read for each query; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.cert_file),
+    },
+    Field {
+        section: "prometheus",
+        key: "key_file",
+        doc: "key (PEM) of the client certificate; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.key_file),
+    },
+    Field {
+        section: "prometheus",
         key: "insecure",
         doc: "do not verify the certificate of Prometheus",
         place: Place::Flag(|s| &mut s.prometheus.insecure),
+    },
+    Field {
+        section: "prometheus",
+        key: "proxy_url",
+        doc: "proxy for the URL (http://, https:// or socks5://), for every host; empty: HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+        place: Place::Text(|s| &mut s.prometheus.proxy_url),
     },
     Field {
         section: "prometheus",
@@ -182,11 +230,11 @@ fn table(lines: impl Iterator<Item = String>) -> String {
     if lines.is_empty() { "{}".into() } else { format!("{{ {} }}", lines.join(", ")) }
 }
 
-/// Like [`show`], without secrets: the password of a URL and the values of headers are left out.
+/// Like [`show`], without secrets: the passwords of URLs and the values of headers are left out.
 pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
     const HIDDEN: &str = "…";
     match field.place {
-        Place::Text(get) if field.key == "url" => {
+        Place::Text(get) if field.key.ends_with("url") => {
             let open = without_credentials(get(settings)).into_owned();
             *get(settings) = open;
         }

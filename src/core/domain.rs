@@ -9,6 +9,7 @@ pub mod claim;
 pub mod cronjob;
 pub mod event;
 pub mod failover;
+pub mod found;
 pub mod id;
 pub mod image;
 pub mod kinds;

@@ -2,6 +2,7 @@
 
 pub mod balancing;
 pub mod cron;
+pub mod discovery;
 pub mod drain;
 pub mod failover;
 pub mod health;

@@ -69,6 +69,8 @@ pub struct Source {
     /// The coverage: `complete`, `loading`, `namespaces`, `denied`, `not-installed` or `never`. It is null for sources
     /// without a table.
     pub coverage: Option<&'static str>,
+    /// The Service that is read through the API server.
+    pub through: Option<String>,
     pub error: Option<String>,
 }
 

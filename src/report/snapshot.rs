@@ -110,6 +110,7 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<doc::Source> {
         state: s.state.as_str(),
         age_seconds: s.last_ok.map(|at| now.secs_since(at)),
         coverage: cover(cluster, &s.name).map(Coverage::as_str),
+        through: s.through.as_ref().map(ToString::to_string),
         error: s.error.as_ref().map(ToString::to_string),
     });
     rows.collect()

@@ -138,6 +138,7 @@ macro_rules! table {
 }
 
 const STATUS: &[&str] = &["status"];
+const SERVICE: &[&str] = &["status", "proxy"];
 const SCALED: &[&str] = &["status", "scale"];
 
 table! {
@@ -147,7 +148,7 @@ table! {
         .columns(columns::NODES);
     Pods = Resource::new("", "v1", "pods", "pod", "Pod").short(&["po"]).all().spec().many()
         .subs(&["binding", "eviction", "log", "status"]).columns(columns::PODS);
-    Services = Resource::new("", "v1", "services", "service", "Service").short(&["svc"]).all().subs(STATUS)
+    Services = Resource::new("", "v1", "services", "service", "Service").short(&["svc"]).all().subs(SERVICE)
         .columns(columns::SERVICES);
     Endpoints = Resource::new("", "v1", "endpoints", "endpoints", "Endpoints").short(&["ep"]).many()
         .columns(columns::ENDPOINTS);

@@ -3,11 +3,13 @@
 
 mod answer;
 pub mod client;
+mod discovered;
 mod refresh;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pilothouse_core::domain::found::ServiceAddress;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::{PrometheusSettings, Settings};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
@@ -15,11 +17,14 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::event::Fact;
 
-use self::client::Queries;
 pub use self::client::{Prometheus, PrometheusError, PrometheusOptions};
+use self::client::{Queries, extra_headers};
+use self::discovered::Discovered;
 use self::refresh::Refresh;
+use super::search::Catalog;
 use super::sink::FactSink;
 use super::supervise::{Backoff, Supervisor};
+use crate::wire::client::ReadClient;
 use crate::wire::env::Env;
 use crate::wire::list_watch::jitter;
 
@@ -32,38 +37,109 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Returns the reason why no Prometheus is queried.
 pub fn off(settings: &Settings) -> Option<&'static str> {
-    let off = settings.prometheus.url.is_empty();
-    off.then_some("no Prometheus is configured: --prometheus URL, or prometheus.url in the config")
+    let PrometheusSettings { url, service, discover, .. } = &settings.prometheus;
+    let off = url.is_empty() && service.is_empty() && !discover;
+    off.then_some(
+        "no Prometheus is configured (--prometheus URL, or prometheus.url in the config), and prometheus.discover is \
+         false",
+    )
 }
 
-/// Starts polling the Prometheus of the settings.
+/// The access to the cluster, for a Prometheus that is read through the API server.
+pub struct Inside {
+    pub reader: ReadClient,
+    pub catalog: Catalog,
+}
+
+/// Starts polling the Prometheus of the settings: the one with a URL, the one behind a Service, or one that is searched
+/// for in the cluster.
 pub fn start(
     settings: &PrometheusSettings,
+    inside: Inside,
     sink: &FactSink,
     supervisor: &Supervisor,
 ) -> Result<Vec<Name>, String> {
-    let client = Prometheus::new(&options(settings, Env::default())?).map_err(|e| e.to_string())?;
+    let wrong = |e: PrometheusError| e.to_string();
+    if !settings.url.is_empty() {
+        let client = Prometheus::new(&options(settings, Env::default())?).map_err(wrong)?;
+        return Ok(spawn(client, settings, None, sink, supervisor));
+    }
+    let headers = extra_headers(&settings.headers).map_err(wrong)?;
+    if !settings.service.is_empty() {
+        let address = service(&settings.service).map_err(|e| format!("prometheus.service: {e}"))?;
+        let client = Prometheus::behind(inside.reader, address, headers);
+        return Ok(spawn(client, settings, None, sink, supervisor));
+    }
+    let client = Discovered::new(inside.catalog, inside.reader, headers, settings.clone());
+    Ok(spawn(
+        client,
+        settings,
+        Some("looking for a Prometheus among the cluster's Services"),
+        sink,
+        supervisor,
+    ))
+}
+
+/// Parses `prometheus.service`.
+pub fn service(text: &str) -> Result<ServiceAddress, String> {
+    ServiceAddress::parse(text).ok_or_else(|| {
+        format!(
+            "{text:?} is not NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS)"
+        )
+    })
+}
+
+/// Starts the polls. `waiting` is told until the first answer.
+fn spawn<C: Queries + Clone + 'static>(
+    client: C,
+    settings: &PrometheusSettings,
+    waiting: Option<&'static str>,
+    sink: &FactSink,
+    supervisor: &Supervisor,
+) -> Vec<Name> {
     let (settings, out) = (settings.clone(), sink.clone());
-    supervisor.spawn(NAME, sink.clone(), move || poll(client.clone(), settings.clone(), out.clone()));
-    Ok(vec![NAME.into()])
+    supervisor.spawn(NAME, sink.clone(), move || {
+        let (client, settings, out) = (client.clone(), settings.clone(), out.clone());
+        async move {
+            if let Some(waiting) = waiting {
+                let (name, error) = (NAME.into(), Some(waiting.into()));
+                out.status(SourceStatus { name, error, ..SourceStatus::default() }).await;
+            }
+            poll(client, settings, out).await;
+        }
+    });
+    vec![NAME.into()]
 }
 
 /// Returns the connection options from the settings.
 fn options(settings: &PrometheusSettings, env: Env) -> Result<PrometheusOptions, String> {
-    let token = match settings.token_env.as_str() {
-        "" => None,
-        name => Some(env.var(name).ok_or_else(|| {
-            format!("prometheus.token_env names {name}, which is not set in the environment")
-        })?),
+    let secret = |key: &str, name: &str| match name {
+        "" => Ok(None),
+        name => env
+            .var(name)
+            .map(|value| Some(value.into()))
+            .ok_or_else(|| format!("prometheus.{key} names {name}, which is not set in the environment")),
     };
     let path = |text: &String| Some(text).filter(|t| !t.is_empty()).map(PathBuf::from);
+    let identity = match (path(&settings.cert_file), path(&settings.key_file)) {
+        (None, None) => None,
+        (Some(cert), Some(key)) => Some((cert, key)),
+        _ => {
+            return Err("prometheus.cert_file and prometheus.key_file belong together: one is missing".into());
+        }
+    };
     Ok(PrometheusOptions {
         url: settings.url.clone(),
-        token: token.map(Into::into),
+        token: secret("token_env", &settings.token_env)?,
         token_file: path(&settings.token_file),
+        username: settings.username.clone(),
+        password: secret("password_env", &settings.password_env)?,
+        password_file: path(&settings.password_file),
         headers: settings.headers.clone(),
         ca_file: path(&settings.ca_file),
+        identity,
         insecure: settings.insecure,
+        proxy_url: settings.proxy_url.clone(),
         user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
         env,
     })
@@ -102,6 +178,8 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
                     state: SourceState::Live,
                     last_ok: Some(now),
                     error: said.map(Name::from),
+                    through: client.through(),
+                    found: client.found(),
                     ..SourceStatus::default()
                 };
                 (interval, Duration::ZERO)
@@ -109,15 +187,23 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
             Err(error) => {
                 let least = error.retry_after().unwrap_or_default();
                 let wait = backoff.next().max(every).max(least);
-                held.state = match held.state {
-                    SourceState::Live => SourceState::Stale { since: held.last_ok.unwrap_or(now) },
-                    SourceState::Starting | SourceState::Off | SourceState::Denied => {
-                        SourceState::Down { since: now }
-                    }
-                    before => before,
+                held.state = match (error.state(), held.state) {
+                    (Some(state), _) => state,
+                    (None, SourceState::Live) => SourceState::Stale { since: held.last_ok.unwrap_or(now) },
+                    (
+                        None,
+                        SourceState::Starting
+                        | SourceState::Off
+                        | SourceState::Denied
+                        | SourceState::NotInstalled,
+                    ) => SourceState::Down { since: now },
+                    (None, before) => before,
                 };
                 held.error = Some(Name::from(error.to_string()));
-                held.request = Some(Name::from(format!("GET {}/api/v1/query", client.shown())));
+                let shown = client.shown();
+                held.request = (!shown.is_empty()).then(|| Name::from(format!("GET {shown}/api/v1/query")));
+                held.through = client.through();
+                held.found = client.found();
                 held.retry_at = Some(Stamp(now.0 + i64::try_from(wait.as_millis()).unwrap_or(0)));
                 held.attempts = held.attempts.saturating_add(1);
                 held.lasting = error.is_lasting();

@@ -8,6 +8,7 @@ mod crash;
 mod decoders;
 mod documents;
 mod fake;
+mod found;
 mod headless;
 mod log_files;
 mod logs;

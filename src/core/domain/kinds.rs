@@ -18,6 +18,8 @@ use super::id::Name;
 pub enum Purpose {
     See,
     Usage,
+    /// The metrics of a server in the cluster, which is read through the API server.
+    Metrics,
     Logs,
     Describe,
     Cordon,
@@ -31,9 +33,10 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::See,
         Self::Usage,
+        Self::Metrics,
         Self::Logs,
         Self::Describe,
         Self::Cordon,
@@ -51,6 +54,7 @@ impl Purpose {
         match self {
             Self::See => "see what runs",
             Self::Usage => "usage",
+            Self::Metrics => "metrics of a Prometheus in the cluster",
             Self::Logs => "logs",
             Self::Describe => "describe, YAML",
             Self::Cordon => "cordon, drain, out of service",
@@ -66,7 +70,7 @@ impl Purpose {
 
     /// Returns true if the purpose changes nothing in the cluster. A viewer needs only these.
     pub fn is_reading(self) -> bool {
-        matches!(self, Self::See | Self::Usage | Self::Logs | Self::Describe)
+        matches!(self, Self::See | Self::Usage | Self::Metrics | Self::Logs | Self::Describe)
     }
 }
 
@@ -75,7 +79,7 @@ impl Purpose {
 pub struct Need {
     pub purpose: Purpose,
     pub verbs: &'static [&'static str],
-    /// `scale`, `log` or `eviction`. "" for the object itself.
+    /// `scale`, `log`, `proxy` or `eviction`. "" for the object itself.
     pub subresource: &'static str,
 }
 
@@ -257,7 +261,12 @@ kinds! {
     }
     Service {
         plural: "services", short: &["svc"], watched: Watched::Always,
-        needs: &[SEE, DESCRIBE, need(Purpose::Failover, &["get", "patch"], "")],
+        needs: &[
+            SEE,
+            DESCRIBE,
+            need(Purpose::Metrics, &["get"], "proxy"),
+            need(Purpose::Failover, &["get", "patch"], ""),
+        ],
     }
     EndpointSlice {
         group: "discovery.k8s.io", plural: "endpointslices", watched: Watched::Always, needs: &[SEE, DESCRIBE],

@@ -63,9 +63,37 @@ pub struct Service {
     /// An empty selector: the endpoints are managed by hand.
     pub selector: Arc<Selector>,
     pub publish_not_ready: bool,
+    #[serde(default)]
+    pub ports: Arc<[ServicePort]>,
+    /// The labels that name the application: those whose key is in [`APP_LABELS`].
+    #[serde(default)]
+    pub app: Arc<[(Name, Name)]>,
 }
 row!(Service);
 object!(Service, Service);
+
+/// The keys of labels that name the application of a Service. Only these labels are kept.
+pub const APP_LABELS: [&str; 5] =
+    ["app", "app.kubernetes.io/name", "app.kubernetes.io/component", "k8s-app", "operated-prometheus"];
+
+/// One port of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServicePort {
+    /// "" if it has none.
+    pub name: Name,
+    pub port: u16,
+    /// `appProtocol: https`.
+    #[serde(default)]
+    pub https: bool,
+}
+
+impl Service {
+    /// Returns a label that names the application: the Service's own, or else the one by which it selects its pods.
+    pub fn app_label(&self, key: &str) -> Option<&Name> {
+        let mut labels = self.app.iter().chain(&self.selector.labels);
+        labels.find(|(have, _)| have == key).map(|(_, value)| value)
+    }
+}
 
 /// One EndpointSlice. A Service can have several, and a set of them for each address family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -63,18 +63,34 @@ impl GuardSettings {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrometheusSettings {
-    /// Base URL; empty: none.
+    /// Base URL; empty: a Service of the cluster.
     pub url: String,
+    /// `NAMESPACE/[https:]NAME:PORT[/PREFIX]` of the Service that is read through the API server; empty: none.
+    pub service: String,
+    /// If there is neither a URL nor a Service, one is searched for in the cluster.
+    pub discover: bool,
     /// Environment variable with the bearer token; empty: none.
     pub token_env: String,
     /// File with the bearer token; empty: none.
     pub token_file: String,
+    /// Name for basic authentication; empty: none.
+    pub username: String,
+    /// Environment variable with its password; empty: none.
+    pub password_env: String,
+    /// File with its password; empty: none.
+    pub password_file: String,
     /// Headers of each query: a tenant's, or a gateway's.
     pub headers: std::collections::BTreeMap<String, String>,
     /// CA bundle in PEM; empty: the CAs of this machine.
     pub ca_file: String,
+    /// Client certificate in PEM; empty: none.
+    pub cert_file: String,
+    /// Its key in PEM; empty: none.
+    pub key_file: String,
     /// The certificate is not verified.
     pub insecure: bool,
+    /// Proxy for all requests; empty: those of the environment.
+    pub proxy_url: String,
     pub poll_secs: u32,
     /// The window over which rates are computed.
     pub window_secs: u32,
@@ -88,11 +104,19 @@ impl Default for PrometheusSettings {
     fn default() -> Self {
         Self {
             url: String::new(),
+            service: String::new(),
+            discover: true,
             token_env: String::new(),
             token_file: String::new(),
+            username: String::new(),
+            password_env: String::new(),
+            password_file: String::new(),
             headers: std::collections::BTreeMap::new(),
             ca_file: String::new(),
+            cert_file: String::new(),
+            key_file: String::new(),
             insecure: false,
+            proxy_url: String::new(),
             poll_secs: 10,
             window_secs: 60,
             presets: vec![super::preset::AUTO.into()],

@@ -44,6 +44,22 @@ pub fn system(store: &Store) -> Result<(), Status> {
     )
 }
 
+/// Namespace and name of the Service of Prometheus.
+pub const PROMETHEUS: (&str, &str) = ("monitoring", "prometheus");
+
+/// The Service by which clients find Prometheus in the cluster. It has no pods: the API server itself answers.
+pub fn prometheus(store: &Store) -> Result<(), Status> {
+    let (at, name) = PROMETHEUS;
+    namespace(store, at)?;
+    make(
+        store,
+        Res::Services,
+        json!({"metadata": {"name": name, "namespace": at,
+            "labels": {"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/component": "server"}},
+        "spec": {"clusterIP": "10.0.0.90", "ports": [{"name": "web", "port": 9090, "protocol": "TCP"}]}}),
+    )
+}
+
 /// A namespace with its default service account; an existing one is unchanged.
 pub fn namespace(store: &Store, name: &str) -> Result<(), Status> {
     if store.get(Res::Namespaces, "", name).is_some() {

@@ -173,6 +173,15 @@ impl Refresh {
         Ok((said.notes(), now))
     }
 
+    /// Returns true if the server has data for a preset.
+    pub async fn has_traffic<C: Queries>(mut self, client: &C, limit: Duration) -> bool {
+        let answer = client.query(&samples_query(&self.wanted), limit).await;
+        answer.is_ok_and(|answer| {
+            self.detect(&answer);
+            !self.found.is_empty()
+        })
+    }
+
     /// Keeps the presets that the server has data for, with the rate window that each needs.
     fn detect(&mut self, answer: &Vector) {
         let samples = |preset: &Preset| {

@@ -230,12 +230,16 @@ pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
 
 /// Builds the footer, which names the source of the numbers.
 pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
-    let Some(first) = s.cluster.derived.traffic.first() else { return metrics(s).why_empty };
+    let through = sources::through(s.cluster, Feed::Traffic);
+    let Some(first) = s.cluster.derived.traffic.first() else {
+        return metrics(s).why_empty.into_iter().chain(through).collect();
+    };
     let (balancing, traffic) = (&first.balancing, &first.traffic);
-    vec![
+    let own = [
         cell(Role::Dim, format!("expected: {} ({})", balancing.shown().as_str(), balancing.origin.as_str())),
         cell(Role::Dim, measured(traffic)),
-    ]
+    ];
+    own.into_iter().chain(through).collect()
 }
 
 /// Returns a row by its index.

@@ -2,7 +2,9 @@
 
 use pilothouse_core::domain::id::{Kind, Uid};
 use pilothouse_core::domain::selector::Selector;
-use pilothouse_core::domain::service::{Distribution, Endpoint, EndpointSlice, Service, ServiceType};
+use pilothouse_core::domain::service::{
+    APP_LABELS, Distribution, Endpoint, EndpointSlice, Service, ServicePort, ServiceType,
+};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -36,6 +38,20 @@ struct ServiceSpec<'a> {
     internal_traffic_policy: Text<'a>,
     #[serde(borrow)]
     traffic_distribution: Text<'a>,
+    #[serde(borrow)]
+    ports: Option<Vec<PortDoc<'a>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PortDoc<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    protocol: Text<'a>,
+    #[serde(borrow)]
+    app_protocol: Text<'a>,
+    port: Option<u16>,
 }
 
 #[derive(Default, Deserialize)]
@@ -70,6 +86,15 @@ pub fn service(pools: &mut Pools, json: &[u8]) -> Result<Service, DecodeError> {
     let sticky = &*spec.session_affinity == "ClientIP";
     let config = spec.session_affinity_config.and_then(|config| config.client_ip?.timeout_seconds);
     let timeout = config.and_then(|secs| u32::try_from(secs).ok());
+    // UDP has no HTTP, and port 0 does not exist
+    let tcp = |port: &&PortDoc<'_>| matches!(&*port.protocol, "" | "TCP") && port.port != Some(0);
+    let ports = spec.ports.iter().flatten().filter(tcp).filter_map(|port| {
+        let https = &*port.app_protocol == "https";
+        Some(ServicePort { name: pools.name(&port.name), port: port.port?, https })
+    });
+    let ports = ports.collect();
+    let app = APP_LABELS.iter().filter_map(|key| Some((*key, meta.labels.get(key)?)));
+    let app = app.map(|(key, value)| (pools.name(key), pools.name(value))).collect();
     Ok(Service {
         uid: meta.uid(),
         version: meta.version(),
@@ -93,6 +118,8 @@ pub fn service(pools: &mut Pools, json: &[u8]) -> Result<Service, DecodeError> {
         },
         selector: pools.share_selector(selector),
         publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
+        ports,
+        app,
     })
 }
 
@@ -213,7 +240,24 @@ mod tests {
             &mut Pools::default(),
             br#"{"metadata":{"name":"s","uid":"u"},"spec":{"selector":null}}"#,
         );
-        assert!(by_hand.unwrap().selector.is_empty());
+        let by_hand = by_hand.unwrap();
+        assert!(by_hand.selector.is_empty() && by_hand.ports.is_empty() && by_hand.app.is_empty());
+    }
+
+    #[test]
+    fn a_service_keeps_its_tcp_ports_and_the_labels_that_name_its_application() {
+        let json = br#"{"metadata":{"name":"s","uid":"u","labels":{"app":"a","team":"x","app.kubernetes.io/name":"prometheus\u001b"}},
+            "spec":{"selector":{"component":"server","app":"b"},"ports":[{"name":"web","port":9090,"targetPort":"web","protocol":"TCP"},
+            {"port":443,"appProtocol":"https"},{"name":"dns","port":53,"protocol":"UDP"},{"name":"none"},{"port":0}]}}"#;
+        let service = service(&mut Pools::default(), json).unwrap();
+        let ports: Vec<_> = service.ports.iter().map(|p| (p.name.as_str(), p.port, p.https)).collect();
+        assert_eq!(ports, [("web", 9090, false), ("", 443, true)]);
+        let label = |key| service.app_label(key).map(|value| value.as_str());
+        assert_eq!(label("app"), Some("a"));
+        assert_eq!(label("app.kubernetes.io/name"), Some("prometheus␛"));
+        assert_eq!((label("component"), label("team")), (Some("server"), None));
+        let nulls = br#"{"metadata":{"name":"s","uid":"u","labels":null},"spec":{"ports":null}}"#;
+        assert!(super::service(&mut Pools::default(), nulls).unwrap().ports.is_empty());
     }
 
     #[test]
