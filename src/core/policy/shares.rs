@@ -96,12 +96,7 @@ fn weight(policy: Policy, backend: &BackendTraffic) -> Option<f64> {
 /// A backend out of rotation has no share and expects none. A backend that became ready within the rate window has a
 /// rate that is too low. It can be marked for too much traffic, but never for too little. Its share is calculated
 /// from its own rate and those of the settled backends.
-pub fn judge(
-    service: &ServiceTraffic,
-    balancing: &Balancing,
-    row: Option<&ServiceRow>,
-    at: Stamp,
-) -> Shares {
+pub fn judge(service: &ServiceTraffic, balancing: &Balancing, row: Option<&ServiceRow>, at: Stamp) -> Shares {
     let policy = balancing.policy;
     let (aside, Unmeasured { silent, arriving }) = aside(service, row, at);
     let all = || service.backends.iter().zip(&aside);
