@@ -5,6 +5,7 @@ mod clusters;
 mod hit;
 mod reading;
 mod seen;
+mod sheet;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::policy::slices::By;
 
 use super::clipboard::Clipboard;
 use super::key::Key;
@@ -30,6 +32,7 @@ use super::widget::input::InputLine;
 pub use self::hit::{Hit, Target};
 pub use self::reading::{Below, Details, LOG_LINES, LogView, TextLine, TextSource, TextView};
 pub use self::seen::{Seen, SeenList, SeenText};
+pub use self::sheet::{About, Sheet};
 
 /// What the screen shows below the header.
 #[derive(Debug)]
@@ -147,6 +150,8 @@ pub struct Ui {
     pub screens: Vec<Screen>,
     pub pod_scope: PodScope,
     pub service: (Name, Name),
+    /// What the backends of the Service are grouped by.
+    pub split: By,
     pub table: TableText,
     /// The resource of the table, the ticket of its request, and its state if there are no rows yet.
     pub table_of: (String, Ticket, Option<String>),
@@ -168,6 +173,7 @@ pub struct Ui {
     pub rows: PaneRows,
     pub dialog: Option<Dialog>,
     pub question: Option<Question>,
+    pub sheet: Option<Sheet>,
     pub prompt: Option<Prompt>,
     pub input: InputLine,
     /// The filters and searches that were used.
@@ -212,6 +218,7 @@ impl Ui {
             screens: vec![Screen::Panes],
             pod_scope: PodScope::All,
             service: (Name::default(), Name::default()),
+            split: By::default(),
             table: TableText::default(),
             table_of: (String::new(), Ticket(0), None),
             failovers: Vec::new(),
@@ -226,6 +233,7 @@ impl Ui {
             rows: PaneRows::default(),
             dialog: None,
             question: None,
+            sheet: None,
             prompt: None,
             input: InputLine::default(),
             history: History::default(),

@@ -6,6 +6,7 @@ use pilothouse_core::domain::service::Endpoint;
 use pilothouse_core::domain::source::Feed;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
+use pilothouse_core::facts::past::Trend;
 use pilothouse_core::facts::world::{Cluster, World};
 
 use super::super::app::Ui;
@@ -14,7 +15,7 @@ use super::super::list::{List, NO_MORE, Spec};
 use super::super::rows::traffic::{Joined, join};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
-use super::super::widget::text;
+use super::super::widget::{bar, text};
 use super::Shown;
 use super::orders::{Order, indexes, sort, texts};
 use super::sources::{self, State};
@@ -37,11 +38,13 @@ pub const ORDERS: [Order; 13] = [
 ];
 
 /// The columns.
-pub const COLUMNS: [Column; 14] = [
+pub const COLUMNS: [Column; 16] = [
     Column::name("SERVICE", 12, 48),
     Column::right("RPS", 4, 6, 0),
+    Column::trend("TREND", 8, 30, 17).named("rps-trend"),
     Column::meter("of the most", "of most", 10, 12).named("rps-meter"),
     Column::right("ERR%", 4, 5, 0).named("errors"),
+    Column::trend("TREND", 8, 30, 17).named("errors-trend"),
     Column::right("P50", 5, 6, 10),
     Column::right("P95", 5, 6, 3),
     Column::right("P99", 5, 6, 11),
@@ -109,6 +112,7 @@ fn balance(joined: &Joined) -> Cell {
     let uneven = shares.backends.iter().filter(|s| s.marked).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
+        _ if !shares.stray.is_empty() => cell(Role::Critical, format!("{} stray", shares.stray.len())),
         (0, _) if !shares.silent.is_empty() => cell(Role::Info, format!("{} silent", shares.silent.len())),
         _ if traffic.backends.len() < 2 => cell(Role::Dim, "–"),
         (0, true) => plain("as expected"),
@@ -118,7 +122,7 @@ fn balance(joined: &Joined) -> Cell {
 }
 
 /// Draws the rate relative to the highest rate of all Services.
-fn bar(joined: &Joined) -> String {
+fn of_the_most(joined: &Joined) -> String {
     let Some(rps) = joined.traffic.as_ref().and_then(|t| t.rps).filter(|r| r.is_finite()) else {
         return String::new();
     };
@@ -132,7 +136,7 @@ fn active(traffic: &ServiceTraffic) -> Option<f64> {
 }
 
 /// Describes the source of the measurement and its window.
-fn measured(traffic: &ServiceTraffic) -> String {
+pub fn measured(traffic: &ServiceTraffic) -> String {
     format!("{} over {}s", traffic.preset, traffic.window_secs)
 }
 
@@ -148,6 +152,10 @@ fn said(joined: &Joined) -> Vec<Cell> {
     let out: Vec<String> = out.map(name).collect();
     if !out.is_empty() {
         said.push(cell(Role::Dim, format!("not ready: {}", out.join(", "))));
+    }
+    for stray in joined.measured.iter().flat_map(|measured| &measured.shares.stray) {
+        let words = format!("not ready, but gets {} rps: {}", rate(Some(stray.rps)), stray.backend);
+        said.push(cell(Role::Critical, words));
     }
     let errors = |b: &BackendTraffic| b.error_ratio.unwrap_or(0.0);
     let worst = joined.traffic.iter().flat_map(|t| t.backends.iter());
@@ -177,6 +185,9 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
     let traffic = joined.traffic.as_ref();
     let service = joined.row.as_ref().map(|r| &r.service);
     let errors = traffic.and_then(|t| t.error_ratio);
+    let trend = |of: &dyn Fn(&Trend) -> String| {
+        joined.measured.as_ref().map_or_else(String::new, |measured| of(&measured.past.service))
+    };
     let ready = joined.row.as_ref().map_or_else(
         // a row without a Service has no endpoints: the proxy measures its own traffic
         || cell(Role::Dim, "proxy"),
@@ -200,8 +211,10 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
         cells: vec![
             cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, name),
             plain(rate(traffic.and_then(|t| t.rps))),
-            cell(Role::Trend, bar(joined)),
+            cell(Role::Trend, trend(&|t| bar::trend(t.rps(), 0.0))),
+            cell(Role::Trend, of_the_most(joined)),
             cell(errors_role(errors), ratio(errors)),
+            cell(Role::Trend, trend(&|t| bar::trend(t.errors_percent(), GRAVE_ERRORS * 100.0))),
             cell(Role::Dim, millis(traffic.and_then(|t| t.p50_ms))),
             plain(millis(traffic.and_then(|t| t.p95_ms))),
             cell(Role::Dim, millis(traffic.and_then(|t| t.p99_ms))),
@@ -259,6 +272,14 @@ pub fn state(s: &Shown<'_>) -> State {
     // one note about waiting is enough
     let told = |note: &Cell| note.role != Role::Dim || services.cover.is_complete();
     state.notes.extend(metrics(s).notes.into_iter().filter(told));
+    state
+}
+
+/// Returns the state of the sources of a Service's backends: the EndpointSlices and the sources of the traffic.
+pub fn state_of_backends(s: &Shown<'_>) -> State {
+    let slices = &s.cluster.slices;
+    let mut state = s.table("endpointslices", &slices.cover, slices.fresh);
+    state.notes.extend(metrics(s).notes);
     state
 }
 
