@@ -1938,3 +1938,60 @@ fn the_palette_pauses_an_autoscaler_by_its_name() {
     assert_eq!(intent.act, Act::PauseAutoscaler);
     assert_eq!(intent.targets.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["search"]);
 }
+
+#[test]
+fn a_prediction_is_opened_changed_and_closed_and_nothing_is_sent() {
+    let mut state = scene::trouble();
+    scene::polls(&mut state, 3, |_, _| {});
+    let mut desk = Desk::new(state);
+    desk.dump(120, 36);
+    desk.press("2");
+    desk.dump(120, 36);
+    let mut effects = desk.press("i");
+    let text = desk.dump(120, 36);
+    let worst = &scene::pods()[0].name;
+    for words in ["What if: shop/checkout", "nothing is changed", "without the backend", worst, "842"] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
+    effects.extend(desk.press("right"));
+    assert!(!desk.dump(120, 36).contains(&format!("‹ {worst} ›")), "another backend is chosen");
+    effects.extend(desk.press("left down"));
+    assert!(desk.dump(120, 36).contains("› without the node"));
+    effects.extend(desk.press("down down"));
+    effects.extend(desk.press("+ +"));
+    assert!(desk.dump(80, 24).contains("with more backends   ‹ 3 ›"));
+    // capitals and other keys do nothing while the box is open
+    effects.extend(desk.press("X D K W F 5 : ctrl-d"));
+    assert!(desk.ui.dialog.is_none() && desk.ui.prompt.is_none() && desk.ui.screens.len() == 1);
+    assert_eq!(format!("{effects:?}"), "[]");
+    let copied = desk.press("c");
+    assert!(matches!(copied.as_slice(), [Effect::Copy(text)] if text.contains("with more backends")));
+    desk.press("esc");
+    assert!(desk.ui.sheet.is_none() && !desk.dump(120, 36).contains("What if"));
+}
+
+#[test]
+fn backends_are_grouped_by_node_zone_and_version_and_a_group_is_opened() {
+    let mut state = scene::trouble();
+    scene::polls(&mut state, 3, |_, _| {});
+    let mut desk = Desk::new(state);
+    desk.dump(120, 36);
+    desk.press("2");
+    desk.dump(120, 36);
+    desk.press("enter");
+    desk.dump(120, 36);
+    for (by, row) in [("node", scene::node_name(0)), ("zone", "eu-1a".to_owned()), ("version", "v1.8.2".to_owned())] {
+        desk.press("t");
+        let text = desk.dump(120, 36);
+        assert!(text.contains(&format!("Backends of shop/checkout by {by}")) && text.contains(&row), "{text}");
+    }
+    desk.press("enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Backends of shop/checkout ") && text.contains("/v1.8.2"), "{text}");
+    desk.press("esc t t");
+    desk.dump(120, 36);
+    desk.press("i");
+    assert!(desk.dump(120, 36).contains("› without the zone"));
+    desk.press("esc t t");
+    assert!(!desk.dump(120, 36).contains("checkout by "), "after the last group, each backend is listed again");
+}
