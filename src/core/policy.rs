@@ -16,3 +16,5 @@ pub mod routes;
 pub mod rules;
 pub mod seen;
 pub mod shares;
+pub mod slices;
+pub mod whatif;

@@ -1,5 +1,7 @@
 //! Traffic per backend, from Prometheus.
 
+mod shares;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -7,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::id::Name;
 use super::time::Stamp;
+
+pub use shares::{Imbalance, Share, Shares, Standing, Stray, Trail, Unjudged};
 
 /// The error ratio from which on a service or one of its backends has severity warning.
 pub const BAD_ERRORS: f64 = 0.01;
@@ -164,34 +168,6 @@ impl TrafficSeen {
 pub fn each_once(services: impl Iterator<Item = Arc<ServiceTraffic>>) -> Vec<Arc<ServiceTraffic>> {
     let mut known: HashSet<(Name, Name)> = HashSet::new();
     services.filter(|s| known.insert((s.namespace.clone(), s.name.clone()))).collect()
-}
-
-/// One backend's share.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Share {
-    pub observed: Option<f64>,
-    pub expected: Option<f64>,
-    /// None = cannot be judged (no expectation, too few requests, out).
-    pub significant: Option<bool>,
-    /// Worth a mark: it is significant, and does not only follow from another backend that gets too much.
-    pub marked: bool,
-    /// It gets nothing new: the balancer says that it is down, or it is no ready endpoint any more. What is still measured
-    /// of it is from before.
-    pub out: bool,
-    /// It came into rotation within the window of its rates: they are of less than the others' are.
-    pub new: bool,
-}
-
-/// The shares of all backends of one service, in their order, and why a judgement is missing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shares {
-    pub backends: Vec<Share>,
-    /// Ready endpoints of which nothing is measured although they have been there for longer than the window: nothing was
-    /// asked of them, or nobody measures them.
-    pub silent: Vec<Name>,
-    /// Ready endpoints of which nothing is measured yet: they came into rotation within the window of the rates.
-    pub arriving: Vec<Name>,
-    pub note: Option<String>,
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BackendTraffic, Balancing, Policy, ServiceTraffic, Share, Shares};
+use crate::domain::traffic::{
+    BackendTraffic, Balancing, Policy, ServiceTraffic, Share, Shares, Standing, Unjudged,
+};
 use crate::facts::world::ServiceRow;
 
 /// A smaller difference gets no mark, even if it is significant.
@@ -155,26 +157,32 @@ pub fn judge(
     for share in &mut backends {
         let gets_little = share.observed < share.expected.map(|expected| expected * LITTLE);
         share.marked = share.significant == Some(true) && (!any_heavy || is_heavy(share) || gets_little);
+        share.standing = match share.significant {
+            None => Standing::NotJudged,
+            Some(false) => Standing::Even,
+            Some(true) if is_heavy(share) => Standing::Over,
+            Some(true) => Standing::Under,
+        };
     }
     let new = aside.iter().filter(|share| share.new).count();
     let note = if policy == Policy::Unknown {
-        Some("the policy is not known: no share is expected".into())
+        Some(Unjudged::UnknownPolicy)
     } else if !whole {
-        Some("weights or response times are missing: no share is expected".into())
+        Some(Unjudged::NoWeights)
     } else if hashed {
-        Some("under a hash the noise depends on the number of clients, which is not known".into())
+        Some(Unjudged::Hashed(policy))
     } else if new > 0 && k == 0 {
-        Some("all that are measured came within the window of the rates: not judged yet".into())
+        Some(Unjudged::AllNew)
     } else if short {
-        Some(format!("too few requests to judge ({:.0} in the window)", total * window))
+        Some(Unjudged::TooFew { have: total * window, need: 5.0 * k as f64 })
     } else if !silent.is_empty() {
-        Some(format!("{} ready, of which nothing is measured: shares are of the others", silent.len()))
+        Some(Unjudged::Silent(silent.len()))
     } else if new > 0 {
-        Some(format!("{new} new within the window of the rates: shares are of the others"))
+        Some(Unjudged::New(new))
     } else {
         None
     };
-    Shares { backends, silent, arriving, note }
+    Shares { backends, silent, arriving, note, ..Shares::default() }
 }
 
 /// Returns the z beyond which a two-sided normal deviate has probability `2 * tail` (Abramowitz & Stegun 26.2.23,
@@ -193,7 +201,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::balancing;
-    use super::{Shares, critical};
+    use super::{Shares, Unjudged, critical};
     use crate::domain::service::{Endpoint, EndpointSlice};
     use crate::domain::time::Stamp;
     use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
@@ -285,7 +293,7 @@ mod tests {
         row.came = ["a", "b", "c", "d"].map(|pod| (pod.into(), AT)).into();
         let judged = judge(&named(&[("a", 3.0), ("b", 9.0), ("c", 12.0), ("d", 30.0)]), Some(&row));
         assert!(judged.backends.iter().all(|b| b.new && b.significant.is_none()));
-        assert!(judged.note.unwrap().contains("within the window"));
+        assert!(matches!(judged.note, Some(Unjudged::AllNew)));
     }
 
     #[test]
@@ -312,7 +320,7 @@ mod tests {
         let seen = named(&[("a", 30.0), ("b", 30.0)]);
         let judged = judge(&seen, Some(&row));
         assert_eq!(judged.silent, ["c"]);
-        assert!(judged.note.unwrap().contains("1 ready, of which nothing is measured"));
+        assert!(judged.note == Some(Unjudged::Silent(1)));
         row.came = Arc::from([("c".into(), AT)]);
         assert_eq!(judge(&seen, Some(&row)).silent, [""; 0], "it has not had the time");
         let alone = judge(&named(&[("a", 30.0), ("d", 1.0)]), Some(&self::row(&[("a", true), ("d", false)])));
@@ -372,7 +380,7 @@ mod tests {
         assert_eq!(s.backends[0].significant, Some(true));
         let s = judge(&service(Policy::RoundRobin, &[per(5.0), per(3.0), per(2.0)]), None);
         assert_eq!(s.backends[0].significant, None);
-        assert!(s.note.unwrap().contains("too few requests"));
+        assert!(matches!(s.note, Some(Unjudged::TooFew { .. })));
     }
 
     #[test]
