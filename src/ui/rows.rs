@@ -8,6 +8,7 @@ pub mod changes;
 pub mod events;
 pub mod namespaces;
 pub mod traffic;
+pub mod whatif;
 pub mod workloads;
 
 use std::collections::BTreeSet;

@@ -111,10 +111,14 @@ pub struct Past {
 }
 
 impl Past {
-    /// Returns the past with another poll. `before` is `None` for the first one.
-    pub fn after(before: Option<&Self>, traffic: &ServiceTraffic, at: Stamp) -> Arc<Self> {
+    /// Returns the past with another poll. `before` is `None` for the first one. The same poll under other names of its
+    /// backends adds nothing.
+    pub fn after(before: Option<&Arc<Self>>, traffic: &ServiceTraffic, at: Stamp) -> Arc<Self> {
+        if let Some(same) = before.filter(|before| before.at == at) {
+            return same.clone();
+        }
         let empty = Self::default();
-        let before = before.unwrap_or(&empty);
+        let before = before.map_or(&empty, |before| &**before);
         let elapsed_ms = if before.at == Stamp::default() { 0 } else { at.since(before.at) };
         let polls = (elapsed_ms + before.every_ms / 2).checked_div(before.every_ms).unwrap_or(1).max(1);
         let missed = usize::try_from(polls - 1).unwrap_or(POLLS).min(POLLS);
@@ -154,7 +158,7 @@ mod tests {
     use super::*;
     use crate::domain::traffic::BackendTraffic;
 
-    fn poll(before: Option<&Past>, secs: i64, backends: &[(&str, f64)]) -> Arc<Past> {
+    fn poll(before: Option<&Arc<Past>>, secs: i64, backends: &[(&str, f64)]) -> Arc<Past> {
         let one = |(name, rps): &(&str, f64)| BackendTraffic {
             name: (*name).into(),
             rps: Some(*rps),

@@ -192,7 +192,7 @@ pub(super) const LOOKS: &[Command] = &[
     look(
         Cmd::Split,
         "split",
-        "by node …",
+        "group by",
         "group the backends by node, zone, version (with the verdict on a canary) and part of the route; then list each again",
         &[Backends],
         &["t"],

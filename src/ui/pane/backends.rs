@@ -1,7 +1,7 @@
 //! The backends of one Service: actual and expected share, errors, readiness, node and version.
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::traffic::{Balancing, Imbalance, Origin, Standing};
+use pilothouse_core::domain::traffic::{Imbalance, Standing};
 use pilothouse_core::facts::past::Trend;
 use pilothouse_core::facts::world::{Cluster, TrafficRow, World};
 
@@ -14,7 +14,7 @@ use super::super::widget::bar;
 use super::super::widget::columns::Column;
 use super::Shown;
 use super::orders::{Order, indexes, sort, texts};
-use super::traffic::{errors_role, measured};
+use super::traffic::{balancing, errors_role, measured};
 
 /// The orders that `o` cycles through.
 pub const ORDERS: [Order; 9] = [
@@ -174,16 +174,6 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
     sort(&mut list.sorted, found, spec.reverse, |a, b| order(a, b, spec.order));
 }
 
-/// Describes how the requests should be distributed, and where that was read.
-pub fn balancing(balancing: &Balancing) -> String {
-    let from = match (balancing.read_from.as_str(), balancing.origin) {
-        ("", origin) => format!(" ({})", origin.as_str()),
-        (from, Origin::Discovered) => format!(", {from}"),
-        (from, origin) => format!(", {from} ({})", origin.as_str()),
-    };
-    format!("{}{from}", balancing.policy.as_str())
-}
-
 /// Describes how uneven the shares are.
 fn imbalance(row: &TrafficRow) -> Option<Cell> {
     let imbalance = row.shares.imbalance.as_ref()?;
@@ -205,7 +195,7 @@ pub fn preface(s: &Shown<'_>) -> Vec<Cell> {
     let Some(row) = s.cluster.measured(namespace, name) else {
         return vec![cell(Role::Dim, "nothing is measured of this Service: shares are not known")];
     };
-    let expected = format!("expected: {} · measured by {}", balancing(&row.balancing), measured(&row.traffic));
+    let expected = format!("expected: {} · measured by {}", balancing(row), measured(&row.traffic));
     let mut lines = vec![cell(Role::Dim, expected)];
     lines.extend(imbalance(row));
     lines.extend(row.shares.note.map(|note| cell(Role::Info, note.to_string())));

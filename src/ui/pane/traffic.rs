@@ -5,13 +5,15 @@ use std::cmp::Ordering;
 use pilothouse_core::domain::service::Endpoint;
 use pilothouse_core::domain::source::Feed;
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
+use pilothouse_core::domain::traffic::{
+    BAD_ERRORS, BackendTraffic, Balancing, GRAVE_ERRORS, Origin, ServiceTraffic,
+};
 use pilothouse_core::facts::past::Trend;
-use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::facts::world::{Cluster, TrafficRow, World};
 
 use super::super::app::Ui;
 use super::super::cell::{self, Cell, Grade, RowView, cell, millis, plain, rate, ratio};
-use super::super::list::{List, NO_MORE, Spec};
+use super::super::list::{List, ListId, NO_MORE, Spec};
 use super::super::rows::traffic::{Joined, join};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
@@ -238,14 +240,32 @@ pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
     cell::counts(here().map(Joined::grade))
 }
 
-/// Builds the footer, which names the source of the numbers.
+/// Builds the footer: the policy of the selected Service, and the source of its numbers.
 pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
-    let Some(first) = s.cluster.derived.traffic.first() else { return metrics(s).why_empty };
-    let (balancing, traffic) = (&first.balancing, &first.traffic);
+    if s.cluster.derived.traffic.is_empty() {
+        return metrics(s).why_empty;
+    }
+    let selected = s.ui.list(ListId::Traffic).chosen();
+    let row = s.ui.rows.joined.iter().find(|joined| Some(&joined.key()) == selected);
+    let Some(row) = row.and_then(|joined| joined.measured.as_ref()) else { return Vec::new() };
     vec![
-        cell(Role::Dim, format!("expected: {} ({})", balancing.policy.as_str(), balancing.origin.as_str())),
-        cell(Role::Dim, measured(traffic)),
+        cell(Role::Dim, format!("{}: {}", row.traffic.name, balancing(row))),
+        cell(Role::Dim, format!("· {}", measured(&row.traffic))),
     ]
+}
+
+/// Describes how the requests should be distributed, and where that was read.
+pub fn balancing(row: &TrafficRow) -> String {
+    let Balancing { policy, origin, read_from, .. } = &row.balancing;
+    let policy = policy.as_str();
+    // the source of the numbers is told anyway
+    if read_from.is_empty() || *read_from == row.traffic.preset {
+        format!("{policy} ({})", origin.as_str())
+    } else if *origin == Origin::Discovered {
+        format!("{policy}, {read_from}")
+    } else {
+        format!("{policy}, {read_from} ({})", origin.as_str())
+    }
 }
 
 /// Returns a row by its index.
@@ -288,7 +308,7 @@ mod tests {
     use std::sync::Arc;
 
     use pilothouse_core::domain::traffic::{BackendTraffic, Shares};
-    use pilothouse_core::facts::world::{Severity, TrafficRow};
+    use pilothouse_core::facts::world::Severity;
 
     use super::super::super::rows::backends;
     use super::*;

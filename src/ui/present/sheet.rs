@@ -1,5 +1,7 @@
 //! The boxes that change nothing: a prediction as lines, and the queries behind the numbers of a row.
 
+use std::collections::BTreeMap;
+
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::whatif::{Break, Predicted, Prediction, predict};
@@ -7,7 +9,8 @@ use pilothouse_core::policy::whatif::{Break, Predicted, Prediction, predict};
 use super::super::app::{About, Sheet, TextLine, Ui};
 use super::super::cell::{Cell, Grade, cell, rate};
 use super::super::command::Cmd;
-use super::super::pane::backends::{balancing, percent};
+use super::super::pane::backends::percent;
+use super::super::pane::traffic::balancing;
 use super::super::rows::whatif::{Assumed, Choices, What};
 use super::super::theme::Role;
 use super::super::widget::text;
@@ -85,9 +88,9 @@ fn assumptions(out: &mut Lines, assumed: &Assumed, choices: &Choices) {
         let count = of.iter().find(|(held, _)| held == name).map_or(0, |(_, count)| *count);
         format!("({})", text::count(count, "backend"))
     };
-    let weight = |of: &[(Name, f64)], changed: &std::collections::BTreeMap<Name, f64>, name: &Name| {
+    let weight = |of: &[(Name, f64)], changed: &BTreeMap<Name, f64>, name: &Name| {
         let now = of.iter().find(|(held, _)| held == name).map_or(0.0, |(_, now)| *now);
-        match changed.get(name).filter(|changed| **changed != now) {
+        match changed.get(name).filter(|changed| (**changed - now).abs() > f64::EPSILON) {
             Some(changed) => format!(": {now} → {changed}"),
             None => format!(": {now}"),
         }
@@ -131,7 +134,7 @@ fn prediction(
     let predicted = predict(cluster, row, &[change]);
     verdict(out, &predicted);
     table(out, &predicted);
-    let expected = balancing(&row.balancing);
+    let expected = balancing(row);
     let total = predicted.rps.map_or_else(String::new, |rps| format!("{} rps, ", rate(Some(rps))));
     out.say(Role::Dim, format!("  {total}{expected}"));
     for missing in &predicted.unknown {

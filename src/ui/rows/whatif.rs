@@ -158,7 +158,7 @@ impl Assumed {
     pub fn turn(&mut self, choices: &Choices, forward: bool) {
         let names = choices.names(self.what);
         let Some(held) = self.name_mut(self.what) else { return self.change(choices, forward) };
-        let at = names.iter().position(|name| *name == held).unwrap_or(0);
+        let at = names.iter().position(|name| **name == *held).unwrap_or(0);
         let by = if forward { 1 } else { names.len().saturating_sub(1) };
         if let Some(next) = names.get((at + by) % names.len().max(1)) {
             *held = (*next).clone();

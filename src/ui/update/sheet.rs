@@ -77,14 +77,14 @@ pub fn split(ui: &mut Ui, world: &World) {
     let (namespace, name) = &ui.service;
     let measured = ui.shown(world).and_then(|cluster| cluster.measured(namespace, name));
     let has_parts = measured.is_some_and(|row| !row.balancing.split.is_empty());
-    let all = By::ALL.into_iter().filter(|by| *by != By::Part || has_parts);
+    let mut all = By::ALL.into_iter().filter(|by| *by != By::Part || has_parts);
     let (on, now) = match ui.screen() {
         Screen::List(id @ (ListId::Backends | ListId::Slices)) => (*id, ui.split),
         _ => return,
     };
     let next = match on {
-        ListId::Backends => all.into_iter().next(),
-        _ => all.into_iter().skip_while(|by| *by != now).nth(1),
+        ListId::Backends => all.next(),
+        _ => all.skip_while(|by| *by != now).nth(1),
     };
     let to = if next.is_some() { ListId::Slices } else { ListId::Backends };
     ui.split = next.unwrap_or_default();

@@ -1939,14 +1939,20 @@ fn the_palette_pauses_an_autoscaler_by_its_name() {
     assert_eq!(intent.targets.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["search"]);
 }
 
+fn select_checkout(desk: &mut Desk) {
+    desk.press("2");
+    let list = desk.ui.list_mut(ListId::Traffic);
+    (list.selected, list.moved) = (Some(scene::uid(4000)), true);
+    desk.dump(120, 36);
+}
+
 #[test]
 fn a_prediction_is_opened_changed_and_closed_and_nothing_is_sent() {
     let mut state = scene::trouble();
     scene::polls(&mut state, 3, |_, _| {});
     let mut desk = Desk::new(state);
     desk.dump(120, 36);
-    desk.press("2");
-    desk.dump(120, 36);
+    select_checkout(&mut desk);
     let mut effects = desk.press("i");
     let text = desk.dump(120, 36);
     let worst = &scene::pods()[0].name;
@@ -1976,8 +1982,7 @@ fn backends_are_grouped_by_node_zone_and_version_and_a_group_is_opened() {
     scene::polls(&mut state, 3, |_, _| {});
     let mut desk = Desk::new(state);
     desk.dump(120, 36);
-    desk.press("2");
-    desk.dump(120, 36);
+    select_checkout(&mut desk);
     desk.press("enter");
     desk.dump(120, 36);
     for (by, row) in [("node", scene::node_name(0)), ("zone", "eu-1a".to_owned()), ("version", "v1.8.2".to_owned())] {

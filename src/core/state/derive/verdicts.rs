@@ -1,14 +1,16 @@
 //! Verdicts on autoscalers, and the shares of backends. They are made here once, and every reader uses the result.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::autoscaler::{Hpa, HpaState};
-use crate::domain::id::Version;
+use crate::domain::id::{Name, Version};
 use crate::domain::time::Stamp;
 use crate::domain::traffic::ServiceTraffic;
 use crate::policy::{balancing, hpa, shares};
 
 use super::{Derivation, put};
+use crate::facts::past::Past;
 use crate::facts::reduce::{Dirty, Facts};
 use crate::facts::table::Wrote;
 use crate::facts::world::{HpaRow, ServiceRow, TrafficRow};
@@ -44,6 +46,8 @@ impl Derivation {
     pub(super) fn refresh_traffic(&mut self, facts: &Facts) {
         let seen = &facts.traffic;
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
+        // between two polls the rows keep their places
+        let of_last_poll = if is_same_poll { HashMap::new() } else { by_name(&self.traffic) };
         let row = |(i, traffic): (usize, &Arc<ServiceTraffic>)| {
             let endpoints = self.endpoints(facts, traffic);
             let held = self
@@ -53,7 +57,17 @@ impl Derivation {
             held.cloned().unwrap_or_else(|| {
                 let balancing = balancing::of(traffic);
                 let shares = shares::judge(traffic, &balancing, endpoints.as_deref(), seen.at);
-                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares })
+                let before = if is_same_poll {
+                    self.traffic.get(i)
+                } else {
+                    of_last_poll.get(&(&traffic.namespace, &traffic.name)).copied()
+                };
+                let past = match before {
+                    // another source was polled, but not the one of this Service
+                    Some(row) if Arc::ptr_eq(&row.traffic, traffic) => row.past.clone(),
+                    row => Past::after(row.map(|row| &row.past), traffic, seen.at),
+                };
+                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares, past })
             })
         };
         let rows: Vec<Arc<TrafficRow>> = seen.services.iter().enumerate().map(row).collect();
@@ -73,6 +87,11 @@ impl Derivation {
         let uid = self.service_by_name.get(&(traffic.namespace.clone(), traffic.name.clone()))?;
         self.services.get(uid).cloned()
     }
+}
+
+/// Returns the rows by namespace and name.
+fn by_name(rows: &[Arc<TrafficRow>]) -> HashMap<(&Name, &Name), &Arc<TrafficRow>> {
+    rows.iter().map(|row| ((&row.traffic.namespace, &row.traffic.name), row)).collect()
 }
 
 fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {

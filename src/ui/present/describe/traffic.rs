@@ -12,7 +12,7 @@ use pilothouse_core::logs::targets::belongs;
 use pilothouse_core::policy::hpa;
 
 use super::super::super::cell::{millis, past, rate, ratio};
-use super::super::super::pane::{autoscalers, backends, workloads};
+use super::super::super::pane::{self, autoscalers, backends, workloads};
 use super::super::super::rows::backends::{Backend, collect};
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
@@ -67,13 +67,13 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         out.field("age", age(now.since(s.created)));
     }
     if let Some(row) = traffic {
-        let (t, balancing) = (&row.traffic, &row.balancing);
+        let t = &row.traffic;
         out.field("traffic", measured(t));
         out.field(
             "balancing",
             format!(
                 "{}, measured by {} over {} s",
-                backends::balancing(balancing),
+                pane::traffic::balancing(row),
                 t.preset,
                 t.window_secs
             ),
