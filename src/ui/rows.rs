@@ -17,8 +17,8 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::facts::table::Table;
-use pilothouse_core::policy::slices::{By, Slices};
 use pilothouse_core::facts::world::{HpaRow, NodeRow, ServiceRow, Severity, TrafficRow, WorkloadRow};
+use pilothouse_core::policy::slices::{By, Slices};
 
 use super::list::Base;
 

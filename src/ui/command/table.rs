@@ -293,7 +293,15 @@ pub(super) const LOOKS: &[Command] = &[
     look(Cmd::PreviousError, "previous-error", "previous error", "the previous error", &[Log], &["E"], 0),
     look(Cmd::More, "more", "more", "a larger number of the selected line", &[Sheet], &["+", "="], 0),
     look(Cmd::Less, "less", "less", "a smaller number of the selected line", &[Sheet], &["minus"], 0),
-    look(Cmd::CopyText, "copy-text", "copy", "copy the selected query, or the prediction", &[Sheet], &["c"], 0),
+    look(
+        Cmd::CopyText,
+        "copy-text",
+        "copy",
+        "copy the selected query, or the prediction",
+        &[Sheet],
+        &["c"],
+        0,
+    ),
     look(Cmd::Confirm, "confirm", "do it", "confirm, if the plan asks for y", &[Dialog], &["y"], 0),
     look(Cmd::Cancel, "cancel", "cancel", "close; change nothing", &[Dialog], &["esc", "n"], 0),
     look(

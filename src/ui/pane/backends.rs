@@ -79,7 +79,9 @@ pub fn order(a: &Backend, b: &Backend, order: usize) -> std::cmp::Ordering {
 
 /// Formats a share in percent.
 pub fn percent(share: Option<f64>) -> String {
-    share.filter(|share| share.is_finite()).map_or_else(|| "–".into(), |share| format!("{:.1}", share * 100.0))
+    share
+        .filter(|share| share.is_finite())
+        .map_or_else(|| "–".into(), |share| format!("{:.1}", share * 100.0))
 }
 
 /// Describes the share of a backend in one or two words.
@@ -185,7 +187,10 @@ fn imbalance(row: &TrafficRow) -> Option<Cell> {
     let name = row.traffic.backends.get(*backend).map_or("", |b| b.name.as_str());
     let uneven = row.shares.backends.iter().any(|share| share.marked);
     let role = if uneven { Role::Warning } else { Role::Dim };
-    Some(cell(role, format!("imbalance {times:.1}: {name} gets {times:.1} times its share (noise reaches {floor:.1})")))
+    Some(cell(
+        role,
+        format!("imbalance {times:.1}: {name} gets {times:.1} times its share (noise reaches {floor:.1})"),
+    ))
 }
 
 /// Builds the lines above the backends: the policy and where it was read, who measured over which window, the

@@ -86,11 +86,13 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
     if !ui.rows.slices_of.as_ref().is_some_and(same) {
         let (namespace, name) = &ui.service;
         let empty = Slices { by: ui.split, ..Slices::default() };
-        ui.rows.slices = cluster.measured(namespace, name).map_or(empty, |row| slices(cluster, row, ui.split));
+        ui.rows.slices =
+            cluster.measured(namespace, name).map_or(empty, |row| slices(cluster, row, ui.split));
         ui.rows.slices_of = Some((ui.split, now));
     }
     let all = &ui.rows.slices;
-    list.sorted = indexes(&all.slices, |slice| spec.filter.passes_or(&[name(slice)], || texts(row(all, slice))));
+    list.sorted =
+        indexes(&all.slices, |slice| spec.filter.passes_or(&[name(slice)], || texts(row(all, slice))));
     sort(&mut list.sorted, &all.slices, spec.reverse, |a, b| order(a, b, spec.order));
 }
 

@@ -110,7 +110,8 @@ fn assumptions(out: &mut Lines, assumed: &Assumed, choices: &Choices) {
                 (assumed.part.to_string(), weight(&choices.parts, &assumed.part_weights, &assumed.part))
             }
         };
-        let (mark, name) = if chosen { ("›", format!("‹ {name} ›")) } else { (" ", format!("  {name}")) };
+        let (mark, name) =
+            if chosen { ("›", format!("‹ {name} ›")) } else { (" ", format!("  {name}")) };
         let gap = if more.is_empty() || more.starts_with(':') { "" } else { " " };
         let role = if chosen { Role::Selected } else { Role::Text };
         out.say(role, format!("{mark} {:<20} {name}{gap}{more}", what.as_str()));
@@ -196,4 +197,3 @@ fn table(out: &mut Lines, predicted: &Prediction) {
     out.say(Role::Text, "");
     out.table(&["BACKEND", " SHARE %", " RPS", " OF REQUEST", " OF LIMIT", " OF MOST"], &rows);
 }
-

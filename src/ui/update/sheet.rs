@@ -27,7 +27,8 @@ fn service(ui: &Ui, world: &World) -> Option<(Name, Name)> {
 
 /// Returns the name of the selected backend.
 fn backend(ui: &Ui) -> Option<Name> {
-    let selected = ui.list(ListId::Backends).chosen().filter(|_| ui.active_list() == Some(ListId::Backends))?;
+    let selected =
+        ui.list(ListId::Backends).chosen().filter(|_| ui.active_list() == Some(ListId::Backends))?;
     ui.rows.backends.iter().find(|backend| backend.key() == *selected).map(|backend| backend.name.clone())
 }
 

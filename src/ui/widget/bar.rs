@@ -47,9 +47,7 @@ pub fn fit(bar: &str, cells: usize) -> String {
     {
         *last = BEYOND;
     }
-    if let Some(mark) =
-        whole.iter().position(|c| *c == MARK).and_then(|mark| fitted.get_mut(part(mark)))
-    {
+    if let Some(mark) = whole.iter().position(|c| *c == MARK).and_then(|mark| fitted.get_mut(part(mark))) {
         *mark = MARK;
     }
     fitted.into_iter().collect()

@@ -1985,10 +1985,15 @@ fn backends_are_grouped_by_node_zone_and_version_and_a_group_is_opened() {
     select_checkout(&mut desk);
     desk.press("enter");
     desk.dump(120, 36);
-    for (by, row) in [("node", scene::node_name(0)), ("zone", "eu-1a".to_owned()), ("version", "v1.8.2".to_owned())] {
+    for (by, row) in
+        [("node", scene::node_name(0)), ("zone", "eu-1a".to_owned()), ("version", "v1.8.2".to_owned())]
+    {
         desk.press("t");
         let text = desk.dump(120, 36);
-        assert!(text.contains(&format!("Backends of shop/checkout by {by}")) && text.contains(&row), "{text}");
+        assert!(
+            text.contains(&format!("Backends of shop/checkout by {by}")) && text.contains(&row),
+            "{text}"
+        );
     }
     desk.press("enter");
     let text = desk.dump(120, 36);
@@ -1998,5 +2003,8 @@ fn backends_are_grouped_by_node_zone_and_version_and_a_group_is_opened() {
     desk.press("i");
     assert!(desk.dump(120, 36).contains("› without the zone"));
     desk.press("esc t t");
-    assert!(!desk.dump(120, 36).contains("checkout by "), "after the last group, each backend is listed again");
+    assert!(
+        !desk.dump(120, 36).contains("checkout by "),
+        "after the last group, each backend is listed again"
+    );
 }

@@ -357,7 +357,8 @@ fn noise_does_not_move_a_bar() {
             }
         });
         let text = backends_of_checkout(state).dump(120, 36);
-        let bar = |line: &str| line.split(' ').find(|w| w.contains('│') && w.contains('█')).map(str::to_owned);
+        let bar =
+            |line: &str| line.split(' ').find(|w| w.contains('│') && w.contains('█')).map(str::to_owned);
         text.lines().skip(2).filter_map(bar).collect()
     };
     assert_eq!(bars(0.0).len(), 5);

@@ -12,7 +12,7 @@ use pilothouse_core::logs::targets::belongs;
 use pilothouse_core::policy::hpa;
 
 use super::super::super::cell::{millis, past, rate, ratio};
-use super::super::super::pane::{self, autoscalers, backends, workloads};
+use super::super::super::pane::{autoscalers, backends, workloads};
 use super::super::super::rows::backends::{Backend, collect};
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
@@ -67,13 +67,14 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         out.field("age", age(now.since(s.created)));
     }
     if let Some(row) = traffic {
-        let t = &row.traffic;
+        let (t, balancing) = (&row.traffic, &row.balancing);
         out.field("traffic", measured(t));
         out.field(
             "balancing",
             format!(
-                "{}, measured by {} over {} s",
-                pane::traffic::balancing(row),
+                "{} ({}), measured by {} over {} s",
+                balancing.policy.as_str(),
+                balancing.origin.as_str(),
                 t.preset,
                 t.window_secs
             ),
@@ -91,16 +92,11 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
     };
     let rows: Vec<TableRow> = found
         .iter()
-        .map(|b| TableRow {
-            grade: b.grade(),
-            cells: texts(b),
-            object: b.object(&object.namespace),
-        })
+        .map(|b| TableRow { grade: b.grade(), cells: texts(b), object: b.object(&object.namespace) })
         .collect();
     // numbers are aligned right, as in the list of backends
-    let heads: Vec<String> = columns()
-        .map(|(c, _)| if c.right { format!(" {}", c.head) } else { c.head.to_owned() })
-        .collect();
+    let heads: Vec<String> =
+        columns().map(|(c, _)| if c.right { format!(" {}", c.head) } else { c.head.to_owned() }).collect();
     out.table(&heads.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
     if let Some(note) = traffic.and_then(|row| row.shares.note) {
         out.say(Role::Dim, format!("  {note}"));
