@@ -43,6 +43,7 @@
 //! | Where is a source added, for example a log file? | one entry in [`source::SOURCES`] |
 //! | How does a LIST or WATCH survive errors? | [`wire::list_watch`] |
 //! | How does a Prometheus sample become a SHARE? | queries and their results: [`source::prometheus`] (`presets.rs`); observed and expected share: [`pilothouse_core::policy::shares`], called by [`pilothouse_core::state::derive`] (`verdicts.rs`) |
+//! | Which backend gets too much, which version is worse, what if one goes? | [`pilothouse_core::policy::shares`] (evidence: `evidence.rs`, over several polls: `history.rs`), [`pilothouse_core::policy::slices`], [`pilothouse_core::policy::whatif`], which rehearsals use too |
 //! | How does a log line become an error group? | [`pilothouse_core::logs`] reads level and message; [`source::logs`] follows the pods and counts the groups |
 //! | Which file binds a key to a command? | default keys: [`ui::command`] (`table.rs`); keys from the config: [`ui::keymap`]; the code that a command runs: [`ui::update`] |
 //! | What happens between a key press and the frame? | [`terminal`] decodes the key, [`ui::run`] takes it from the queue, [`ui::update`] runs its command and refreshes the rows of the panes ([`mod@ui::pane`], `ui::rows`), [`ui::view`] draws cells from the view models of [`ui::present`], [`ui::paint`] turns them into bytes, and the terminal's writer thread writes them |

@@ -180,7 +180,17 @@ pub struct Service {
     pub p99_ms: Option<f64>,
     pub ready: Option<u32>,
     pub endpoints: Option<u32>,
+    pub imbalance: Option<Imbalance>,
     pub backends: Vec<Backend>,
+}
+
+/// The largest multiple of its expected share that a backend gets, and what noise alone reaches.
+#[derive(Debug, Serialize)]
+pub struct Imbalance {
+    pub times: f64,
+    pub noise: f64,
+    pub jain: f64,
+    pub jain_noise: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -191,6 +201,8 @@ pub struct Backend {
     pub observed_share: Option<f64>,
     pub expected_share: Option<f64>,
     pub significant: Option<bool>,
+    /// `not judged`, `even`, `suspect`, `over`, `under`.
+    pub standing: Option<&'static str>,
     pub error_ratio: Option<f64>,
     pub p95_ms: Option<f64>,
     pub active: Option<f64>,

@@ -234,6 +234,7 @@ fn service(
             observed_share: share.observed,
             expected_share: share.expected,
             significant: share.significant,
+            standing: Some(share.standing.as_str()),
             error_ratio: b.error_ratio,
             p95_ms: b.p95_ms,
             active: b.active,
@@ -248,6 +249,7 @@ fn service(
                 observed_share: None,
                 expected_share: None,
                 significant: None,
+                standing: None,
                 error_ratio: None,
                 p95_ms: None,
                 active: None,
@@ -265,6 +267,12 @@ fn service(
         p99_ms: traffic.and_then(|t| t.p99_ms),
         ready: row.map(|r| r.ready),
         endpoints: row.map(|r| r.total),
+        imbalance: measured.and_then(|m| m.shares.imbalance).map(|i| doc::Imbalance {
+            times: i.times,
+            noise: i.floor,
+            jain: i.jain,
+            jain_noise: i.jain_floor,
+        }),
         backends,
     }
 }

@@ -22,6 +22,7 @@ mod agree;
 mod answers;
 mod api;
 mod autoscaler;
+mod balance;
 mod drain;
 mod ending;
 mod eviction;

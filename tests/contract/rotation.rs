@@ -74,7 +74,7 @@ fn a_pod_leaves_the_rotation_and_stays_its_controllers() {
     assert_eq!(
         done["services"],
         json!([{"namespace": NAMESPACE, "name": "free", "ready_before": 2, "ready_after": 1,
-        "share_after": null, "rps_before": null, "rps_after": null}])
+        "share_after": 1.0, "rps_before": null, "rps_after": null, "busiest": null, "breaks": []}])
     );
     backends(&rig, "free", |ready| ready == [before[1].clone()]);
     let live = pods(&rig, "free");

@@ -83,6 +83,9 @@ pub struct PodShape {
     pub init_containers: Box<[ContainerShape]>,
     /// Effective requests of the template (`policy::requests`); an in-place resize can make one pod differ.
     pub requests: Resources,
+    /// The CPU limit of all its containers together, in thousandths of a core. 0 if one of them has none.
+    #[serde(default)]
+    pub cpu_limit_milli: i64,
     /// It has an emptyDir volume, whose data is lost with the pod.
     pub empty_dir: bool,
     pub grace_secs: Option<u32>,

@@ -1,5 +1,6 @@
 //! Traffic per backend, from Prometheus.
 
+mod breaks;
 mod shares;
 
 use std::collections::HashSet;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::id::Name;
 use super::time::Stamp;
 
+pub use breaks::Break;
 pub use shares::{Imbalance, Share, Shares, Standing, Stray, Trail, Unjudged};
 
 /// The error ratio from which on a service or one of its backends has severity warning.
@@ -80,6 +82,9 @@ impl Origin {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Balancing {
     pub policy: Policy,
+    /// Connections are balanced, not requests: a connection keeps its backend for all its requests.
+    #[serde(default)]
+    pub per_connection: bool,
     pub origin: Origin,
     /// Where the policy was read: `HTTPRoute shop/web`, `kube-proxy`, `haproxy`. Empty for an assumption.
     pub read_from: Name,
@@ -111,6 +116,9 @@ pub struct ServiceTraffic {
     /// The policy as far as the source knows it. [`Balancing`] has the one that counts.
     pub policy: Policy,
     pub origin: Origin,
+    /// How often the counters are scraped, in seconds. 0 = not known.
+    #[serde(default)]
+    pub scrape_secs: u32,
     pub rps: Option<f64>,
     /// 0..1.
     pub error_ratio: Option<f64>,

@@ -19,6 +19,7 @@ use crate::facts::world::Cluster;
 use crate::policy::kubectl::quote;
 use crate::policy::pick::nodes_of;
 use crate::policy::routes;
+use crate::policy::whatif::{Leaving, service_effect};
 
 fn object(context: &Name, on: ObjectRef) -> Lookup {
     Lookup::Object { context: context.clone(), on }
@@ -206,12 +207,15 @@ fn selector(
     if ready < before {
         plan.warnings.push(Warning::FewerBackends { ready, before });
     }
-    plan.services.push(ServiceEffect {
-        namespace: service.namespace.clone(),
-        name: service.name.clone(),
-        ready_before: before,
-        ready_after: ready,
-        ..ServiceEffect::default()
+    plan.services.push(match row {
+        Some(row) => service_effect(input.cluster, row, Leaving::All, ready),
+        None => ServiceEffect {
+            namespace: service.namespace.clone(),
+            name: service.name.clone(),
+            ready_before: before,
+            ready_after: ready,
+            ..ServiceEffect::default()
+        },
     });
     plan.warnings.push(Warning::ConnectionsStay);
     let change = Change { words: format!("selector {} to {}", words(from), words(to)), fields };
@@ -310,13 +314,17 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
             let (namespace, service) = (shift.namespace.clone(), name.into());
             plan.refusals.push(Refusal::NoReadyEndpoint { namespace, service });
         }
-        Some(row) => plan.services.push(ServiceEffect {
-            namespace: shift.namespace.clone(),
-            name: name.into(),
-            ready_before: row.ready,
-            ready_after: row.ready,
-            ..ServiceEffect::default()
-        }),
+        Some(row) => {
+            let from = cluster.measured(&shift.namespace, routes::service_name(&shift.from));
+            let moved = from.and_then(|from| from.traffic.rps).filter(|rps| rps.is_finite());
+            let mut effect = service_effect(cluster, row, Leaving::All, row.ready);
+            // The last step counts: the requests of both, by the new weights.
+            let percent = shift.steps.last().copied().unwrap_or(100);
+            let here = effect.rps_before.unwrap_or(0.0) * f64::from(row.ready);
+            effect.rps_after =
+                moved.map(|moved| (moved + here) * f64::from(percent) / 100.0 / f64::from(row.ready));
+            plan.services.push(effect);
+        }
         None => plan.warnings.push(Warning::BackendUnknown { backend: shift.to.clone() }),
     }
 }

@@ -12,7 +12,6 @@ mod services;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use self::services::effect as service_effect;
 use super::placement;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::plan::{

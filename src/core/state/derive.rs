@@ -44,6 +44,8 @@ pub struct Derivation {
     services: Rows<ServiceRow>,
     hpas: Rows<HpaRow>,
     traffic: Arc<[Arc<TrafficRow>]>,
+    /// The rows of the poll before.
+    traffic_before: Arc<[Arc<TrafficRow>]>,
     /// The poll of the traffic that the rows are from.
     polled: Option<Arc<TrafficSeen>>,
     /// True if the endpoints were completely known at the last update.

@@ -247,7 +247,8 @@ pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
     }
     let selected = s.ui.list(ListId::Traffic).chosen();
     let row = s.ui.rows.joined.iter().find(|joined| Some(&joined.key()) == selected);
-    let Some(row) = row.and_then(|joined| joined.measured.as_ref()) else { return Vec::new() };
+    let row = row.and_then(|joined| joined.measured.as_ref()).or(s.cluster.derived.traffic.first());
+    let Some(row) = row else { return Vec::new() };
     vec![
         cell(Role::Dim, format!("{}: {}", row.traffic.name, balancing(row))),
         cell(Role::Dim, format!("· {}", measured(&row.traffic))),

@@ -300,6 +300,7 @@ fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
             share_after: Some(0.5),
             rps_before: Some(12.0),
             rps_after: Some(18.0),
+            ..ServiceEffect::default()
         });
         plan
     });

@@ -315,7 +315,7 @@ fn the_bad_backend_is_seen_at_every_size() {
         scene::polls(&mut state, 6, |_, _| {});
         let mut desk = backends_of_checkout(state);
         let text = desk.dump(w, h);
-        has(&text, &["expected: round robin", "http_requests_total over 60s", "SHARE", "EXP"]);
+        has(&text, &["expected: round robin", "measured by http_requests_total", "SHARE", "EXP"]);
         let heads = text.lines().position(|l| l.contains("BACKEND")).unwrap();
         let first = text.lines().nth(heads + 1).unwrap();
         has(first, &[&worst(), "12.3", "11.1", "20.0", "▼ too few", "█", "░│"]);

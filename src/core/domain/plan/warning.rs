@@ -3,8 +3,9 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::coded::{All, Burden, Few, InContext, LastChange, Pods, Since, With, coded};
-use super::{Access, StepKind, Unread};
+use super::{Access, ServiceEffect, StepKind, Unread};
 use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::traffic::Break;
 use crate::domain::workload::ManagedBy;
 
 coded! {
@@ -61,6 +62,7 @@ coded! {
         = "the drain cannot finish: these budgets never allow an eviction: {budgets}"
     "last-endpoints" LastEndpoints { services: Few<String> }
         = "services that lose their last ready endpoint until a replacement is ready: {services}"
+    "load-breaks" LoadBreaks { service: String; what: Break } = "service {service}: {what}"
     "burdened" Burdened { services: Few<Burden> }
         = "each remaining backend gets at least 50 % more requests: {services}"
 
@@ -197,6 +199,14 @@ impl Warning {
     /// Returns true for a warning that comes first, because the action cannot finish.
     pub fn is_grave(&self) -> bool {
         matches!(self, Self::KubeletSilent { .. })
+    }
+
+    /// Returns the warnings about limits that a Service goes beyond. More requests than ever seen are no limit.
+    pub(crate) fn of_breaks(effect: &ServiceEffect) -> impl Iterator<Item = Self> + '_ {
+        let is_limit = |what: &&Break| !matches!(what, Break::OverMost { .. } | Break::NoBackend);
+        let service = format!("{}/{}", effect.namespace, effect.name);
+        let warn = move |what: &Break| Self::LoadBreaks { service: service.clone(), what: what.clone() };
+        effect.breaks.iter().filter(is_limit).map(warn)
     }
 
     /// Returns a warning about these names, or `None` if there are none.

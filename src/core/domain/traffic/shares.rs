@@ -4,16 +4,20 @@ use std::fmt;
 
 use super::Policy;
 use crate::domain::id::Name;
+use crate::domain::time::Stamp;
 
 /// One backend's share.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Share {
     pub observed: Option<f64>,
     pub expected: Option<f64>,
-    /// The verdict of this poll alone: the difference is large, and it is more than noise. None = cannot be judged (no
-    /// expectation, too few requests, out).
+    /// The lowest and the highest share that the policy explains. Under least connections, it depends on how many requests
+    /// run at the same time. Under other policies, both are the expected share.
+    pub range: Option<(f64, f64)>,
+    /// The difference is large, more than noise, and seen in several polls. None = cannot be judged (no expectation, too
+    /// few requests, out).
     pub significant: Option<bool>,
-    /// The verdict over several polls, which is what is shown.
+    /// The same verdict with its direction, and with differences that are not yet seen often enough.
     pub standing: Standing,
     /// Worth a mark: it is uneven, and does not only follow from another backend that gets too much.
     pub marked: bool,
@@ -75,8 +79,17 @@ pub struct Trail {
     /// The number of polls in a row in which it differed in the same way: positive for too much, negative for too
     /// little.
     pub streak: i8,
-    /// It was uneven after the poll before.
-    pub held: bool,
+    /// In as many of them, it differed strongly.
+    pub strong: i8,
+    /// It is out of rotation since then.
+    pub out_since: Option<Stamp>,
+    /// Its requests per second in some of the polls within the last window, the newest first.
+    pub past: [Option<(Stamp, f64)>; Self::KEPT],
+}
+
+impl Trail {
+    /// The number of past rates that are kept: enough for one from half a window ago, whatever the interval of the polls.
+    pub const KEPT: usize = 4;
 }
 
 /// A backend that is not ready and gets requests all the same.
@@ -162,6 +175,9 @@ pub struct Shares {
     pub arriving: Vec<Name>,
     /// Backends that are not ready and get requests all the same, for longer than the window of the rates.
     pub stray: Vec<Stray>,
+    /// How much more the observed shares vary than if each request went to a random backend (1.0), from earlier polls
+    /// without a difference. Round robin is below, connections that carry many requests each are above.
+    pub dispersion: Option<f64>,
     /// None if no backend is judged.
     pub imbalance: Option<Imbalance>,
     /// The most requests per second that one backend was seen to carry, since this program started.

@@ -1,10 +1,9 @@
 //! Verdicts on autoscalers, and the shares of backends. They are made here once, and every reader uses the result.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::autoscaler::{Hpa, HpaState};
-use crate::domain::id::{Name, Version};
+use crate::domain::id::Version;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::ServiceTraffic;
 use crate::policy::{balancing, hpa, shares};
@@ -46,8 +45,6 @@ impl Derivation {
     pub(super) fn refresh_traffic(&mut self, facts: &Facts) {
         let seen = &facts.traffic;
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
-        // between two polls the rows keep their places
-        let of_last_poll = if is_same_poll { HashMap::new() } else { by_name(&self.traffic) };
         let row = |(i, traffic): (usize, &Arc<ServiceTraffic>)| {
             let endpoints = self.endpoints(facts, traffic);
             let held = self
@@ -57,11 +54,8 @@ impl Derivation {
             held.cloned().unwrap_or_else(|| {
                 let balancing = balancing::of(traffic);
                 let shares = shares::judge(traffic, &balancing, endpoints.as_deref(), seen.at);
-                let before = if is_same_poll {
-                    self.traffic.get(i)
-                } else {
-                    of_last_poll.get(&(&traffic.namespace, &traffic.name)).copied()
-                };
+                let before = before(self.traffic_before(is_same_poll), i, traffic);
+                let shares = shares::over_time(shares, traffic, &balancing, before, seen.at);
                 let past = match before {
                     // another source was polled, but not the one of this Service
                     Some(row) if Arc::ptr_eq(&row.traffic, traffic) => row.past.clone(),
@@ -73,9 +67,17 @@ impl Derivation {
         let rows: Vec<Arc<TrafficRow>> = seen.services.iter().enumerate().map(row).collect();
         let all_held = rows.iter().zip(self.traffic.iter()).all(|(row, held)| Arc::ptr_eq(row, held));
         if !is_same_poll || !all_held {
+            if !is_same_poll {
+                self.traffic_before = std::mem::take(&mut self.traffic);
+            }
             self.traffic = rows.into();
             self.polled = Some(seen.clone());
         }
+    }
+
+    /// Returns the rows of the poll before. The verdict on shares continues theirs.
+    fn traffic_before(&self, is_same_poll: bool) -> &[Arc<TrafficRow>] {
+        if is_same_poll { &self.traffic_before } else { &self.traffic }
     }
 
     /// Returns the Service's row. Returns `None` if the EndpointSlices are not current, so that they do not show
@@ -89,9 +91,13 @@ impl Derivation {
     }
 }
 
-/// Returns the rows by namespace and name.
-fn by_name(rows: &[Arc<TrafficRow>]) -> HashMap<(&Name, &Name), &Arc<TrafficRow>> {
-    rows.iter().map(|row| ((&row.traffic.namespace, &row.traffic.name), row)).collect()
+/// Returns the row of a service in another poll. The services are usually in the same order.
+fn before<'a>(rows: &'a [Arc<TrafficRow>], i: usize, traffic: &ServiceTraffic) -> Option<&'a TrafficRow> {
+    let is_it = |row: &&Arc<TrafficRow>| {
+        row.traffic.name == traffic.name && row.traffic.namespace == traffic.namespace
+    };
+    let found = rows.get(i).filter(is_it).or_else(|| rows.iter().find(is_it));
+    found.map(AsRef::as_ref)
 }
 
 fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {
