@@ -147,7 +147,7 @@ fn prediction(
 fn verdict(out: &mut Lines, predicted: &Prediction) {
     for (i, broken) in predicted.breaks.iter().take(4).enumerate() {
         let (role, glyph) = match broken {
-            Break::NoBackend | Break::OverLimit { .. } => (Role::Critical, "✖"),
+            Break::NoBackend | Break::EmptyPart { .. } | Break::OverLimit { .. } => (Role::Critical, "✖"),
             Break::Slow { .. } | Break::OverRequest { .. } | Break::OverMost { .. } => (Role::Warning, "!"),
         };
         let lead = if i == 0 && predicted.breaks.len() > 1 { "first: " } else { "" };
