@@ -24,10 +24,10 @@ use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::NodeState;
 use pilothouse_core::domain::node::{Condition, Node, Status};
 use pilothouse_core::domain::plan::{
-    Act, BudgetWait, Choice, Confirm, DrainOptions, Few, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
+    Act, BudgetWait, Busiest, Choice, Confirm, DrainOptions, Few, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
     Since, Step, StepKind, Warning,
 };
-use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
+use pilothouse_core::domain::traffic::{Break, ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::facts::event::{Batch, Fact, Identity, Right};
 use pilothouse_core::facts::world::{ActionView, Cluster, Outcome, Place, World};
@@ -300,6 +300,15 @@ fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
             share_after: Some(0.5),
             rps_before: Some(12.0),
             rps_after: Some(18.0),
+            busiest: Some(Busiest {
+                backend: "cart-2".into(),
+                rps_before: Some(14.0),
+                rps_after: 21.0,
+                of_request: Some(0.88),
+                of_limit: None,
+                of_most: Some(1.2),
+            }),
+            breaks: vec![Break::OverMost { backend: "cart-2".into(), times: 1.2, most_rps: 17.5 }],
             ..ServiceEffect::default()
         });
         plan
@@ -309,6 +318,8 @@ fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
         "PDB shop/pay allows 0: holds back pay-1",
         "needs 3 healthy of 3: no drain can ever pass",
         "shop/cart: 3 ready backends → 2, 50 % each, 12.0 → 18.0 rps",
+        "    busiest: cart-2, 14.0 → 21.0 rps, CPU 88 % of its request, 120 % of the most seen",
+        "cart-2 would get 1.2 times the most that a backend was seen to carry",
     ] {
         assert!(text.contains(words), "{words}:\n{text}");
     }

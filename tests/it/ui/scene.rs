@@ -261,6 +261,7 @@ fn traffic() -> TrafficSeen {
                 })
                 .collect(),
             window_secs: 60,
+            ..ServiceTraffic::default()
         })
     };
     TrafficSeen {
