@@ -102,12 +102,21 @@ fn verdict(backend: &Backend) -> Cell {
     }
 }
 
+/// A share that differs by less than this part of the expected one is drawn as the expected one, if it is not uneven.
+const CLOSE: f64 = 0.12;
+
 /// Draws the share. A share that is as expected ends at the mark, so that it does not move with the noise.
 fn bar(backend: &Backend) -> String {
     let share = &backend.share;
-    let level = share.times().is_some_and(|times| (times - 1.0).abs() < 0.12);
-    let observed = if level && share.standing == Standing::Even { share.expected } else { share.observed };
-    bar::share(observed, share.expected, backend.scale.share)
+    let judged_even = share.standing == Standing::Even;
+    drawn(share.observed, share.expected, backend.scale.share, judged_even)
+}
+
+/// Draws a share. If it is even and close to the expected one, it is drawn as the expected one.
+pub fn drawn(observed: Option<f64>, expected: Option<f64>, full: f64, even: bool) -> String {
+    let times = observed.zip(expected).map(|(observed, expected)| observed / expected);
+    let close = times.is_some_and(|times| (times - 1.0).abs() < CLOSE);
+    bar::share(if even && close { expected } else { observed }, expected, full)
 }
 
 /// Explains what the words about a backend leave out.
@@ -134,7 +143,7 @@ pub fn row(backend: &Backend) -> RowView {
         Some(false) => cell(Role::Critical, "NO"),
         None => cell(Role::Dim, "–"),
     };
-    let drawn = match backend.share.standing {
+    let role_of_bar = match backend.share.standing {
         _ if backend.share.out => Role::Dim,
         Standing::Over | Standing::Under if backend.share.marked => Role::Warning,
         _ => Role::Trend,
@@ -150,7 +159,7 @@ pub fn row(backend: &Backend) -> RowView {
             cell(troubled(errors_role(errors)), trend(&|t| bar::trend(t.errors_percent(), most_errors))),
             plain(millis(traffic.and_then(|t| t.p95_ms.or(t.mean_ms)))),
             cell(Role::Trend, trend(&|t| bar::trend(t.p95_ms(), most_p95))),
-            cell(drawn, bar(backend)),
+            cell(role_of_bar, bar(backend)),
             plain(percent(backend.share.observed)),
             cell(Role::Dim, percent(backend.share.expected)),
             verdict(backend),
@@ -176,21 +185,24 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
     sort(&mut list.sorted, found, spec.reverse, |a, b| order(a, b, spec.order));
 }
 
-/// Describes how uneven the shares are.
+/// Describes how uneven the shares are: the marked backend that differs the most, or else the one that gets the most.
 fn imbalance(row: &TrafficRow) -> Option<Cell> {
-    let imbalance = row.shares.imbalance.as_ref()?;
-    let Imbalance { times, floor, backend, .. } = imbalance;
-    if imbalance.is_noise() {
-        // the numbers themselves would move with every poll
-        return Some(cell(Role::Dim, "balanced: no backend differs by more than noise"));
+    let far = |times: f64| times.max(0.001).ln().abs();
+    let marked = row.backends().filter(|(_, share)| share.marked);
+    let marked = marked.filter_map(|(backend, share)| Some((&backend.name, share.times()?)));
+    let floor = row.shares.imbalance.map_or_else(String::new, |imbalance| {
+        format!(" (by chance up to {:.1})", imbalance.floor)
+    });
+    if let Some((name, times)) = marked.max_by(|a, b| far(a.1).total_cmp(&far(b.1))) {
+        return Some(cell(Role::Warning, format!("uneven: {name} gets {times:.1} times its share{floor}")));
     }
-    let name = row.traffic.backends.get(*backend).map_or("", |b| b.name.as_str());
-    let uneven = row.shares.backends.iter().any(|share| share.marked);
-    let role = if uneven { Role::Warning } else { Role::Dim };
-    Some(cell(
-        role,
-        format!("imbalance {times:.1}: {name} gets {times:.1} times its share (noise reaches {floor:.1})"),
-    ))
+    let Imbalance { times, backend, .. } = row.shares.imbalance?;
+    if row.shares.imbalance.is_some_and(|imbalance| imbalance.is_noise()) {
+        // the numbers themselves would move with every poll
+        return Some(cell(Role::Dim, "balanced: no backend differs by more than chance"));
+    }
+    let name = row.traffic.backends.get(backend).map_or("", |b| b.name.as_str());
+    Some(cell(Role::Dim, format!("{name} gets the most, {times:.1} times its share{floor}")))
 }
 
 /// Builds the lines above the backends: the policy and where it was read, who measured over which window, the

@@ -7,11 +7,10 @@ use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::policy::slices::{By, Canary, Compared, Slice, Slices, slices};
 
 use super::super::app::Ui;
-use super::super::cell::{Cell, RowView, cell, millis, plain, rate, ratio};
+use super::super::cell::{Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 use super::super::list::{List, Spec};
 use super::super::rows::backends::{Inputs, Scale};
 use super::super::theme::Role;
-use super::super::widget::bar;
 use super::super::widget::columns::Column;
 use super::Shown;
 use super::backends::{self, percent};
@@ -113,14 +112,22 @@ pub fn row(all: &Slices, slice: &Slice) -> RowView {
         Some(ready) => plain(format!("{ready}/{count}")),
         None => cell(Role::Dim, format!("–/{count}")),
     };
+    let worse = slice.canary && all.canary.as_ref().is_some_and(|canary| Verdict::of(canary) == Verdict::Worse);
+    let grade = match errors_role(slice.error_ratio) {
+        Role::Critical => Grade::Critical,
+        Role::Warning => Grade::Warning,
+        _ if worse => Grade::Warning,
+        _ => Grade::Fine,
+    };
     RowView {
+        grade,
         cells: vec![
             if slice.name.is_some() { plain(name(slice)) } else { cell(Role::Dim, name(slice)) },
             ready,
             plain(rate(slice.rps)),
             cell(errors_role(slice.error_ratio), ratio(slice.error_ratio)),
             plain(millis(slice.p95_ms)),
-            cell(Role::Trend, bar::share(slice.observed, slice.expected, full)),
+            cell(Role::Trend, backends::drawn(slice.observed, slice.expected, full, true)),
             plain(percent(slice.observed)),
             cell(Role::Dim, percent(slice.expected)),
             verdict,

@@ -20,6 +20,9 @@ use super::dialog::DialogView;
 /// The number of cells for the name of a backend in the table.
 const NAME: usize = 26;
 
+/// From this part of the most requests ever seen on, a backend is marked.
+const MUCH_MORE: f64 = 1.25;
+
 /// Builds the view of an open box.
 pub fn view(ui: &Ui, sheet: &Sheet) -> DialogView {
     let (namespace, name) = &sheet.service;
@@ -171,7 +174,7 @@ fn table(out: &mut Lines, predicted: &Prediction) {
         let gone = one.share_after == Some(0.0) && one.share_before.is_some_and(|share| share > 0.0);
         let grade = if beyond(one.of_limit) {
             Grade::Critical
-        } else if beyond(one.of_request) || beyond(one.of_most) {
+        } else if beyond(one.of_request) || one.of_most.is_some_and(|of| of > MUCH_MORE) {
             Grade::Warning
         } else if gone || one.added {
             Grade::Info

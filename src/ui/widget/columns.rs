@@ -121,7 +121,7 @@ impl Column {
 
     /// A column of trends.
     pub const fn trend(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
-        Self { cut: Cut::Newest, ..Self::left(head, min, max, leave) }
+        Self { cut: Cut::Newest, right: true, ..Self::left(head, min, max, leave) }
     }
 
     /// Whether it is a drawing, which has no order of its own.
