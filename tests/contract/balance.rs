@@ -18,7 +18,7 @@ use self::stand::{SCRAPES, Stand};
 
 #[test]
 #[ignore = "needs haproxy and prometheus: tests/cluster/install"]
-fn balanced_services_raise_no_alarm_and_a_skew_is_found() {
+fn balanced_services_raise_no_alarm_and_a_skew_is_found_real_only() {
     let intervals: Option<u64> =
         std::env::var("PILOTHOUSE_TEST_INTERVALS").ok().map(|text| text.parse().expect("a number"));
     let folder = tempfile::tempdir().unwrap();

@@ -207,6 +207,7 @@ mod tests {
         ServiceTraffic {
             policy,
             window_secs: 60,
+            scrape_secs: 5,
             backends: backends
                 .iter()
                 .map(|(rps, weight, mean)| BackendTraffic {
@@ -250,7 +251,12 @@ mod tests {
             rps: Some(*rps),
             ..BackendTraffic::default()
         });
-        ServiceTraffic { window_secs: 60, backends: backends.collect(), ..ServiceTraffic::default() }
+        ServiceTraffic {
+            window_secs: 60,
+            scrape_secs: 5,
+            backends: backends.collect(),
+            ..ServiceTraffic::default()
+        }
     }
 
     #[test]
@@ -377,17 +383,19 @@ mod tests {
     fn a_difference_must_last_and_ends_below_a_smaller_one() {
         let of =
             |first: f64| service(Policy::Random, &[(first, 1.0, 1.0), (100.0, 1.0, 1.0), (100.0, 1.0, 1.0)]);
-        let (even, over, strong, less) = (of(100.0), of(160.0), of(250.0), of(125.0));
+        let (even, over, strong, less) = (of(100.0), of(160.0), of(250.0), of(124.0));
         let standing =
             |polled: &[&ServiceTraffic]| polls(polled, &balancing::of(polled[0]), None).backends[0].standing;
-        assert_eq!(standing(&[&even, &over]), Standing::Suspect);
-        assert_eq!(standing(&[&even, &over, &over]), Standing::Suspect);
+        assert_eq!(standing(&[&over; 2]), Standing::Suspect);
+        assert_eq!(standing(&[&over; 3]), Standing::Over);
         assert_eq!(standing(&[&even, &over, &even, &over]), Standing::Suspect, "not in a row");
-        assert_eq!(standing(&[&even, &over, &over, &over]), Standing::Over);
-        assert_eq!(standing(&[&even, &strong, &strong]), Standing::Over, "a strong one needs fewer polls");
-        // 125 of 325 is 15 % more than a third.
-        assert_eq!(standing(&[&over, &over, &over, &less]), Standing::Over, "still more");
-        assert!(!standing(&[&over, &over, &over, &less, &even]).is_uneven());
+        assert_eq!(standing(&[&strong]), Standing::Suspect);
+        assert_eq!(standing(&[&strong; 2]), Standing::Over, "a strong one needs fewer polls");
+        // Since the fourth poll, it gets its share again. The window still has what was before.
+        let falls = [160.0, 160.0, 160.0, 150.0, 140.0, 130.0, 120.0].map(of);
+        let falls: Vec<&ServiceTraffic> = falls.iter().collect();
+        assert_eq!(standing(&falls[..6]), Standing::Over, "130 of 330 is 18 % more than a third");
+        assert_eq!(standing(&falls), Standing::Even, "120 of 320 is 12 % more");
         assert_eq!(standing(&[&less; 5]), Standing::Even, "too little to begin with");
     }
 
@@ -397,7 +405,7 @@ mod tests {
         let of = |part: f64| {
             let first = 60.0 + 60.0 * part;
             let other = 60.0 - 15.0 * part;
-            let mut of = service(
+            service(
                 Policy::Random,
                 &[
                     (first, 1.0, 1.0),
@@ -406,9 +414,7 @@ mod tests {
                     (other, 1.0, 1.0),
                     (other, 1.0, 1.0),
                 ],
-            );
-            of.scrape_secs = 5;
-            of
+            )
         };
         let (even, ten, twenty) = (of(0.0), of(0.17), of(1.0 / 3.0));
         let after =
@@ -447,7 +453,7 @@ mod tests {
             .iter()
             .map(|b| BackendTraffic { active: Some(5.0), rps: b.rps.map(|r| r / 60.0), ..b.clone() })
             .collect();
-        assert_eq!(of(false, &s), Standing::Even, "262 requests in 45 seconds are not enough either");
+        assert_eq!(of(false, &s), Standing::Even, "291 requests in 50 seconds are not enough either");
         s.backends =
             s.backends.iter().map(|b| BackendTraffic { rps: b.rps.map(|r| r * 8.0), ..b.clone() }).collect();
         assert_eq!((of(false, &s), of(true, &s)), (Standing::Over, Standing::Even));

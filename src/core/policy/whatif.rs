@@ -115,10 +115,9 @@ pub fn predict(cluster: &Cluster, row: &TrafficRow, changes: &[Change]) -> Predi
     if rps.is_none() {
         missing.insert(Missing::Rps);
     }
-    match model.balancing.policy {
-        Policy::ByClient | Policy::ByRequest | Policy::ByName => missing.insert(Missing::Hashed),
-        _ => false,
-    };
+    if matches!(model.balancing.policy, Policy::ByClient | Policy::ByRequest | Policy::ByName) {
+        missing.insert(Missing::Hashed);
+    }
     let (shares, is_expected) = model.shares(rps);
     if !is_expected {
         missing.insert(Missing::Policy);
@@ -127,10 +126,9 @@ pub fn predict(cluster: &Cluster, row: &TrafficRow, changes: &[Change]) -> Predi
     let mut backends: Vec<Predicted> = Vec::new();
     for (member, share) in model.members.iter().zip(shares) {
         let rps_after = share.zip(rps).map(|(share, rps)| share * rps);
-        let of_own = |own: f64| own.max(0.0);
         let cpu_after = match (member.cpu, member.rps.filter(|r| *r > 0.0), rps_after) {
             (_, _, Some(0.0)) => Some(0.0),
-            (Some(cpu), Some(before), Some(after)) => Some(of_own(cpu * after / before)),
+            (Some(cpu), Some(before), Some(after)) => Some(cpu * after / before),
             (_, _, Some(after)) => cost.map(|cost| cost * after),
             _ => None,
         };
@@ -170,14 +168,13 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::model::part;
     use super::*;
     use crate::domain::id::{Uid, Version};
     use crate::domain::pod::{Pod, PodShape};
     use crate::domain::quantity::Resources;
     use crate::domain::service::{Endpoint, EndpointSlice};
     use crate::domain::time::Stamp;
-    use crate::domain::traffic::{BackendTraffic, Balancing, ServiceTraffic};
+    use crate::domain::traffic::{BackendTraffic, Balancing, Part, ServiceTraffic};
     use crate::domain::usage::PodUsage;
     use crate::facts::table::Rows;
     use crate::facts::world::ServiceRow;
@@ -185,7 +182,7 @@ mod tests {
 
     /// A service of backends a, b, c … with these requests per second. Each request costs 10 thousandths of a core; a pod
     /// requests 500 and may use 1000.
-    fn given(policy: Policy, rates: &[f64], split: &[crate::domain::traffic::Part]) -> (Cluster, TrafficRow) {
+    fn given(policy: Policy, rates: &[f64], split: &[Part]) -> (Cluster, TrafficRow) {
         let name = |i: usize| Name::from(char::from(b'a' + i as u8).to_string());
         let mut pods: Rows<Pod> = Rows::default();
         let mut cluster = Cluster::default();
@@ -240,6 +237,10 @@ mod tests {
         let judged = shares::judge(&traffic, &balancing, Some(&endpoints), Stamp(0));
         let shares = shares::over_time(judged, &traffic, &balancing, None, Stamp(0));
         (cluster, TrafficRow { traffic: Arc::new(traffic), endpoints: Some(endpoints), balancing, shares })
+    }
+
+    fn part(name: &str, weight: f64, backends: &[&str]) -> Part {
+        Part { name: name.into(), weight, backends: backends.iter().map(|b| Name::from(*b)).collect() }
     }
 
     fn after(prediction: &Prediction) -> Vec<f64> {

@@ -175,6 +175,8 @@ pub struct Shares {
     pub arriving: Vec<Name>,
     /// Backends that are not ready and get requests all the same, for longer than the window of the rates.
     pub stray: Vec<Stray>,
+    /// The last poll that counted for the verdict, because it had new samples.
+    pub counted: Option<Stamp>,
     /// How much more the observed shares vary than if each request went to a random backend (1.0), from earlier polls
     /// without a difference. Round robin is below, connections that carry many requests each are above.
     pub dispersion: Option<f64>,

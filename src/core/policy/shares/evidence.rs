@@ -42,10 +42,12 @@ impl Gap {
 
     /// Returns 1 for too much and -1 for too little, if the gap is large and more than noise. Otherwise 0.
     pub fn side(self, effect: f64, bound: f64) -> i8 {
-        match self.effect.abs() >= effect && self.z.abs() >= bound {
-            true if self.effect > 0.0 => 1,
-            true => -1,
-            false => 0,
+        if self.effect.abs() < effect || self.z.abs() < bound {
+            0
+        } else if self.effect > 0.0 {
+            1
+        } else {
+            -1
         }
     }
 }

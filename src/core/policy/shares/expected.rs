@@ -130,17 +130,22 @@ fn idle_time(weights: &[f64], times: &[f64], rps: f64) -> Option<Vec<f64>> {
     if !most.is_finite() || rps <= 0.0 || rps >= most * 0.999 {
         return None;
     }
-    let rates = |c: f64| weights.iter().zip(times).map(move |(w, t)| c * w / (1.0 + c * w * t));
-    // The sum grows with c, so halving the interval finds it.
-    let (mut low, mut high) = (0.0, rps);
-    while rates(high).sum::<f64>() < rps && high < 1e12 {
-        high *= 2.0;
+    // The sum of the rates grows with c, ever more slowly, so Newton's steps from below never go too far.
+    let mut c = rps;
+    for _ in 0..50 {
+        let (mut sum, mut slope) = (0.0, 0.0);
+        for (w, t) in weights.iter().zip(times) {
+            let busy = 1.0 + c * w * t;
+            sum += c * w / busy;
+            slope += w / (busy * busy);
+        }
+        let step = (rps - sum) / slope;
+        if !step.is_finite() || step <= c * 1e-9 {
+            break;
+        }
+        c += step;
     }
-    for _ in 0..60 {
-        let middle = f64::midpoint(low, high);
-        if rates(middle).sum::<f64>() < rps { low = middle } else { high = middle }
-    }
-    parts(&rates(high).collect::<Vec<_>>())
+    parts(&weights.iter().zip(times).map(|(w, t)| c * w / (1.0 + c * w * t)).collect::<Vec<_>>())
 }
 
 /// Returns the active connections per weight of each backend, relative to their mean. A balancer by connections keeps

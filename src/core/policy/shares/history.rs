@@ -51,10 +51,11 @@ pub fn over_time(
     let least = evidence::least(balancing.policy, assumed);
     let learned = before.and_then(|row| row.shares.dispersion);
     let dispersion = learned.unwrap_or(assumed).max(least);
-    let recent: Vec<Recent> = NEWEST.iter().filter_map(|part| recent(&shares, traffic, *part, at)).collect();
+    let recent = NEWEST.map(|part| recent(&shares, traffic, part, at));
     let k = in_rotation(&shares, traffic).count();
     let bound = evidence::bound(k);
-    let is_same = before.is_some_and(|row| is_same(&shares, traffic, row));
+    let is_same = before.is_some_and(|row| is_same(&shares, traffic, row, at));
+    shares.counted = if is_same { before.and_then(|row| row.shares.counted) } else { Some(at) };
     let scrapes = shift(&shares, traffic, total, at);
     for (i, share) in shares.backends.iter_mut().enumerate() {
         let was = share.standing;
@@ -65,11 +66,12 @@ pub fn over_time(
         };
         let n = if share.new { total / (1.0 - observed).max(0.01) } else { total } * counted;
         let whole = Gap::of(observed, range, n, dispersion);
-        let newest = recent.iter().map(|recent| recent.gap(i, range, dispersion));
-        let gaps: Vec<Gap> = iter::once(whole).chain(newest).flatten().collect();
+        let newest =
+            recent.each_ref().map(|recent| recent.as_ref().and_then(|r| r.gap(i, range, dispersion)));
         let effect = EFFECT + scrapes;
         let side = |effect: f64| -> i8 {
-            gaps.iter().map(|gap| gap.side(effect, bound)).find(|side| *side != 0).unwrap_or(0)
+            let gaps = iter::once(whole).chain(newest).flatten();
+            gaps.map(|gap| gap.side(effect, bound)).find(|side| *side != 0).unwrap_or(0)
         };
         // A backend without a share that gets requests has no relative difference.
         let zero = range.1 <= 0.0 && share.significant == Some(true);
@@ -116,9 +118,13 @@ fn earlier<'a>(row: &'a TrafficRow, i: usize, name: &Name) -> Option<&'a Share> 
     row.backends().find(|(b, _)| b.name == *name).map(|(_, share)| share)
 }
 
-/// Returns true if nothing was scraped since the poll before, so that it proves nothing new. The rates may differ, because
-/// they are extrapolated, but all by the same factor.
-fn is_same(shares: &Shares, traffic: &ServiceTraffic, before: &TrafficRow) -> bool {
+/// Returns true if nothing was scraped since the last poll that counted, so that this one proves nothing new. The rates may
+/// differ, because they are extrapolated, but all by the same factor.
+fn is_same(shares: &Shares, traffic: &ServiceTraffic, before: &TrafficRow, at: Stamp) -> bool {
+    let since = |counted| at.since(counted) as f64 / 1_000.0;
+    if before.shares.counted.is_none_or(|counted| since(counted) >= evidence::scrape(traffic)) {
+        return false;
+    }
     let rows = shares.backends.iter().zip(&*traffic.backends).enumerate();
     let same = |(i, (share, backend)): (usize, (&Share, &BackendTraffic))| {
         let was = earlier(before, i, &backend.name).and_then(|was| was.observed);
@@ -175,14 +181,12 @@ fn recent(shares: &Shares, traffic: &ServiceTraffic, part: f64, at: Stamp) -> Op
     let (window, scrape) = (f64::from(traffic.window_secs), evidence::scrape(traffic));
     let secs = |stamp: Stamp| at.since(stamp) as f64 / 1_000.0;
     let wanted = (window * part).max(2.0 * scrape);
-    let mut times: Vec<Stamp> = in_rotation(shares, traffic)
-        .flat_map(|(_, share, _)| share.trail.past)
-        .flatten()
-        .map(|p| p.0)
-        .collect();
-    times.retain(|stamp| *stamp < at && (wanted * 0.75..=window * 0.55).contains(&secs(*stamp)));
+    // All backends have the rates of the same polls, except those that came later.
+    let (_, first, _) = in_rotation(shares, traffic).next()?;
+    let times = first.trail.past.iter().flatten().map(|(stamp, _)| *stamp);
+    let times = times.filter(|stamp| *stamp < at && (wanted * 0.75..=window * 0.55).contains(&secs(*stamp)));
     let nearest = |a: &Stamp, b: &Stamp| (secs(*a) - wanted).abs().total_cmp(&(secs(*b) - wanted).abs());
-    let then = times.into_iter().min_by(nearest)?;
+    let then = times.min_by(nearest)?;
     let length = secs(then);
     let mut rates = vec![None; shares.backends.len()];
     for (i, share, rps) in in_rotation(shares, traffic) {

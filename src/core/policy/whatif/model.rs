@@ -1,7 +1,6 @@
 //! The backends of a service, as a prediction changes them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::Change;
 use crate::domain::id::Name;
@@ -130,9 +129,9 @@ impl Model {
             }
             Change::PartWeight { part, weight } => {
                 let is_known = self.balancing.split.iter().any(|p| p.name == *part);
-                let changed = |p: &Part| match p.name == *part {
-                    true => Part { weight: weight.max(0.0), ..p.clone() },
-                    false => p.clone(),
+                let changed = |p: &Part| {
+                    let weight = if p.name == *part { weight.max(0.0) } else { p.weight };
+                    Part { weight, ..p.clone() }
                 };
                 self.balancing.split = self.balancing.split.iter().map(changed).collect();
                 is_known
@@ -173,9 +172,9 @@ impl Model {
             let name = name.clone();
             self.members.push(Member { name, added: true, request, limit, traffic, ..Member::default() });
         }
-        let with = |p: &Part| match Some(&p.name) == part.as_ref() {
-            true => Part { backends: p.backends.iter().chain(&names).cloned().collect(), ..p.clone() },
-            false => p.clone(),
+        let with = |p: &Part| {
+            let new = names.iter().filter(|_| Some(&p.name) == part.as_ref());
+            Part { backends: p.backends.iter().chain(new).cloned().collect(), ..p.clone() }
         };
         self.balancing.split = self.balancing.split.iter().map(with).collect();
         count > 0
@@ -252,15 +251,5 @@ impl Model {
             |b: &&BackendTraffic| BackendTraffic { rps: each, mean_ms: b.mean_ms.or(usual), ..(*b).clone() };
         let with: Vec<BackendTraffic> = backends.iter().map(with).collect();
         Some(expected(balancing, &with.iter().collect::<Vec<_>>())?.into_iter().map(|e| e.share).collect())
-    }
-}
-
-/// The name of a part is shared between the routes and the prediction.
-#[cfg(test)]
-pub(super) fn part(name: &str, weight: f64, backends: &[&str]) -> Part {
-    Part {
-        name: name.into(),
-        weight,
-        backends: backends.iter().map(|b| Name::from(*b)).collect::<Arc<[_]>>(),
     }
 }

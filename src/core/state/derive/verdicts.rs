@@ -107,3 +107,67 @@ fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::Uid;
+    use crate::domain::service::{Endpoint, EndpointSlice, Service};
+    use crate::domain::traffic::{BackendTraffic, Standing, TrafficSeen};
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::ClusterInfo;
+    use crate::state::ClusterState;
+
+    #[test]
+    fn each_poll_counts_once_however_often_its_endpoints_change() {
+        let mut state = ClusterState::new(ClusterInfo::default());
+        let service = Service { uid: Uid::parse("s"), name: "cart".into(), ..Service::default() };
+        let slice = |version: u64, pods: &[&str]| EndpointSlice {
+            uid: Uid::parse("e"),
+            version: Version(version),
+            service: "cart".into(),
+            endpoints: pods
+                .iter()
+                .map(|pod| Endpoint { pod: Some((*pod).into()), ready: true, ..Endpoint::default() })
+                .collect(),
+            ..EndpointSlice::default()
+        };
+        let generation = 1;
+        state.apply(Fact::Services(Batch::Upsert(vec![service])), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::Begin { generation }), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::Upsert(vec![slice(1, &["a", "b", "c"])])), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::End { generation, version: Version(1) }), Stamp(0));
+        state.publish(Stamp(0), false);
+        let poll = |at: i64, first: f64| {
+            let backend = |(name, rps): (&str, f64)| BackendTraffic {
+                name: name.into(),
+                rps: Some(rps),
+                ..BackendTraffic::default()
+            };
+            let seen = ServiceTraffic {
+                name: "cart".into(),
+                window_secs: 60,
+                scrape_secs: 5,
+                backends: [("a", first), ("b", 100.0), ("c", 100.0)].map(backend).into(),
+                ..ServiceTraffic::default()
+            };
+            let services = [Arc::new(seen)].into();
+            Fact::Traffic(TrafficSeen { source: "prometheus".into(), at: Stamp(at), services })
+        };
+        let mut after = |fact: Fact, at: i64| {
+            state.apply(fact, Stamp(at));
+            let cluster = state.publish(Stamp(at), false).unwrap();
+            cluster.derived.traffic[0].shares.backends[0].standing
+        };
+        // long after the endpoints came
+        assert_eq!(after(poll(1_010_000, 160.0), 1_010_000), Standing::Suspect);
+        for version in 2..6 {
+            let at = 1_010_000 + version as i64 * 1_000;
+            let pods: &[&str] = if version % 2 == 0 { &["a", "b", "c", "d"] } else { &["a", "b", "c"] };
+            let change = Fact::EndpointSlices(Batch::Upsert(vec![slice(version, pods)]));
+            assert_eq!(after(change, at), Standing::Suspect, "it is still one poll");
+        }
+        assert_eq!(after(poll(1_020_000, 161.0), 1_020_000), Standing::Suspect);
+        assert_eq!(after(poll(1_030_000, 160.0), 1_030_000), Standing::Over);
+    }
+}
