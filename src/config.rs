@@ -7,6 +7,7 @@
 pub mod check;
 pub mod failover;
 pub mod fields;
+pub mod presets;
 pub mod silence;
 
 use std::path::{Path, PathBuf};

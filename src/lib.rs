@@ -42,7 +42,7 @@
 //! | Where is another watched kind added, for example Ingress? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], which [`source::kube`] then watches |
 //! | Where is a source added, for example a log file? | one entry in [`source::SOURCES`] |
 //! | How does a LIST or WATCH survive errors? | [`wire::list_watch`] |
-//! | How does a Prometheus sample become a SHARE? | queries and their results: [`source::prometheus`] (`presets.rs`); observed and expected share: [`pilothouse_core::policy::shares`], called by [`pilothouse_core::state::derive`] (`verdicts.rs`) |
+//! | How does a Prometheus sample become a SHARE? | the presets: [`pilothouse_core::domain::preset`]; which queries are sent when: [`source::prometheus`]; their answers: [`pilothouse_core::policy::measured`]; observed and expected share: [`pilothouse_core::policy::shares`], called by [`pilothouse_core::state::derive`] (`verdicts.rs`) |
 //! | Which backend gets too much, which version is worse, what if one goes? | [`pilothouse_core::policy::shares`] (evidence: `evidence.rs`, over several polls: `history.rs`), [`pilothouse_core::policy::slices`], [`pilothouse_core::policy::whatif`], which rehearsals use too |
 //! | How does a log line become an error group? | [`pilothouse_core::logs`] reads level and message; [`source::logs`] follows the pods and counts the groups |
 //! | Which file binds a key to a command? | default keys: [`ui::command`] (`table.rs`); keys from the config: [`ui::keymap`]; the code that a command runs: [`ui::update`] |
@@ -52,7 +52,7 @@
 //! | Which code writes the journal? | [`action::journal`] writes and syncs the files; executor and drain call it through [`action::recorder`] before each request |
 //! | What becomes of an action whose process ended? | [`action::resume`] |
 //! | Where are the permissions listed? | with the kinds, in [`pilothouse_core::domain::kinds`]; [`report::rights`] prints them for `doctor`, `rbac` and the README |
-//! | Where is the format of the config file defined? | [`config::fields`], types and defaults in [`pilothouse_core::domain::settings`]; failover plans in [`config::failover`], silences in [`config::silence`]; [`config::check()`] reads a file |
+//! | Where is the format of the config file defined? | [`config::fields`], types and defaults in [`pilothouse_core::domain::settings`]; failover plans in [`config::failover`], presets in [`config::presets`], silences in [`config::silence`]; [`config::check()`] reads a file |
 //! | Where are the clients, guards and sources of a cluster? | in its handle, [`bootstrap::cluster`]; code that sends a request takes the handle of the object |
 //! | How does a demo differ from another cluster? | only in `bootstrap/demo.rs`, which starts the simulated cluster and connects to it |
 //!
@@ -68,6 +68,8 @@
 //! - **derived row**: an object with the values computed from other tables, for example a node with the sums of its
 //!   pods ([`pilothouse_core::state::derive`]).
 //! - **finding** (in code: cause): a problem that a rule found; NOW shows one line for it.
+//! - **preset**: a set of metrics that traffic is read from, such as those of HAProxy or Istio, with the queries and the
+//!   labels that name services and backends.
 //! - **intent**: the action that a user or a command line asks for, on which objects, in which context.
 //! - **plan**: the steps of an intent, with warnings, refusals and the needed confirmation; nothing is sent yet.
 //! - **evidence**: the server's answers about a plan: access reviews and dry runs.

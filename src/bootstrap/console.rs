@@ -82,6 +82,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     cell.publish(session.world.borrow().clone());
     let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.columns = pane::chosen(&start.settings.ui.columns).0;
+    ui.presets = preset::all(&start.settings.prometheus.own_presets).into();
     ui.clipboard = look::clipboard();
     // if several namespaces are requested, all are shown and the user can select one
     ui.namespace = match super::session::namespaces(start).as_slice() {

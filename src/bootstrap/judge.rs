@@ -1,5 +1,6 @@
 //! The command `pilothouse config`, and the errors in a config file that only the rooms that use a setting can find.
 
+use pilothouse_core::domain::preset;
 use reqwest::Url;
 
 use super::{Start, appearance, said};
@@ -8,7 +9,6 @@ use crate::config::check::nearest;
 use crate::config::{self, Home, Loaded, Origin};
 use crate::report::exit;
 use crate::report::headless::tell;
-use crate::source::prometheus;
 use crate::ui::keymap::Keymap;
 use crate::ui::pane;
 
@@ -32,10 +32,12 @@ pub fn judge(loaded: &mut Loaded, home: &Home) {
         loaded.report("prometheus.url", &why, "for example http://prometheus.example:9090");
     }
     for preset in loaded.settings.prometheus.presets.clone() {
-        let known = || prometheus::preset_names().chain(["auto"]);
+        let all = preset::all(&loaded.settings.prometheus.own_presets);
+        let known = || all.iter().map(|one| one.name.as_str()).chain([preset::AUTO]);
         if !known().any(|name| name == preset) {
             let what = format!("there is no preset {preset:?}");
-            loaded.report("prometheus.presets", &what, &nearest(&preset, known()));
+            let hint = nearest(&preset, known());
+            loaded.report("prometheus.presets", &what, &hint);
         }
     }
 }
@@ -72,6 +74,10 @@ impl Start {
             }
             ConfigCommand::Example => said(Ok(config::fields::example())),
             ConfigCommand::Columns => said(Ok(pane::columns_markdown())),
+            ConfigCommand::Presets { markdown: true } => said(Ok(config::presets::markdown())),
+            ConfigCommand::Presets { markdown: false } => {
+                said(Ok(config::presets::print(&self.settings.prometheus.own_presets)))
+            }
             ConfigCommand::Print => {
                 let mut settings = self.settings.clone();
                 let mut out = String::new();

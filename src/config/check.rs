@@ -9,7 +9,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{FIELDS, Field, Place};
-use super::{failover, silence};
+use super::{failover, presets, silence};
 
 /// One problem of the file: where it is, what it is, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,10 +90,13 @@ impl Walk<'_> {
             let known = FIELDS.iter().any(|f| f.section == section);
             match value.get_ref() {
                 DeValue::Table(plans) if section == "failover" => self.failover(plans),
+                DeValue::Table(keys) if section == presets::SECTION => self.traffic(keys),
                 value_of if section == "silence" => self.silences(value_of, value),
                 _ if !known => {
-                    let hint =
-                        nearest(section, FIELDS.iter().map(|f| f.section).chain(["failover", "silence"]));
+                    let hint = nearest(
+                        section,
+                        FIELDS.iter().map(|f| f.section).chain(["failover", "silence", presets::SECTION]),
+                    );
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }
@@ -173,6 +176,37 @@ impl Walk<'_> {
                 Err(wrong) => {
                     for w in wrong {
                         self.problem(Some(w.span), &w.what, w.hint);
+                    }
+                }
+            }
+        }
+    }
+
+    fn traffic(&mut self, keys: &DeTable<'_>) {
+        for (key, value) in keys {
+            let word = key.get_ref().as_ref();
+            let DeValue::Table(table) = value.get_ref() else {
+                let what = format!("unknown key {word:?} in [{}]", presets::SECTION);
+                self.problem(Some(key.span()), &what, nearest(word, ["presets"].into_iter()));
+                continue;
+            };
+            if word != "presets" {
+                let what = format!("unknown section [{}.{word}]", presets::SECTION);
+                self.problem(Some(key.span()), &what, nearest(word, ["presets"].into_iter()));
+                continue;
+            }
+            let mut ordered: Vec<_> = table.iter().collect();
+            ordered.sort_by_key(|(name, _)| name.span().start);
+            for (name, value) in ordered {
+                match presets::read(name.get_ref(), value) {
+                    Ok(preset) => {
+                        self.sets(format!("{}.presets.{}", presets::SECTION, preset.name), &name.span());
+                        self.out.settings.prometheus.own_presets.push(preset);
+                    }
+                    Err(wrong) => {
+                        for w in wrong {
+                            self.problem(Some(w.span), &w.what, w.hint);
+                        }
                     }
                 }
             }
@@ -351,7 +385,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (maximum number of frames per second, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (known: failover, guards, logs, prometheus, silence, ui)",
+                "c.toml:8: unknown section [prom] (known: failover, guards, logs, prometheus, silence, traffic, ui)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");

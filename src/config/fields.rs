@@ -28,7 +28,7 @@ pub struct Field {
     pub place: Place,
 }
 
-/// Every setting, except for the key bindings (`[ui.keys]`), failover plans and silences, which have tables of their own.
+/// Every setting, except for the key bindings (`[ui.keys]`), presets, failover plans and silences, which have tables of their own.
 pub const FIELDS: &[Field] = &[
     Field {
         section: "ui",
@@ -123,7 +123,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         section: "prometheus",
         key: "presets",
-        doc: "metrics to read traffic from: auto, or names in order of preference (haproxy, http_requests_total)",
+        doc: "metrics to read traffic from: auto, or names in order of preference, of the built-in presets (`pilothouse config presets`) or of your own ([traffic.presets.NAME])",
         place: Place::Texts(|s| &mut s.prometheus.presets),
     },
     Field {
@@ -203,6 +203,7 @@ pub fn example() -> String {
     out.push_str(
         "\n[ui.keys]\n# command = [\"key\", …] replaces the command's default keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
     );
+    out.push_str(&super::presets::example());
     out.push_str(&super::failover::example());
     out.push_str(&super::silence::example());
     out

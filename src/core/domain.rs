@@ -18,6 +18,7 @@ pub mod near;
 pub mod node;
 pub mod plan;
 pub mod pod;
+pub mod preset;
 pub mod quantity;
 pub mod row;
 pub mod scheduling;

@@ -7,6 +7,7 @@ pub mod failover;
 pub mod health;
 pub mod hpa;
 pub mod kubectl;
+pub mod measured;
 pub mod pick;
 pub mod placement;
 pub mod requests;

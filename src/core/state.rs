@@ -80,7 +80,8 @@ impl ClusterState {
         let cluster = self.assemble();
         if parts.meets(Parts::TRAFFIC) {
             let findings = &self.findings;
-            self.derivation.latency.take(&self.facts.traffic, |service| findings.is_slow(service));
+            let traffic = self.derivation.traffic().clone();
+            self.derivation.latency.take(&traffic, |service| findings.is_slow(service));
         }
         let index = Index::default();
         let context = RuleContext {
@@ -120,7 +121,7 @@ impl ClusterState {
             node_usage: f.node_usage.clone(),
             node_usage_source: f.node_usage_source.clone(),
             pod_usage: f.pod_usage.clone(),
-            traffic: f.traffic.clone(),
+            traffic: self.derivation.traffic().clone(),
             logs: f.logs.clone(),
             sources: f.sources.clone(),
             derived: self.derived.clone(),

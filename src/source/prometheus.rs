@@ -1,23 +1,23 @@
-//! Traffic from Prometheus. The metrics that it has determine the presets that are queried. Each poll sends one set
-//! of queries.
+//! Traffic from Prometheus. The metrics that it has determine the presets that are queried. Each refresh sends a limited
+//! number of queries, and a server that answers slowly is asked less often.
 
+mod answer;
 pub mod client;
-mod presets;
+mod refresh;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::{PrometheusSettings, Settings};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen, each_once};
+use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::event::Fact;
 
 use self::client::Queries;
 pub use self::client::{Prometheus, PrometheusError, PrometheusOptions};
-use self::presets::{Found, Preset};
+use self::refresh::Refresh;
 use super::sink::FactSink;
 use super::supervise::{Backoff, Supervisor};
 use crate::wire::env::Env;
@@ -25,8 +25,10 @@ use crate::wire::list_watch::jitter;
 
 /// The name of the source.
 pub const NAME: &str = "prometheus";
-/// How often to check which presets have data.
-const DETECT_EVERY: Duration = Duration::from_secs(60);
+/// A refresh may take this part of the interval. If it takes longer, the interval becomes longer.
+const PART_OF_INTERVAL: u32 = 10;
+/// The longest interval because of slow answers.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Returns the reason why no Prometheus is queried.
 pub fn off(settings: &Settings) -> Option<&'static str> {
@@ -73,28 +75,27 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
     let limit = every.mul_f64(0.8).clamp(Duration::from_millis(800), Duration::from_secs(15));
     let mut held = SourceStatus { name: Name::from(NAME), ..SourceStatus::default() };
     let mut backoff = Backoff::api();
-    let mut found: Vec<Found> = Vec::new();
-    let mut detected: Option<tokio::time::Instant> = None;
+    let mut refresh = Refresh::new(&settings);
     loop {
-        let asked = async {
-            if detected.is_none_or(|at| at.elapsed() >= DETECT_EVERY) || found.is_empty() {
-                found = detect(&client, &settings, limit).await?;
-                detected = Some(tokio::time::Instant::now());
-            }
-            ask(&client, &found, limit).await
-        };
         let now = out.clock().now();
-        let (wait, least) = match asked.await {
-            Ok((services, warnings)) => {
+        let began = tokio::time::Instant::now();
+        let (wait, least) = match refresh.run(&client, limit).await {
+            Ok(refreshed) => {
                 backoff.reset();
-                let said = if found.is_empty() {
-                    Some(nothing_known(&settings.presets))
-                } else if warnings.is_empty() {
-                    None
-                } else {
-                    Some(format!("partial: {}", warnings.join("; ")))
-                };
-                let seen = TrafficSeen { source: NAME.into(), at: now, services: services.into() };
+                let took = began.elapsed();
+                let interval = interval(every, took);
+                let slow = (interval > every).then(|| {
+                    let secs = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
+                    format!(
+                        "its answers take {} s, so it is asked every {} s instead of every {} s",
+                        secs(took),
+                        secs(interval),
+                        secs(every)
+                    )
+                });
+                let notes: Vec<String> = refreshed.notes.into_iter().chain(slow).collect();
+                let said = (!notes.is_empty()).then(|| notes.join("; "));
+                let seen = TrafficSeen { source: NAME.into(), at: now, services: refreshed.services.into() };
                 out.fact(Fact::Traffic(seen)).await;
                 held = SourceStatus {
                     name: held.name,
@@ -103,10 +104,9 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
                     error: said.map(Name::from),
                     ..SourceStatus::default()
                 };
-                (every, Duration::ZERO)
+                (interval, Duration::ZERO)
             }
             Err(error) => {
-                detected = None;
                 let least = error.retry_after().unwrap_or_default();
                 let wait = backoff.next().max(every).max(least);
                 held.state = match held.state {
@@ -129,81 +129,9 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
     }
 }
 
-/// Returns the names of the presets, as in the config.
-pub fn preset_names() -> impl Iterator<Item = &'static str> {
-    Preset::ALL.into_iter().map(Preset::as_str)
-}
-
-/// Returns the presets of the settings, in their order. `auto` stands for all presets that are not named.
-fn wanted(names: &[String]) -> Vec<Preset> {
-    let auto = ["auto".to_owned()];
-    let names = if names.is_empty() { &auto } else { names };
-    let mut wanted = Vec::new();
-    for name in names {
-        let meant = |preset: &Preset| {
-            let by_name = |name: &String| name == preset.as_str();
-            if name == "auto" { !names.iter().any(by_name) } else { by_name(name) }
-        };
-        for preset in Preset::ALL.into_iter().filter(meant) {
-            if !wanted.contains(&preset) {
-                wanted.push(preset);
-            }
-        }
-    }
-    wanted
-}
-
-/// Returns the message for a Prometheus without data for any preset.
-fn nothing_known(names: &[String]) -> String {
-    let names: Vec<&str> = wanted(names).into_iter().map(Preset::as_str).collect();
-    format!("no known traffic metrics ({})", names.join(", "))
-}
-
-/// Returns the presets that this Prometheus has data for, with the rate window that each needs.
-async fn detect<C: Queries>(
-    client: &C,
-    settings: &PrometheusSettings,
-    limit: Duration,
-) -> Result<Vec<Found>, PrometheusError> {
-    let mut found = Vec::new();
-    for preset in wanted(&settings.presets) {
-        let answer = client.query(&presets::samples_query(preset), limit).await?;
-        let Some(samples) = answer.samples.first().and_then(|s| s.value).filter(|v| *v >= 1.0) else {
-            continue;
-        };
-        found.push(Found { preset, window_secs: presets::window(samples, settings.window_secs) });
-    }
-    Ok(found)
-}
-
-/// Returns all services of the presets, with the server's warnings. If two presets have the same service, the first
-/// one is used.
-async fn ask<C: Queries>(
-    client: &C,
-    found: &[Found],
-    limit: Duration,
-) -> Result<(Vec<Arc<ServiceTraffic>>, Vec<String>), PrometheusError> {
-    let mut services = Vec::new();
-    let mut warnings: Vec<String> = Vec::new();
-    for preset in found.iter().copied() {
-        let queries = presets::queries(preset);
-        // at most four queries run at the same time
-        let mut answers = Vec::with_capacity(queries.len());
-        for four in queries.chunks(4) {
-            let asked = four.iter().map(|q| client.query(q, limit));
-            for answer in futures::future::join_all(asked).await {
-                let answer = answer?;
-                for warning in answer.warnings {
-                    if !warnings.contains(&warning) && warnings.len() < 3 {
-                        warnings.push(warning);
-                    }
-                }
-                answers.push(answer.samples);
-            }
-        }
-        services.extend(presets::services(preset, &answers));
-    }
-    Ok((each_once(services.into_iter()), warnings))
+/// Returns the time until the next refresh: the configured interval, or longer if the refresh took long.
+fn interval(every: Duration, took: Duration) -> Duration {
+    (took * PART_OF_INTERVAL).clamp(every, LONGEST_INTERVAL.max(every))
 }
 
 #[cfg(test)]

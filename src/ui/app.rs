@@ -13,6 +13,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::plan::Intent;
+use pilothouse_core::domain::preset::{self, Preset};
 use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
@@ -169,6 +170,8 @@ pub struct Ui {
     pub all_actions: bool,
     /// The columns that the user selected, by their index in the pane's table.
     pub columns: BTreeMap<ListId, Vec<usize>>,
+    /// The presets of the metrics, for the PromQL behind a number.
+    pub presets: Arc<[Preset]>,
     lists: [List; ListId::COUNT],
     pub rows: PaneRows,
     pub dialog: Option<Dialog>,
@@ -229,6 +232,7 @@ impl Ui {
             kinds_of: None,
             all_actions: false,
             columns: BTreeMap::new(),
+            presets: preset::all(&[]).into(),
             lists: std::array::from_fn(|_| List::default()),
             rows: PaneRows::default(),
             dialog: None,

@@ -11,6 +11,7 @@ mod fake;
 mod headless;
 mod log_files;
 mod logs;
+mod prometheus;
 mod properties;
 mod runner;
 mod scenario;

@@ -77,6 +77,8 @@ pub struct PrometheusSettings {
     pub window_secs: u32,
     /// `auto`, or names of presets in order.
     pub presets: Vec<String>,
+    /// The presets of the config.
+    pub own_presets: Vec<super::preset::Preset>,
 }
 
 impl Default for PrometheusSettings {
@@ -90,7 +92,8 @@ impl Default for PrometheusSettings {
             insecure: false,
             poll_secs: 10,
             window_secs: 60,
-            presets: vec!["auto".into()],
+            presets: vec![super::preset::AUTO.into()],
+            own_presets: Vec::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 mod breaks;
 mod shares;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -125,15 +125,45 @@ pub struct ServiceTraffic {
     pub p50_ms: Option<f64>,
     pub p95_ms: Option<f64>,
     pub p99_ms: Option<f64>,
+    /// Current requests or connections, if the source knows them for the service only.
+    #[serde(default)]
+    pub active: Option<f64>,
     pub backends: Arc<[BackendTraffic]>,
     /// The rate window in seconds: `rps * window` is about the number of requests seen.
     pub window_secs: u32,
+    /// The other presets that also measured requests of this service.
+    #[serde(default)]
+    pub others: Arc<[Name]>,
+    /// Other namespaces and names that the source's id of the service can mean, if the cluster has no Service of the
+    /// first.
+    #[serde(default)]
+    pub also: Arc<[(Name, Name)]>,
+    /// The matchers that select this service in the source: `namespace="shop",service="web"`.
+    #[serde(default)]
+    pub selector: Name,
+    /// The source's label that names the backends.
+    #[serde(default)]
+    pub backend_label: Name,
+}
+
+impl ServiceTraffic {
+    /// How much is known of the requests: nothing, the rate of the service, or the rates of its backends.
+    fn detail(&self) -> u8 {
+        if self.backends.iter().any(|backend| backend.rps.is_some()) {
+            2
+        } else {
+            u8::from(self.rps.is_some())
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BackendTraffic {
-    /// The pod's name, or the proxy's server name.
+    /// The pod's name, or the proxy's server name, or an address that no endpoint has.
     pub name: Name,
+    /// The address by which the source knows the backend, if the name was found by it.
+    #[serde(default)]
+    pub address: Name,
     pub rps: Option<f64>,
     pub error_ratio: Option<f64>,
     pub p95_ms: Option<f64>,
@@ -172,10 +202,34 @@ impl TrafficSeen {
     }
 }
 
-/// The services without those that came before.
+/// Each service once. The one that knows the rates of backends is kept, otherwise the first that knows the rate of the
+/// service. It gets the names of the other presets that have a rate.
 pub fn each_once(services: impl Iterator<Item = Arc<ServiceTraffic>>) -> Vec<Arc<ServiceTraffic>> {
-    let mut known: HashSet<(Name, Name)> = HashSet::new();
-    services.filter(|s| known.insert((s.namespace.clone(), s.name.clone()))).collect()
+    let mut places: HashMap<(Name, Name), usize> = HashMap::new();
+    let mut kept: Vec<Arc<ServiceTraffic>> = Vec::new();
+    for service in services {
+        let key = (service.namespace.clone(), service.name.clone());
+        let place = *places.entry(key).or_insert(kept.len());
+        let Some(held) = kept.get_mut(place) else {
+            kept.push(service);
+            continue;
+        };
+        let mut other = service;
+        if other.detail() > held.detail() {
+            std::mem::swap(held, &mut other);
+        }
+        let mut others = held.others.to_vec();
+        let measured = std::iter::once(&other.preset).filter(|_| other.rps.is_some());
+        for name in measured.chain(other.others.iter()) {
+            if !name.is_empty() && *name != held.preset && !others.contains(name) {
+                others.push(name.clone());
+            }
+        }
+        if others.len() != held.others.len() {
+            Arc::make_mut(held).others = others.into();
+        }
+    }
+    kept
 }
 
 #[cfg(test)]

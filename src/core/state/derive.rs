@@ -3,6 +3,7 @@
 //!
 //! A property test compares the sums with a calculation from scratch.
 
+mod join;
 mod leaving;
 mod services;
 mod verdicts;
@@ -16,6 +17,7 @@ use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
 use crate::policy::{health, rollout};
 
+use self::join::Joined;
 use self::leaving::Leaving;
 use super::changes::Changes;
 use crate::domain::traffic::TrafficSeen;
@@ -43,6 +45,7 @@ pub struct Derivation {
     workloads: Rows<WorkloadRow>,
     services: Rows<ServiceRow>,
     hpas: Rows<HpaRow>,
+    joined: Joined,
     traffic: Arc<[Arc<TrafficRow>]>,
     /// The rows of the poll before.
     traffic_before: Arc<[Arc<TrafficRow>]>,
@@ -70,6 +73,11 @@ pub struct Derivation {
 }
 
 impl Derivation {
+    /// The last traffic, with the names that the cluster has for services and backends.
+    pub fn traffic(&self) -> &Arc<TrafficSeen> {
+        &self.joined.seen
+    }
+
     /// Updates everything that depends on the changes in `dirty`. Returns the parts whose *derived* rows changed.
     pub fn update(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) -> Parts {
         let mut changed = Parts::default();

@@ -1,20 +1,23 @@
 //! A client of the Prometheus HTTP API: instant and range queries with a timeout, a limit on the body, and no
 //! redirects to another server.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::hash::BuildHasher as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+pub use pilothouse_core::domain::preset::Sample;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
 
+use super::answer::{Items, Labels, Point};
 use crate::wire::client::{escape, unescape};
 use crate::wire::env::Env;
 use crate::wire::error::words;
@@ -23,8 +26,11 @@ use crate::wire::secret;
 use crate::wire::tls::{Identity, Trust, client_config};
 use crate::wire::web;
 
-/// The maximum size of an answer.
-const BODY_CAP: usize = 8 << 20;
+/// The maximum size of an answer. The rates of 40,000 backends by status code have about 20 MB.
+const BODY_CAP: usize = 32 << 20;
+
+/// The length from which on a query is sent in a body.
+pub(super) const IN_BODY: usize = 4_000;
 
 /// A Prometheus, or any server with the same API, such as Thanos, Mimir or VictoriaMetrics.
 #[derive(Clone)]
@@ -95,21 +101,6 @@ impl PrometheusError {
     }
 }
 
-/// One element of an instant vector.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sample {
-    pub labels: Vec<(String, String)>,
-    /// The value, or `None` for NaN and infinities.
-    pub value: Option<f64>,
-}
-
-impl Sample {
-    /// Returns the value of a label, or "" if it is absent, as in PromQL.
-    pub fn label(&self, key: &str) -> &str {
-        self.labels.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v)
-    }
-}
-
 /// One time series of a range query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
@@ -117,11 +108,12 @@ pub struct Series {
     pub points: Vec<(Stamp, Option<f64>)>,
 }
 
-/// The answer of an instant query. If it has `warnings`, it can be partial.
+/// The answer of an instant query. If it has `warnings`, it can be partial. `infos` are hints about the query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vector {
     pub samples: Vec<Sample>,
     pub warnings: Vec<String>,
+    pub infos: Vec<String>,
 }
 
 /// The answer of a range query.
@@ -139,6 +131,8 @@ struct Envelope {
     error: Option<String>,
     #[serde(default)]
     warnings: Option<Vec<String>>,
+    #[serde(default)]
+    infos: Option<Vec<String>>,
     /// Set by VictoriaMetrics if some of its storage nodes did not respond.
     #[serde(default)]
     is_partial: bool,
@@ -148,7 +142,14 @@ struct Envelope {
 #[serde(rename_all = "camelCase")]
 struct Data {
     result_type: Option<String>,
-    result: Option<serde_json::Value>,
+    result: Option<Items>,
+}
+
+/// What the server said about an answer.
+#[derive(Debug, Default)]
+struct Remarks {
+    warnings: Vec<String>,
+    infos: Vec<String>,
 }
 
 /// A server of instant queries: a Prometheus, or the script of a test.
@@ -245,25 +246,24 @@ impl Prometheus {
     /// Runs an instant query at the server's current time.
     pub async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, PrometheusError> {
         let query = format!("query={}&timeout={}ms", escape(expr), limit.as_millis());
-        let (data, warnings) = self.ask("api/v1/query", &query, limit).await?;
+        let (data, Remarks { warnings, infos }) = self.ask("api/v1/query", &query, limit).await?;
         let result = data.result.unwrap_or_default();
         let samples = if data.result_type.as_deref() == Some("scalar") {
-            vec![Sample { labels: Vec::new(), value: number(result.get(1)) }]
+            vec![Sample { labels: Vec::new(), value: result.scalar }]
         } else {
-            let mut seen = BTreeSet::new();
-            result
-                .as_array()
-                .into_iter()
-                .flatten()
+            // if two replicas behind one URL both answer, each series counts once
+            let mut seen: HashSet<u64> = HashSet::with_capacity(result.series.len());
+            let hasher = std::collections::hash_map::RandomState::new();
+            let series = result.series.into_iter();
+            series
+                .filter(|item| seen.insert(hasher.hash_one(&item.metric.0)))
                 .map(|item| Sample {
-                    labels: labels(item),
-                    value: number(item.get("value").and_then(|v| v.get(1))),
+                    labels: item.metric.0,
+                    value: item.value.and_then(|Point(_, value)| value),
                 })
-                // if two replicas behind one URL both answer, each series counts once
-                .filter(|sample| seen.insert(sample.labels.clone()))
                 .collect()
         };
-        Ok(Vector { samples, warnings })
+        Ok(Vector { samples, warnings, infos })
     }
 
     /// Runs a range query. The step is increased to stay below the server's limit of 11,000 points.
@@ -285,26 +285,13 @@ impl Prometheus {
             seconds(to),
             limit.as_millis()
         );
-        let (data, warnings) = self.ask("api/v1/query_range", &query, limit).await?;
-        let result = data.result.unwrap_or_default();
-        let series = result
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|item| Series {
-                labels: labels(item),
-                points: item
-                    .get("values")
-                    .and_then(|v| v.as_array())
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|p| {
-                        Some((Stamp((p.get(0)?.as_f64()? * 1000.0).round() as i64), number(p.get(1))))
-                    })
-                    .collect(),
-            })
-            .collect();
-        Ok(Matrix { series, warnings })
+        let (data, Remarks { warnings, .. }) = self.ask("api/v1/query_range", &query, limit).await?;
+        let point = |Point(at, value): Point| (Stamp((at * 1000.0).round() as i64), value);
+        let series = data.result.unwrap_or_default().series.into_iter().map(|item| {
+            let Labels(labels) = item.metric;
+            Series { labels, points: item.values.into_iter().map(point).collect() }
+        });
+        Ok(Matrix { series: series.collect(), warnings })
     }
 
     async fn ask(
@@ -312,14 +299,14 @@ impl Prometheus {
         path: &str,
         query: &str,
         limit: Duration,
-    ) -> Result<(Data, Vec<String>), PrometheusError> {
+    ) -> Result<(Data, Remarks), PrometheusError> {
         match tokio::time::timeout(limit, self.send(path, query)).await {
             Ok(answer) => answer,
             Err(_) => Err(PrometheusError::Timeout(limit)),
         }
     }
 
-    async fn send(&self, path: &str, query: &str) -> Result<(Data, Vec<String>), PrometheusError> {
+    async fn send(&self, path: &str, query: &str) -> Result<(Data, Remarks), PrometheusError> {
         let request = self.request(path, query)?;
         let unreachable = |e: reqwest::Error| PrometheusError::Unreachable(words(&e));
         let request = reqwest::Request::try_from(request).map_err(unreachable)?;
@@ -332,13 +319,17 @@ impl Prometheus {
             .map(|s: u64| Duration::from_secs(s.min(300)));
         if status.is_redirection() {
             let to = text::clean(header(LOCATION).unwrap_or("another server")).into_owned();
-            let message = format!("it redirects to {to}; give that server's URL instead");
+            let message = format!(
+                "it redirects to {to}; give that server's URL instead, or a token if that is a login page"
+            );
             return Err(PrometheusError::Refused { code: status.as_u16(), message, retry_after });
         }
         let mut whole = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(unreachable)? {
             if whole.len() + piece.len() > BODY_CAP {
-                return Err(PrometheusError::Decode(format!("more than {} MiB", BODY_CAP >> 20)));
+                let why =
+                    format!("more than {} MiB; name fewer presets in prometheus.presets", BODY_CAP >> 20);
+                return Err(PrometheusError::Decode(why));
             }
             whole.extend_from_slice(&piece);
         }
@@ -350,7 +341,7 @@ impl Prometheus {
         let mut url = self.base.join(path).map_err(|e| config(e.to_string()))?;
         let own = Some(self.query.as_str()).filter(|q| !q.is_empty());
         // long queries are sent in a body, and short ones as GET, which more proxies permit
-        let in_body = query.len() >= 2000;
+        let in_body = query.len() >= IN_BODY;
         match (own, in_body) {
             (own, true) => url.set_query(own),
             (None, false) => url.set_query(Some(query)),
@@ -381,18 +372,21 @@ fn read(
     status: StatusCode,
     body: &[u8],
     retry_after: Option<Duration>,
-) -> Result<(Data, Vec<String>), PrometheusError> {
+) -> Result<(Data, Remarks), PrometheusError> {
     let envelope: Result<Envelope, _> = serde_json::from_slice(body);
     let clean = |s: &str| text::cap(&text::clean(s), 300).into_owned();
     match envelope {
-        Ok(Envelope { status: Some(word), data: Some(data), warnings, is_partial, .. })
+        Ok(Envelope { status: Some(word), data: Some(data), warnings, infos, is_partial, .. })
             if word == "success" && status.is_success() =>
         {
-            let mut warnings: Vec<String> = warnings.unwrap_or_default().iter().map(|w| clean(w)).collect();
+            let cleaned = |said: Option<Vec<String>>| -> Vec<String> {
+                said.unwrap_or_default().iter().map(|one| clean(one)).collect()
+            };
+            let (mut warnings, infos) = (cleaned(warnings), cleaned(infos));
             if is_partial {
                 warnings.push("some storage nodes did not answer (isPartial)".into());
             }
-            Ok((data, warnings))
+            Ok((data, Remarks { warnings, infos }))
         }
         Ok(Envelope { error: Some(error), .. }) => {
             Err(PrometheusError::Refused { code: status.as_u16(), message: clean(&error), retry_after })
@@ -416,24 +410,13 @@ fn read(
             Err(PrometheusError::Refused { code: status.as_u16(), message, retry_after })
         }
         Ok(_) => Err(PrometheusError::Decode("no data in the answer; is this URL a Prometheus?".into())),
+        Err(_) if body.trim_ascii_start().starts_with(b"<") => Err(PrometheusError::Decode(
+            "an HTML page, as of a login or of another server; is this URL a Prometheus, and does it need a token?".into(),
+        )),
         Err(error) => {
             Err(PrometheusError::Decode(format!("{}; is this URL a Prometheus?", clean(&error.to_string()))))
         }
     }
-}
-
-fn labels(item: &serde_json::Value) -> Vec<(String, String)> {
-    item.get("metric")
-        .and_then(|m| m.as_object())
-        .into_iter()
-        .flatten()
-        .map(|(k, v)| (k.clone(), text::clean(v.as_str().unwrap_or_default()).into_owned()))
-        .collect()
-}
-
-/// Parses a value, which is a text. "NaN" and "+Inf" cannot be shown as numbers.
-fn number(value: Option<&serde_json::Value>) -> Option<f64> {
-    value?.as_str()?.parse::<f64>().ok().filter(|v| v.is_finite())
 }
 
 #[cfg(test)]
@@ -443,7 +426,7 @@ mod tests {
     #[test]
     fn answers() {
         let ok = br#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["store x down\u001b"]}"#;
-        assert_eq!(read(StatusCode::OK, ok, None).unwrap().1, ["store x down␛"]);
+        assert_eq!(read(StatusCode::OK, ok, None).unwrap().1.warnings, ["store x down␛"]);
         let bad = br#"{"status":"error","errorType":"bad_data","error":"parse error"}"#;
         assert_eq!(
             read(StatusCode::BAD_REQUEST, bad, None).map(|_| ()).unwrap_err().to_string(),
@@ -451,7 +434,7 @@ mod tests {
         );
         let partial =
             br#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":null}}"#;
-        assert_eq!(read(StatusCode::OK, partial, None).unwrap().1.len(), 1);
+        assert_eq!(read(StatusCode::OK, partial, None).unwrap().1.warnings.len(), 1);
         assert!(read(StatusCode::OK, br#"{"status":"success","data":null}"#, None).is_err());
         let lost = read(StatusCode::NOT_FOUND, b"404 page not found\n", None).map(|_| ()).unwrap_err();
         assert!(lost.to_string().contains("base URL"), "{lost}");
@@ -464,11 +447,31 @@ mod tests {
                 .map(|_| ())
                 .unwrap_err()
                 .to_string()
-                .contains("is this URL a Prometheus?")
+                .contains("is this URL a Prometheus")
         );
-        for (text, want) in [("\"NaN\"", None), ("\"+Inf\"", None), ("\"1.5\"", Some(1.5)), ("2", None)] {
-            assert_eq!(number(serde_json::from_str(text).ok().as_ref()), want);
-        }
+    }
+
+    #[test]
+    fn the_rates_of_40000_backends_fit_into_an_answer() {
+        let series = |i: usize| {
+            let service = format!("app-{:05}", i / 40);
+            format!(
+                r#"{{"metric":{{"namespace":"team-{:03}","service":"{service}","job":"{service}","pod":"{service}-7c9f-{:06x}","instance":"10.244.101.102:8080","code":"{}"}},"value":[1795230720.123,"12.3456789012345"]}}"#,
+                i % 100,
+                i / 2,
+                [200, 500][i % 2]
+            )
+        };
+        let series: Vec<String> = (0..80_000).map(series).collect();
+        let series = series.join(",");
+        let body = format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{series}]}}}}"#);
+        assert!(
+            (14_000_000..20_000_000).contains(&body.len()) && body.len() < BODY_CAP,
+            "{} bytes",
+            body.len()
+        );
+        let (data, _) = read(StatusCode::OK, body.as_bytes(), None).unwrap();
+        assert_eq!(data.result.unwrap().series.len(), 80_000);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Runs the polls against a script instead of a Prometheus: detection, back-off, partial answers, and the order of
-//! presets.
+//! Runs the polls against a script instead of a Prometheus: detection, back-off, partial answers, the order of presets,
+//! the number of queries, and the interval.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::facts::event::Event;
@@ -9,12 +9,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::client::{Sample, Vector};
+use super::refresh::MOST_QUERIES;
 use super::*;
 use crate::clock::Clock;
 
 const NOW: Stamp = Stamp(1_000_000);
-const HAPROXY: &str = "max(count_over_time(haproxy_server_http_responses_total[5m]))";
-const HTTP: &str = "max(count_over_time(http_requests_total[5m]))";
 
 type Answer = Result<Vector, PrometheusError>;
 
@@ -86,10 +85,15 @@ impl Rig {
         }
     }
 
-    /// Returns the times of a query, in seconds.
-    fn asked(&self, query: &str) -> Vec<u64> {
+    /// Returns the times of the queries with these words, in seconds.
+    fn asked(&self, words: &str) -> Vec<u64> {
         let asked = self.asked.lock().unwrap();
-        asked.iter().filter(|(_, q)| q == query).map(|(secs, _)| *secs).collect()
+        asked.iter().filter(|(_, q)| q.contains(words)).map(|(secs, _)| *secs).collect()
+    }
+
+    /// Returns the times when it was asked which presets have data.
+    fn detections(&self) -> Vec<u64> {
+        self.asked(DETECTION)
     }
 }
 
@@ -104,7 +108,19 @@ fn vector(samples: &[(&[(&str, &str)], f64)]) -> Vector {
         labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         value: Some(*value),
     };
-    Vector { samples: samples.iter().map(sample).collect(), warnings: Vec::new() }
+    Vector { samples: samples.iter().map(sample).collect(), ..Vector::default() }
+}
+
+/// Only the query that detects presets has these words.
+const DETECTION: &str = "count_over_time";
+
+/// The answer about which presets have data, if all of these are scraped every 5 s.
+fn scraped(query: &str, presets: &[&str]) -> Vector {
+    let is_asked = |preset: &&&str| query.contains(&format!("\"{preset}\""));
+    let samples: Vec<_> = presets.iter().filter(is_asked).map(|preset| [("preset", *preset)]).collect();
+    let samples: Vec<(&[(&str, &str)], f64)> =
+        samples.iter().map(|labels| (labels.as_slice(), 60.0)).collect();
+    vector(&samples)
 }
 
 /// A Prometheus that scrapes both presets every 5 s; both know `shop` by their own names.
@@ -112,7 +128,7 @@ fn vector(samples: &[(&[(&str, &str)], f64)]) -> Vector {
 fn both(query: &str, _: u64) -> Answer {
     let of = |metric| query.contains("rate") && query.contains(metric);
     Ok(match query {
-        HAPROXY | HTTP => vector(&[(&[], 60.0)]),
+        _ if query.contains(DETECTION) => scraped(query, &["haproxy", "http_requests_total"]),
         _ if of("haproxy_server_http_responses_total") => {
             vector(&[(&[("proxy", "shop"), ("server", "a"), ("code", "2xx")], 3.0)])
         }
@@ -128,7 +144,7 @@ fn both(query: &str, _: u64) -> Answer {
 async fn presets_are_detected_once_a_minute_and_only_those_are_asked() {
     let mut rig = Rig::start(&["auto"], |query, secs| match query {
         // an HAProxy is scraped from the second minute
-        HAPROXY if secs < 60 => Ok(vector(&[])),
+        query if query.contains(DETECTION) && secs < 60 => Ok(scraped(query, &["http_requests_total"])),
         query => both(query, secs),
     });
     for _ in 0..6 {
@@ -136,13 +152,12 @@ async fn presets_are_detected_once_a_minute_and_only_those_are_asked() {
         let names: Vec<Name> = rig.traffic().await.services.iter().map(|s| s.preset.clone()).collect();
         assert_eq!(names, ["http_requests_total", "http_requests_total"]);
     }
-    let until = rig.asked(HTTP).len();
-    assert_eq!((until, rig.asked(HAPROXY).len()), (1, 1));
-    assert!(!rig.asked.lock().unwrap().iter().any(|(_, q)| q.contains("haproxy_server_current_sessions")));
+    assert_eq!(rig.detections().len(), 1, "one query for all presets");
+    assert_eq!(rig.asked("haproxy_server_current_sessions"), Vec::<u64>::new());
     // polls are about 10 s apart, so one or two more complete the minute
     let seen = loop {
         let seen = rig.traffic().await;
-        if rig.asked(HAPROXY).len() == 2 {
+        if rig.detections().len() == 2 {
             break seen;
         }
     };
@@ -159,8 +174,12 @@ async fn while_nothing_is_known_it_is_looked_for_with_each_poll() {
         assert_eq!(status.state, SourceState::Live, "it answers");
         assert_eq!(status.error.unwrap(), "no known traffic metrics (haproxy)");
     }
-    assert_eq!(rig.asked(HAPROXY).len(), 3);
-    assert_eq!(rig.asked(HTTP), Vec::<u64>::new(), "a preset that is not named is not looked for");
+    assert_eq!(rig.asked("haproxy_server_http_responses_total").len(), 3);
+    assert_eq!(
+        rig.asked("http_requests_total"),
+        Vec::<u64>::new(),
+        "a preset that is not named is not looked for"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,18 +208,9 @@ async fn rates_are_over_the_window_of_the_config_up_to_an_hour() {
             !rates.is_empty() && rates.iter().all(|(_, q)| q.contains(&format!("[{window}s]"))),
             "{rates:?}"
         );
+        // over an hour, a server that is gone would be shown for an hour
+        assert_eq!(rates.iter().all(|(_, q)| q.contains(" and ")), window == 3_600, "{rates:?}");
     }
-}
-
-#[test]
-fn auto_stands_for_the_presets_that_are_not_named() {
-    let of = |names: &[&str]| {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        wanted(&names).into_iter().map(Preset::as_str).collect::<Vec<_>>()
-    };
-    assert_eq!(of(&[]), ["haproxy", "http_requests_total"]);
-    assert_eq!(of(&["auto", "haproxy"]), ["http_requests_total", "haproxy"]);
-    assert_eq!(of(&["http_requests_total", "http_requests_total"]), ["http_requests_total"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,9 +246,9 @@ async fn a_failure_is_told_with_its_next_attempt_and_ends_with_the_first_answer(
     assert_eq!((stale.state, stale.attempts), (SourceState::Stale { since: NOW }, 1));
     assert_eq!(stale.last_ok, Some(NOW), "since when the numbers are old");
     // presets of failed queries are detected again
-    let detections = rig.asked(HAPROXY).len();
+    let detections = rig.detections().len();
     rig.status().await;
-    assert_eq!(rig.asked(HAPROXY).len(), detections + 1);
+    assert_eq!(rig.detections().len(), detections + 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,7 +262,7 @@ async fn it_is_not_asked_before_the_time_that_it_names() {
         assert!(!status.lasting, "it passes by itself");
         assert_eq!(status.retry_at.unwrap().since(NOW), 120_000);
     }
-    let asked = rig.asked(HAPROXY);
+    let asked = rig.detections();
     assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= 120), "{asked:?}");
 }
 
@@ -277,7 +287,7 @@ async fn what_a_server_warns_of_makes_the_answer_partial() {
     let mut rig = Rig::start(&["haproxy"], |query, secs| {
         let vector = both(query, secs)?;
         let warnings = match query {
-            HAPROXY => Vec::new(),
+            _ if query.contains(DETECTION) => Vec::new(),
             _ => vec!["store-1 did not answer".to_owned(), format!("about {}", query.len())],
         };
         Ok(Vector { warnings, ..vector })
@@ -288,4 +298,202 @@ async fn what_a_server_warns_of_makes_the_answer_partial() {
     assert!(words.starts_with("partial: store-1 did not answer; about "), "{words}");
     assert_eq!((words.matches("store-1").count(), words.matches(';').count()), (1, 2), "{words}");
     assert_eq!(rig.traffic().await.services.len(), 1, "what came is shown");
+}
+
+/// A Prometheus that has every preset, one service and one backend of each, and every measure.
+#[allow(clippy::unnecessary_wraps, reason = "a script may fail; this one does not")]
+fn every(query: &str, _: u64) -> Answer {
+    const ALL: [(&str, &str, &[(&str, &str)]); 10] = [
+        ("haproxy", "haproxy_", &[("proxy", "p"), ("server", "s"), ("code", "2xx")]),
+        ("istio", "istio_", &[("destination_service_name", "i"), ("pod", "i-0"), ("response_code", "200")]),
+        ("linkerd", "dst_", &[("dst_service", "l"), ("dst_pod", "l-0"), ("classification", "success")]),
+        ("envoy-gateway", "route/", &[("envoy_cluster_name", "httproute/a/e/rule/0")]),
+        ("contour", "envoy_", &[("envoy_cluster_name", "a_c_80")]),
+        ("traefik", "traefik_", &[("service", "a-t-80@kubernetes")]),
+        ("ingress-nginx", "nginx_", &[("service", "n"), ("status", "200")]),
+        ("http_requests_total", "http_request", &[("service", "h"), ("pod", "h-0"), ("code", "200")]),
+        ("otel", "http_server_", &[("service", "o"), ("pod", "o-0"), ("http_response_status_code", "200")]),
+        ("grpc", "grpc_", &[("service", "g"), ("pod", "g-0"), ("grpc_code", "OK")]),
+    ];
+    if query.contains(DETECTION) {
+        return Ok(scraped(query, &ALL.map(|(name, ..)| name)));
+    }
+    let (_, _, labels) = ALL.iter().find(|(_, metric, _)| query.contains(metric)).unwrap();
+    Ok(vector(&[(labels, 1.0)]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_has_a_limited_number_of_queries_and_each_number_has_its_turn() {
+    let mut rig = Rig::start(&["auto"], every);
+    for refresh in 0..30 {
+        let seen = rig.traffic().await;
+        let mut asked = std::mem::take(&mut *rig.asked.lock().unwrap());
+        assert!(asked.len() <= MOST_QUERIES, "{} queries", asked.len());
+        asked.dedup();
+        let names: Vec<&str> = seen.services.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["p", "i", "l", "e", "c", "t", "n", "h", "o", "g"], "rates of all, at once");
+        // 60 queries take turns, at least four at a time
+        if refresh >= 15 {
+            for service in seen.services.iter().filter(|s| !["p", "t"].contains(&s.name.as_str())) {
+                let known = [service.p50_ms, service.p95_ms, service.p99_ms];
+                assert!(known.iter().all(Option::is_some), "{refresh}: {service:?}");
+            }
+            assert_eq!(seen.services[0].backends[0].weight, Some(1.0));
+            assert_eq!(seen.services[3].active, Some(1.0));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_that_is_no_longer_answered_is_dropped() {
+    let mut rig = Rig::start(&["haproxy"], |query, secs| match query {
+        _ if query.contains("weight") && secs > 30 => Ok(vector(&[])),
+        _ if query.contains("weight") => Ok(vector(&[(&[("proxy", "shop"), ("server", "a")], 5.0)])),
+        query => both(query, secs),
+    });
+    let mut weights = Vec::new();
+    for _ in 0..6 {
+        weights.push(rig.traffic().await.services[0].backends[0].weight);
+    }
+    assert_eq!((weights[0], weights[5]), (Some(5.0), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_no_longer_answered_disappears() {
+    let mut rig = Rig::start(&["http_requests_total"], |query, secs| match both(query, secs)? {
+        found if secs > 30 && found.samples.len() == 2 => {
+            Ok(Vector { samples: found.samples[..1].to_vec(), ..found })
+        }
+        found => Ok(found),
+    });
+    let mut services = Vec::new();
+    for _ in 0..6 {
+        services.push(rig.traffic().await.services.len());
+    }
+    assert_eq!((services[0], services[5]), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preset_that_measures_the_same_service_is_named() {
+    let mut rig = Rig::start(&["auto"], both);
+    let seen = rig.traffic().await;
+    let told: Vec<_> =
+        seen.services.iter().map(|s| (s.name.as_str(), s.preset.as_str(), s.others.to_vec())).collect();
+    assert_eq!(
+        told,
+        [
+            ("shop", "haproxy", vec![Name::from("http_requests_total")]),
+            ("pay", "http_requests_total", vec![])
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn rates_of_backends_are_preferred_to_a_rate_of_the_service() {
+    let mut rig = Rig::start(&["ingress-nginx", "grpc"], |query, _| match query {
+        _ if query.contains(DETECTION) => Ok(scraped(query, &["ingress-nginx", "grpc"])),
+        _ if query.contains("nginx_ingress_controller_requests") => {
+            Ok(vector(&[(&[("namespace", "a"), ("service", "web"), ("status", "200")], 9.0)]))
+        }
+        _ if query.contains("rate(grpc_server_handled_total") => Ok(vector(&[(
+            &[("namespace", "a"), ("service", "web"), ("pod", "web-0"), ("grpc_code", "OK")],
+            2.0,
+        )])),
+        _ => Ok(vector(&[])),
+    });
+    let seen = rig.traffic().await;
+    let [web] = seen.services.iter().collect::<Vec<_>>()[..] else { panic!("{seen:?}") };
+    assert_eq!(
+        (web.preset.as_str(), web.rps, web.others.to_vec()),
+        ("grpc", Some(2.0), vec!["ingress-nginx".into()])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renamed_label_is_told() {
+    let mut rig = Rig::start(&["istio"], |query, _| match query {
+        _ if query.contains(DETECTION) => Ok(scraped(query, &["istio"])),
+        _ if query.contains("istio_requests_total") => {
+            Ok(vector(&[(&[("destination_app", "web")], 9.0), (&[("destination_app", "pay")], 9.0)]))
+        }
+        _ => Ok(vector(&[])),
+    });
+    let status = rig.status().await;
+    assert_eq!(status.state, SourceState::Live);
+    let words = status.error.unwrap();
+    assert!(
+        words.starts_with("istio: none of its 2 series names a service (label destination_service_name)"),
+        "{words}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_of_the_server_are_told_and_are_not_partial_answers() {
+    let mut rig = Rig::start(&["haproxy"], |query, secs| {
+        Ok(Vector { infos: vec!["metric might not be a counter".into()], ..both(query, secs)? })
+    });
+    assert_eq!(rig.status().await.error.unwrap(), "the server notes: metric might not be a counter");
+}
+
+/// Answers after some time.
+struct Slow<F>(Script<F>, fn(u64) -> Duration);
+
+impl<F: Fn(&str, u64) -> Answer + Send + Sync> Queries for Slow<F> {
+    fn shown(&self) -> String {
+        self.0.shown()
+    }
+
+    async fn query(&self, expr: &str, limit: Duration) -> Answer {
+        if expr.contains(DETECTION) {
+            return self.0.query(expr, limit).await;
+        }
+        tokio::time::sleep((self.1)(self.0.began.elapsed().as_secs())).await;
+        self.0.query(expr, limit).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_slowly_is_asked_less_often_until_it_is_quick_again() {
+    let settings = PrometheusSettings {
+        presets: vec!["haproxy".into()],
+        poll_secs: 10,
+        ..PrometheusSettings::default()
+    };
+    let (facts_in, mut facts) = mpsc::channel(64);
+    let (control, mut status) = mpsc::channel(64);
+    let out = FactSink::new(ClusterId(0), Clock::manual(NOW), facts_in, control);
+    let asked: Arc<Mutex<Vec<(u64, String)>>> = Arc::default();
+    let script = Script { answer: both, began: Instant::now(), asked: asked.clone() };
+    let took = |secs: u64| match secs {
+        0..50 => Duration::from_millis(100),
+        50..100 => Duration::from_millis(1_250),
+        100..300 => Duration::from_secs(7),
+        _ => Duration::from_millis(100),
+    };
+    let all = Supervisor::new();
+    all.spawn_once(poll(Slow(script, took), settings, out));
+    let mut words = Vec::new();
+    while asked.lock().unwrap().last().is_none_or(|(secs, _)| *secs < 500) {
+        let Fact::Source(told) = status.recv().await.unwrap().fact else { panic!("a status") };
+        assert_eq!(told.state, SourceState::Live);
+        words.push(told.error.map(|words| words.to_string()));
+        facts.recv().await.unwrap();
+    }
+    all.cancel();
+    words.dedup();
+    assert_eq!(
+        words,
+        [
+            None,
+            // six queries, of which four are sent at once
+            Some("its answers take 2.5 s, so it is asked every 25 s instead of every 10 s".to_owned()),
+            Some("its answers take 14 s, so it is asked every 60 s instead of every 10 s".to_owned()),
+            None,
+        ]
+    );
+    let rates = asked.lock().unwrap();
+    let rates: Vec<u64> = rates.iter().filter(|(_, q)| q.contains("rate(")).map(|(secs, _)| *secs).collect();
+    let last: Vec<u64> = rates.windows(2).map(|pair| pair[1] - pair[0]).rev().take(5).collect();
+    assert!(last.iter().all(|gap| (9..=11).contains(gap)), "{last:?}");
+    assert!(rates.windows(2).any(|pair| pair[1] - pair[0] >= 70), "{rates:?}");
 }

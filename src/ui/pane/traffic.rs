@@ -132,9 +132,9 @@ fn of_the_most(joined: &Joined) -> String {
     text::meter((rps * 1000.0) as i64, 0, (joined.most_rps * 1000.0) as i64, METER)
 }
 
-/// Returns the current connections or sessions of all backends.
+/// Returns the current connections or requests: those of the service, or else of all backends.
 fn active(traffic: &ServiceTraffic) -> Option<f64> {
-    traffic.backends.iter().filter_map(|b| b.active).reduce(|a, b| a + b)
+    traffic.active.or_else(|| traffic.backends.iter().filter_map(|b| b.active).reduce(|a, b| a + b))
 }
 
 /// Describes the source of the measurement and its window.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::preset::{Measure, Preset, promql};
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::whatif::{Break, Predicted, Prediction, predict};
 
@@ -49,7 +50,7 @@ pub fn view(ui: &Ui, sheet: &Sheet) -> DialogView {
 }
 
 /// Builds the lines of an open box from the newest state of the cluster.
-pub fn lines(cluster: &Cluster, sheet: &Sheet) -> Vec<TextLine> {
+pub fn lines(cluster: &Cluster, presets: &[Preset], sheet: &Sheet) -> Vec<TextLine> {
     let (namespace, name) = &sheet.service;
     let mut out = Lines(Vec::new());
     match &sheet.about {
@@ -59,27 +60,65 @@ pub fn lines(cluster: &Cluster, sheet: &Sheet) -> Vec<TextLine> {
             prediction(&mut out, cluster, (namespace, name), assumed, &choices);
         }
         About::Queries { backend, at } => {
-            for (i, (what, query)) in queries(cluster, namespace, name, backend.as_ref()).iter().enumerate() {
+            let all = queries(cluster, presets, (namespace, name), backend.as_ref());
+            for (i, (what, query)) in all.iter().enumerate() {
                 let (mark, role) = if i == *at { ("›", Role::Selected) } else { (" ", Role::Strong) };
                 out.say(role, format!("{mark} {what}"));
                 out.say(Role::Text, format!("    {query}"));
             }
             if out.0.is_empty() {
-                out.say(Role::Dim, "no query measures this");
+                out.say(Role::Dim, "nothing is measured of this Service, so no query stands behind its numbers");
             }
         }
     }
     out.0
 }
 
+/// The numbers of a Service, with the head of their column.
+const OF_SERVICE: [(&str, &[Measure]); 6] = [
+    ("RPS", &[Measure::Rate]),
+    ("ERR%: failed requests per second, as a part of RPS", &[Measure::Errors]),
+    ("P50", &[Measure::P50]),
+    ("P95", &[Measure::P95]),
+    ("P99", &[Measure::P99]),
+    ("ACTIVE", &[Measure::Active]),
+];
+
+/// The numbers of a backend. The first measure that the preset has is used.
+const OF_BACKEND: [(&str, &[Measure]); 6] = [
+    ("RPS, and SHARE as its part of all backends", &[Measure::BackendRate, Measure::Rate]),
+    (
+        "ERR%: failed requests per second, as a part of RPS",
+        &[Measure::BackendErrors, Measure::Errors],
+    ),
+    ("P95", &[Measure::BackendP95, Measure::BackendMean]),
+    ("ACTIVE", &[Measure::Active]),
+    ("weight", &[Measure::Weight, Measure::ConfiguredWeight]),
+    ("READY, if no endpoint says it", &[Measure::State]),
+];
+
 /// Returns the queries behind the numbers of a Service, or of one of its backends: what each measures, and its text.
 pub fn queries(
-    _cluster: &Cluster,
-    _namespace: &Name,
-    _name: &Name,
-    _backend: Option<&Name>,
+    cluster: &Cluster,
+    presets: &[Preset],
+    (namespace, name): (&Name, &Name),
+    backend: Option<&Name>,
 ) -> Vec<(String, String)> {
-    Vec::new()
+    let Some(row) = cluster.measured(namespace, name) else { return Vec::new() };
+    let traffic = &row.traffic;
+    let Some(preset) = presets.iter().find(|preset| preset.name == traffic.preset.as_str()) else {
+        return Vec::new();
+    };
+    let backend = backend.and_then(|name| traffic.backends.iter().find(|backend| backend.name == *name));
+    let (measures, of) = match backend {
+        Some(backend) => (OF_BACKEND, backend.name.to_string()),
+        None => (OF_SERVICE, format!("{namespace}/{name}")),
+    };
+    let query = |(what, measures): (&str, &[Measure])| {
+        let text = measures.iter().find_map(|measure| promql(preset, *measure, traffic, backend))?;
+        Some((format!("{what} of {of}"), text))
+    };
+    measures.into_iter().filter_map(query).collect()
 }
 
 /// Writes a line for each assumption that can be made, with the chosen name or number.

@@ -113,12 +113,13 @@ pub fn open_slice(ui: &mut Ui, world: &World) {
 /// Updates the lines of the open box, if the World or a choice has changed.
 pub fn refresh(ui: &mut Ui, world: &World) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
+    let presets = ui.presets.clone();
     let Some(sheet) = ui.sheet.as_mut().filter(|sheet| sheet.made != Some(world.seq)) else { return };
     let (namespace, name) = &sheet.service;
     if let About::WhatIf(assumed) = &mut sheet.about {
         assumed.settle(&Choices::of(&cluster, namespace, name));
     }
-    sheet.lines = present::lines(&cluster, sheet);
+    sheet.lines = present::lines(&cluster, &presets, sheet);
     sheet.made = Some(world.seq);
 }
 
@@ -126,7 +127,7 @@ pub fn refresh(ui: &mut Ui, world: &World) {
 pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     let command = ui.keymap.lookup(&[Context::Sheet, Context::Everywhere], key);
     let (Some(command), Some(cluster)) = (command, ui.shown(world).cloned()) else { return };
-    let clipboard = ui.clipboard;
+    let (clipboard, presets) = (ui.clipboard, ui.presets.clone());
     let Some(sheet) = &mut ui.sheet else { return };
     sheet.made = None;
     let page = isize::try_from((sheet.page / 2).max(1)).unwrap_or(1);
@@ -147,15 +148,16 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
             assumed.change(&choices, command == Cmd::More);
         }
         (Cmd::Down | Cmd::Up, About::Queries { backend, at }) => {
-            let count =
-                present::queries(&cluster, &sheet.service.0, &sheet.service.1, backend.as_ref()).len();
+            let service = (&sheet.service.0, &sheet.service.1);
+            let count = present::queries(&cluster, &presets, service, backend.as_ref()).len();
             let by = if command == Cmd::Down { 1 } else { -1 };
             *at = at.saturating_add_signed(by).min(count.saturating_sub(1));
             let (line, page) = (*at * 2, sheet.page);
             sheet.top = sheet.top.min(line).max((line + 2).saturating_sub(page.max(2)));
         }
         (Cmd::CopyText, About::Queries { backend, at }) => {
-            let all = present::queries(&cluster, &sheet.service.0, &sheet.service.1, backend.as_ref());
+            let service = (&sheet.service.0, &sheet.service.1);
+            let all = present::queries(&cluster, &presets, service, backend.as_ref());
             if let Some((what, query)) = all.get(*at) {
                 effects.push(Effect::Copy(query.clone()));
                 ui.say(format!("sent the query of {what} to the clipboard ({})", clipboard.caveat()));

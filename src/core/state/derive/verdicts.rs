@@ -43,7 +43,7 @@ impl Derivation {
     /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints
     /// changed.
     pub(super) fn refresh_traffic(&mut self, facts: &Facts) {
-        let seen = &facts.traffic;
+        let seen = &self.join_traffic(facts);
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
         let row = |(i, traffic): (usize, &Arc<ServiceTraffic>)| {
             let endpoints = self.endpoints(facts, traffic);
