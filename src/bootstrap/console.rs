@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use pilothouse_core::domain::preset;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::ActionView;
 use tokio::sync::mpsc;

@@ -191,7 +191,7 @@ fn imbalance(row: &TrafficRow) -> Option<Cell> {
     let marked = row.backends().filter(|(_, share)| share.marked);
     let marked = marked.filter_map(|(backend, share)| Some((&backend.name, share.times()?)));
     let floor = row.shares.imbalance.map_or_else(String::new, |imbalance| {
-        format!(" (by chance up to {:.1})", imbalance.floor)
+        format!(" (chance: {:.1})", imbalance.floor)
     });
     if let Some((name, times)) = marked.max_by(|a, b| far(a.1).total_cmp(&far(b.1))) {
         return Some(cell(Role::Warning, format!("uneven: {name} gets {times:.1} times its share{floor}")));
@@ -213,8 +213,12 @@ pub fn preface(s: &Shown<'_>) -> Vec<Cell> {
         return vec![cell(Role::Dim, "nothing is measured of this Service: shares are not known")];
     };
     let expected = format!("expected: {} · measured by {}", balancing(row), measured(&row.traffic));
-    let mut lines = vec![cell(Role::Dim, expected)];
-    lines.extend(imbalance(row));
-    lines.extend(row.shares.note.map(|note| cell(Role::Info, note.to_string())));
-    lines
+    // always two lines, so that the rows stay where they are
+    let verdict = match (imbalance(row), row.shares.note) {
+        (Some(verdict), Some(note)) => cell(verdict.role, format!("{} · {note}", verdict.text)),
+        (Some(verdict), None) => verdict,
+        (None, Some(note)) => cell(Role::Info, note.to_string()),
+        (None, None) => cell(Role::Dim, "shares are not judged"),
+    };
+    vec![cell(Role::Dim, expected), verdict]
 }

@@ -106,7 +106,7 @@ pub fn queries(
 ) -> Vec<(String, String)> {
     let Some(row) = cluster.measured(namespace, name) else { return Vec::new() };
     let traffic = &row.traffic;
-    let Some(preset) = presets.iter().find(|preset| preset.name == traffic.preset.as_str()) else {
+    let Some(preset) = presets.iter().find(|preset| preset.name == traffic.preset) else {
         return Vec::new();
     };
     let backend = backend.and_then(|name| traffic.backends.iter().find(|backend| backend.name == *name));

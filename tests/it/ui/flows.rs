@@ -2020,3 +2020,29 @@ fn backends_are_grouped_by_node_zone_and_version_and_a_group_is_opened() {
         "after the last group, each backend is listed again"
     );
 }
+
+#[test]
+fn the_promql_behind_the_numbers_is_shown_and_copied() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    select_checkout(&mut desk);
+    desk.press("x");
+    let text = desk.dump(120, 36);
+    for words in ["PromQL: shop/checkout", "› RPS of shop/checkout", "http_requests_total", "ERR%"] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
+    let copied = |desk: &mut Desk| match desk.press("c").as_slice() {
+        [Effect::Copy(query)] => query.clone(),
+        other => panic!("{other:?}"),
+    };
+    let first = copied(&mut desk);
+    assert!(first.contains("rate(http_requests_total"), "{first}");
+    desk.press("j");
+    assert!(desk.dump(120, 36).contains("› ERR%"));
+    assert_ne!(copied(&mut desk), first);
+    desk.press("esc enter");
+    desk.dump(120, 36);
+    desk.press("x");
+    let text = desk.dump(120, 36);
+    assert!(text.contains(&format!("of {}", scene::pods()[0].name)), "{text}");
+}
