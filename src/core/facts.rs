@@ -9,6 +9,7 @@ pub mod event;
 pub mod events_about;
 pub mod intern;
 pub mod latency;
+pub mod past;
 pub mod reduce;
 pub mod routes;
 pub mod table;

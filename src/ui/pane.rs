@@ -14,12 +14,14 @@ pub mod nodes;
 pub mod orders;
 pub mod pods;
 pub mod printed;
+pub mod slices;
 pub mod sources;
 pub mod traffic;
 pub mod workloads;
 
 mod ask;
 mod choice;
+mod place;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::facts::table::Coverage;
@@ -27,8 +29,9 @@ use pilothouse_core::facts::world::{Cluster, World};
 
 pub use self::ask::{Shown, columns, in_context, key, object, of, of_kind, on_first_screen, row};
 pub use self::choice::{NotThere, chosen, columns_markdown};
+pub use self::place::{Enter, Place, Reads};
 use super::app::Ui;
-use super::cell::{Cell, Grade, RowView};
+use super::cell::{self, Cell, Grade, RowView};
 use super::command::{Cmd, Context};
 use super::list::{List, ListId, Spec};
 use super::rows::backends::Backend;
@@ -38,53 +41,6 @@ use super::rows::traffic::Joined;
 use super::widget::columns::Column;
 use orders::Order;
 use sources::State;
-
-/// Where a pane is placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The box at the top of the first screen.
-    Top,
-    /// A box below the top one, in the table's order.
-    First,
-    /// A screen of its own. Esc returns to the first screen.
-    Screen,
-    /// A screen of its own that opens over any other. Esc returns to that screen.
-    Over,
-    /// A screen that opens from a row of another pane.
-    Below,
-}
-
-/// What Enter does with the selected row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enter {
-    /// Opens the text about the row.
-    Text,
-    /// Opens the text about the row. A row that stands for several causes lists them instead.
-    Cause,
-    /// Lists the pods of the row's object.
-    Pods,
-    /// Lists the backends of the Service.
-    Backends,
-    /// Shows the object as YAML, as the API server returns it.
-    Yaml,
-    /// Shows only this namespace.
-    Namespace,
-}
-
-/// What the text about a row contains. The same text is shown below a pane that fills the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
-    /// The pane has no text about its rows.
-    Nothing,
-    /// The text shows what is known about the row's object.
-    Object,
-    /// The text shows the evidence of a cause.
-    Cause,
-    /// The text shows the lines of an error group.
-    ErrorGroup,
-    /// The text shows the steps of an action.
-    Action,
-}
 
 /// One pane.
 pub struct Pane {
@@ -129,6 +85,8 @@ pub struct Pane {
     pub counts: fn(&Shown<'_>) -> Vec<Cell>,
     /// Returns the state of the pane's source.
     pub state: fn(&Shown<'_>) -> State,
+    /// Returns the lines above the column headers.
+    pub preface: fn(&Shown<'_>) -> Vec<Cell>,
     pub footer: fn(&Shown<'_>) -> Vec<Cell>,
     /// Whether the selected namespace hides rows of this pane.
     pub narrows: fn(&Ui) -> bool,
@@ -163,6 +121,7 @@ const COMMON: Pane = Pane {
     title: |_| String::new(),
     counts: |_| Vec::new(),
     state: |_| State::default(),
+    preface: |_| Vec::new(),
     footer: |_| Vec::new(),
     narrows: |_| true,
     cover: None,
@@ -341,9 +300,31 @@ pub static PANES: [Pane; ListId::COUNT] = [
             s.ui.rows.backends.iter().find(|b| b.key() == *uid)?.object(s.cluster, &s.ui.service.0)
         },
         title: |s| format!("Backends of {}/{}", s.ui.service.0, s.ui.service.1),
-        footer: backends::footer,
+        counts: |s| cell::counts(s.ui.rows.backends.iter().map(Backend::grade)),
+        state: traffic::state_of_backends,
+        preface: backends::preface,
         narrows: |_| false,
         nothing: "no backends",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Slices,
+        name: "slices",
+        contexts: &[Context::Backends, Context::Lists, Context::Objects, Context::Everywhere],
+        place: Place::Below,
+        columns: &slices::COLUMNS,
+        orders: &slices::ORDERS,
+        refresh: slices::refresh,
+        key: |s, row| slices::at(s, row).map(|slice| slices::key(s.ui.split, slice)),
+        row: |s, row| Some(slices::row(&s.ui.rows.slices, slices::at(s, row)?)),
+        object: slices::object_of,
+        enter: Enter::Slice,
+        reads: Reads::Nothing,
+        title: slices::title,
+        state: traffic::state_of_backends,
+        preface: slices::preface,
+        narrows: |_| false,
+        nothing: "nothing is measured of this Service",
         ..COMMON
     },
     Pane {

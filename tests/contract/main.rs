@@ -5,7 +5,7 @@
 //! is requested (`--include-ignored`), and then fails without one. The tests share one cluster and run one at a time.
 //! Tests whose name ends in `_real_only` need features that the simulated cluster does not have; use `--skip
 //! _real_only` there. `access` needs no cluster, because it has its own servers; only its comparison needs a kubectl.
-//! `balance` needs no cluster either, only HAProxy and Prometheus. `presets` needs only Prometheus.
+//! `balance` and `presets` need no cluster either, only the programs `prometheus` and, for `balance`, HAProxy.
 
 #![allow(
     clippy::unwrap_used,

@@ -3,7 +3,8 @@
 use super::super::list::ListId;
 use super::{Cmd, Command, Context, look, open};
 use Context::{
-    Actions, Backends, Dialog, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Text, Workloads,
+    Actions, Backends, Dialog, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Sheet, Text, Traffic,
+    Workloads,
 };
 
 /// All of them.
@@ -195,6 +196,33 @@ pub(super) const LOOKS: &[Command] = &[
         &["tab"],
         4,
     ),
+    look(
+        Cmd::WhatIf,
+        "what-if",
+        "what if",
+        "predict shares and load without a backend, its node or zone, with more backends or another weight; changes nothing",
+        &[Traffic, Backends],
+        &["i"],
+        1,
+    ),
+    look(
+        Cmd::Split,
+        "split",
+        "group by",
+        "group the backends by node, zone, version (with the verdict on a canary) and part of the route; then list each again",
+        &[Backends],
+        &["t"],
+        1,
+    ),
+    look(
+        Cmd::Queries,
+        "queries",
+        "PromQL",
+        "show the PromQL behind the numbers of the row",
+        &[Traffic, Backends],
+        &["x"],
+        6,
+    ),
     look(Cmd::Describe, "describe", "describe", "show all details of the object", &[Objects], &["d"], 2),
     look(
         Cmd::Yaml,
@@ -301,6 +329,17 @@ pub(super) const LOOKS: &[Command] = &[
         "go to the previous line of level error or higher",
         &[Log],
         &["E"],
+        0,
+    ),
+    look(Cmd::More, "more", "more", "a larger number of the selected line", &[Sheet], &["+", "="], 0),
+    look(Cmd::Less, "less", "less", "a smaller number of the selected line", &[Sheet], &["minus"], 0),
+    look(
+        Cmd::CopyText,
+        "copy-text",
+        "copy",
+        "copy the selected query, or the prediction",
+        &[Sheet],
+        &["c"],
         0,
     ),
     look(Cmd::Confirm, "confirm", "do it", "confirm, if the plan asks for y", &[Dialog], &["y"], 0),

@@ -22,7 +22,7 @@ use super::super::pane::{errors, nodes, workloads};
 use super::super::rows::workloads::told;
 use super::super::theme::Role;
 use super::super::widget::text;
-pub use lines::Lines;
+pub use lines::{Lines, TableRow};
 
 /// Returns the lines that describe an object.
 pub fn lines(cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Vec<TextLine> {

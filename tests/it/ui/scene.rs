@@ -788,3 +788,22 @@ pub fn one_unready(state: &mut ClusterState, app: &str) {
 fn involved(kind: Kind, namespace: &str, name: Name, uid: Uid) -> InvolvedObject {
     InvolvedObject { kind, namespace: namespace.into(), name, uid }
 }
+
+/// Polls of the traffic, one every 15 s, the last one now. `change` gets each poll's number and the backends of checkout.
+pub fn polls(state: &mut ClusterState, n: i64, change: impl Fn(i64, &mut [BackendTraffic])) {
+    for poll in 0..n {
+        let mut seen = traffic();
+        seen.at = ago((n - 1 - poll) * 15);
+        let mut services = seen.services.to_vec();
+        if let Some(service) = services.first_mut() {
+            let mut changed = ServiceTraffic::clone(service);
+            let mut backends = changed.backends.to_vec();
+            change(poll, &mut backends);
+            changed.backends = backends.into();
+            *service = Arc::new(changed);
+        }
+        seen.services = services.into();
+        apply(state, [Fact::Traffic(seen)]);
+        state.publish(NOW, true);
+    }
+}

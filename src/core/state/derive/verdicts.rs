@@ -12,6 +12,7 @@ use crate::domain::traffic::{Policy, ServiceTraffic};
 use crate::policy::{balancing, hpa};
 
 use super::{Derivation, put};
+use crate::facts::past::Past;
 use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
 use crate::facts::routes::Routes;
 use crate::facts::table::Wrote;
@@ -74,7 +75,12 @@ impl Derivation {
                 let shares = shares::judge(traffic, &balancing, endpoints.as_deref(), seen.at);
                 let before = before(self.traffic_before(is_same_poll), i, traffic);
                 let shares = shares::over_time(shares, traffic, &balancing, before, seen.at);
-                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares })
+                let past = match before {
+                    // another source was polled, but not the one of this Service
+                    Some(row) if Arc::ptr_eq(&row.traffic, traffic) => row.past.clone(),
+                    row => Past::after(row.map(|row| &row.past), traffic, seen.at),
+                };
+                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares, past })
             })
         };
         let rows: Vec<Arc<TrafficRow>> = seen.services.iter().enumerate().map(row).collect();

@@ -15,7 +15,7 @@ use pilothouse_core::policy::{hpa, split};
 
 use super::super::super::cell::{millis, past, rate, ratio};
 use super::super::super::pane::{autoscalers, backends, workloads};
-use super::super::super::rows::backends::{collect, note};
+use super::super::super::rows::backends::{Backend, collect};
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
 use super::lines::TableRow;
@@ -77,21 +77,25 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
     out.head(&format!("Backends: {}", found.len()));
     let mut found: Vec<_> = found.iter().collect();
     found.sort_by(|a, b| backends::order(a, b, 0));
+    // a drawing needs the width of a list
+    let columns = || backends::COLUMNS.iter().zip(0..).filter(|(column, _)| !column.is_drawn());
+    let texts = |b: &Backend| -> Vec<String> {
+        let row = backends::row(b);
+        columns().map(|(_, at)| row.cells.get(at).map_or_else(String::new, |c| c.text.clone())).collect()
+    };
     let rows: Vec<TableRow> = found
         .iter()
         .map(|b| TableRow {
             grade: b.grade(),
-            cells: backends::row(b).cells.into_iter().map(|c| c.text).collect(),
+            cells: texts(b),
             object: b.object(cluster, &object.namespace),
         })
         .collect();
     // numbers are aligned right, as in the list of backends
-    let heads: Vec<String> = backends::COLUMNS
-        .iter()
-        .map(|c| if c.right { format!(" {}", c.head) } else { c.head.to_owned() })
-        .collect();
+    let heads: Vec<String> =
+        columns().map(|(c, _)| if c.right { format!(" {}", c.head) } else { c.head.to_owned() }).collect();
     out.table(&heads.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
-    if let Some(note) = note(cluster, &object.namespace, &object.name) {
+    if let Some(note) = traffic.and_then(|row| row.shares.note) {
         out.say(Role::Dim, format!("  {note}"));
     }
     Some(())
