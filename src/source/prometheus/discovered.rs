@@ -233,10 +233,12 @@ impl Probe for Asking {
             Err(error) => return Answered::No { outcome: outcome(&error), error: error.to_string() },
         };
         // one with metrics of traffic is more useful than one with other metrics
-        let worth = match has_data {
-            false => 0,
-            true if detect(&client, &self.settings, TRY).await.is_ok_and(|found| !found.is_empty()) => 2,
-            true => 1,
+        let worth = if !has_data {
+            0
+        } else if detect(&client, &self.settings, TRY).await.is_ok_and(|found| !found.is_empty()) {
+            2
+        } else {
+            1
         };
         Answered::Yes { client, worth }
     }
