@@ -243,7 +243,7 @@ impl Args<'_> {
 
     /// The times of the newest samples of a selector, in seconds; of any other vector the time of the query.
     fn timestamps(&self) -> Result<Value, QueryError> {
-        let points = match self.expr(0)? {
+        let points: Vec<Point> = match self.expr(0)? {
             Expr::VectorSelector(selector) => {
                 let at = moved(selector, self.at)?;
                 let found = self.db.select(selector.name.as_deref(), &selector.matchers).into_iter();

@@ -233,10 +233,12 @@ impl Probe for Asking {
             Err(error) => return Answered::No { outcome: outcome(&error), error: error.to_string() },
         };
         // one with metrics of traffic is more useful than one with other metrics
-        let worth = match has_data {
-            false => 0,
-            true if Refresh::new(&self.settings).has_traffic(&client, TRY).await => 2,
-            true => 1,
+        let worth = if !has_data {
+            0
+        } else if Refresh::new(&self.settings).has_traffic(&client, TRY).await {
+            2
+        } else {
+            1
         };
         Answered::Yes { client, worth }
     }

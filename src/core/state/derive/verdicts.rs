@@ -9,7 +9,7 @@ use crate::domain::pod::Pod;
 use crate::domain::route::Host;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{Policy, ServiceTraffic};
-use crate::policy::{balancing, hpa};
+use crate::policy::{balancing, hpa, shares};
 
 use super::{Derivation, put};
 use crate::facts::past::Past;

@@ -1,7 +1,7 @@
 //! The transport to a Prometheus with a URL: credentials, TLS, the proxy, and no redirects to another server.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl Certificate {
     /// Reads the files, and uses a certificate that is new for the next connections.
     fn renew(&self) -> Result<(), PrometheusError> {
         let (cert, key) = &self.files;
-        let read = |what: &str, path: &PathBuf| {
+        let read = |what: &str, path: &Path| {
             let wrong = |e| PrometheusError::Config(format!("prometheus.{what} {}: {e}", path.display()));
             std::fs::read(path).map_err(wrong)
         };
@@ -127,7 +127,7 @@ fn bearer(token: &str, whose: &str) -> Result<HeaderValue, PrometheusError> {
 }
 
 /// Reads a secret from a file, without the line break at its end.
-fn from_file(key: &str, path: &PathBuf) -> Result<String, PrometheusError> {
+fn from_file(key: &str, path: &Path) -> Result<String, PrometheusError> {
     let wrong = |e| bad(format!("prometheus.{key} {}: {e}", path.display()));
     let text = std::fs::read_to_string(path).map_err(wrong)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
