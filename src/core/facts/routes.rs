@@ -78,7 +78,9 @@ struct Ruled<'a> {
 impl Routes {
     pub fn new<'a>(all: impl Iterator<Item = &'a Arc<Route>>) -> Self {
         let mut all: Vec<&Arc<Route>> = all.collect();
-        all.sort_by_key(|r| (place(&r.kind), r.namespace.clone(), r.name.clone()));
+        all.sort_by(|a, b| {
+            (place(&a.kind), &a.namespace, &a.name).cmp(&(place(&b.kind), &b.namespace, &b.name))
+        });
         let rules = rules(&all);
         let mut index = Self::default();
         // rules by their targets, of the Services that are part of a split
