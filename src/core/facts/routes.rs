@@ -1,6 +1,6 @@
 //! The routes by the Services that they name, so that nobody has to look through all routes for one Service.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::id::{Kind, Name};
@@ -110,15 +110,9 @@ impl Routes {
                 partial,
             });
             index.by_labels |= own.targets.iter().any(|t| t.subset.is_some());
-            let hosts: BTreeMap<&Host, ()> = own
-                .targets
-                .iter()
-                .filter(|t| !t.foreign)
-                .map(|t| &t.host)
-                .chain(own.roots.iter())
-                .map(|h| (h, ()))
-                .collect();
-            for host in hosts.into_keys() {
+            let targets = own.targets.iter().filter(|t| !t.foreign).map(|t| &t.host);
+            let hosts: HashSet<&Host> = targets.chain(own.roots.iter()).collect();
+            for host in hosts {
                 index.services.entry(host.clone()).or_default().splits.push(own.clone());
             }
         }
