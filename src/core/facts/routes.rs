@@ -1,6 +1,6 @@
 //! The routes by the Services that they name, so that nobody has to look through all routes for one Service.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::domain::id::{Kind, Name};
@@ -78,7 +78,9 @@ struct Ruled<'a> {
 impl Routes {
     pub fn new<'a>(all: impl Iterator<Item = &'a Arc<Route>>) -> Self {
         let mut all: Vec<&Arc<Route>> = all.collect();
-        all.sort_by_key(|r| (place(&r.kind), r.namespace.clone(), r.name.clone()));
+        all.sort_by(|a, b| {
+            (place(&a.kind), &a.namespace, &a.name).cmp(&(place(&b.kind), &b.namespace, &b.name))
+        });
         let rules = rules(&all);
         let mut index = Self::default();
         // rules by their targets, of the Services that are part of a split
@@ -108,15 +110,9 @@ impl Routes {
                 partial,
             });
             index.by_labels |= own.targets.iter().any(|t| t.subset.is_some());
-            let hosts: BTreeMap<&Host, ()> = own
-                .targets
-                .iter()
-                .filter(|t| !t.foreign)
-                .map(|t| &t.host)
-                .chain(own.roots.iter())
-                .map(|h| (h, ()))
-                .collect();
-            for host in hosts.into_keys() {
+            let targets = own.targets.iter().filter(|t| !t.foreign).map(|t| &t.host);
+            let hosts: HashSet<&Host> = targets.chain(own.roots.iter()).collect();
+            for host in hosts {
                 index.services.entry(host.clone()).or_default().splits.push(own.clone());
             }
         }

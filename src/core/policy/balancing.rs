@@ -140,9 +140,8 @@ pub fn of(traffic: &ServiceTraffic) -> Balancing {
 pub fn discover(host: &Host, traffic: Option<&ServiceTraffic>, known: &impl Known) -> Balancing {
     let row = known.service(host);
     let splits: Vec<&Arc<Split>> = known.routes().about(host).flat_map(|about| about.splits.iter()).collect();
-    let split = splits.first().copied();
-    let mut found = policy(host, traffic, row, split, known);
-    split::fill(&mut found, host, split, known);
+    let mut found = policy(host, traffic, row, splits.first().copied(), known);
+    split::fill(&mut found, host, &splits, known);
     found
 }
 
@@ -626,6 +625,12 @@ mod tests {
             root.split.iter().map(|p| (p.name.as_str(), p.weight, p.backends.len())).collect();
         assert_eq!(parts, [("blue", 3.0, 2), ("green", 1.0, 1)]);
         assert_eq!((root.of_route, root.read_from.as_str()), (None, "HTTPRoute shop/r"));
+        // a part of a route that has subsets of its own
+        let split = weighted(Kind::HTTPRoute, &[("blue", "", 3), ("green", "", 1)]);
+        let subsets = weighted(Kind::VirtualService, &[("green", "v1", 1), ("green", "v2", 1)]);
+        let given = given.route(&[split, subsets]);
+        let green = discover(&host("green"), None, &given);
+        assert_eq!((green.split.len(), green.of_route.map(|share| share.weight)), (2, Some(1)));
     }
 
     #[test]

@@ -16,8 +16,10 @@ const EFFECT: f64 = 0.25;
 const FEWEST: f64 = 5.0;
 
 /// Adds the parts of a Service, or its share of the route that it is a part of.
-pub(super) fn fill(found: &mut Balancing, host: &Host, split: Option<&Arc<Split>>, known: &impl Known) {
-    let Some(split) = split.filter(|split| split.total() > 0) else { return };
+pub(super) fn fill(found: &mut Balancing, host: &Host, splits: &[&Arc<Split>], known: &impl Known) {
+    // a Service with subsets can be a part of another route
+    found.of_route = splits.iter().filter(|split| split.total() > 0).find_map(|split| of_route(host, split));
+    let Some(split) = splits.first().filter(|split| split.total() > 0) else { return };
     let own: Vec<&Target> = split.targets.iter().filter(|t| !t.foreign && t.host == *host).collect();
     let parts: Vec<Part> = if own.iter().any(|target| target.subset.is_some()) {
         let Some(row) = known.service(host) else { return };
@@ -43,7 +45,6 @@ pub(super) fn fill(found: &mut Balancing, host: &Host, split: Option<&Arc<Split>
         }
         found.split = parts.into();
     }
-    found.of_route = of_route(host, split);
 }
 
 /// The share of a Service among the Services of a route. `None` if it is the only one, or not among them.

@@ -99,8 +99,8 @@ impl Derivation {
     fn changes_parts(&self, dirty: &Dirty) -> bool {
         let has_changed = |delta: &Delta<Pod>| match (&delta.old, &delta.new) {
             (Some(old), Some(new)) => {
-                !(Arc::ptr_eq(&old.shape, &new.shape) && old.own == new.own)
-                    && !old.labels().iter().eq(new.labels().iter())
+                let shared = Arc::ptr_eq(&old.shape, &new.shape) && old.own == new.own;
+                !shared && !old.labels().iter().eq(new.labels().iter())
             }
             _ => true,
         };
