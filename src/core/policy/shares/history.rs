@@ -1,8 +1,9 @@
 //! The verdict over several polls: what differs in one poll may be noise, a late scrape, or a rollout.
 //!
 //! The rates of a poll cover a whole window, so the windows of several polls in a row overlap. Waiting for three windows
-//! without overlap would take minutes. So a difference must be seen in three polls in a row, or in two if it is strong, and
-//! each poll looks at the whole window and, from the rates of the polls before, at its newest third and sixth.
+//! without overlap would take minutes. So a difference must be seen in three polls in a row, or in two if it is strong, or
+//! in one if it is strong and far beyond the noise. Each poll looks at the whole window and, from the rates of the polls
+//! before, at its newest third and sixth.
 
 use std::iter;
 
@@ -100,7 +101,7 @@ pub fn over_time(
             _ => false,
         };
         share.standing = match (lasts, side) {
-            (true, 1) if !(share.new && side < 0) => Standing::Over,
+            (true, 1) => Standing::Over,
             (true, -1) if !share.new => Standing::Under,
             _ if still => was,
             (_, 0) => Standing::Even,
