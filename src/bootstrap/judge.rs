@@ -9,6 +9,7 @@ use crate::config::check::nearest;
 use crate::config::{self, Home, Loaded, Origin};
 use crate::report::exit;
 use crate::report::headless::tell;
+use crate::source::prometheus;
 use crate::ui::keymap::Keymap;
 use crate::ui::pane;
 use crate::wire::proxy::Proxies;

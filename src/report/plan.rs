@@ -489,7 +489,8 @@ mod tests {
         );
         assert!(
             lines.contains(
-                &"  service shop/web ready endpoints 3 to 2, 50 % each (12.0 to 18.0 rps)".to_owned()
+                &"  service shop/web ready endpoints 3 to 2, 50 % each (12.0 to 18.0 rps; most: web-0 21.0)"
+                    .to_owned()
             )
         );
         assert!(lines.contains(&"  service shop/db ready endpoints 1 to 0".to_owned()));

@@ -33,7 +33,7 @@ fn balanced_services_raise_no_alarm_and_a_skew_is_found_real_only() {
             1_290.max(150 + n.div_ceil(balanced) * 30),
             &[(180, true), (400, false), (640, true), (860, false), (1_050, true)],
         ),
-        None => (165, &[(110, true)]),
+        None => (165, &[(90, true)]),
     };
     let stand = Stand::start(folder.path(), base, services);
     stand.record(seconds, changes);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::autoscaler::{Hpa, HpaVerdict, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
-use pilothouse_core::domain::cause::FindingCode;
+use pilothouse_core::domain::cause::{Finding, FindingCode};
 use pilothouse_core::domain::event::{InvolvedObject, KubeEvent};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
@@ -685,7 +685,13 @@ fn follows(cluster: &Cluster) -> Follows {
         hpas: d.hpas.iter().map(|r| (r.hpa.uid.clone(), r.verdict.clone())).collect(),
         owners: d.replicaset_owner.iter().map(|(uid, owner)| (uid.clone(), format!("{owner:?}"))).collect(),
         counts: format!("{:?}", d.counts),
-        causes: d.causes.iter().map(|c| cause(c)).collect(),
+        // A share is uneven by several polls, and the facts told once have only the last.
+        causes: d
+            .causes
+            .iter()
+            .filter(|c| !matches!(c.finding, Finding::TrafficUneven { .. }))
+            .map(|c| cause(c))
+            .collect(),
     }
 }
 

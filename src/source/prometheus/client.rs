@@ -29,6 +29,9 @@ use crate::wire::client::{ReadClient, escape};
 /// The maximum size of an answer. The rates of 40,000 backends by status code have about 20 MB.
 const BODY_CAP: usize = 32 << 20;
 
+/// Queries from this length on are sent in a body.
+pub(super) const IN_BODY: usize = 4_000;
+
 /// A Prometheus, or any server with the same API, such as Thanos, Mimir or VictoriaMetrics.
 #[derive(Clone)]
 pub struct Prometheus(Transport);

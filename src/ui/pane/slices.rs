@@ -64,7 +64,7 @@ pub fn by_key<'a>(s: &Shown<'a>, uid: &Uid) -> Option<&'a Slice> {
 pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
     let slice = by_key(s, uid).filter(|_| s.ui.rows.slices.by == By::Node)?;
     let node = s.cluster.node(slice.name.as_ref()?)?;
-    Some(ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
+    Some(node.reference(s.cluster.id()))
 }
 
 fn order(a: &Slice, b: &Slice, order: usize) -> Ordering {

@@ -236,7 +236,7 @@ impl Record {
             }
             outcome.wrong += usize::from(marked.iter().any(|name| *name != "s1"));
         } else if set_back == 0.0 || at - set_back > f64::from(window) * 1.5 + 30.0 {
-            let class = (service.algorithm.balance(), pods);
+            let class = (service.algorithm.as_str(), pods);
             let counts = outcome.balanced.entry(class).or_default();
             counts.0 += POLL / outcome.interval;
             counts.1 += usize::from(!marked.is_empty());
@@ -336,6 +336,7 @@ impl Outcome {
             assert_eq!(alarms, 0, "{text}");
         }
         assert_eq!(self.wrong, 0, "{text}");
+        assert!(self.skews.len() >= 8, "{} skews\n{text}", self.skews.len());
         for (name, pods, found) in &self.skews {
             let limit = if name.starts_with("roundrobin-twice") { 3.0 } else { 5.0 };
             assert!(found.is_some_and(|n| n <= limit), "{name}, {}: {found:?}\n{text}", side(*pods));

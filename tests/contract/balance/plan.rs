@@ -24,7 +24,7 @@ impl Algorithm {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::RoundRobin => "roundrobin",
             Self::Weighted => "weighted",

@@ -103,9 +103,10 @@ impl Stand {
         let mut skews = File::create(self.folder.join("skews.tsv")).unwrap();
         let begin = Instant::now();
         let mut due: Vec<(u64, usize, bool)> = Vec::new();
-        for (at, _) in self.services.iter().enumerate().filter(|(_, s)| s.skew.is_some()) {
+        let skewed = self.services.iter().enumerate().filter(|(_, s)| s.skew.is_some());
+        for (n, (at, _)) in skewed.enumerate() {
             // not at the same time, and not in step with the scrapes
-            due.extend(changes.iter().map(|(when, up)| (when * 1000 + at as u64 * 3_700, at, *up)));
+            due.extend(changes.iter().map(|(when, up)| (when * 1_000 + n as u64 * 3_700, at, *up)));
         }
         due.sort_unstable();
         let mut due = due.into_iter().peekable();

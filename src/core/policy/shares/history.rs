@@ -1,8 +1,9 @@
 //! The verdict over several polls: what differs in one poll may be noise, a late scrape, or a rollout.
 //!
 //! The rates of a poll cover a whole window, so the windows of several polls in a row overlap. Waiting for three windows
-//! without overlap would take minutes. So a difference must be seen in three polls in a row, or in two if it is strong, and
-//! each poll looks at the whole window and, from the rates of the polls before, at its newest third and sixth.
+//! without overlap would take minutes. So a difference must be seen in three polls in a row, or in two if it is strong, or
+//! in one if it is strong and far beyond the noise. Each poll looks at the whole window and, from the rates of the polls
+//! before, at its newest third and sixth.
 
 use std::iter;
 
@@ -21,12 +22,18 @@ const POLLS: i8 = 3;
 const STRONG_POLLS: i8 = 2;
 /// … that is, at least this large.
 const STRONG: f64 = 0.5;
+/// A backend that gets much more counts at once if it is so many times beyond the bound. One that gets less may have missed
+/// a scrape, so it must last.
+const BEYOND_DOUBT: f64 = 2.0;
 /// A backend that was uneven is even again below this difference.
 const CLEARED: f64 = 0.15;
 /// A backend below this part of its share gets a mark, even if another one gets too much.
 const LITTLE: f64 = 0.5;
 /// The newest parts of the window that are looked at besides the whole.
 const NEWEST: [f64; 2] = [1.0 / 3.0, 1.0 / 6.0];
+/// Polls that count are at least this part of a scrape interval apart. Targets are scraped one after the other, so polls
+/// that follow each other more closely have most of their samples in common.
+const APART: f64 = 0.6;
 /// How fast the dispersion follows what is seen, per poll. The windows of several polls overlap, so it is slow.
 const LEARNS: f64 = 0.04;
 
@@ -69,16 +76,22 @@ pub fn over_time(
         let newest =
             recent.each_ref().map(|recent| recent.as_ref().and_then(|r| r.gap(i, range, dispersion)));
         let effect = EFFECT + scrapes;
-        let side = |effect: f64| -> i8 {
+        let side = |effect: f64, bound: f64| -> i8 {
             let gaps = iter::once(whole).chain(newest).flatten();
             gaps.map(|gap| gap.side(effect, bound)).find(|side| *side != 0).unwrap_or(0)
         };
         // A backend without a share that gets requests has no relative difference.
         let zero = range.1 <= 0.0 && share.significant == Some(true);
-        let (side, strong) = if zero { (1, 1) } else { (side(effect), side(STRONG.max(effect))) };
-        if !is_same {
-            share.trail.streak = longer(share.trail.streak, side);
-            share.trail.strong = longer(share.trail.strong, strong);
+        let (side, strong, beyond_doubt) = if zero {
+            (1, 1, 1)
+        } else {
+            let strong = STRONG.max(effect);
+            (side(effect, bound), side(strong, bound), side(strong, bound * BEYOND_DOUBT))
+        };
+        share.trail.streak = longer(share.trail.streak, side, is_same);
+        share.trail.strong = longer(share.trail.strong, strong, is_same);
+        if beyond_doubt > 0 {
+            share.trail.strong = share.trail.strong.max(STRONG_POLLS);
         }
         let lasts = share.trail.streak.abs() >= POLLS || share.trail.strong.abs() >= STRONG_POLLS;
         let gap = whole.map_or(0.0, |gap| gap.effect);
@@ -88,7 +101,7 @@ pub fn over_time(
             _ => false,
         };
         share.standing = match (lasts, side) {
-            (true, 1) if !(share.new && side < 0) => Standing::Over,
+            (true, 1) => Standing::Over,
             (true, -1) if !share.new => Standing::Under,
             _ if still => was,
             (_, 0) => Standing::Even,
@@ -124,7 +137,7 @@ fn is_same(shares: &Shares, traffic: &ServiceTraffic, before: &TrafficRow, at: S
     let since = |counted| at.since(counted) as f64 / 1_000.0;
     match before.shares.counted {
         None => return false,
-        Some(counted) if at <= counted => return true,
+        Some(counted) if since(counted) < evidence::scrape(traffic) * APART => return true,
         Some(counted) if since(counted) >= evidence::scrape(traffic) => return false,
         Some(_) => {}
     }
@@ -150,13 +163,14 @@ fn in_rotation<'a>(
         .filter_map(|(i, (share, backend))| Some((i, share, backend.rps.filter(|rps| rps.is_finite())?)))
 }
 
-fn longer(streak: i8, side: i8) -> i8 {
-    if side == 0 {
-        0
-    } else if streak.signum() == side {
-        streak.saturating_add(side)
+/// A poll that proves nothing new can end a streak, but not continue it.
+fn longer(streak: i8, side: i8, is_same: bool) -> i8 {
+    if streak.signum() != side {
+        if is_same { 0 } else { side }
+    } else if is_same {
+        streak
     } else {
-        side
+        streak.saturating_add(side)
     }
 }
 

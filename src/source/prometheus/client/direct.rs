@@ -12,7 +12,7 @@ use pilothouse_core::domain::text;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{Asked, BODY_CAP, Data, PrometheusError, Remarks, read};
+use super::{Asked, BODY_CAP, Data, IN_BODY, PrometheusError, Remarks, read};
 use crate::wire::client::unescape;
 use crate::wire::env::Env;
 use crate::wire::error::words;
@@ -20,9 +20,6 @@ use crate::wire::proxy::Proxies;
 use crate::wire::secret;
 use crate::wire::tls::{Identity, Trust, client_config};
 use crate::wire::web;
-
-/// Queries that are longer are sent in a body.
-const LONG: usize = 4_000;
 
 /// The connection options of a Prometheus.
 #[derive(Clone, Debug, Default)]
@@ -251,7 +248,7 @@ impl Direct {
         let mut url = self.base.join(path).map_err(|e| bad(e.to_string()))?;
         let own = Some(self.query.as_str()).filter(|q| !q.is_empty());
         // long queries are sent in a body, and short ones as GET, which more proxies permit
-        let in_body = query.len() >= LONG;
+        let in_body = query.len() >= IN_BODY;
         match (own, in_body) {
             (own, true) => url.set_query(own),
             (None, false) => url.set_query(Some(query)),
