@@ -123,7 +123,7 @@ pub const SOURCES: &[Source] = &[
         needs: &[Purpose::Metrics],
         off: prometheus::off,
         start: |setup, sink| {
-            prometheus::start(&setup.settings.prometheus, setup.inside(), sink, setup.supervisor)
+            prometheus::start(&setup.settings.prometheus, || setup.inside(), sink, setup.supervisor)
         },
         is_settled: have_answered,
     },

@@ -203,7 +203,7 @@ pub fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor) -> Re
     if prometheus::off(&start.settings).is_none() {
         let catalog = Catalog::Listed { reader: reader.clone(), namespaces: namespaces(start) };
         let inside = prometheus::Inside { reader, catalog };
-        prometheus::start(&start.settings.prometheus, inside, &sink, supervisor)?;
+        prometheus::start(&start.settings.prometheus, || inside, &sink, supervisor)?;
     }
     Ok(Traffic { seen, fails })
 }

@@ -52,10 +52,10 @@ pub struct Inside {
 }
 
 /// Starts polling the Prometheus of the settings: the one with a URL, the one behind a Service, or one that is searched
-/// for in the cluster.
+/// for in the cluster. `inside` is not needed for a URL.
 pub fn start(
     settings: &PrometheusSettings,
-    inside: Inside,
+    inside: impl FnOnce() -> Inside,
     sink: &FactSink,
     supervisor: &Supervisor,
 ) -> Result<Vec<Name>, String> {
@@ -65,6 +65,7 @@ pub fn start(
         return Ok(spawn(client, settings, None, sink, supervisor));
     }
     let headers = extra_headers(&settings.headers).map_err(wrong)?;
+    let inside = inside();
     if !settings.service.is_empty() {
         let address = service(&settings.service).map_err(|e| format!("prometheus.service: {e}"))?;
         let client = Prometheus::behind(inside.reader, address, headers);

@@ -215,7 +215,8 @@ impl Polled {
             ..PrometheusSettings::default()
         };
         let all = Supervisor::new();
-        prometheus::start(&settings, &sink, &all).unwrap();
+        let inside = || unreachable!("it has a URL");
+        prometheus::start(&settings, inside, &sink, &all).unwrap();
         Self { facts, status, state: cluster(), all, queries: Vec::new() }
     }
 

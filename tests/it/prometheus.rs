@@ -134,7 +134,8 @@ impl Polled {
             ..PrometheusSettings::default()
         };
         let all = Supervisor::new();
-        prometheus::start(&settings, &sink, &all).unwrap();
+        let inside = || unreachable!("it has a URL");
+        prometheus::start(&settings, inside, &sink, &all).unwrap();
         Self { mode: Arc::new(Mutex::new(Mode::Good)), facts, status, all }
     }
 

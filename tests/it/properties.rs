@@ -17,16 +17,14 @@ use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::domain::traffic::{
-    BackendTraffic, Policy, ServiceTraffic, Share, Shares, TrafficSeen,
-};
+use pilothouse_core::domain::traffic::{BackendTraffic, Policy, ServiceTraffic, Share, Shares, TrafficSeen};
 use pilothouse_core::domain::usage::NodeUsage;
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::facts::event::{Batch, Event, Fact, Gone, Identity};
 use pilothouse_core::facts::table::Row;
 use pilothouse_core::facts::world::{Cause, Cluster, ClusterInfo, ServiceRow};
-use pilothouse_core::policy::balancing;
 use pilothouse_core::policy::hpa::judge as judge_hpa;
+use pilothouse_core::policy::{balancing, shares};
 use pilothouse_core::state::ClusterState;
 use proptest::prelude::*;
 
@@ -795,7 +793,7 @@ proptest! {
             let host = Host { namespace: service.namespace.clone(), name: service.name.clone() };
             prop_assert_eq!(&row.balancing, &balancing::discover(&host, Some(service), &known));
             // The rest depends on the polls before.
-            let alone = judge_shares(service, &row.balancing, endpoints, cluster.traffic.at);
+            let alone = shares::judge(service, &row.balancing, endpoints, cluster.traffic.at);
             let of_poll = |shares: &Shares| {
                 let of = |s: &Share| (s.observed, s.expected, s.range, s.out, s.new, s.level);
                 let backends: Vec<_> = shares.backends.iter().map(of).collect();

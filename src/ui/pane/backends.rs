@@ -190,9 +190,10 @@ fn imbalance(row: &TrafficRow) -> Option<Cell> {
     let far = |times: f64| times.max(0.001).ln().abs();
     let marked = row.backends().filter(|(_, share)| share.marked);
     let marked = marked.filter_map(|(backend, share)| Some((&backend.name, share.times()?)));
-    let floor = row.shares.imbalance.map_or_else(String::new, |imbalance| {
-        format!(" (chance: {:.1})", imbalance.floor)
-    });
+    let floor = row
+        .shares
+        .imbalance
+        .map_or_else(String::new, |imbalance| format!(" (chance: {:.1})", imbalance.floor));
     if let Some((name, times)) = marked.max_by(|a, b| far(a.1).total_cmp(&far(b.1))) {
         return Some(cell(Role::Warning, format!("uneven: {name} gets {times:.1} times its share{floor}")));
     }

@@ -85,11 +85,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
     };
     let rows: Vec<TableRow> = found
         .iter()
-        .map(|b| TableRow {
-            grade: b.grade(),
-            cells: texts(b),
-            object: b.object(cluster, &object.namespace),
-        })
+        .map(|b| TableRow { grade: b.grade(), cells: texts(b), object: b.object(cluster, &object.namespace) })
         .collect();
     // numbers are aligned right, as in the list of backends
     let heads: Vec<String> =
