@@ -52,11 +52,8 @@ impl Inside {
             matches!(passed.status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
                 || passed.status.is_redirection();
         if is_login {
-            let message = format!(
-                "{code}: {} {}: set prometheus.url and a token or password",
-                self.address,
-                Outcome::Login
-            );
+            let message =
+                format!("{code}: it {}: set prometheus.url and a token or password", Outcome::Login);
             return Err(PrometheusError::Service { outcome: Outcome::Login, message });
         }
         read(Asked::Service, passed.status, &passed.body, passed.retry_after())
@@ -88,10 +85,8 @@ impl Inside {
             ApiError::TooMany { retry_after, message, .. } => {
                 PrometheusError::Refused { code: 429, message: message.clone(), retry_after: *retry_after }
             }
-            ApiError::Server { code: 504, .. } => {
-                service(Outcome::Slow, format!("{}: {error}", self.address))
-            }
-            other => service(Outcome::Failed, format!("{}: {other}", self.address)),
+            ApiError::Server { code: 504, .. } => service(Outcome::Slow, error.to_string()),
+            other => service(Outcome::Failed, other.to_string()),
         }
     }
 }
