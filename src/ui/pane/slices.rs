@@ -112,7 +112,8 @@ pub fn row(all: &Slices, slice: &Slice) -> RowView {
         Some(ready) => plain(format!("{ready}/{count}")),
         None => cell(Role::Dim, format!("–/{count}")),
     };
-    let worse = slice.canary && all.canary.as_ref().is_some_and(|canary| Verdict::of(canary) == Verdict::Worse);
+    let worse =
+        slice.canary && all.canary.as_ref().is_some_and(|canary| Verdict::of(canary) == Verdict::Worse);
     let grade = match errors_role(slice.error_ratio) {
         Role::Critical => Grade::Critical,
         Role::Warning => Grade::Warning,

@@ -67,7 +67,10 @@ pub fn lines(cluster: &Cluster, presets: &[Preset], sheet: &Sheet) -> Vec<TextLi
                 out.say(Role::Text, format!("    {query}"));
             }
             if out.0.is_empty() {
-                out.say(Role::Dim, "nothing is measured of this Service, so no query stands behind its numbers");
+                out.say(
+                    Role::Dim,
+                    "nothing is measured of this Service, so no query stands behind its numbers",
+                );
             }
         }
     }
@@ -87,10 +90,7 @@ const OF_SERVICE: [(&str, &[Measure]); 6] = [
 /// The numbers of a backend. The first measure that the preset has is used.
 const OF_BACKEND: [(&str, &[Measure]); 6] = [
     ("RPS, and SHARE as its part of all backends", &[Measure::BackendRate, Measure::Rate]),
-    (
-        "ERR%: failed requests per second, as a part of RPS",
-        &[Measure::BackendErrors, Measure::Errors],
-    ),
+    ("ERR%: failed requests per second, as a part of RPS", &[Measure::BackendErrors, Measure::Errors]),
     ("P95", &[Measure::BackendP95, Measure::BackendMean]),
     ("ACTIVE", &[Measure::Active]),
     ("weight", &[Measure::Weight, Measure::ConfiguredWeight]),
@@ -220,12 +220,10 @@ fn table(out: &mut Lines, predicted: &Prediction) {
         } else {
             Grade::Fine
         };
-        let name = text::tail(&one.name, NAME);
-        let added = if one.added { " (new)" } else { "" };
         TableRow {
             grade,
             cells: vec![
-                format!("{name}{added}"),
+                text::tail(&one.name, NAME),
                 change(percent(one.share_before), percent(one.share_after)),
                 change(rate(one.rps_before), rate(one.rps_after)),
                 part(one.of_request),

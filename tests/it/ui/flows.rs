@@ -24,8 +24,8 @@ use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::NodeState;
 use pilothouse_core::domain::node::{Condition, Node, Status};
 use pilothouse_core::domain::plan::{
-    Act, BudgetWait, Busiest, Choice, Confirm, DrainOptions, Few, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
-    Since, Step, StepKind, Warning,
+    Act, BudgetWait, Busiest, Choice, Confirm, DrainOptions, Few, Intent, PdbEffect, Plan, Refusal,
+    ServiceEffect, Since, Step, StepKind, Warning,
 };
 use pilothouse_core::domain::traffic::{Break, ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::workload::Workload;
