@@ -331,8 +331,8 @@ pub(super) const LOOKS: &[Command] = &[
         &["E"],
         0,
     ),
-    look(Cmd::More, "more", "more", "a larger number of the selected line", &[Sheet], &["+", "="], 0),
-    look(Cmd::Less, "less", "less", "a smaller number of the selected line", &[Sheet], &["minus"], 0),
+    look(Cmd::More, "more", "more", "raise the number of the selected line", &[Sheet], &["+", "="], 0),
+    look(Cmd::Less, "less", "less", "lower the number of the selected line", &[Sheet], &["minus"], 0),
     look(
         Cmd::CopyText,
         "copy-text",

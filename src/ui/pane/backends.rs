@@ -41,10 +41,10 @@ pub const COLUMNS: [Column; 14] = [
     Column::bar("share│exp", 9, 2).named("share-bar"),
     Column::right("SHARE", 5, 5, 0),
     Column::right("EXP", 4, 5, 0).named("expected"),
-    Column::left("", 8, 12, 0).named("verdict"),
-    Column::left("ZONE", 4, 14, 8),
-    Column::name("NODE", 8, 30).leaving(10),
-    Column::left("VERSION", 7, 24, 9),
+    Column::left("", 8, 12, 0).named("verdict").whole(),
+    Column::left("ZONE", 4, 14, 8).whole(),
+    Column::name("NODE", 12, 30).leaving(10),
+    Column::left("VERSION", 7, 24, 9).whole(),
 ];
 
 /// Whether the row matches the filter. `more` returns the texts of the row's columns.
@@ -72,7 +72,9 @@ pub fn order(a: &Backend, b: &Backend, order: usize) -> std::cmp::Ordering {
         6 => a.zone.cmp(&b.zone),
         7 => a.node.cmp(&b.node),
         8 => a.version.cmp(&b.version),
-        _ => b.grade().cmp(&a.grade()).then_with(|| errors(b).total_cmp(&errors(a))),
+        _ => (b.grade().cmp(&a.grade()))
+            .then_with(|| errors(b).total_cmp(&errors(a)))
+            .then_with(|| b.has_surplus().cmp(&a.has_surplus())),
     };
     by.then_with(|| a.name.cmp(&b.name))
 }
@@ -96,7 +98,7 @@ fn verdict(backend: &Backend) -> Cell {
         Standing::Even => cell(Role::Dim, "ok"),
         Standing::Suspect => cell(Role::Dim, "watched"),
         Standing::Over => cell(Role::Warning, "▲ too many"),
-        Standing::Under if share.marked => cell(Role::Warning, "▼ too few"),
+        Standing::Under if share.marked => cell(backend.grade_of_share().role(), "▼ too few"),
         // the share is low because other backends receive more
         Standing::Under => cell(Role::Dim, "▼ less"),
     }
@@ -145,7 +147,7 @@ pub fn row(backend: &Backend) -> RowView {
     };
     let role_of_bar = match backend.share.standing {
         _ if backend.share.out => Role::Dim,
-        Standing::Over | Standing::Under if backend.share.marked => Role::Warning,
+        Standing::Over | Standing::Under if backend.share.marked => backend.grade_of_share().role(),
         _ => Role::Trend,
     };
     let troubled = |role| if role == Role::Text { Role::Trend } else { role };

@@ -220,12 +220,10 @@ fn table(out: &mut Lines, predicted: &Prediction) {
         } else {
             Grade::Fine
         };
-        let name = text::tail(&one.name, NAME);
-        let added = if one.added { " (new)" } else { "" };
         TableRow {
             grade,
             cells: vec![
-                format!("{name}{added}"),
+                text::tail(&one.name, NAME),
                 change(percent(one.share_before), percent(one.share_after)),
                 change(rate(one.rps_before), rate(one.rps_after)),
                 part(one.of_request),

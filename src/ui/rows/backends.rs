@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::image;
 use pilothouse_core::domain::pod::Pod;
-use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, Share};
+use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, Share, Standing};
 use pilothouse_core::facts::past::Trend;
 use pilothouse_core::facts::table::Table;
 use pilothouse_core::facts::world::{Cluster, ServiceRow, TrafficRow};
@@ -25,6 +25,8 @@ pub struct Backend {
     pub silent: bool,
     /// The requests per second that it gets although it is not ready.
     pub stray: Option<f64>,
+    /// Whether some backend of the Service gets more than its share.
+    pub beside_surplus: bool,
     pub trend: Option<Trend>,
     pub scale: Scale,
     pub pod: Option<Uid>,
@@ -165,8 +167,9 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
         }
     }
     let scale = Scale::of(&backends);
+    let beside_surplus = backends.iter().any(Backend::has_surplus);
     for backend in &mut backends {
-        backend.scale = scale;
+        (backend.scale, backend.beside_surplus) = (scale, beside_surplus);
     }
     backends
 }
@@ -182,12 +185,29 @@ impl Backend {
             Grade::Info
         } else if errors >= GRAVE_ERRORS {
             Grade::Critical
-        } else if errors >= BAD_ERRORS || self.share.marked {
+        } else if errors >= BAD_ERRORS {
             Grade::Warning
+        } else if self.grade_of_share() > Grade::Fine {
+            self.grade_of_share()
         } else if self.silent {
             Grade::Info
         } else {
             Grade::Fine
+        }
+    }
+
+    /// Whether the backend gets more than its share.
+    pub fn has_surplus(&self) -> bool {
+        self.share.marked && self.share.standing == Standing::Over
+    }
+
+    /// Returns the severity of its share. A backend that gets too little because another one gets too much is not the
+    /// one to look at.
+    pub fn grade_of_share(&self) -> Grade {
+        match (self.share.marked, self.has_surplus() || !self.beside_surplus) {
+            (false, _) => Grade::Fine,
+            (true, true) => Grade::Warning,
+            (true, false) => Grade::Info,
         }
     }
 
