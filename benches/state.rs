@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use divan::{Bencher, black_box};
+use pilothouse::source::prometheus::{Prometheus, PrometheusOptions};
 use pilothouse::ui::app::Ui;
 use pilothouse::ui::key::Key;
 use pilothouse::ui::request::Msg;
@@ -16,15 +17,19 @@ use pilothouse_core::domain::id::{ClusterId, Kind, Name, Owner, Uid, Version};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::plan::{DrainOptions, Lookups};
 use pilothouse_core::domain::pod::{ContainerShape, Phase, Pod, PodShape, Trouble};
+use pilothouse_core::domain::preset::{Measure, Preset, Sample, all};
 use pilothouse_core::domain::quantity::Resources;
 use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::service::Service;
 use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::facts::event::{Batch, Fact};
+use pilothouse_core::facts::intern::Names;
 use pilothouse_core::facts::world::{ClusterInfo, World};
 use pilothouse_core::policy::drain::rehearse;
+use pilothouse_core::policy::measured;
 use pilothouse_core::state::ClusterState;
 
 const NOW: Stamp = Stamp(1_795_230_720_000);
@@ -365,4 +370,107 @@ fn a_frame_after_500_of_150000_pods_changed(bencher: Bencher) {
             world = World { seq: world.seq + 1, clusters: Arc::from([cluster]), ..world.clone() };
             black_box(draw(&mut ui, &world, &theme))
         });
+}
+
+/// The preset of applications.
+fn preset() -> Preset {
+    all(&[]).into_iter().find(|preset| preset.name == "http_requests_total").unwrap()
+}
+
+/// The rates of 2,000 services with 20 backends each, by two status codes.
+fn rates(shop: &Shop) -> Vec<Sample> {
+    let pods = (0..40_000).map(|i| shop.pod(i, 0));
+    let sample = |pod: &Pod, code: &str| {
+        let service = pod.name.get(..9).unwrap_or_default();
+        let labels = [
+            ("namespace", pod.namespace.as_str()),
+            ("service", service),
+            ("job", service),
+            ("pod", &pod.name),
+            ("instance", "10.244.101.102:8080"),
+            ("code", code),
+        ];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Sample {
+            labels: labels.into(),
+            value: Some(if code == "200" { 12.345_678_901_2 } else { 0.016_666_7 }),
+        }
+    };
+    pods.flat_map(|pod| ["200", "500"].map(|code| sample(&pod, code))).collect()
+}
+
+/// What each poll of such a Prometheus costs after the answer is decoded.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn rates_of_2000_services_to_traffic(bencher: Bencher) {
+    let (preset, samples) = (preset(), rates(&Shop::new(1_000, 40_000)));
+    let mut names = Names::default();
+    bencher.bench_local(|| {
+        let reading = measured::read(&preset, Measure::Rate, &samples, &mut names);
+        let services = measured::services(&preset, 60, std::iter::once(&reading));
+        assert_eq!(services.len(), 2_000);
+        (reading, services)
+    });
+}
+
+/// What it costs in the hub: joined with the Services, judged and published.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn a_poll_of_2000_services_is_published(bencher: Bencher) {
+    let shop = Shop::new(1_000, 40_000);
+    let mut state = shop.open(40_000);
+    let preset = preset();
+    let reading = measured::read(&preset, Measure::Rate, &rates(&shop), &mut Names::default());
+    bencher
+        .with_inputs(|| {
+            let services = measured::services(&preset, 60, std::iter::once(&reading));
+            TrafficSeen { services: services.into(), at: NOW, ..TrafficSeen::default() }
+        })
+        .bench_local_values(|seen| {
+            state.apply(Fact::Traffic(seen), NOW);
+            black_box(state.publish(NOW, false))
+        });
+}
+
+/// Answers each request with the same body.
+fn server(body: String) -> u16 {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let lines = BufReader::new(socket.try_clone().unwrap()).lines();
+            drop(lines.map_while(Result::ok).take_while(|line| !line.is_empty()).count());
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            drop(socket.write_all(head.as_bytes()).and_then(|()| socket.write_all(body.as_bytes())));
+        }
+    });
+    port
+}
+
+/// The same answer from a server: received and decoded.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn rates_of_2000_services_are_received(bencher: Bencher) {
+    let series = rates(&Shop::new(1_000, 40_000)).into_iter().map(|sample| {
+        let labels: Vec<String> =
+            sample.labels.iter().map(|(key, value)| format!("\"{key}\":\"{value}\"")).collect();
+        format!(
+            "{{\"metric\":{{{}}},\"value\":[1795230720.123,\"{}\"]}}",
+            labels.join(","),
+            sample.value.unwrap()
+        )
+    });
+    let series: Vec<String> = series.collect();
+    let body = format!(
+        "{{\"status\":\"success\",\"data\":{{\"resultType\":\"vector\",\"result\":[{}]}}}}",
+        series.join(",")
+    );
+    let url = format!("http://127.0.0.1:{}", server(body));
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let client = Prometheus::new(&PrometheusOptions { url, ..PrometheusOptions::default() }).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    bencher.bench_local(|| {
+        let answer = runtime.block_on(client.query("rates", std::time::Duration::from_secs(30))).unwrap();
+        assert_eq!(answer.samples.len(), 80_000);
+        answer
+    });
 }

@@ -22,6 +22,8 @@ mod signals;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
+#[cfg(feature = "demo")]
+use pilothouse_core::domain::settings::PrometheusSettings;
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::policy::kubectl::quote;
 
@@ -146,14 +148,13 @@ impl Start {
             global.kubeconfig = Some(demo.kubeconfig());
             global.access = crate::cli::access::Access::default();
             home.state = Some(demo.folder().to_owned());
-            settings.prometheus = pilothouse_core::domain::settings::PrometheusSettings {
+            let own = settings.prometheus;
+            settings.prometheus = PrometheusSettings {
                 url: demo.prometheus.clone(),
-                token_env: String::new(),
-                token_file: String::new(),
-                headers: std::collections::BTreeMap::new(),
-                ca_file: String::new(),
-                insecure: false,
-                ..settings.prometheus
+                poll_secs: own.poll_secs,
+                window_secs: own.window_secs,
+                presets: own.presets,
+                ..PrometheusSettings::default()
             };
             settings.failover.clear();
             loaded.origins.push(("prometheus.url".to_owned(), Origin::Flag("--demo".to_owned())));

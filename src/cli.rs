@@ -202,6 +202,12 @@ pub enum ConfigCommand {
     Example,
     /// The columns that each pane has, for [ui.columns]
     Columns,
+    /// The presets of metrics that traffic is read from, as sections of the file
+    Presets {
+        /// Print the README's table
+        #[arg(long)]
+        markdown: bool,
+    },
 }
 
 /// Parses a whole number. The error says what is wrong with the text.

@@ -8,6 +8,7 @@ pub mod check;
 pub mod failover;
 pub mod fields;
 pub mod haproxy;
+pub mod presets;
 pub mod silence;
 pub mod slo;
 

@@ -39,12 +39,15 @@
 //! | Which code decides what NOW shows, and in which order? | [`pilothouse_core::policy::rules`]: one function for each rule, listed in `RULES`, then ranked and folded |
 //! | Where does a kind get a new field or column? | the field: its type in [`pilothouse_core::domain`], its decoder in [`wire::decode`]; the column: the pane's file (`pods.rs`, `nodes.rs`) below [`mod@ui::pane`] |
 //! | Where is a pane added? | one entry in [`mod@ui::pane`] and a file below it; kinds without a pane show the server's own columns (`ui/pane/printed.rs`) |
-//! | Where is another watched kind added, for example Ingress? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], which [`source::kube`] then watches |
+//! | Where is another watched kind added, for example NetworkPolicy? | [`pilothouse_core::domain::kinds`] (group, version, permissions), a decoder in [`wire::decode`], which [`source::kube`] then watches |
 //! | Where is a source added, for example a log file? | one entry in [`source::SOURCES`] |
 //! | How does a LIST or WATCH survive errors? | [`wire::list_watch`] |
-//! | How does a Prometheus sample become a SHARE? | queries and their results: [`source::prometheus`] (`presets.rs`); observed and expected share: [`pilothouse_core::policy::shares`], called by [`pilothouse_core::state::derive`] (`verdicts.rs`) |
+//! | How does a Prometheus sample become a SHARE? | the presets: [`pilothouse_core::domain::preset`]; which queries are sent when: [`source::prometheus`]; their answers: [`pilothouse_core::policy::measured`]; observed and expected share: [`pilothouse_core::policy::shares`], called by [`pilothouse_core::state::derive`] (`verdicts.rs`) |
 //! | Which code judges a service level objective? | the shares of bad requests: [`source::prometheus`] (`objectives.rs`); the verdict: [`pilothouse_core::policy::slo`] |
 //! | How is a server of a HAProxy changed? | as an object with two fields: [`action::haproxy`] reads and writes it; the plan: [`pilothouse_core::plan`] (`proxies.rs`) |
+//! | Which backend gets too much, which version is worse, what if one goes? | [`pilothouse_core::policy::shares`] (evidence: `evidence.rs`, over several polls: `history.rs`), [`pilothouse_core::policy::slices`], [`pilothouse_core::policy::whatif`], which rehearsals use too |
+//! | Which code decides how a service is balanced? | the routes by Service: [`pilothouse_core::facts::routes`]; policy and parts: [`pilothouse_core::policy::balancing`] and [`pilothouse_core::policy::split`]; decoders of the routes: [`wire::decode::route`] |
+//! | How is a Prometheus found without a URL? | which Services can be one: the table in [`pilothouse_core::policy::discovery`]; which of them is used: [`source::search`]; the requests through the API server: [`source::prometheus`] (`client/inside.rs`) |
 //! | How does a log line become an error group? | [`pilothouse_core::logs`] reads level and message; [`source::logs`] follows the pods and counts the groups |
 //! | Which file binds a key to a command? | default keys: [`ui::command`] (`table.rs`); keys from the config: [`ui::keymap`]; the code that a command runs: [`ui::update`] |
 //! | What happens between a key press and the frame? | [`terminal`] decodes the key, [`ui::run`] takes it from the queue, [`ui::update`] runs its command and refreshes the rows of the panes ([`mod@ui::pane`], `ui::rows`), [`ui::view`] draws cells from the view models of [`ui::present`], [`ui::paint`] turns them into bytes, and the terminal's writer thread writes them |
@@ -53,7 +56,7 @@
 //! | Which code writes the journal? | [`action::journal`] writes and syncs the files; executor and drain call it through [`action::recorder`] before each request |
 //! | What becomes of an action whose process ended? | [`action::resume`] |
 //! | Where are the permissions listed? | with the kinds, in [`pilothouse_core::domain::kinds`]; [`report::rights`] prints them for `doctor`, `rbac` and the README |
-//! | Where is the format of the config file defined? | [`config::fields`], types and defaults in [`pilothouse_core::domain::settings`]; failover plans in [`config::failover`], silences in [`config::silence`]; [`config::check()`] reads a file |
+//! | Where is the format of the config file defined? | [`config::fields`], types and defaults in [`pilothouse_core::domain::settings`]; failover plans in [`config::failover`], presets in [`config::presets`], silences in [`config::silence`]; [`config::check()`] reads a file |
 //! | Where are the clients, guards and sources of a cluster? | in its handle, [`bootstrap::cluster`]; code that sends a request takes the handle of the object |
 //! | How does a demo differ from another cluster? | only in `bootstrap/demo.rs`, which starts the simulated cluster and connects to it |
 //!
@@ -69,6 +72,8 @@
 //! - **derived row**: an object with the values computed from other tables, for example a node with the sums of its
 //!   pods ([`pilothouse_core::state::derive`]).
 //! - **finding** (in code: cause): a problem that a rule found; NOW shows one line for it.
+//! - **preset**: a set of metrics that traffic is read from, such as those of HAProxy or Istio, with the queries and the
+//!   labels that name services and backends.
 //! - **intent**: the action that a user or a command line asks for, on which objects, in which context.
 //! - **plan**: the steps of an intent, with warnings, refusals and the needed confirmation; nothing is sent yet.
 //! - **evidence**: the server's answers about a plan: access reviews and dry runs.

@@ -10,6 +10,7 @@ mod log_file;
 pub mod logs;
 pub mod objects;
 pub mod prometheus;
+pub mod search;
 pub mod sink;
 pub mod supervise;
 
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 
 use self::kube::{Scope, metrics};
 use self::logs::LogStore;
+use self::search::Catalog;
 use self::sink::FactSink;
 use self::supervise::Supervisor;
 use crate::wire::client::ReadClient;
@@ -49,6 +51,19 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
+    /// Returns the access for sources that are read through the API server. If only some namespaces are watched, all
+    /// Services are listed, because a Prometheus usually runs in another namespace.
+    fn inside(&self) -> prometheus::Inside {
+        let (world, cluster) = (self.world.clone(), self.sink.cluster());
+        let namespaces = self.scope.namespaces.clone();
+        let catalog = if namespaces.is_empty() {
+            Catalog::Watched { world, cluster }
+        } else {
+            Catalog::Listed { reader: self.reader.clone(), namespaces }
+        };
+        prometheus::Inside { reader: self.reader.clone(), catalog }
+    }
+
     /// Returns the namespace that is read if the user may not read the whole cluster.
     fn fallback(&self) -> Name {
         Name::from(self.connection.namespace.as_str())
@@ -105,9 +120,11 @@ pub const SOURCES: &[Source] = &[
         name: prometheus::NAME,
         feed: Feed::Traffic,
         section: "prometheus",
-        needs: &[],
+        needs: &[Purpose::Metrics],
         off: prometheus::off,
-        start: |setup, sink| prometheus::start(&setup.settings.prometheus, sink, setup.supervisor),
+        start: |setup, sink| {
+            prometheus::start(&setup.settings.prometheus, || setup.inside(), sink, setup.supervisor)
+        },
         is_settled: have_answered,
     },
     Source {

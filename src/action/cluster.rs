@@ -30,6 +30,8 @@ pub struct Clients {
 /// The clients that a plan needs: those of its own cluster, and of the other contexts in its steps.
 #[derive(Clone, Debug)]
 pub struct PlanClients {
+    /// The plan's cluster.
+    pub cluster: ClusterId,
     pub own: Clients,
     /// The clients of the other contexts, by context.
     pub others: Arc<BTreeMap<Name, Clients>>,
@@ -38,8 +40,8 @@ pub struct PlanClients {
 }
 
 impl PlanClients {
-    pub fn new(reader: ReadClient, writer: Option<WriteClient>) -> Self {
-        Self { own: Clients { reader, writer }, others: Arc::default(), proxies: Proxies::default() }
+    pub fn new(cluster: ClusterId, reader: ReadClient, writer: Option<WriteClient>) -> Self {
+        Self { cluster, own: Clients { reader, writer }, others: Arc::default(), proxies: Proxies::default() }
     }
 
     /// Returns the clients of a context. An empty context is the action's own.
@@ -47,16 +49,21 @@ impl PlanClients {
         if context.is_empty() { Some(&self.own) } else { self.others.get(context) }
     }
 
+    /// Returns the clients of the cluster that a step is in, never those of another one.
+    fn of_step(&self, step: &Step) -> Result<&Clients, String> {
+        if step.on.cluster != self.cluster {
+            return Err(format!("{} is in another cluster than its action", step.on));
+        }
+        self.of(&step.context).ok_or_else(|| format!("there is no connection to context {}", step.context))
+    }
+
     pub fn reader(&self, step: &Step) -> Result<&ReadClient, String> {
-        let clients = self.of(&step.context);
-        clients
-            .map(|c| &c.reader)
-            .ok_or_else(|| format!("there is no connection to context {}", step.context))
+        self.of_step(step).map(|clients| &clients.reader)
     }
 
     pub fn writer(&self, step: &Step) -> Result<&WriteClient, String> {
-        let clients = self.of(&step.context).and_then(|c| c.writer.as_ref());
-        clients.ok_or_else(|| format!("there is no writing connection to context {}", step.context))
+        let writer = self.of_step(step)?.writer.as_ref();
+        writer.ok_or_else(|| format!("there is no writing connection to context {}", step.context))
     }
 
     /// Reads the object of a step: from the API server of its context, or from a HAProxy.
@@ -129,7 +136,12 @@ impl ClusterClients {
         for context in contexts {
             others.insert(context.clone(), (self.open)(context.clone()).await?);
         }
-        Ok(PlanClients { own: self.own.clone(), others: Arc::new(others), proxies: self.proxies.clone() })
+        Ok(PlanClients {
+            cluster: self.id,
+            own: self.own.clone(),
+            others: Arc::new(others),
+            proxies: self.proxies.clone(),
+        })
     }
 }
 

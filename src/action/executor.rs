@@ -78,6 +78,10 @@ impl Executor {
         if let Some(refusal) = plan.refusals.first() {
             return self.recorder.refuse(action, refusal.to_string()).await;
         }
+        if let Some(on) = plan.outside(self.session.reach.cluster) {
+            let why = format!("nothing was sent: {on} is in another cluster than its action");
+            return self.recorder.refuse(action, why).await;
+        }
         let (clusters, _claim) = match self.begins(plan).await {
             Ok(begins) => begins,
             Err(why) => {
@@ -95,7 +99,7 @@ impl Executor {
             clusters,
         };
         if let Err(e) = self.recorder.write(&intent) {
-            let why = format!("nothing was sent: the intent cannot be written down ({e})");
+            let why = format!("nothing was sent: the intent cannot be written to the journal ({e})");
             return self.recorder.refuse(action, why).await;
         }
         self.recorder.report(&action).await;
@@ -266,7 +270,7 @@ impl Executor {
             let own = live.as_ref().is_some_and(|live| is_own(&step.what, &step.on, live, &stamp));
             if let Some(error) = answered.take().filter(|_| own) {
                 self.recorder
-                    .mark(action, i, StepState::Accepted, &format!("{error}; it was applied all the same"))
+                    .mark(action, i, StepState::Accepted, &format!("{error}; but the change was applied"))
                     .await;
                 break;
             }
@@ -299,7 +303,7 @@ impl Executor {
                 ),
             };
             if !self.recorder.mark_with(action, i, StepState::Running, &note, &wrote).await {
-                return Ended::NotSent("not sent: the step cannot be written down".into());
+                return Ended::NotSent("not sent: the step cannot be written to the journal".into());
             }
             if self.session.stop.is_cancelled() || control.is_cancelled() {
                 return Ended::Stopped("stopped before it was sent".into());
@@ -333,7 +337,7 @@ impl Executor {
                         };
                     }
                     self.recorder
-                        .mark(action, i, StepState::Accepted, &format!("{e}; it was applied all the same"))
+                        .mark(action, i, StepState::Accepted, &format!("{e}; but the change was applied"))
                         .await;
                     break;
                 }

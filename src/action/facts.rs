@@ -46,8 +46,10 @@ pub struct PlanFacts {
 pub enum FactsError {
     #[error("internal error: the display is no longer updated; restart pilothouse")]
     Frozen,
-    #[error("that cluster is not there")]
+    #[error("pilothouse is not connected to that cluster")]
     NoCluster,
+    #[error("{on} is in another cluster than context {context}: start one action for each cluster")]
+    OtherCluster { on: ObjectRef, context: Name },
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error("{0} is another object now: nothing was sent")]
@@ -70,6 +72,9 @@ impl Facts {
         intent: &Intent,
         now: Stamp,
     ) -> Result<PlanFacts, FactsError> {
+        if let Some(on) = intent.outside(clients.id) {
+            return Err(FactsError::OtherCluster { on: on.clone(), context: intent.context.clone() });
+        }
         match self {
             Self::Live(_) if self.is_frozen() => Err(FactsError::Frozen),
             Self::Live(world) => {

@@ -272,7 +272,7 @@ impl Fetch<'_> {
         for pod in pods.pods.iter() {
             // a kind of the same name in another group has another path
             if let Some(owner) = pod.owner.as_ref().filter(|o| o.group == "apps" && is_workload(&o.kind)) {
-                owners.insert(ObjectRef::new(owner.kind.clone(), &pod.namespace, &owner.name, &owner.uid));
+                owners.insert(pods.object(owner.kind.clone(), &pod.namespace, &owner.name, &owner.uid));
             }
         }
         for owner in owners {
@@ -305,7 +305,8 @@ impl Fetch<'_> {
     /// Fetches a Service by name, for a user who may not list Services.
     async fn service(&mut self, namespaces: &BTreeSet<Name>, service: &Name) {
         for namespace in namespaces {
-            let on = ObjectRef::new(Kind::Service, namespace, service, &Uid::default());
+            let cluster = self.state.published().id();
+            let on = ObjectRef::new(cluster, Kind::Service, namespace, service, &Uid::default());
             let Ok(Some(body)) = get(self.reader, &on).await else { continue };
             if let Ok(found) = decode::network::service(self.pools, &body) {
                 self.state.apply(Fact::Services(Batch::Upsert(vec![found])), self.now);

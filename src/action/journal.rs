@@ -3,14 +3,16 @@
 //! There is one append-only file per process (mode 0600, locked while the process runs) with a JSON line per record and a
 //! CRC-32 over its text. Every record is synced to the disk before the action goes on. A crash can leave an incomplete last
 //! line: it is reported and skipped, and everything before it counts. `folder` decides which files are trusted,
-//! `told` turns records into actions, `claim` lets one process resume an action, `prune` removes old files.
+//! `told` turns records into actions, `place` adds the cluster to each line, `claim` lets one process resume an action,
+//! `prune` removes old files.
 
 mod claim;
 pub(crate) mod folder;
+mod place;
 mod prune;
 mod told;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,8 +24,11 @@ use pilothouse_core::domain::plan::{Plan, Step};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{ActionView, Outcome, StepState, StepView};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::identity::Clusters;
+
+use place::{Body, Contexts};
 
 pub use claim::{Claim, ClaimError};
 pub use told::{Chapter, Gap, Mark, Told, actions};
@@ -127,7 +132,7 @@ impl Record {
 struct Line<'a> {
     crc: u32,
     #[serde(borrow)]
-    body: &'a serde_json::value::RawValue,
+    body: &'a RawValue,
 }
 
 /// The reason why the journal cannot be used.
@@ -166,6 +171,8 @@ pub struct Journal {
     folder: Option<Arc<PathBuf>>,
     owner: Arc<str>,
     file: Arc<Mutex<Open>>,
+    /// The contexts of the actions that this process has begun.
+    contexts: Arc<Mutex<BTreeMap<Name, Contexts>>>,
     /// Records that could not be written to disk, for an action that the user continued anyway. They are also printed
     /// unless `quiet` is set.
     kept: Arc<Mutex<Vec<String>>>,
@@ -196,6 +203,7 @@ impl Journal {
             folder: Some(Arc::new(folder)),
             owner: owner.into(),
             file: Arc::default(),
+            contexts: Arc::default(),
             kept: Arc::default(),
             quiet: false,
             probe: None,
@@ -234,8 +242,11 @@ impl Journal {
     /// Writes to disk, or, if that fails, to memory and standard error, because the user confirmed that the action
     /// continues so.
     pub fn write_or_keep(&self, record: &Record) -> Result<(), JournalError> {
-        let Err(refused) = self.write(record) else { return Ok(()) };
-        let Ok(body) = serde_json::to_string(record) else { return Err(refused) };
+        let body = self.body(record)?;
+        if self.write_body(record, &body).is_ok() {
+            return Ok(());
+        }
+        let body = body.get().to_owned();
         if !self.quiet {
             // a closed standard error is no reason to stop, because the record is in memory
             let _unheard = writeln!(std::io::stderr().lock(), "journal: {body}");
@@ -266,12 +277,21 @@ impl Journal {
 
     /// Appends a record and waits until it is on disk. After an error, the request must not be sent.
     pub fn write(&self, record: &Record) -> Result<(), JournalError> {
+        self.write_body(record, &*self.body(record)?)
+    }
+
+    fn body(&self, record: &Record) -> Result<Box<RawValue>, JournalError> {
+        let mut contexts = self.contexts.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = serde_json::value::to_raw_value(&Body::of(self, &mut contexts, record));
+        body.map_err(|e| JournalError { path: self.path(), error: e.into() })
+    }
+
+    fn write_body(&self, record: &Record, body: &RawValue) -> Result<(), JournalError> {
         let see = |moment| self.probe.as_ref().into_iter().for_each(|probe| probe(record, moment));
         see(Moment::Before);
         self.folder()?;
         let error = |error| JournalError { path: self.path(), error };
-        let body = serde_json::value::to_raw_value(record).map_err(|e| error(e.into()))?;
-        let line = Line { crc: crc32fast::hash(body.get().as_bytes()), body: &body };
+        let line = Line { crc: crc32fast::hash(body.get().as_bytes()), body };
         let mut text = serde_json::to_vec(&line).map_err(|e| error(e.into()))?;
         text.push(b'\n');
         let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -404,15 +424,15 @@ pub fn add(action: &mut ActionView, step: &Step) {
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
+    use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Uid};
     use pilothouse_core::domain::plan::{Act, Intent, Step, StepKind};
 
     use super::*;
 
     fn plan() -> Plan {
-        let node = ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
+        let node = ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
         let intent = Intent {
-            cluster: pilothouse_core::domain::id::ClusterId(0),
+            cluster: ClusterId(0),
             context: "test".into(),
             act: Act::Cordon,
             targets: vec![node.clone()],
@@ -523,5 +543,80 @@ mod tests {
             0,
             "looking leaves nothing behind"
         );
+    }
+    /// The lines of the journal `a`, without their checksums.
+    fn bodies(folder: &Path) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(folder.join("a.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["body"].clone())
+            .collect()
+    }
+
+    #[test]
+    fn each_line_names_the_cluster_of_its_action_or_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().to_owned(), "a");
+        let of = |server: &str, uid: &str| super::super::identity::Identity {
+            server: server.into(),
+            uid: uid.into(),
+        };
+        let (here, there) = (of("https://a", "1"), of("https://b", "2"));
+        let known = Clusters::from([(Name::default(), here), ("standby".into(), there)]);
+        let Record::Intent { id, at, user, host, mut plan, follows, .. } = intent("1") else { panic!() };
+        let away = Step { context: "standby".into(), ..plan.steps[0].clone() };
+        plan.steps.push(away.clone());
+        let begins = Record::Intent { id, at, user, host, plan, follows, clusters: known };
+        let step = |step| Record::Step {
+            id: "1".into(),
+            at: Stamp(1),
+            step,
+            state: StepState::Running,
+            note: String::new(),
+            stamp: String::new(),
+            template: None,
+        };
+        let added = Record::Added { id: "1".into(), at: Stamp(1), step: Box::new(away), number: Some(2) };
+        for record in [begins, step(0), step(1), added, step(2), ended("1")] {
+            journal.write(&record).unwrap();
+        }
+        let told: Vec<String> =
+            bodies(folder.path()).iter().map(|body| body["cluster"].to_string()).collect();
+        let a = r#"{"context":"test","server":"https://a","uid":"1"}"#;
+        let b = r#"{"context":"standby","server":"https://b","uid":"2"}"#;
+        assert_eq!(told, [a, a, b, b, b, a]);
+        // of an action of another process, whose journal names its cluster
+        drop(journal);
+        let other = Journal::new(folder.path().to_owned(), "b");
+        let how = How::Dismissed;
+        other.write(&Record::Followed { id: "1".into(), at: Stamp(3), by: "9".into(), how }).unwrap();
+        let text = std::fs::read_to_string(folder.path().join("b.jsonl")).unwrap();
+        assert!(text.contains(&format!(r#""cluster":{a}"#)), "{text}");
+    }
+
+    #[test]
+    fn a_journal_of_an_earlier_version_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().to_owned(), "a");
+        for record in [intent("1"), ended("1"), intent("2")] {
+            journal.write(&record).unwrap();
+        }
+        drop(journal);
+        let (now, _) = Journal::new(folder.path().to_owned(), "b").history();
+        // earlier versions wrote clusters neither beside the record nor in the objects
+        let lines = bodies(folder.path()).into_iter().map(|mut body| {
+            assert!(body.as_object_mut().unwrap().remove("cluster").is_some());
+            for on in ["/plan/intent/targets/0", "/plan/steps/0/on"] {
+                if let Some(on) = body.pointer_mut(on) {
+                    assert!(on.as_object_mut().unwrap().remove("cluster").is_some());
+                }
+            }
+            let body = body.to_string();
+            format!("{{\"crc\":{},\"body\":{body}}}\n", crc32fast::hash(body.as_bytes()))
+        });
+        let lines: String = lines.collect();
+        std::fs::write(folder.path().join("a.jsonl"), lines).unwrap();
+        let (then, gaps) = Journal::new(folder.path().to_owned(), "b").history();
+        assert!(gaps.is_empty(), "{gaps:?}");
+        assert_eq!((then, now.len()), (now, 2));
     }
 }

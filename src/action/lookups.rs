@@ -49,6 +49,7 @@ async fn find(clients: &PlanClients, lookup: &Lookup) -> LookupResult {
         }
         Lookup::Revisions(workload) => {
             let holder = ObjectRef::new(
+                workload.cluster,
                 revisions::holder_kind(&workload.kind),
                 &workload.namespace,
                 &Name::default(),
@@ -57,8 +58,9 @@ async fn find(clients: &PlanClients, lookup: &Lookup) -> LookupResult {
             list(clients, &holder).await
         }
         Lookup::Quotas(namespace) => {
-            list(clients, &ObjectRef::new(Kind::ResourceQuota, namespace, &Name::default(), &Uid::default()))
-                .await
+            let (kind, none) = (Kind::ResourceQuota, Name::default());
+            let quotas = ObjectRef::new(clients.cluster, kind, namespace, &none, &Uid::default());
+            list(clients, &quotas).await
         }
         Lookup::Fleet(zones) => match fleet(&clients.own.reader.patient(), zones).await {
             Ok(fleet) => LookupResult::Fleet(fleet),

@@ -98,7 +98,7 @@ impl Recorder {
         let (id, at) = (action.id.clone(), self.clock.now());
         let record = Record::Ended { id, at, outcome, message: message.clone(), interrupted };
         if let Err(e) = self.write(&record) {
-            action.message = format!("{message} (the end could not be written down: {e})");
+            action.message = format!("{message} (the end could not be written to the journal: {e})");
         }
         self.report(&action).await;
         action

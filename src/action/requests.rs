@@ -223,7 +223,7 @@ impl Mutation {
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::id::{Kind, Uid};
+    use pilothouse_core::domain::id::{ClusterId, Kind, Uid};
     use pilothouse_core::domain::plan::FieldChange;
 
     use super::*;
@@ -234,7 +234,7 @@ mod tests {
 
     fn object(kind: Kind) -> ObjectRef {
         let uid = Uid::parse("c0ffee00-1234-4abc-8def-0123456789ab");
-        ObjectRef::new(kind, &"shop".into(), &"checkout".into(), &uid)
+        ObjectRef::new(ClusterId(0), kind, &"shop".into(), &"checkout".into(), &uid)
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
             m.body,
             json!({"metadata": {"uid": "c0ffee00-1234-4abc-8def-0123456789ab", "resourceVersion": "42"}, "spec": {"replicas": 5}})
         );
-        let node = ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
+        let node = ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
         let m = mutation(&StepKind::Uncordon, &node, None, "").unwrap();
         assert_eq!(m.path, "/api/v1/nodes/n");
         assert!(m.body.pointer("/metadata/resourceVersion").is_none());

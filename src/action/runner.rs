@@ -214,7 +214,7 @@ impl Runner {
             None => None,
             Some((old, how)) => {
                 self.took_up(&old, &format!("resumed by {id}")).await;
-                Some(follows(&parts.journal, old, how).await)
+                Some(follows(&parts.journal, old, how, clients.id).await)
             }
         };
         let executor = Executor {
@@ -349,16 +349,18 @@ impl Runner {
 }
 
 /// Returns what an action inherits from the one that it resumes.
-async fn follows(journal: &Journal, id: Name, how: How) -> Follows {
+async fn follows(journal: &Journal, id: Name, how: How, cluster: ClusterId) -> Follows {
     let (journal, old) = (journal.clone(), id.clone());
     let read = move || {
         let found = resume::unfinished(&journal).into_iter().find(|u| u.id == old);
         found.map(|u| resume::cordoned(&u)).unwrap_or_default()
     };
-    let cordoned = match how {
+    let mut cordoned = match how {
         How::Resumed => tokio::task::spawn_blocking(read).await.unwrap_or_default(),
         How::Compensated | How::Dismissed => Vec::new(),
     };
+    // another process numbers clusters differently
+    cordoned.iter_mut().for_each(|node| node.cluster = cluster);
     Follows { id, how, cordoned }
 }
 

@@ -246,13 +246,13 @@ fn rolled_out(live: &Live) -> Standing {
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::id::{Kind, Uid};
+    use pilothouse_core::domain::id::{ClusterId, Kind, Uid};
     use pilothouse_core::domain::workload::Workload;
 
     use super::*;
 
     fn object() -> ObjectRef {
-        ObjectRef::new(Kind::Deployment, &"shop".into(), &"a".into(), &Uid::Uuid(1))
+        ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"a".into(), &Uid::Uuid(1))
     }
 
     fn live(replicas: i32, ready: i32) -> Live {

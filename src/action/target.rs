@@ -1,13 +1,14 @@
 //! The object of a headless action as the user typed it: `deploy/checkout`, `shop/deploy/checkout`, or only a name if
 //! one kind is possible.
 
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::near::meant;
 use pilothouse_core::plan::resource;
 
-/// The namespace of an object that is typed without one.
+/// Where a typed object is: its cluster, and the namespace if none is typed.
 #[derive(Clone, Debug)]
 pub struct Place {
+    pub cluster: ClusterId,
     pub namespace: Name,
     /// Whether the namespace was requested with `-n`, so that no object may name another one.
     pub asked: bool,
@@ -79,7 +80,7 @@ pub fn target(text: &str, place: &Place, expected: Option<&Kind>) -> Result<Obje
         Some(named) => named.into(),
         None => place.namespace.clone(),
     };
-    Ok(ObjectRef { kind, namespace, name: name.into(), uid: Uid::default() })
+    Ok(ObjectRef::new(place.cluster, kind, &namespace, &name.into(), &Uid::default()))
 }
 
 #[cfg(test)]
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     fn typed(text: &str, expected: Option<&Kind>, asked: bool) -> Result<String, String> {
-        let place = Place { namespace: "here".into(), asked };
+        let place = Place { cluster: ClusterId(0), namespace: "here".into(), asked };
         target(text, &place, expected).map(|object| object.to_string())
     }
 

@@ -53,7 +53,13 @@ impl Targets<'_> {
             Self::Named(Some(Kind::Node), names) => {
                 for name in names {
                     let name = name.strip_prefix("node/").unwrap_or(name);
-                    add(ObjectRef::new(Kind::Node, &Name::default(), &name.into(), &Uid::default()));
+                    add(ObjectRef::new(
+                        place.cluster,
+                        Kind::Node,
+                        &Name::default(),
+                        &name.into(),
+                        &Uid::default(),
+                    ));
                 }
             }
             Self::Named(kind, texts) => {
@@ -144,7 +150,7 @@ fn undo_of(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     let (actions, _) = start.journal().history();
     let action = actions.iter().find(|a| a.id == id);
     let action =
-        action.ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` has them"))?;
+        action.ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` lists all"))?;
     if action.outcome.is_none() {
         return Err(format!("{id} still runs: cancel it first"));
     }
@@ -152,14 +158,9 @@ fn undo_of(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
     if start.global.context.first().is_some_and(|c| c != context.as_str()) {
         return Err(format!("{id} was done in context {context}"));
     }
-    let derived = undo::derive_undo(action);
-    let mut targets: Vec<ObjectRef> = Vec::new();
-    for step in &derived.steps {
-        if !targets.contains(&step.on) {
-            targets.push(step.on.clone());
-        }
-    }
-    Ok((Act::Undo(Box::new(derived)), targets))
+    let mut intent = undo::intent(action);
+    intent.set_cluster(FIRST);
+    Ok((intent.act, intent.targets))
 }
 
 /// Returns the names of the nodes in a zone or pool.
@@ -210,8 +211,8 @@ async fn attempt(
         tell(note);
     }
     let place = match start.global.namespace.as_slice() {
-        [] => Place { namespace: connection.namespace.as_str().into(), asked: false },
-        [one] => Place { namespace: one.as_str().into(), asked: true },
+        [] => Place { cluster: FIRST, namespace: connection.namespace.as_str().into(), asked: false },
+        [one] => Place { cluster: FIRST, namespace: one.as_str().into(), asked: true },
         _ => return Err(usage("an action takes exactly one -n".into())),
     };
     let targets = targets.resolve(&place).map_err(usage)?;
@@ -241,8 +242,8 @@ impl Headless {
         let info: ClusterInfo = info(start, FIRST, connection);
         let without_journal = without_journal(flags, &info.context).map_err(usage)?;
         let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
+        let watch = Watch::of(start, &reader, act).await.map_err(usage)?;
         let clients = clients(start, FIRST, connection, reader, true).map_err(usage)?;
-        let watch = Watch::of(start, act).await.map_err(usage)?;
         let (told, reports) = mpsc::channel(REPORTS);
         let (user, host) = super::who();
         let runner = Runner::new(Parts {
@@ -355,7 +356,7 @@ fn without_journal(flags: &ActionFlags, context: &Name) -> Result<WithoutJournal
 fn status_of(error: &NotRehearsed) -> u8 {
     match error {
         NotRehearsed::Facts(FactsError::Fetch(error)) => scene_status(error),
-        NotRehearsed::Facts(FactsError::Replaced(_)) => exit::REFUSED,
+        NotRehearsed::Facts(FactsError::Replaced(_) | FactsError::OtherCluster { .. }) => exit::REFUSED,
         NotRehearsed::Facts(FactsError::Frozen | FactsError::NoCluster) => exit::FAILED,
         NotRehearsed::NotOpened(_) => exit::USAGE,
     }

@@ -52,7 +52,7 @@ pub struct Handles(BTreeMap<ClusterId, ClusterHandle>);
 impl Handles {
     /// Returns the handle of a cluster.
     pub fn get(&self, id: ClusterId) -> Result<&ClusterHandle, String> {
-        self.0.get(&id).ok_or_else(|| "that cluster is not there".to_owned())
+        self.0.get(&id).ok_or_else(|| "pilothouse is not connected to that cluster".to_owned())
     }
 
     /// Returns the parts of the handles that actions use.

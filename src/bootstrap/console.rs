@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use pilothouse_core::domain::preset;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::ActionView;
 use tokio::sync::mpsc;
@@ -82,6 +83,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     cell.publish(session.world.borrow().clone());
     let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.columns = pane::chosen(&start.settings.ui.columns).0;
+    ui.presets = preset::all(&start.settings.prometheus.own_presets).into();
     ui.clipboard = look::clipboard();
     // if several namespaces are requested, all are shown and the user can select one
     ui.namespace = match super::session::namespaces(start).as_slice() {

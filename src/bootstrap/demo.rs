@@ -210,15 +210,21 @@ async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
     let mut ended = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| e.to_string())?;
     let audit = flags.audit_out.clone();
-    let options =
-        Options { port: flags.port, factor: flags.factor, audit, ..options(&flags.scenario, demo)? };
+    let options = Options {
+        port: flags.port,
+        factor: flags.factor,
+        audit,
+        monitored: true,
+        ..options(&flags.scenario, demo)?
+    };
     let running = Sim::start(options).await.map_err(|e| format!("127.0.0.1:{}: {e}", flags.port))?;
     write_kubeconfigs(&running, flags)?;
     tell(&format!("the cluster {} is open on {}", flags.scenario, running.url()));
     let file = flags.kubeconfig_out.clone().or_else(|| Some(flags.people.as_ref()?.join("admin.kubeconfig")));
     let file = file.map_or_else(|| "FILE".to_owned(), |file| file.display().to_string());
-    tell(&format!("  pilothouse --kubeconfig {file} --prometheus {}", running.prometheus()));
-    tell(&format!("  Alertmanager {}, Loki {}", running.alertmanager(), running.loki()));
+    tell(&format!("  pilothouse --kubeconfig {file}"));
+    let (prometheus, alertmanager, loki) = (running.prometheus(), running.alertmanager(), running.loki());
+    tell(&format!("  Prometheus {prometheus}, Alertmanager {alertmanager}, Loki {loki}"));
     tokio::select! {
         _ = ended.recv() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|e| e.to_string())?,

@@ -158,7 +158,7 @@ impl Desk {
     }
 
     fn follow_logs(&mut self, ticket: Ticket, request: LogRequest) {
-        match self.clusters.get(request.cluster) {
+        match self.clusters.get(request.object.cluster) {
             Ok(cluster) => {
                 let group = self.supervisor.child();
                 follow(&group, cluster.reader(), ticket, request, self.world.clone(), &self.inbox);
@@ -195,7 +195,7 @@ async fn fetched(
 ) -> Result<Reply, String> {
     let (reader, resources) = (cluster.reader(), &cluster.resources);
     match request {
-        Request::Yaml { kind, namespace, name, .. } => yaml(reader, resources, kind, namespace, name).await,
+        Request::Yaml(object) => yaml(reader, resources, &object).await,
         Request::Table { resource, namespace, .. } => table(reader, resources, &resource, namespace).await,
         Request::Kinds { .. } => kinds(reader, resources).await,
         Request::Contexts { .. } => dialer.contexts(&cluster.info.context).map(Reply::Text),
@@ -204,7 +204,7 @@ async fn fetched(
                 plans.extend(failover::suggest(seen, &routes(reader).await));
                 Ok(Reply::Plans(plans))
             }
-            None => Err("that cluster is not there".into()),
+            None => Err("pilothouse is not connected to that cluster".into()),
         },
         Request::ErrorLines { fingerprint, .. } => Ok(error_lines(&cluster.logs, fingerprint)),
     }

@@ -1,7 +1,7 @@
 //! Requests of the screen to the API server, in addition to what is watched: YAML, tables of other kinds, error lines
 //! and failover plans.
 
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::kinds::ROUTES;
 
 use super::logs::shown;
@@ -51,21 +51,14 @@ pub async fn kinds(reader: &ReadClient, resources: &Resources) -> Result<Reply, 
     Ok(Reply::Kinds(all.iter().filter(|r| r.verbs.iter().any(|v| v == "list")).map(words).collect()))
 }
 
-pub async fn yaml(
-    reader: &ReadClient,
-    resources: &Resources,
-    kind: Kind,
-    namespace: Name,
-    name: Name,
-) -> Result<Reply, String> {
-    let object = ObjectRef::new(kind, &namespace, &name, &Uid::default());
-    let path = if let Some(path) = path(&object) {
+pub async fn yaml(reader: &ReadClient, resources: &Resources, object: &ObjectRef) -> Result<Reply, String> {
+    let path = if let Some(path) = path(object) {
         path
     } else {
         let all = known(reader, resources).await?;
         let resource = all.iter().find(|r| r.kind == object.kind.as_str());
         let resource = resource.ok_or_else(|| format!("the server has no kind {}", object.kind))?;
-        resource.path(resource.namespaced.then_some(namespace.as_str()), Some(&name))
+        resource.path(resource.namespaced.then_some(object.namespace.as_str()), Some(&object.name))
     };
     let text = objects::yaml(reader, &path).await.map_err(|e| e.to_string())?;
     Ok(Reply::Text(text.lines().map(str::to_owned).collect()))

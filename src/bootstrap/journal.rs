@@ -60,7 +60,7 @@ fn journal_text(
             let action = actions
                 .iter()
                 .find(|a| a.id == id.as_str())
-                .ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` has them"))?;
+                .ok_or_else(|| format!("there is no action {id}; `pilothouse journal list` lists all"))?;
             if json(output) {
                 return serde_json::to_string(&plan::document(&action.plan, Some(action)))
                     .map_err(|e| e.to_string());

@@ -1,5 +1,6 @@
 //! The command `pilothouse config`, and the errors in a config file that only the rooms that use a setting can find.
 
+use pilothouse_core::domain::preset;
 use reqwest::Url;
 
 use super::{Start, appearance, said};
@@ -11,6 +12,7 @@ use crate::report::headless::tell;
 use crate::source::prometheus;
 use crate::ui::keymap::Keymap;
 use crate::ui::pane;
+use crate::wire::proxy::Proxies;
 
 /// Adds the errors in the keys, the columns, the theme, the URL and the presets of the file.
 pub fn judge(loaded: &mut Loaded, home: &Home) {
@@ -31,12 +33,52 @@ pub fn judge(loaded: &mut Loaded, home: &Home) {
     if let Err(why) = url(&loaded.settings.prometheus.url) {
         loaded.report("prometheus.url", &why, "for example http://prometheus.example:9090");
     }
+    judge_prometheus(loaded);
     for preset in loaded.settings.prometheus.presets.clone() {
-        let known = || prometheus::preset_names().chain(["auto"]);
+        let all = preset::all(&loaded.settings.prometheus.own_presets);
+        let known = || all.iter().map(|one| one.name.as_str()).chain([preset::AUTO]);
         if !known().any(|name| name == preset) {
             let what = format!("there is no preset {preset:?}");
-            loaded.report("prometheus.presets", &what, &nearest(&preset, known()));
+            let hint = nearest(&preset, known());
+            loaded.report("prometheus.presets", &what, &hint);
         }
+    }
+}
+
+/// Adds the errors in the settings of the connection to Prometheus.
+fn judge_prometheus(loaded: &mut Loaded) {
+    let settings = loaded.settings.prometheus.clone();
+    if !settings.service.is_empty() {
+        if let Err(why) = prometheus::service(&settings.service) {
+            loaded.report("prometheus.service", &why, "for example monitoring/prometheus:9090");
+        }
+        if !settings.url.is_empty() {
+            loaded.report("prometheus.service", "prometheus.url is set too", "only one of them can be read");
+        }
+    }
+    let pairs = [
+        ("cert_file", &settings.cert_file, "key_file", &settings.key_file),
+        ("key_file", &settings.key_file, "cert_file", &settings.cert_file),
+    ];
+    for (key, value, other, needed) in pairs {
+        if !value.is_empty() && needed.is_empty() {
+            loaded.report(&format!("prometheus.{key}"), &format!("prometheus.{other} is missing"), "");
+        }
+    }
+    let passwords = [("password_env", &settings.password_env), ("password_file", &settings.password_file)];
+    for (key, value) in passwords {
+        if !value.is_empty() && settings.username.is_empty() {
+            loaded.report(&format!("prometheus.{key}"), "prometheus.username is missing", "");
+        }
+    }
+    let tokens = [&settings.token_env, &settings.token_file];
+    if !settings.username.is_empty() && tokens.iter().any(|token| !token.is_empty()) {
+        loaded.report("prometheus.username", "there is a token too", "only one of them can be sent");
+    }
+    if !settings.proxy_url.is_empty()
+        && let Err(why) = Proxies::always(&settings.proxy_url)
+    {
+        loaded.report("prometheus.proxy_url", &why, "for example http://proxy.example:3128");
     }
 }
 
@@ -59,12 +101,12 @@ impl Start {
             ConfigCommand::Check => {
                 if self.loaded.problems.is_empty() {
                     if self.loaded.path.as_os_str().is_empty() {
-                        return said(Ok("there is no home directory, so no config is read: the defaults hold; set HOME or XDG_CONFIG_HOME, or give --config FILE".into()));
+                        return said(Ok("there is no home directory, so no config is read: the defaults apply; set HOME or XDG_CONFIG_HOME, or give --config FILE".into()));
                     }
                     let there = if self.loaded.path.exists() {
                         "no problems"
                     } else {
-                        "not there: the defaults hold"
+                        "does not exist: the defaults apply"
                     };
                     return said(Ok(format!("{}: {there}", self.loaded.path.display())));
                 }
@@ -72,6 +114,10 @@ impl Start {
             }
             ConfigCommand::Example => said(Ok(config::fields::example())),
             ConfigCommand::Columns => said(Ok(pane::columns_markdown())),
+            ConfigCommand::Presets { markdown: true } => said(Ok(config::presets::markdown())),
+            ConfigCommand::Presets { markdown: false } => {
+                said(Ok(config::presets::print(&self.settings.prometheus.own_presets)))
+            }
             ConfigCommand::Print => {
                 let mut settings = self.settings.clone();
                 let mut out = String::new();
@@ -153,6 +199,37 @@ mod tests {
             ("[ui]\ntheme = \"nope\"\n", "2: ui.theme: ", false),
             ("[prometheus]\nurl = \"not a url\"\n", "2: prometheus.url: this is no URL: ", false),
             ("[prometheus]\nurl = \"ftp://x\"\n", "2: prometheus.url: ftp is not http or https", false),
+            (
+                "[prometheus]\nservice = \"monitoring/prometheus\"\n",
+                "2: prometheus.service: \"monitoring/prometheus\" is not NAMESPACE/NAME:PORT",
+                false,
+            ),
+            (
+                "[prometheus]\nurl = \"http://p\"\nservice = \"a/b:1\"\n",
+                "3: prometheus.service: prometheus.url is set too",
+                false,
+            ),
+            (
+                "[prometheus]\ncert_file = \"c\"\n",
+                "2: prometheus.cert_file: prometheus.key_file is missing",
+                false,
+            ),
+            (
+                "[prometheus]\nkey_file = \"c\"\n",
+                "2: prometheus.key_file: prometheus.cert_file is missing",
+                false,
+            ),
+            (
+                "[prometheus]\npassword_env = \"P\"\n",
+                "2: prometheus.password_env: prometheus.username is missing",
+                false,
+            ),
+            (
+                "[prometheus]\nusername = \"u\"\ntoken_env = \"T\"\n",
+                "2: prometheus.username: there is a token too",
+                false,
+            ),
+            ("[prometheus]\nproxy_url = \"me:secret@p\"\n", "2: prometheus.proxy_url: \"", false),
             (
                 "[prometheus]\npresets = [\"haprxy\"]\n",
                 "2: prometheus.presets: there is no preset \"haprxy\"",

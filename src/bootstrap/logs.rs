@@ -66,7 +66,7 @@ fn newcomers(
     taken: &mut HashSet<Uid>,
     (pods_left, mut streams_left): (usize, usize),
 ) -> Vec<PodLogs> {
-    let Some(cluster) = world.cluster(request.cluster) else { return Vec::new() };
+    let Some(cluster) = world.cluster(request.object.cluster) else { return Vec::new() };
     let mut pods = pods_of(cluster, &request.object, request.within.as_ref());
     pods.sort_by(|a, b| worst_first(a, b));
     let mut found = Vec::new();
@@ -269,8 +269,13 @@ mod tests {
     #[test]
     fn an_open_log_takes_up_the_pods_that_join_as_far_as_there_is_room() {
         let request = LogRequest {
-            cluster: ClusterId::default(),
-            object: ObjectRef::new(Kind::StatefulSet, &"shop".into(), &"web".into(), &Uid::default()),
+            object: ObjectRef::new(
+                ClusterId(0),
+                Kind::StatefulSet,
+                &"shop".into(),
+                &"web".into(),
+                &Uid::default(),
+            ),
             within: None,
             previous: false,
             follow: true,

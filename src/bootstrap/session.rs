@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, ClusterInfo, World};
@@ -15,9 +16,11 @@ use super::cluster::{ClusterHandle, Handles, clients};
 use crate::hub::{CONTROL, FACTS, Hub, Queues};
 use crate::source::kube::Scope;
 use crate::source::logs::LogStore;
+use crate::source::search::Catalog;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
 use crate::source::{self, Setup, Wanted, prometheus};
+use crate::wire::client::ReadClient;
 use crate::wire::connect::Connection;
 use crate::wire::error::ApiError;
 
@@ -50,6 +53,7 @@ pub fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInf
         haproxy: start.settings.haproxy.clone().into(),
         dashboard: start.settings.traffic.grafana_url.as_str().into(),
         silences: start.settings.silences.clone().into(),
+        balancing: Arc::new(start.settings.traffic.balancing.clone()),
     }
 }
 
@@ -170,13 +174,27 @@ pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option
         .then(|| format!("there is no namespace {} in {}", missing.join(", "), connection.context))
 }
 
+/// The polls of the traffic, without the other sources.
+pub struct Traffic {
+    pub seen: watch::Receiver<Arc<TrafficSeen>>,
+    /// Whether the source fails.
+    pub fails: watch::Receiver<bool>,
+}
+
 /// Starts only the polls of the traffic, for a headless action that watches an error ratio.
-pub fn traffic(start: &Start, supervisor: &Supervisor) -> Result<watch::Receiver<Arc<TrafficSeen>>, String> {
+pub fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor) -> Result<Traffic, String> {
     let (facts, mut facts_in) = mpsc::channel(FACTS);
     let (control, mut control_in) = mpsc::channel(CONTROL);
     let sink = FactSink::new(FIRST, start.clock.clone(), facts, control);
-    let (out, traffic) = watch::channel(Arc::new(TrafficSeen::default()));
-    supervisor.spawn_once(async move { while control_in.recv().await.is_some() {} });
+    let (out, seen) = watch::channel(Arc::new(TrafficSeen::default()));
+    let (failing, fails) = watch::channel(false);
+    supervisor.spawn_once(async move {
+        while let Some(event) = control_in.recv().await {
+            if let Fact::Source(status) = event.fact {
+                failing.send_replace(!matches!(status.state, SourceState::Starting | SourceState::Live));
+            }
+        }
+    });
     supervisor.spawn_once(async move {
         while let Some(event) = facts_in.recv().await {
             if let Fact::Traffic(seen) = event.fact {
@@ -185,9 +203,11 @@ pub fn traffic(start: &Start, supervisor: &Supervisor) -> Result<watch::Receiver
         }
     });
     if prometheus::off(&start.settings).is_none() {
-        prometheus::start(&start.settings.prometheus, &sink, supervisor)?;
+        let catalog = Catalog::Listed { reader: reader.clone(), namespaces: namespaces(start) };
+        let inside = prometheus::Inside { reader, catalog };
+        prometheus::start(&start.settings.prometheus, || inside, &sink, supervisor)?;
     }
-    Ok(traffic)
+    Ok(Traffic { seen, fails })
 }
 
 fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(

@@ -35,6 +35,10 @@ pub const FLAGS: &[Flag] = &[
     Flag { id: "log_file", key: "logs.files", for_: Use::Looking },
 ];
 
+/// What `--prometheus` begins with if it names a Service, and the setting that it sets then.
+const SERVICE: &str = "svc/";
+const SERVICE_KEY: &str = "prometheus.service";
+
 /// The flags as they were given.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingFlags {
@@ -44,7 +48,7 @@ pub struct SettingFlags {
     /// Send only reads and access reviews
     #[arg(long, global = true)]
     read_only: bool,
-    /// Base URL of a Prometheus, over the config's
+    /// Base URL of a Prometheus, or svc/NAMESPACE/NAME:PORT for a Service of the cluster, over the config's
     #[arg(long, global = true, value_name = "URL", env = "PILOTHOUSE_PROMETHEUS")]
     prometheus: Option<String>,
     /// A log file that is followed like the logs of pods, by its name as tail -F does (may be given several times)
@@ -76,8 +80,13 @@ impl SettingFlags {
             settings.ui.theme.clone_from(theme);
         }
         settings.guards.read_only |= self.read_only;
-        if let Some(url) = &self.prometheus {
-            settings.prometheus.url.clone_from(url);
+        if let Some(given) = &self.prometheus {
+            let (url, service) = match given.strip_prefix(SERVICE) {
+                Some(service) => ("", service),
+                None => (given.as_str(), ""),
+            };
+            settings.prometheus.url = url.to_owned();
+            settings.prometheus.service = service.to_owned();
         }
         settings.logs.files.clone_from(&self.log_file);
     }
@@ -96,7 +105,9 @@ impl SettingFlags {
                 _ => None,
             }
         };
-        self.given = FLAGS.iter().filter_map(|flag| Some(Given { key: flag.key, by: by(flag)? })).collect();
+        let is_service = self.prometheus.as_ref().is_some_and(|given| given.starts_with(SERVICE));
+        let key = |flag: &Flag| if flag.id == "prometheus" && is_service { SERVICE_KEY } else { flag.key };
+        self.given = FLAGS.iter().filter_map(|flag| Some(Given { key: key(flag), by: by(flag)? })).collect();
     }
 }
 
@@ -135,5 +146,20 @@ mod tests {
             let given = given.map(|(key, flag)| Given { key, by: By::Flag(flag.into()) });
             assert_eq!(flags.given(), given);
         }
+    }
+
+    #[test]
+    fn a_prometheus_can_be_a_service_which_replaces_a_url() {
+        let mut grammar = Cli::command();
+        let line = ["pilothouse", "--prometheus", "svc/monitoring/prometheus:9090", "doctor"];
+        let matches = grammar.try_get_matches_from_mut(line).unwrap();
+        let mut flags = Cli::from_arg_matches(&matches).unwrap().global.settings;
+        flags.note(&grammar, &matches);
+        let mut settings = Settings::default();
+        settings.prometheus.url = "http://of-the-file".into();
+        flags.over(&mut settings);
+        let set = (settings.prometheus.url.as_str(), settings.prometheus.service.as_str());
+        assert_eq!(set, ("", "monitoring/prometheus:9090"));
+        assert_eq!(flags.given()[0].key, "prometheus.service");
     }
 }

@@ -1,5 +1,7 @@
 //! Checks a config file. It walks over the TOML values with their spans, because serde stops at the first problem.
 
+mod entries;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{FIELDS, Field, Place};
-use super::{failover, haproxy, silence, slo};
+use super::presets;
 
 /// One problem of the file: where it is, what it is, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub fn check(text: &str, path: &Path) -> Checked {
     walk.out
 }
 
+/// The sections whose keys are names that the user chooses, or that are lists.
+const OF_ENTRIES: [&str; 4] = ["failover", "haproxy", "silence", "slo"];
 const GLOBS: &str = "in a glob, * stands for any characters and ? for one character";
 
 struct Walk<'a> {
@@ -94,10 +98,8 @@ impl Walk<'_> {
                 DeValue::Table(entries) if section == "haproxy" => self.haproxies(entries),
                 value_of if section == "silence" => self.silences(value_of, value),
                 _ if !known => {
-                    let hint = nearest(
-                        section,
-                        FIELDS.iter().map(|f| f.section).chain(["failover", "haproxy", "silence", "slo"]),
-                    );
+                    let known = FIELDS.iter().map(|f| f.section).chain(OF_ENTRIES);
+                    let hint = nearest(section, known);
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }
@@ -117,12 +119,25 @@ impl Walk<'_> {
     fn section(&mut self, section: &str, table: &DeTable<'_>) {
         for (name, value) in table {
             let key = name.get_ref().as_ref();
-            if section == "ui" && key == "keys" {
-                self.keys(value);
-                continue;
+            match (section, key) {
+                (presets::SECTION, "balancing") => {
+                    self.balancing(name, value);
+                    continue;
+                }
+                (presets::SECTION, presets::KEY) => {
+                    self.presets(value);
+                    continue;
+                }
+                ("ui", "keys") => {
+                    self.keys(value);
+                    continue;
+                }
+                _ => {}
             }
             let Some(field) = FIELDS.iter().find(|f| f.section == section && f.key == key) else {
-                let hint = nearest(key, FIELDS.iter().filter(|f| f.section == section).map(|f| f.key));
+                let own = (section == presets::SECTION).then_some(presets::KEY);
+                let known = FIELDS.iter().filter(|f| f.section == section).map(|f| f.key).chain(own);
+                let hint = nearest(key, known);
                 self.problem(Some(name.span()), &format!("unknown key {key:?} in [{section}]"), hint);
                 self.out.unsafe_to_write |= section == "guards";
                 continue;
@@ -162,97 +177,6 @@ impl Walk<'_> {
             let what = format!("{section}.{key}: {glob:?} {why}, so it protects nothing");
             self.problem(Some(item.span()), &what, GLOBS.into());
             self.out.unsafe_to_write = true;
-        }
-    }
-
-    fn failover(&mut self, plans: &DeTable<'_>) {
-        let mut ordered: Vec<_> = plans.iter().collect();
-        ordered.sort_by_key(|(name, _)| name.span().start);
-        for (name, value) in ordered {
-            match failover::read(name.get_ref(), value) {
-                Ok(plan) => {
-                    self.sets(format!("failover.{}", plan.name), &name.span());
-                    self.out.settings.failover.push(plan);
-                }
-                Err(wrong) => self.wrong(wrong),
-            }
-        }
-    }
-
-    fn objectives(&mut self, entries: &DeTable<'_>) {
-        let mut ordered: Vec<_> = entries.iter().collect();
-        ordered.sort_by_key(|(name, _)| name.span().start);
-        for (name, value) in ordered {
-            match slo::read(name, value) {
-                Ok(objectives) => {
-                    self.sets(format!("slo.{}", name.get_ref()), &name.span());
-                    self.out.settings.prometheus.objectives.extend(objectives);
-                }
-                Err(wrong) => self.wrong(wrong),
-            }
-        }
-    }
-
-    fn haproxies(&mut self, entries: &DeTable<'_>) {
-        for (name, value) in entries {
-            match haproxy::read(name.get_ref(), value) {
-                Ok(one) => {
-                    self.sets(format!("haproxy.{}", one.name), &name.span());
-                    self.out.settings.prometheus.proxies.extend(one.backends.clone());
-                    self.out.settings.haproxy.push(one);
-                }
-                Err(wrong) => self.wrong(wrong),
-            }
-        }
-    }
-
-    fn wrong(&mut self, wrong: Vec<failover::Wrong>) {
-        for w in wrong {
-            self.problem(Some(w.span), &w.what, w.hint);
-        }
-    }
-
-    fn silences(&mut self, list: &DeValue<'_>, spanned: &Spanned<DeValue<'_>>) {
-        let entries: Vec<&Spanned<DeValue<'_>>> = match list {
-            DeValue::Array(entries) => entries.iter().collect(),
-            _ => Vec::new(),
-        };
-        if !matches!(list, DeValue::Array(_)) {
-            self.problem(
-                Some(spanned.span()),
-                "silence must be a list of sections",
-                "write [[silence]]".into(),
-            );
-        }
-        for (n, entry) in entries.into_iter().enumerate() {
-            match silence::read(entry) {
-                Ok(silence) => {
-                    self.sets(format!("silence.{}", n + 1), &entry.span());
-                    self.out.settings.silences.push(silence);
-                }
-                Err(wrong) => self.wrong(wrong),
-            }
-        }
-    }
-
-    fn keys(&mut self, value: &Spanned<DeValue<'_>>) {
-        let DeValue::Table(bindings) = value.get_ref() else {
-            self.problem(Some(value.span()), "ui.keys must be a section", "write [ui.keys]".into());
-            self.out.unsafe_to_write = true;
-            return;
-        };
-        for (command, value) in bindings {
-            if let Some(keys) = texts(value.get_ref()) {
-                self.sets(format!("ui.keys.{}", command.get_ref()), &command.span());
-                self.out.settings.ui.keys.insert(command.get_ref().to_string(), keys);
-            } else {
-                self.problem(
-                    Some(value.span()),
-                    &format!("ui.keys.{} must be a list of keys", command.get_ref()),
-                    "for example [\"z\", \"ctrl-w\"]".into(),
-                );
-                self.out.unsafe_to_write = true;
-            }
         }
     }
 }
@@ -314,6 +238,7 @@ fn set(field: &Field, value: &DeValue<'_>, settings: &mut Settings) -> Result<()
             Some(table) => *place(settings) = table,
             None => return Err("must be a table of lists of texts".into()),
         },
+        (Place::Policies(_), _) => return Err("must be a section".into()),
         (Place::Text(_), _) => return Err("must be a text in quotes".into()),
         (Place::Flag(_), _) => return Err("must be true or false".into()),
         (Place::Number(_, min, max), _) => return Err(format!("must be a number from {min} to {max}")),
@@ -354,6 +279,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::traffic::Policy;
     use proptest::prelude::*;
 
     use super::*;
@@ -406,6 +332,55 @@ mod tests {
             assert_eq!(headers, [("X-Scope-OrgID".to_owned(), "team-a".to_owned())]);
         }
         assert_eq!(problems("[prometheus.headers]\nX = 1\n").len(), 1);
+    }
+
+    #[test]
+    fn policies_by_service() {
+        for text in [
+            "[traffic]\nbalancing = { \"shop/checkout\" = \"least connections\", \"shop/*\" = \"round-robin\" }\n",
+            "[traffic.balancing]\n\"shop/checkout\" = \"least-connections\"\n\"shop/*\" = \"Round Robin\"\n",
+        ] {
+            let checked = check(text, Path::new("c"));
+            assert_eq!(checked.problems, [], "{text}");
+            let policies: Vec<_> = checked.settings.traffic.balancing.into_iter().collect();
+            let expected = [("shop/*", Policy::RoundRobin), ("shop/checkout", Policy::LeastConnections)];
+            assert_eq!(policies, expected.map(|(name, policy)| (name.to_owned(), policy)));
+        }
+        let text = "[traffic.balancing]\n\"shop/a\" = \"least conections\"\ncheckout = \"random\"\n\"shop/b\" = 3\n\"shop/c\" = \"by name\"\n";
+        let checked = check(text, Path::new("c.toml"));
+        let problems: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            [
+                "c.toml:2: traffic.balancing: \"least conections\" is no policy (did you mean \"least connections\"?)",
+                "c.toml:3: traffic.balancing: \"checkout\" must be NAMESPACE/SERVICE (in a glob, * stands for any characters and ? for one character)",
+                "c.toml:4: traffic.balancing.\"shop/b\" must be a text in quotes (known: by client, by name, by request, least connections, random, response time, round robin, weighted)",
+            ]
+        );
+        assert_eq!(checked.settings.traffic.balancing.len(), 1, "the others count");
+    }
+
+    #[test]
+    fn the_section_of_the_traffic_has_settings_policies_and_presets() {
+        let text = "[traffic]\ngrafana_url = \"https://grafana.example/$service\"\n\
+                    [traffic.balancing]\n\"shop/checkout\" = \"random\"\n\
+                    [traffic.presets.shop]\ncounter = \"shop_requests_total\"\nservice = [\"app\"]\n\
+                    queries.rate = \"sum by (app) (rate(shop_requests_total{$S}[$W]))\"\n";
+        let checked = check(text, Path::new("c"));
+        assert_eq!(checked.problems, []);
+        assert_eq!(checked.settings.traffic.grafana_url, "https://grafana.example/$service");
+        assert_eq!(checked.settings.traffic.balancing.get("shop/checkout"), Some(&Policy::Random));
+        assert_eq!(checked.settings.prometheus.own_presets[0].name, "shop");
+        let mut set: Vec<&str> = checked.set.iter().map(|(key, _)| key.as_str()).collect();
+        set.sort_unstable();
+        assert_eq!(set, ["traffic.balancing", "traffic.grafana_url", "traffic.presets.shop"]);
+        assert_eq!(
+            problems("[traffic]\npresets = 3\ngrafana = \"x\"\n"),
+            [
+                "c.toml:2: traffic.presets must be a section (write [traffic.presets.NAME])",
+                "c.toml:3: unknown key \"grafana\" in [traffic] (known: balancing, grafana_url, presets)",
+            ]
+        );
     }
 
     #[test]

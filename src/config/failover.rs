@@ -269,7 +269,7 @@ impl Written<'_> {
             }
         };
         if scale_down && shift.is_none() {
-            self.bad("scale_down", "needs a route: without one it is not known when the traffic has moved");
+            self.bad("scale_down", "needs a route: otherwise it is not known when the traffic has moved");
         }
         Some(FailoverKind::Standby(Standby {
             context: context.into(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::domain::text::without_credentials;
-use pilothouse_core::domain::traffic::LONGEST_WINDOW_SECS;
+use pilothouse_core::domain::traffic::{LONGEST_WINDOW_SECS, Policy};
 
 /// The type of a setting's value, with a function that returns its field in [`Settings`].
 pub enum Place {
@@ -16,6 +16,8 @@ pub enum Place {
     Texts(fn(&mut Settings) -> &mut Vec<String>),
     /// A table whose values are texts.
     Pairs(fn(&mut Settings) -> &mut BTreeMap<String, String>),
+    /// A table of balancing policies.
+    Policies(fn(&mut Settings) -> &mut BTreeMap<String, Policy>),
     /// A table of lists of texts.
     Lists(fn(&mut Settings) -> &mut BTreeMap<String, Vec<String>>),
 }
@@ -28,8 +30,8 @@ pub struct Field {
     pub place: Place,
 }
 
-/// Every setting, except for the key bindings (`[ui.keys]`), failover plans, service level objectives, HAProxies and silences,
-/// which have tables of their own.
+/// Every setting, except for the key bindings (`[ui.keys]`), presets, failover plans, service level objectives, HAProxies and
+/// silences, which have tables of their own.
 pub const FIELDS: &[Field] = &[
     Field {
         section: "ui",
@@ -76,20 +78,50 @@ pub const FIELDS: &[Field] = &[
     Field {
         section: "prometheus",
         key: "url",
-        doc: "base URL of Prometheus; empty: none",
+        doc: "base URL of Prometheus; empty: a Service of the cluster",
         place: Place::Text(|s| &mut s.prometheus.url),
     },
     Field {
         section: "prometheus",
+        key: "service",
+        doc: "Service of a Prometheus in the cluster, read through the API server: NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS); empty: none",
+        place: Place::Text(|s| &mut s.prometheus.service),
+    },
+    Field {
+        section: "prometheus",
+        key: "discover",
+        doc: "if url and service are empty, look for a Prometheus among the cluster's Services",
+        place: Place::Flag(|s| &mut s.prometheus.discover),
+    },
+    Field {
+        section: "prometheus",
         key: "token_env",
-        doc: "name of the environment variable with the bearer token for Prometheus; empty: none",
+        doc: "name of the environment variable with the bearer token for the URL; empty: none",
         place: Place::Text(|s| &mut s.prometheus.token_env),
     },
     Field {
         section: "prometheus",
         key: "token_file",
-        doc: "file with the bearer token for Prometheus, read for each query; empty: none",
+        doc: "file with the bearer token for the URL, read for each query; empty: none",
         place: Place::Text(|s| &mut s.prometheus.token_file),
+    },
+    Field {
+        section: "prometheus",
+        key: "username",
+        doc: "name for basic authentication at the URL; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.username),
+    },
+    Field {
+        section: "prometheus",
+        key: "password_env",
+        doc: "name of the environment variable with its password; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.password_env),
+    },
+    Field {
+        section: "prometheus",
+        key: "password_file",
+        doc: "file with its password, read for each query; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.password_file),
     },
     Field {
         section: "prometheus",
@@ -105,9 +137,27 @@ pub const FIELDS: &[Field] = &[
     },
     Field {
         section: "prometheus",
+        key: "cert_file",
+        doc: "client certificate (PEM) for the URL, with key_file; both are read for each query; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.cert_file),
+    },
+    Field {
+        section: "prometheus",
+        key: "key_file",
+        doc: "key (PEM) of the client certificate; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.key_file),
+    },
+    Field {
+        section: "prometheus",
         key: "insecure",
         doc: "do not verify the certificate of Prometheus",
         place: Place::Flag(|s| &mut s.prometheus.insecure),
+    },
+    Field {
+        section: "prometheus",
+        key: "proxy_url",
+        doc: "proxy for the URL (http://, https:// or socks5://), for every host; empty: HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+        place: Place::Text(|s| &mut s.prometheus.proxy_url),
     },
     Field {
         section: "prometheus",
@@ -124,8 +174,14 @@ pub const FIELDS: &[Field] = &[
     Field {
         section: "prometheus",
         key: "presets",
-        doc: "metrics to read traffic from: auto, or names in order of preference (haproxy, http_requests_total)",
+        doc: "metrics to read traffic from: auto, or names in order of preference, of the built-in presets (`pilothouse config presets`) or of your own ([traffic.presets.NAME])",
         place: Place::Texts(|s| &mut s.prometheus.presets),
+    },
+    Field {
+        section: "traffic",
+        key: "balancing",
+        doc: "how requests are balanced, for example { \"shop/checkout\" = \"least connections\", \"shop/*\" = \"round robin\" }, instead of what was discovered; can also be a section [traffic.balancing]",
+        place: Place::Policies(|s| &mut s.traffic.balancing),
     },
     Field {
         section: "traffic",
@@ -161,6 +217,9 @@ pub fn show(field: &Field, settings: &mut Settings) -> String {
         Place::Number(get, ..) => get(settings).to_string(),
         Place::Texts(get) => list(get(settings)),
         Place::Pairs(get) => table(get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), text(v)))),
+        Place::Policies(get) => {
+            table(get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), text(v.as_str()))))
+        }
         Place::Lists(get) => table(get(settings).iter().map(|(k, v)| format!("{} = {}", text(k), list(v)))),
     }
 }
@@ -178,16 +237,21 @@ fn table(lines: impl Iterator<Item = String>) -> String {
     if lines.is_empty() { "{}".into() } else { format!("{{ {} }}", lines.join(", ")) }
 }
 
-/// Like [`show`], without secrets: the password of a URL and the values of headers are left out.
+/// Like [`show`], without secrets: the passwords of URLs and the values of headers are left out.
 pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
     const HIDDEN: &str = "…";
     match field.place {
-        Place::Text(get) if field.key == "url" => {
+        Place::Text(get) if field.key.ends_with("url") => {
             let open = without_credentials(get(settings)).into_owned();
             *get(settings) = open;
         }
         Place::Pairs(get) => get(settings).values_mut().for_each(|value| HIDDEN.clone_into(value)),
-        Place::Text(_) | Place::Flag(_) | Place::Number(..) | Place::Texts(_) | Place::Lists(_) => {}
+        Place::Text(_)
+        | Place::Flag(_)
+        | Place::Number(..)
+        | Place::Texts(_)
+        | Place::Policies(_)
+        | Place::Lists(_) => {}
     }
     show(field, settings)
 }
@@ -210,6 +274,7 @@ pub fn example() -> String {
     out.push_str(
         "\n[ui.keys]\n# command = [\"key\", …] replaces the command's default keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
     );
+    out.push_str(&super::presets::example());
     out.push_str(&super::failover::example());
     out.push_str(&super::slo::example());
     out.push_str(&super::haproxy::example());

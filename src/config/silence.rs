@@ -14,7 +14,7 @@ const KEYS: [(&str, &str); 5] = [
     ("rule", "a glob for the finding's rule, for example \"not-ready\" or \"node-*\""),
     ("namespace", "a glob for the namespace of the finding's object"),
     ("name", "a glob for the name of the finding's object"),
-    ("until", "when the silence ends, for example 2026-12-31T08:00:00Z; without it, it does not end"),
+    ("until", "when the silence ends, for example 2026-12-31T08:00:00Z; if absent, the silence is permanent"),
     ("reason", "why the findings are silenced"),
 ];
 

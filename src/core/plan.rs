@@ -60,6 +60,10 @@ pub struct PlanInput<'a> {
 pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
     let PlanInput { cluster, now, .. } = input;
     let mut plan = Plan::new(intent.clone(), now);
+    if let Some(refusal) = other_cluster(cluster, intent) {
+        plan.refusals.push(refusal);
+        return plan;
+    }
     if intent.targets.is_empty()
         && !matches!(intent.act, Act::Failover { .. } | Act::Undo(_) | Act::Resume(_))
     {
@@ -92,8 +96,17 @@ pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
     plan
 }
 
+/// Refuses an intent with objects of another cluster: the facts and the clients of a plan are those of one.
+fn other_cluster(cluster: &Cluster, intent: &Intent) -> Option<Refusal> {
+    let on = intent.outside(cluster.id())?.clone();
+    Some(Refusal::OtherCluster { on, context: intent.context.clone() })
+}
+
 /// Returns the lookups that a plan needs in addition to the shared state.
 pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
+    if other_cluster(cluster, intent).is_some() {
+        return Vec::new();
+    }
     match &intent.act {
         Act::Drain(_) => nodes::drain_lookups(cluster, &intent.targets),
         Act::Rollback { .. } => intent.targets.iter().flat_map(workloads::rollback_lookups).collect(),
@@ -131,7 +144,8 @@ pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
 
 /// Returns the additional lookup of a headless command, which knows only its targets.
 pub fn lookups_of_targets(cluster: &Cluster, intent: &Intent) -> Option<Lookup> {
-    matches!(intent.act, Act::Cordon | Act::Drain(_)).then(|| nodes::fleet_lookup(cluster, &intent.targets))
+    (matches!(intent.act, Act::Cordon | Act::Drain(_)) && other_cluster(cluster, intent).is_none())
+        .then(|| nodes::fleet_lookup(cluster, &intent.targets))
 }
 
 /// Returns true if `--yes` alone is not enough although nothing is protected: the plan affects a whole zone or many

@@ -34,12 +34,16 @@ impl ClusterState {
     pub fn new(info: ClusterInfo) -> Self {
         let info = Arc::new(info);
         let published = Arc::new(Cluster { info: info.clone(), ..Cluster::default() });
-        let facts =
-            Facts { silences: info.silences.iter().cloned().map(Arc::new).collect(), ..Facts::default() };
+        let facts = Facts {
+            silences: info.silences.iter().cloned().map(Arc::new).collect(),
+            balancing: info.balancing.clone(),
+            ..Facts::default()
+        };
+        let derivation = Derivation::new(info.id);
         Self {
             info,
             facts,
-            derivation: Derivation::default(),
+            derivation,
             findings: Findings::default(),
             derived: Derived::default(),
             dirty: Dirty::default(),
@@ -80,7 +84,8 @@ impl ClusterState {
         let cluster = self.assemble();
         if parts.meets(Parts::TRAFFIC) {
             let findings = &self.findings;
-            self.derivation.latency.take(&self.facts.traffic, |service| findings.is_slow(service));
+            let traffic = self.derivation.traffic().clone();
+            self.derivation.latency.take(&traffic, |service| findings.is_slow(service));
         }
         let index = Index::default();
         let context = RuleContext {
@@ -120,7 +125,7 @@ impl ClusterState {
             node_usage: f.node_usage.clone(),
             node_usage_source: f.node_usage_source.clone(),
             pod_usage: f.pod_usage.clone(),
-            traffic: f.traffic.clone(),
+            traffic: self.derivation.traffic().clone(),
             logs: f.logs.clone(),
             sources: f.sources.clone(),
             derived: self.derived.clone(),

@@ -53,7 +53,7 @@ mod tests {
     use clap::Parser as _;
     use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
     use pilothouse_core::domain::cause::Finding;
-    use pilothouse_core::domain::id::{Name, Uid};
+    use pilothouse_core::domain::id::{ClusterId, Name, Uid};
     use pilothouse_core::domain::time::Stamp;
     use pilothouse_core::facts::event::{Batch, Fact};
     use pilothouse_core::facts::world::{ClusterInfo, Severity};
@@ -85,12 +85,15 @@ mod tests {
 
     fn said(what: Remediation, kind: Kind, name: &str) -> String {
         let namespace = if kind.is_namespaced() { Name::from("shop") } else { Name::default() };
-        let on = ObjectRef::new(kind, &namespace, &name.into(), &Uid::default());
+        let on = ObjectRef::new(ClusterId(0), kind, &namespace, &name.into(), &Uid::default());
         let objects = match what {
             Remediation::OutOfRotation { .. } => {
-                vec![ObjectRef::new(Kind::Service, &namespace, &"cart".into(), &Uid::default())]
+                vec![ObjectRef::new(ClusterId(0), Kind::Service, &namespace, &"cart".into(), &Uid::default())]
             }
-            _ => vec![on.clone(), ObjectRef::new(Kind::Pod, &namespace, &"y".into(), &Uid::default())],
+            _ => vec![
+                on.clone(),
+                ObjectRef::new(ClusterId(0), Kind::Pod, &namespace, &"y".into(), &Uid::default()),
+            ],
         };
         let suggestion = Suggestion { what, on };
         let finding = Finding::Evicted { pods: 1 };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::source::SourceState;
+use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::policy::seen;
@@ -122,6 +122,7 @@ impl Checkup<'_> {
             })).collect::<Vec<_>>(),
             "not_seen": snapshot::not_seen(cluster),
             "sources": snapshot::sources(cluster, self.now),
+            "searches": cluster.sources.iter().filter_map(search).collect::<Vec<_>>(),
             "permissions": self.permissions.iter().map(|p| serde_json::json!({
                 "access": p.words, "allowed": p.allowed, "reason": p.why, "for": p.purposes,
             })).collect::<Vec<_>>(),
@@ -152,7 +153,12 @@ impl Checkup<'_> {
         lines.push(format!("config {}", shown(config)));
         lines.extend(self.problems.iter().map(|p| format!("✖ CONFIG: {p}")));
         lines.push(format!("journal {}", shown(self.journal.as_deref())));
-        lines.extend(text::sources(cluster, self.now));
+        for (source, line) in cluster.sources.iter().zip(text::sources(cluster, self.now)) {
+            lines.push(line);
+            let tried = source.found.iter().filter(|found| !found.tried.is_empty());
+            let found = tried.flat_map(|found| found.lines());
+            lines.extend(found.map(|line| format!("  {}: {line}", source.name)));
+        }
         lines.extend(self.permissions.iter().map(|p| self.permission(p)));
         for (name, against) in &self.plans {
             match against.as_slice() {
@@ -209,9 +215,26 @@ impl Checkup<'_> {
     }
 }
 
+/// The search for the server of a source. `used` is null if none was found.
+fn search(source: &SourceStatus) -> Option<serde_json::Value> {
+    let found = source.found.as_ref()?;
+    Some(serde_json::json!({
+        "source": source.name, "product": found.product,
+        "services": found.services, "namespaces": found.namespaces,
+        "used": found.used().map(|used| &used.service),
+        "tried": found.tried.iter().map(|tried| serde_json::json!({
+            "service": tried.service, "installation": tried.installation,
+            "outcome": tried.outcome.as_str(), "error": tried.error,
+        })).collect::<Vec<_>>(),
+    }))
+}
+
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::source::{Feed, SourceStatus};
+    use std::sync::Arc;
+
+    use pilothouse_core::domain::found::{Found, Outcome, Tried};
+    use pilothouse_core::domain::source::Feed;
     use pilothouse_core::facts::event::Identity;
 
     use super::*;
@@ -314,6 +337,50 @@ mod tests {
         ] {
             assert_eq!(checkup.permission(&permission(allowed, why)), line);
         }
+    }
+
+    #[test]
+    fn a_search_is_told_with_what_was_tried() {
+        let tried = |service: &str, outcome, error: Option<&str>| Tried {
+            service: service.into(),
+            installation: "name".into(),
+            outcome,
+            error: error.map(Name::from),
+        };
+        let found = Found {
+            product: "Prometheus".into(),
+            services: 214,
+            namespaces: Vec::new(),
+            tried: vec![
+                tried("a/p:1", Outcome::NoEndpoints, Some("no endpoint is ready")),
+                tried("b/p:1", Outcome::Used, None),
+            ],
+        };
+        let status = SourceStatus {
+            name: "prometheus".into(),
+            feed: Feed::Traffic,
+            state: SourceState::Live,
+            last_ok: Some(Stamp(5_000)),
+            through: Some("b/p:1".into()),
+            found: Some(Arc::new(found)),
+            ..SourceStatus::default()
+        };
+        let cluster = Cluster { sources: [status].into(), ..Cluster::default() };
+        let lines = checkup(&cluster).text();
+        let at = lines.iter().position(|l| l.starts_with("source prometheus")).unwrap();
+        assert_eq!(
+            lines[at..at + 4],
+            [
+                "source prometheus live (4 s ago), b/p:1 through the API server",
+                "  prometheus: 2 of the cluster's 214 Services can be a Prometheus, by name or labels",
+                "  prometheus: a/p:1 (name): no endpoint is ready",
+                "  prometheus: b/p:1 (name): used, through the API server",
+            ]
+        );
+        let search = &checkup(&cluster).json()["searches"][0];
+        assert_eq!((search["used"].as_str(), search["services"].as_u64()), (Some("b/p:1"), Some(214)));
+        assert_eq!(search["tried"][0]["outcome"], "no-endpoints");
+        assert_eq!(search["tried"][1]["error"], serde_json::Value::Null);
     }
 
     #[test]

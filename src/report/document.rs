@@ -71,6 +71,8 @@ pub struct Source {
     /// The coverage: `complete`, `loading`, `namespaces`, `denied`, `not-installed` or `never`. It is null for sources
     /// without a table.
     pub coverage: Option<&'static str>,
+    /// The Service that is read through the API server.
+    pub through: Option<String>,
     pub error: Option<String>,
 }
 
@@ -174,7 +176,19 @@ pub struct NodePods {
 pub struct Service {
     pub namespace: String,
     pub name: String,
+    /// How requests are balanced: `round robin`, or `weighted` if a route splits them.
     pub policy: Option<String>,
+    /// `configured`, `discovered` or `assumed`.
+    pub policy_origin: Option<&'static str>,
+    /// Where it was read, such as `DestinationRule shop/checkout`.
+    pub policy_from: Option<String>,
+    pub policy_detail: Option<String>,
+    /// Why no share is expected although the policy is known.
+    pub no_share: Option<String>,
+    /// The parts that a route splits the requests into.
+    pub split: Vec<Part>,
+    /// The share that the Service has of a route, among other Services.
+    pub of_route: Option<RouteShare>,
     pub rps: Option<f64>,
     pub error_ratio: Option<f64>,
     pub p50_ms: Option<f64>,
@@ -182,6 +196,7 @@ pub struct Service {
     pub p99_ms: Option<f64>,
     pub ready: Option<u32>,
     pub endpoints: Option<u32>,
+    pub imbalance: Option<Imbalance>,
     pub backends: Vec<Backend>,
     /// The service level objectives of the Service.
     pub slo: Vec<Slo>,
@@ -207,6 +222,35 @@ pub struct Slo {
     pub gone_in_seconds: Option<u64>,
 }
 
+/// The largest multiple of its expected share that a backend gets, and what noise alone reaches.
+#[derive(Debug, Serialize)]
+pub struct Imbalance {
+    pub times: f64,
+    pub noise: f64,
+    pub jain: f64,
+    pub jain_noise: f64,
+}
+
+/// A part of a Service's requests, with the backends that get it.
+#[derive(Debug, Serialize)]
+pub struct Part {
+    pub name: String,
+    /// The expected share is this number divided by the sum over the parts.
+    pub weight: f64,
+    pub backends: Vec<String>,
+}
+
+/// The part of a route's requests that a Service gets.
+#[derive(Debug, Serialize)]
+pub struct RouteShare {
+    pub route: String,
+    pub weight: u32,
+    pub total: u32,
+    pub observed_share: Option<f64>,
+    pub expected_share: Option<f64>,
+    pub significant: Option<bool>,
+}
+
 #[derive(Debug, Serialize)]
 pub struct Backend {
     pub name: String,
@@ -215,6 +259,8 @@ pub struct Backend {
     pub observed_share: Option<f64>,
     pub expected_share: Option<f64>,
     pub significant: Option<bool>,
+    /// `not judged`, `even`, `suspect`, `over`, `under`.
+    pub standing: Option<&'static str>,
     pub error_ratio: Option<f64>,
     pub p95_ms: Option<f64>,
     pub active: Option<f64>,

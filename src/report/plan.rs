@@ -101,8 +101,29 @@ struct Service {
     ready_before: u32,
     ready_after: u32,
     share_after: Option<f64>,
+    /// Of one backend, on average.
     rps_before: Option<f64>,
     rps_after: Option<f64>,
+    /// The backend that gets the most requests afterwards.
+    busiest: Option<Busiest>,
+    /// What goes beyond a limit only afterwards.
+    breaks: Vec<Break>,
+}
+
+#[derive(Debug, Serialize)]
+struct Busiest {
+    name: String,
+    rps_before: Option<f64>,
+    rps_after: f64,
+    of_cpu_request: Option<f64>,
+    of_cpu_limit: Option<f64>,
+    of_most_rps: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Break {
+    code: &'static str,
+    message: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -196,6 +217,15 @@ pub fn document(plan: &Plan, action: Option<&ActionView>) -> Document {
                 share_after: s.share_after,
                 rps_before: s.rps_before,
                 rps_after: s.rps_after,
+                busiest: s.busiest.as_ref().map(|b| Busiest {
+                    name: b.backend.to_string(),
+                    rps_before: b.rps_before,
+                    rps_after: b.rps_after,
+                    of_cpu_request: b.of_request,
+                    of_cpu_limit: b.of_limit,
+                    of_most_rps: b.of_most,
+                }),
+                breaks: s.breaks.iter().map(|b| Break { code: b.code(), message: b.to_string() }).collect(),
             })
             .collect(),
         unplaced: plan
@@ -294,7 +324,11 @@ pub fn text(plan: &Plan) -> Vec<String> {
 fn load(service: &ServiceEffect) -> String {
     let share = service.share_after.map_or_else(String::new, |s| format!(", {:.0} % each", s * 100.0));
     match (service.rps_before, service.rps_after) {
-        (Some(before), Some(after)) => format!("{share} ({before:.1} to {after:.1} rps)"),
+        (Some(before), Some(after)) => {
+            let most = service.busiest.as_ref().filter(|b| b.rps_after > after * 1.05);
+            let most = most.map_or_else(String::new, |b| format!("; most: {} {:.1}", b.backend, b.rps_after));
+            format!("{share} ({before:.1} to {after:.1} rps{most})")
+        }
         _ => share,
     }
 }
@@ -335,6 +369,10 @@ mod tests {
 
     use super::*;
 
+    fn model_break(backend: &str, times: f64) -> pilothouse_core::domain::traffic::Break {
+        pilothouse_core::domain::traffic::Break::OverRequest { backend: backend.into(), times }
+    }
+
     fn plan(wait: Option<BudgetWait>, note: &str) -> Plan {
         let intent = Intent {
             cluster: ClusterId::default(),
@@ -361,6 +399,14 @@ mod tests {
                     share_after: Some(0.5),
                     rps_before: Some(12.0),
                     rps_after: Some(18.0),
+                    busiest: Some(model::Busiest {
+                        backend: "web-0".into(),
+                        rps_before: Some(14.0),
+                        rps_after: 21.0,
+                        of_request: Some(1.5),
+                        ..model::Busiest::default()
+                    }),
+                    breaks: vec![model_break("web-0", 1.5)],
                 },
                 ServiceEffect {
                     namespace: "shop".into(),
@@ -385,7 +431,11 @@ mod tests {
         assert_eq!(
             doc["services"][0],
             json!({"namespace": "shop", "name": "web", "ready_before": 3, "ready_after": 2,
-            "share_after": 0.5, "rps_before": 12.0, "rps_after": 18.0})
+            "share_after": 0.5, "rps_before": 12.0, "rps_after": 18.0,
+            "busiest": {"name": "web-0", "rps_before": 14.0, "rps_after": 21.0, "of_cpu_request": 1.5,
+                "of_cpu_limit": null, "of_most_rps": null},
+            "breaks": [{"code": "over-cpu-request",
+                "message": "web-0 would need 150 % of its CPU request: only if the node has it to spare"}]})
         );
         assert_eq!(doc["services"][1]["share_after"], json!(null));
         let never = of(Some(BudgetWait::Unbounded));
@@ -439,7 +489,8 @@ mod tests {
         );
         assert!(
             lines.contains(
-                &"  service shop/web ready endpoints 3 to 2, 50 % each (12.0 to 18.0 rps)".to_owned()
+                &"  service shop/web ready endpoints 3 to 2, 50 % each (12.0 to 18.0 rps; most: web-0 21.0)"
+                    .to_owned()
             )
         );
         assert!(lines.contains(&"  service shop/db ready endpoints 1 to 0".to_owned()));

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use pilothouse_core::domain::autoscaler::Target;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::route::Host;
+use pilothouse_core::domain::service::ServiceType;
 use pilothouse_core::domain::slo::window;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::traffic::Balancing;
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{
     ActionView, Cause, Cluster, NodeRow, ServiceRow, SloRow, TrafficRow, World,
 };
-use pilothouse_core::policy::seen;
+use pilothouse_core::policy::{balancing, seen, split};
 use pilothouse_core::state::changes::recent;
 
 use super::document as doc;
@@ -110,6 +113,7 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<doc::Source> {
         state: s.state.as_str(),
         age_seconds: s.last_ok.map(|at| now.secs_since(at)),
         coverage: cover(cluster, &s.name).map(Coverage::as_str),
+        through: s.through.as_ref().map(ToString::to_string),
         error: s.error.as_ref().map(ToString::to_string),
     });
     rows.collect()
@@ -210,10 +214,35 @@ fn services(cluster: &Cluster) -> Vec<doc::Service> {
         let traffic = &measured.traffic;
         rows.entry((traffic.namespace.clone(), traffic.name.clone())).or_default().1 = Some(measured);
     }
-    rows.into_iter()
-        .map(|((namespace, name), (row, measured))| {
-            let slo = cluster.slos(&namespace, &name).map(|row| slo(row)).collect();
-            service((&namespace, &name), row, measured, slo)
+    let known = balancing::Lookup::new(cluster);
+    let measured: HashMap<(&str, &str), &TrafficRow> = rows
+        .iter()
+        .filter_map(|((ns, name), (_, row))| Some(((ns.as_str(), name.as_str()), (*row)?)))
+        .collect();
+    rows.iter()
+        .map(|((namespace, name), (row, traffic))| {
+            let host = Host { namespace: namespace.clone(), name: name.clone() };
+            // of a Service that nobody measures, the policy is known all the same
+            let found = match traffic {
+                Some(row) => row.balancing.clone(),
+                None => balancing::discover(&host, None, &known),
+            };
+            let of_route = found.of_route.as_ref().map(|share| {
+                let seen = |part: &Host| {
+                    measured.get(&(part.namespace.as_str(), part.name.as_str())).map(|row| &*row.traffic)
+                };
+                let judged = split::judge(&host, share, seen);
+                doc::RouteShare {
+                    route: share.route.to_string(),
+                    weight: share.weight,
+                    total: share.total,
+                    observed_share: judged.observed,
+                    expected_share: judged.expected,
+                    significant: judged.significant,
+                }
+            });
+            let slo = cluster.slos(namespace, name).map(|row| slo(row)).collect();
+            doc::Service { of_route, slo, ..service((namespace, name), *row, *traffic, &found) }
         })
         .collect()
 }
@@ -222,7 +251,7 @@ fn service(
     (namespace, name): (&str, &str),
     row: Option<&ServiceRow>,
     measured: Option<&TrafficRow>,
-    slo: Vec<doc::Slo>,
+    balancing: &Balancing,
 ) -> doc::Service {
     let readiness: BTreeMap<&str, bool> = row
         .into_iter()
@@ -241,6 +270,7 @@ fn service(
             observed_share: share.observed,
             expected_share: share.expected,
             significant: share.significant,
+            standing: Some(share.standing.as_str()),
             error_ratio: b.error_ratio,
             p95_ms: b.p95_ms,
             active: b.active,
@@ -255,16 +285,34 @@ fn service(
                 observed_share: None,
                 expected_share: None,
                 significant: None,
+                standing: None,
                 error_ratio: None,
                 p95_ms: None,
                 active: None,
             });
         }
     }
+    // a Service without endpoints and traffic, such as an ExternalName, has nothing to balance
+    let known = measured.is_some() || row.is_some_and(|row| row.service.kind != ServiceType::ExternalName);
+    let said = |text: &Name| (known && !text.is_empty()).then(|| text.to_string());
     doc::Service {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        policy: measured.map(|m| m.balancing.policy.as_str().to_owned()),
+        policy: known.then(|| balancing.shown().as_str().to_owned()),
+        policy_origin: known.then(|| balancing.origin.as_str()),
+        policy_from: said(&balancing.read_from),
+        policy_detail: said(&balancing.detail),
+        no_share: balancing.no_share.map(|why| why.to_string()),
+        split: balancing
+            .split
+            .iter()
+            .map(|part| doc::Part {
+                name: part.name.to_string(),
+                weight: part.weight,
+                backends: part.backends.iter().map(ToString::to_string).collect(),
+            })
+            .collect(),
+        of_route: None,
         rps: traffic.and_then(|t| t.rps),
         error_ratio: traffic.and_then(|t| t.error_ratio),
         p50_ms: traffic.and_then(|t| t.p50_ms),
@@ -272,8 +320,14 @@ fn service(
         p99_ms: traffic.and_then(|t| t.p99_ms),
         ready: row.map(|r| r.ready),
         endpoints: row.map(|r| r.total),
+        imbalance: measured.and_then(|m| m.shares.imbalance).map(|i| doc::Imbalance {
+            times: i.times,
+            noise: i.floor,
+            jain: i.jain,
+            jain_noise: i.jain_floor,
+        }),
         backends,
-        slo,
+        slo: Vec::new(),
     }
 }
 

@@ -288,7 +288,10 @@ pub fn sources(cluster: &Cluster, now: Stamp) -> Vec<String> {
             _ => String::new(),
         };
         let mark = if source.state.is_trouble() { "✖ " } else { "" };
-        lines.push(format!("{mark}source {} {}{part} ({seen}){error}", source.name, source.state.as_str()));
+        let through = source.through.as_ref();
+        let through = through.map_or_else(String::new, |at| format!(", {at} through the API server"));
+        let (name, state) = (&source.name, source.state.as_str());
+        lines.push(format!("{mark}source {name} {state}{part} ({seen}){through}{error}"));
     }
     lines
 }

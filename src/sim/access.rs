@@ -115,6 +115,7 @@ fn viewer() -> Grant {
         "pods",
         "pods/log",
         "services",
+        "services/proxy",
         "endpoints",
         "events",
         "namespaces",

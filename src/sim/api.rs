@@ -5,6 +5,7 @@ mod change;
 mod discovery;
 mod evict;
 mod impersonate;
+mod inside;
 mod log;
 mod measure;
 mod patch;
@@ -17,8 +18,9 @@ mod scale;
 mod table;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
@@ -60,6 +62,8 @@ pub struct Api {
     pub cut: signal::Sender<u64>,
     /// Plurals whose open watches send nothing, not even bookmarks: a connection that was lost without notice.
     pub silent: signal::Sender<Vec<String>>,
+    /// The servers in the cluster, behind `services/proxy`.
+    pub inside: OnceLock<Router>,
     pages: read::Pages,
 }
 
@@ -69,6 +73,7 @@ struct Call {
     target: Target,
     verb: &'static str,
     query: Query,
+    raw_query: String,
     headers: HeaderMap,
     body: Bytes,
     persona: Persona,
@@ -122,6 +127,7 @@ impl Api {
             hidden: Vec::new(),
             cut: signal::Sender::new(0),
             silent: signal::Sender::new(Vec::new()),
+            inside: OnceLock::new(),
             pages: read::Pages::default(),
         }
     }
@@ -146,6 +152,7 @@ impl Api {
         }
         match (target.subresource.as_str(), call.verb) {
             ("log", "get") => self.log(call),
+            ("proxy", _) => self.pass(call).await,
             ("eviction", "create") => self.evict(call),
             ("binding", "create") => self.bind(call),
             ("scale", _) => self.scale(call, res),
@@ -296,7 +303,9 @@ pub async fn handle(
             return reply::status(&refused);
         };
         let manager = manager(&query, &parts.headers);
-        let call = Call { target, verb, query, headers: parts.headers.clone(), body, persona, manager };
+        let raw_query = parts.uri.query().unwrap_or_default().to_owned();
+        let headers = parts.headers.clone();
+        let call = Call { target, verb, query, raw_query, headers, body, persona, manager };
         entry.dry_run = call.dry_run();
         let answer = match Api::authorize(&call) {
             Ok(()) => api.carry_out(&call).await,

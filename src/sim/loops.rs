@@ -10,6 +10,7 @@ mod endpoints;
 pub mod events;
 pub mod feed;
 mod fit;
+mod gateways;
 mod hpa;
 mod jobs;
 mod kubelet;
@@ -48,6 +49,7 @@ pub fn parts(store: &Store, world: &World, logs: &Arc<Notebook>, usage: &Arc<Met
         Box::new(nodes::Evictions::new(store, &recorder)),
         Box::new(nodes::Garbage::new(store, &recorder)),
         Box::new(endpoints::Endpoints::new(store)),
+        Box::new(gateways::Gateways::new(store)),
         Box::new(budgets::Budgets::new(store, &recorder)),
         Box::new(quota::Quotas::new(store)),
         Box::new(accounts::Accounts::new(store)),

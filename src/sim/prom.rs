@@ -2,15 +2,18 @@
 //!
 //! [`tsdb`] holds the samples, [`eval`] evaluates expressions (parsed by promql-parser), [`functions`] computes rates
 //! and quantiles as Prometheus does, [`matching`] decides which series of two sides an operator joins. [`scrape`] fills
-//! the database with the metrics of `export`, `haproxy` and `state`, [`rules`] evaluates alerts, [`http`] serves it
-//! all.
+//! the database with the metrics of `export`, `haproxy`, `mesh`, `nginx` and `state`, `ledger` tells proxies who asked,
+//! [`rules`] evaluates alerts, [`http`] serves it all.
 
 pub mod eval;
 mod export;
 pub mod functions;
 mod haproxy;
 pub mod http;
+mod ledger;
 pub mod matching;
+mod mesh;
+mod nginx;
 pub mod rules;
 pub mod scrape;
 mod sheet;

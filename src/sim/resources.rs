@@ -138,6 +138,7 @@ macro_rules! table {
 }
 
 const STATUS: &[&str] = &["status"];
+const SERVICE: &[&str] = &["status", "proxy"];
 const SCALED: &[&str] = &["status", "scale"];
 
 table! {
@@ -147,7 +148,7 @@ table! {
         .columns(columns::NODES);
     Pods = Resource::new("", "v1", "pods", "pod", "Pod").short(&["po"]).all().spec().many()
         .subs(&["binding", "eviction", "log", "status"]).columns(columns::PODS);
-    Services = Resource::new("", "v1", "services", "service", "Service").short(&["svc"]).all().subs(STATUS)
+    Services = Resource::new("", "v1", "services", "service", "Service").short(&["svc"]).all().subs(SERVICE)
         .columns(columns::SERVICES);
     Endpoints = Resource::new("", "v1", "endpoints", "endpoints", "Endpoints").short(&["ep"]).many()
         .columns(columns::ENDPOINTS);
@@ -204,13 +205,13 @@ table! {
     Crds = Resource::new("apiextensions.k8s.io", "v1", "customresourcedefinitions", "customresourcedefinition",
         "CustomResourceDefinition").cluster().short(&["crd", "crds"]).spec().subs(STATUS);
     Gateways = Resource::new("gateway.networking.k8s.io", "v1", "gateways", "gateway", "Gateway").short(&["gtw"])
-        .subs(STATUS).custom();
+        .subs(STATUS).custom().columns(columns::GATEWAYS);
     HttpRoutes = Resource::new("gateway.networking.k8s.io", "v1", "httproutes", "httproute", "HTTPRoute")
-        .subs(STATUS).custom();
+        .subs(STATUS).custom().columns(columns::HTTPROUTES);
     VirtualServices = Resource::new("networking.istio.io", "v1", "virtualservices", "virtualservice",
-        "VirtualService").short(&["vs"]).subs(STATUS).custom();
+        "VirtualService").short(&["vs"]).subs(STATUS).custom().columns(columns::VIRTUALSERVICES);
     DestinationRules = Resource::new("networking.istio.io", "v1", "destinationrules", "destinationrule",
-        "DestinationRule").short(&["dr"]).subs(STATUS).custom();
+        "DestinationRule").short(&["dr"]).subs(STATUS).custom().columns(columns::DESTINATIONRULES);
     TraefikServices = Resource::new("traefik.io", "v1alpha1", "traefikservices", "traefikservice",
         "TraefikService").custom();
     ScaledObjects = Resource::new("keda.sh", "v1alpha1", "scaledobjects", "scaledobject", "ScaledObject")

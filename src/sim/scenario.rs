@@ -1,4 +1,5 @@
-//! Scenarios: the objects of a cluster and the steps that happen in it, as TOML. The built-in ones are in `scenarios/`;
+//! Scenarios: the objects of a cluster and the steps that happen in it, as TOML. `[[workload]]` is a workload with its
+//! related objects, `[[object]]` any other object as a manifest. The built-in ones are in `scenarios/`;
 //! a file of the user can extend them. The file alone decides the story, without chance; the seed only decides names,
 //! jitter and random draws.
 //!
@@ -12,8 +13,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 use thiserror::Error;
 
+use crate::resources::Res;
 use crate::world::{App, Demand, span};
 pub use step::{Step, What};
 
@@ -28,6 +31,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("zone-outage", include_str!("scenarios/zone-outage.toml")),
     ("bad-backend", include_str!("scenarios/bad-backend.toml")),
     ("traffic-skew", include_str!("scenarios/traffic-skew.toml")),
+    ("bad-canary", include_str!("scenarios/bad-canary.toml")),
     ("hot-hpa", include_str!("scenarios/hot-hpa.toml")),
     ("error-storm", include_str!("scenarios/error-storm.toml")),
     ("pdb-stuck", include_str!("scenarios/pdb-stuck.toml")),
@@ -107,6 +111,11 @@ pub struct Workload {
     pub name: String,
     #[serde(default)]
     pub kind: Kind,
+    /// The application whose pods it runs, if that has another name: its pods have this label `app`, and the
+    /// application's Service selects them too. It has no Service or budget of its own.
+    pub of: Option<String>,
+    /// The label `track` of its pods, to tell them from those of another workload of the same application.
+    pub track: Option<String>,
     /// When it was created, before the opening.
     #[serde(default = "since", with = "span")]
     pub since: Duration,
@@ -185,6 +194,8 @@ pub struct Scenario {
     pub zones: Vec<String>,
     pub pools: Vec<Pool>,
     pub workloads: Vec<Workload>,
+    /// Manifests of other objects, which exist as long as the workloads.
+    pub objects: Vec<Value>,
     /// The behaviour of applications that the scenario does not describe.
     pub others: App,
     /// In order of time.
@@ -207,6 +218,8 @@ struct File {
     pool: Vec<Pool>,
     #[serde(default)]
     workload: Vec<Workload>,
+    #[serde(default)]
+    object: Vec<Value>,
     others: Option<App>,
     #[serde(default)]
     step: Vec<toml::Table>,
@@ -243,8 +256,21 @@ impl Scenario {
             if workload.min_available.is_some() && workload.max_unavailable.is_some() {
                 return bad(format!("{id}: a budget has min_available or max_unavailable, not both"));
             }
+            if workload.of.is_some() && workload.track.is_none() {
+                return bad(format!("{id}: `of` needs a `track`, or two workloads select the same pods"));
+            }
             if workload.replicas > 5000 {
                 return bad(format!("{id}: at most 5000 replicas"));
+            }
+        }
+        for object in &self.objects {
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let (version, kind) = (text("/apiVersion"), text("/kind"));
+            if Res::of_kind(version, kind).is_none() || text("/metadata/name").is_empty() {
+                let name = text("/metadata/name");
+                return bad(format!(
+                    "object {name:?}: {version:?} {kind:?} is no kind of this cluster, or it has no name"
+                ));
             }
         }
         if self.pools.iter().map(|pool| pool.nodes).sum::<usize>() > 5000 {
@@ -296,6 +322,7 @@ fn parse(name: &str, text: &str, depth: usize) -> Result<Scenario, Bad> {
             zones: vec!["zone-a".into(), "zone-b".into(), "zone-c".into()],
             pools: Vec::new(),
             workloads: Vec::new(),
+            objects: Vec::new(),
             others: App::default(),
             steps: Vec::new(),
         },
@@ -315,6 +342,7 @@ fn parse(name: &str, text: &str, depth: usize) -> Result<Scenario, Bad> {
         scenario.workloads.retain(|w| (&w.namespace, &w.name) != (&workload.namespace, &workload.name));
         scenario.workloads.push(workload);
     }
+    scenario.objects.extend(file.object);
     for (n, table) in file.step.into_iter().enumerate() {
         let said = table.get("at").map(ToString::to_string).unwrap_or_default();
         let step = Step::read(table).map_err(|why| Bad::Step(name.into(), n + 1, said, why))?;

@@ -81,6 +81,8 @@ pub struct Options {
     pub log: usize,
     /// A file for the audit log, in the real server's form.
     pub audit: Option<PathBuf>,
+    /// Whether the cluster has a Service for its Prometheus, which the API server's proxy leads to.
+    pub monitored: bool,
     /// Observes how a cluster is built.
     pub probe: Option<Probe>,
 }
@@ -109,6 +111,7 @@ impl Options {
             hidden: Vec::new(),
             log: store::LOG,
             audit: None,
+            monitored: false,
             probe: None,
         }
     }
@@ -212,6 +215,9 @@ pub fn build(options: Options) -> io::Result<Built> {
     clock.set(founded);
     store.set_sparing(copies >= MANY);
     cast::system(&store).map_err(io::Error::other)?;
+    if options.monitored {
+        cast::prometheus(&store).map_err(io::Error::other)?;
+    }
     let mut count = 0;
     for pool in &scenario.pools {
         count = cast::nodes(&store, pool, &scenario.zones, copies, count).map_err(io::Error::other)?;
@@ -288,6 +294,7 @@ impl Sim {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let Built { store, world, logs, control, engine, observe } = build(options)?;
         let more = observe.as_ref().map(Observe::router).unwrap_or_default();
+        control.api.inside.get_or_init(|| more.clone());
         let addr = listener.local_addr()?;
         let door = Door::new(listener, control.down.subscribe())?;
         let kubernetes = Router::new().fallback(api::handle).with_state(control.api.clone());

@@ -16,6 +16,9 @@ use crate::status::Status;
 use crate::store::{Object, Store, Write};
 use crate::world::{Id, World};
 
+/// When the objects of a scenario that are no workloads were created, before the opening.
+const OBJECTS: TimeDelta = TimeDelta::days(8);
+
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// The remaining steps of the story.
@@ -64,6 +67,15 @@ impl Story {
                 }
                 let since = TimeDelta::from_std(workload.since).unwrap_or_default();
                 ahead.push((opening - since, What::Found(Box::new(workload))));
+            }
+            for object in &scenario.objects {
+                let mut object = Box::new(object.clone());
+                if copy > 1
+                    && let Some(Value::String(namespace)) = object.pointer_mut("/metadata/namespace")
+                {
+                    namespace.push_str(&format!("-{copy}"));
+                }
+                ahead.push((opening - OBJECTS, What::Apply { object, by: "argocd-controller".to_owned() }));
             }
         }
         ahead.extend(scenario.steps.iter().map(|step| (opening + step.at, step.what.clone())));
@@ -131,7 +143,9 @@ impl Story {
     fn found(&self, workload: &Workload) -> Result<(), Status> {
         let id = Id::new(&workload.namespace, &workload.name);
         self.world.change(|state| {
-            state.apps.insert(id.clone(), Arc::new(workload.app.clone()));
+            if workload.of.is_none() {
+                state.apps.insert(id.clone(), Arc::new(workload.app.clone()));
+            }
             if let Some(demand) = &workload.demand {
                 state.demand.insert(id, demand.clone());
             }
@@ -145,6 +159,7 @@ impl Story {
         let told = |result: Result<(), Status>| result.map_err(|status| status.message);
         match what {
             What::Found(workload) => told(self.found(workload))?,
+            What::Apply { object, by } => told(cast::object(&self.store, object, by))?,
             What::Release { workload, version, by } => {
                 let (res, object) = self.workload(workload).ok_or_else(|| gone(workload))?;
                 let image = cast::image(object.name(), version);

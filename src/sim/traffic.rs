@@ -1,8 +1,9 @@
 //! Traffic: how many requests each Service gets, which backend answers, how long it takes and what fails. Requests are
 //! really distributed: every number in metrics, logs and autoscalers is counted here and nowhere else.
 //!
-//! [`field`] is the state that readers share, `facts` and `read` load objects into it, `route` chooses backends,
-//! `serve` processes the requests of one pod, `flow` is one step of all Services, [`meter`] is the metrics server.
+//! [`field`] is the state that readers share, `facts` and `read` load pods and endpoints into it, [`rules`] reads the
+//! objects that say how requests are distributed, `route` chooses backends, `serve` processes the requests of one pod,
+//! `flow` is one step of all Services, [`meter`] is the metrics server.
 
 pub mod draw;
 mod facts;
@@ -11,6 +12,7 @@ mod flow;
 pub mod meter;
 pub(crate) mod read;
 mod route;
+pub mod rules;
 mod serve;
 
 use std::sync::Arc;

@@ -151,6 +151,16 @@ pub struct App {
     /// grows, and then requests are rejected. `None`: as its CPU allows.
     pub capacity_rps: Option<f64>,
     pub calls: Vec<Call>,
+    /// It counts its requests itself (`http_requests_total`).
+    pub counts: bool,
+    /// Its pods have the sidecars of a mesh, which count requests (`istio_requests_total`) and choose the backends by
+    /// its DestinationRule, or by Istio's default without one.
+    pub mesh: bool,
+    /// It speaks gRPC.
+    pub grpc: bool,
+    /// It is an ingress-nginx controller: it counts its calls to the Services of Ingresses
+    /// (`nginx_ingress_controller_requests`).
+    pub ingress: bool,
     /// By the image's tag. A tag that is not listed is healthy.
     pub versions: BTreeMap<String, Version>,
 }
@@ -168,6 +178,10 @@ impl Default for App {
             memory_mib: 120.0,
             capacity_rps: None,
             calls: Vec::new(),
+            counts: true,
+            mesh: false,
+            grpc: false,
+            ingress: false,
             versions: BTreeMap::new(),
         }
     }
@@ -183,6 +197,8 @@ pub enum Policy {
     /// By the pod's annotation `sim.pilothouse/weight` (default 1).
     Weighted,
     LeastConnections,
+    /// As Envoy does: of two random backends, the one with fewer requests in flight.
+    LeastRequest,
     ResponseTime,
     /// By a hash of the client. With few clients, the shares are uneven.
     ClientHash,

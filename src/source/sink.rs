@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::wire::list_watch::Outlet;
 
-/// The queues of one cluster to the hub. A full queue makes the source wait. Nothing is dropped here.
+/// The queues in which the sources of one cluster send facts to the hub. A full queue makes the source wait. Nothing
+/// is dropped here.
 #[derive(Clone, Debug)]
 pub struct FactSink {
     cluster: ClusterId,

@@ -5,6 +5,7 @@ mod clusters;
 mod hit;
 mod reading;
 mod seen;
+mod sheet;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use std::sync::Arc;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::plan::Intent;
+use pilothouse_core::domain::preset::{self, Preset};
 use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::policy::slices::By;
 
 use super::clipboard::Clipboard;
 use super::key::Key;
@@ -30,6 +33,7 @@ use super::widget::input::InputLine;
 pub use self::hit::{Hit, Target};
 pub use self::reading::{Below, Details, LOG_LINES, LogView, TextLine, TextSource, TextView};
 pub use self::seen::{Seen, SeenList, SeenText};
+pub use self::sheet::{About, Sheet};
 
 /// What the screen shows below the header.
 #[derive(Debug)]
@@ -152,6 +156,8 @@ pub struct Ui {
     pub screens: Vec<Screen>,
     pub pod_scope: PodScope,
     pub service: (Name, Name),
+    /// What the backends of the Service are grouped by.
+    pub split: By,
     pub table: TableText,
     /// The resource of the table, the ticket of its request, and its state if there are no rows yet.
     pub table_of: (String, Ticket, Option<String>),
@@ -169,10 +175,13 @@ pub struct Ui {
     pub all_actions: bool,
     /// The columns that the user selected, by their index in the pane's table.
     pub columns: BTreeMap<ListId, Vec<usize>>,
+    /// The presets of the metrics, for the PromQL behind a number.
+    pub presets: Arc<[Preset]>,
     lists: [List; ListId::COUNT],
     pub rows: PaneRows,
     pub dialog: Option<Dialog>,
     pub question: Option<Question>,
+    pub sheet: Option<Sheet>,
     pub prompt: Option<Prompt>,
     pub input: InputLine,
     /// The filters and searches that were used.
@@ -217,6 +226,7 @@ impl Ui {
             screens: vec![Screen::Panes],
             pod_scope: PodScope::All,
             service: (Name::default(), Name::default()),
+            split: By::default(),
             table: TableText::default(),
             table_of: (String::new(), Ticket(0), None),
             failovers: Vec::new(),
@@ -227,10 +237,12 @@ impl Ui {
             kinds_of: None,
             all_actions: false,
             columns: BTreeMap::new(),
+            presets: preset::all(&[]).into(),
             lists: std::array::from_fn(|_| List::default()),
             rows: PaneRows::default(),
             dialog: None,
             question: None,
+            sheet: None,
             prompt: None,
             input: InputLine::default(),
             history: History::default(),

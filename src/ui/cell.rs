@@ -79,6 +79,8 @@ pub struct ListView {
     pub title: String,
     /// Counts, coverage, staleness, filter: after the title.
     pub notes: Vec<Cell>,
+    /// The lines above the heads, as wide as the list.
+    pub preface: Vec<Cell>,
     pub columns: Vec<Column>,
     /// Heads that only the server knows; else the columns' own.
     pub heads: Vec<String>,

@@ -53,12 +53,14 @@ pub enum Context {
     /// Read-only text: describe, YAML, events, why.
     Text,
     Log,
+    /// A box that changes nothing: a prediction, or queries.
+    Sheet,
     Dialog,
 }
 
 impl Context {
     /// All contexts, in the order of help and of the README.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Everywhere,
         Self::Lists,
         Self::Objects,
@@ -73,6 +75,7 @@ impl Context {
         Self::Actions,
         Self::Text,
         Self::Log,
+        Self::Sheet,
         Self::Dialog,
     ];
 
@@ -81,7 +84,7 @@ impl Context {
         match self {
             Self::Everywhere | Self::Dialog => &[],
             Self::Lists => &[Self::Objects, Self::Everywhere],
-            Self::Objects | Self::Log => &[Self::Everywhere],
+            Self::Objects | Self::Log | Self::Sheet => &[Self::Everywhere],
             Self::Text => &[Self::Objects, Self::Everywhere],
             Self::Actions => &[Self::Lists, Self::Everywhere],
             Self::Now
@@ -112,6 +115,7 @@ impl Context {
             Self::Actions => "Actions",
             Self::Text => "text",
             Self::Log => "log text",
+            Self::Sheet => "what-if and PromQL",
             Self::Dialog => "dialogs",
         }
     }
@@ -168,6 +172,12 @@ pub enum Cmd {
     Silence,
     Silenced,
     TogglePods,
+    Split,
+    WhatIf,
+    Queries,
+    More,
+    Less,
+    CopyText,
     CancelAction,
     AllActions,
     FindText,

@@ -24,6 +24,7 @@ pub enum ListId {
     Workloads,
     Pods,
     Backends,
+    Slices,
     Actions,
     Changes,
     Events,

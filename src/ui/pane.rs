@@ -14,12 +14,14 @@ pub mod nodes;
 pub mod orders;
 pub mod pods;
 pub mod printed;
+pub mod slices;
 pub mod sources;
 pub mod traffic;
 pub mod workloads;
 
 mod ask;
 mod choice;
+mod place;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::facts::table::Coverage;
@@ -27,8 +29,9 @@ use pilothouse_core::facts::world::{Cluster, World};
 
 pub use self::ask::{Shown, columns, in_context, key, object, of, of_kind, on_first_screen, row};
 pub use self::choice::{NotThere, chosen, columns_markdown};
+pub use self::place::{Enter, Place, Reads};
 use super::app::Ui;
-use super::cell::{Cell, Grade, RowView};
+use super::cell::{self, Cell, Grade, RowView};
 use super::command::{Cmd, Context};
 use super::list::{List, ListId, Spec};
 use super::rows::backends::Backend;
@@ -38,53 +41,6 @@ use super::rows::traffic::Joined;
 use super::widget::columns::Column;
 use orders::Order;
 use sources::State;
-
-/// Where a pane is placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The box at the top of the first screen.
-    Top,
-    /// A box below the top one, in the table's order.
-    First,
-    /// A screen of its own. Esc returns to the first screen.
-    Screen,
-    /// A screen of its own that opens over any other. Esc returns to that screen.
-    Over,
-    /// A screen that opens from a row of another pane.
-    Below,
-}
-
-/// What Enter does with the selected row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Enter {
-    /// Opens the text about the row.
-    Text,
-    /// Opens the text about the row. A row that stands for several causes lists them instead.
-    Cause,
-    /// Lists the pods of the row's object.
-    Pods,
-    /// Lists the backends of the Service.
-    Backends,
-    /// Shows the object as YAML, as the API server returns it.
-    Yaml,
-    /// Shows only this namespace.
-    Namespace,
-}
-
-/// What the text about a row contains. The same text is shown below a pane that fills the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
-    /// The pane has no text about its rows.
-    Nothing,
-    /// The text shows what is known about the row's object.
-    Object,
-    /// The text shows the evidence of a cause.
-    Cause,
-    /// The text shows the lines of an error group.
-    ErrorGroup,
-    /// The text shows the steps of an action.
-    Action,
-}
 
 /// One pane.
 pub struct Pane {
@@ -129,6 +85,8 @@ pub struct Pane {
     pub counts: fn(&Shown<'_>) -> Vec<Cell>,
     /// Returns the state of the pane's source.
     pub state: fn(&Shown<'_>) -> State,
+    /// Returns the lines above the column headers.
+    pub preface: fn(&Shown<'_>) -> Vec<Cell>,
     pub footer: fn(&Shown<'_>) -> Vec<Cell>,
     /// Whether the selected namespace hides rows of this pane.
     pub narrows: fn(&Ui) -> bool,
@@ -163,6 +121,7 @@ const COMMON: Pane = Pane {
     title: |_| String::new(),
     counts: |_| Vec::new(),
     state: |_| State::default(),
+    preface: |_| Vec::new(),
     footer: |_| Vec::new(),
     narrows: |_| true,
     cover: None,
@@ -203,7 +162,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| s.cluster.derived.nodes.at(row).map(|r| r.node.uid.clone()),
         grade: Some(|s, row| s.cluster.derived.nodes.at(row).map(|r| nodes::grade(r))),
         row: |s, row| Some(nodes::row(s.cluster.derived.nodes.at(row)?, &s.cluster.pods.cover, s.ui.now)),
-        object: |s, uid| s.cluster.derived.nodes.by_uid(uid).map(|r| nodes::object(r)),
+        object: |s, uid| s.cluster.derived.nodes.by_uid(uid).map(|r| r.node.reference(s.cluster.id())),
         enter: Enter::Pods,
         title: |_| "Nodes".into(),
         counts: nodes::counts,
@@ -226,7 +185,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| traffic::at(s, row).map(Joined::key),
         grade: Some(|s, row| traffic::at(s, row).map(Joined::grade)),
         row: |s, row| Some(traffic::row(traffic::at(s, row)?, s.ui.namespace.is_none(), s.ui.now)),
-        object: |s, uid| s.ui.rows.joined.iter().find(|j| j.key() == *uid).map(Joined::object),
+        object: |s, uid| Some(s.ui.rows.joined.iter().find(|j| j.key() == *uid)?.object(s.cluster)),
         enter: Enter::Backends,
         title: |_| "Traffic".into(),
         counts: |s| traffic::counts(&s.ui.rows.joined, &s.here()),
@@ -269,7 +228,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         row: |s, row| {
             Some(autoscalers::row(s.cluster.derived.hpas.at(row)?, s.ui.now, s.ui.namespace.is_none()))
         },
-        object: |s, uid| s.cluster.hpas.by_uid(uid).map(|hpa| autoscalers::object(hpa)),
+        object: |s, uid| s.cluster.hpas.by_uid(uid).map(|hpa| hpa.reference(s.cluster.id())),
         title: |_| "Autoscalers".into(),
         counts: |s| autoscalers::counts(s.cluster, &s.here()),
         state: |s| s.table("horizontalpodautoscalers", &s.cluster.hpas.cover, s.cluster.hpas.fresh),
@@ -292,7 +251,9 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| s.cluster.derived.workloads.at(row).map(|r| r.workload.uid.clone()),
         grade: Some(|s, row| Some(workloads::grade(s.cluster.derived.workloads.at(row)?, &s.ui.rows.told))),
         row: |s, row| Some(workloads::row(s.cluster.derived.workloads.at(row)?, &s.ui.rows.told, s.ui.now)),
-        object: |s, uid| s.cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference()),
+        object: |s, uid| {
+            s.cluster.derived.workloads.by_uid(uid).map(|r| r.workload.reference(s.cluster.id()))
+        },
         enter: Enter::Pods,
         title: |_| "Workloads".into(),
         counts: |s| workloads::counts(s.cluster, &s.here()),
@@ -315,7 +276,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| s.cluster.pods.at(row).map(|pod| pod.uid.clone()),
         grade: Some(|s, row| Some(pods::grade(s.cluster.pods.at(row)?, &s.ui.rows.dead, s.ui.now))),
         row: |s, row| Some(pods::row(s.cluster.pods.at(row)?, s.cluster, &s.ui.rows.dead, s.ui.now)),
-        object: |s, uid| s.cluster.pods.by_uid(uid).map(|pod| pods::object(pod)),
+        object: |s, uid| s.cluster.pods.by_uid(uid).map(|pod| pod.reference(s.cluster.id())),
         title: |s| pods::title(&s.ui.pod_scope),
         counts: |s| pods::counts(s.ui, s.cluster),
         state: |s| s.table("pods", &s.cluster.pods.cover, s.cluster.pods.fresh),
@@ -335,11 +296,35 @@ pub static PANES: [Pane; ListId::COUNT] = [
         key: |s, row| backends::at(s, row).map(Backend::key),
         grade: Some(|s, row| backends::at(s, row).map(Backend::grade)),
         row: |s, row| backends::at(s, row).map(backends::row),
-        object: |s, uid| s.ui.rows.backends.iter().find(|b| b.key() == *uid)?.object(&s.ui.service.0),
+        object: |s, uid| {
+            s.ui.rows.backends.iter().find(|b| b.key() == *uid)?.object(s.cluster, &s.ui.service.0)
+        },
         title: |s| format!("Backends of {}/{}", s.ui.service.0, s.ui.service.1),
-        footer: backends::footer,
+        counts: |s| cell::counts(s.ui.rows.backends.iter().map(Backend::grade)),
+        state: traffic::state_of_backends,
+        preface: backends::preface,
         narrows: |_| false,
         nothing: "no backends",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Slices,
+        name: "slices",
+        contexts: &[Context::Backends, Context::Lists, Context::Objects, Context::Everywhere],
+        place: Place::Below,
+        columns: &slices::COLUMNS,
+        orders: &slices::ORDERS,
+        refresh: slices::refresh,
+        key: |s, row| slices::at(s, row).map(|slice| slices::key(s.ui.split, slice)),
+        row: |s, row| Some(slices::row(&s.ui.rows.slices, slices::at(s, row)?)),
+        object: slices::object_of,
+        enter: Enter::Slice,
+        reads: Reads::Nothing,
+        title: slices::title,
+        state: traffic::state_of_backends,
+        preface: slices::preface,
+        narrows: |_| false,
+        nothing: "nothing is measured of this Service",
         ..COMMON
     },
     Pane {

@@ -8,4 +8,5 @@ pub mod header;
 pub mod help;
 pub mod lists;
 pub mod palette;
+pub mod sheet;
 pub mod texts;

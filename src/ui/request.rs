@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::failover::FailoverPlan;
-use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::plan::{Intent, Plan};
 use pilothouse_core::domain::time::Stamp;
@@ -95,11 +95,11 @@ pub enum Order {
     Pause(bool),
 }
 
-/// A request that only the API server can answer.
+/// A request for data that the screen does not have. The answer is a [`Reply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Requests an object as YAML. The receiver of the request masks the data of Secrets.
-    Yaml { cluster: ClusterId, kind: Kind, namespace: Name, name: Name },
+    Yaml(ObjectRef),
     /// Requests objects as the API server prints them (`Accept: ...;as=Table`). `resource` is the word that the user
     /// typed: `pvc`, `ingress`.
     Table { cluster: ClusterId, resource: String, namespace: Option<Name> },
@@ -117,8 +117,8 @@ impl Request {
     /// Returns the cluster of the request. The request is sent to no other cluster.
     pub fn cluster(&self) -> ClusterId {
         match self {
-            Self::Yaml { cluster, .. }
-            | Self::Table { cluster, .. }
+            Self::Yaml(object) => object.cluster,
+            Self::Table { cluster, .. }
             | Self::Kinds { cluster }
             | Self::Contexts { cluster }
             | Self::FailoverPlans { cluster }
@@ -130,7 +130,6 @@ impl Request {
 /// A request for the merged logs of all containers of an object's pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRequest {
-    pub cluster: ClusterId,
     /// A pod, or an object that has pods. While the log is followed, new pods are added.
     pub object: ObjectRef,
     /// Limits the pods of a node to this namespace.

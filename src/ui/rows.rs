@@ -8,6 +8,7 @@ pub mod changes;
 pub mod events;
 pub mod namespaces;
 pub mod traffic;
+pub mod whatif;
 pub mod workloads;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::facts::table::Table;
 use pilothouse_core::facts::world::{HpaRow, NodeRow, ServiceRow, Severity, SloRow, TrafficRow, WorkloadRow};
+use pilothouse_core::policy::slices::{By, Slices};
 
 use super::list::Base;
 
@@ -43,6 +45,9 @@ pub struct PaneRows {
     pub backends: Vec<backends::Backend>,
     /// The inputs of the backends.
     pub backends_of: Option<backends::Inputs>,
+    /// The backends of the same Service in groups, and their inputs.
+    pub slices: Slices,
+    pub slices_of: Option<(By, backends::Inputs)>,
     pub changes: changes::Entries,
     pub events: events::EventGroups,
 }

@@ -167,26 +167,27 @@ fn suggested(cause: &Cause, cmd: Cmd) -> Option<&ObjectRef> {
 
 /// Returns the current object with its identity, or `None` if it is not watched.
 fn known(cluster: &Cluster, object: &ObjectRef) -> Option<ObjectRef> {
+    (object.cluster == cluster.id()).then_some(())?;
     let same = |uid: &Uid| object.uid == Uid::default() || object.uid == *uid;
     match &object.kind {
         Kind::Node => {
             let node = cluster.node(&object.name).filter(|n| same(&n.uid))?;
-            Some(ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid))
+            Some(node.reference(cluster.id()))
         }
         Kind::HorizontalPodAutoscaler => {
             let named = |h: &&Arc<pilothouse_core::domain::autoscaler::Hpa>| {
                 h.namespace == object.namespace && h.name == object.name && same(&h.uid)
             };
             let hpa = cluster.hpas.iter().find(named)?;
-            Some(ObjectRef::new(object.kind.clone(), &hpa.namespace, &hpa.name, &hpa.uid))
+            Some(hpa.reference(cluster.id()))
         }
         Kind::Pod => {
             let pod = cluster.pod(&object.namespace, &object.name).filter(|p| same(&p.uid))?;
-            Some(ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid))
+            Some(pod.reference(cluster.id()))
         }
         kind => {
             let found = cluster.workload(kind, &object.namespace, &object.name)?;
-            same(&found.uid).then(|| found.reference())
+            same(&found.uid).then(|| found.reference(cluster.id()))
         }
     }
 }

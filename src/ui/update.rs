@@ -12,6 +12,7 @@ mod prompt;
 mod reply;
 mod rows;
 mod scroll;
+mod sheet;
 mod silence;
 mod unfit;
 
@@ -136,6 +137,9 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             }
         }
         Cmd::TogglePods => toggle_pods(ui),
+        Cmd::Split => sheet::split(ui, world),
+        Cmd::WhatIf => sheet::what_if(ui, world),
+        Cmd::Queries => sheet::queries(ui, world),
         Cmd::Why => open::enter(ui, world, effects),
         Cmd::Describe => with_object(ui, world, |ui, object| open::text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object)),
         Cmd::Events => with_object(ui, world, |ui, object| open::text(ui, format!("Events of {object}"), TextSource::Events(object.clone()), &object)),
@@ -183,8 +187,9 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Save => effects.extend(whole_text(ui).map(Effect::Save)),
         Cmd::NextError => scroll::error(ui, true),
         Cmd::PreviousError => scroll::error(ui, false),
-        // these commands have a meaning only in a dialog
+        // these commands have a meaning only in a dialog or in a box
         Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl | Cmd::Options => {}
+        Cmd::More | Cmd::Less | Cmd::CopyText => {}
     }
 }
 
@@ -340,8 +345,8 @@ fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>)
     ui.failovers_of = ticket;
     ui.failovers.clear();
     ui.failovers_about = object(ui, world).filter(|o| o.kind == Kind::Service).or_else(|| {
-        (ui.active_list() == Some(ListId::Backends))
-            .then(|| ObjectRef::new(Kind::Service, &ui.service.0, &ui.service.1, &Uid::default()))
+        matches!(ui.active_list(), Some(ListId::Backends | ListId::Slices))
+            .then(|| ObjectRef::new(ui.cluster, Kind::Service, &ui.service.0, &ui.service.1, &Uid::default()))
     });
     ui.failovers_node = object(ui, world).filter(|o| o.kind == Kind::Node).map(|node| node.name);
     effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));

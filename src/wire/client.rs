@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, LOCATION, RETRY_AFTER, USER_AGENT,
 };
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::backoff::Backoff;
 use super::connect::Link;
-use super::error::ApiError;
+use super::error::{ApiError, is_status};
 use super::transport::{Follow, Http};
 use crate::clock::Clock;
 
@@ -85,6 +85,28 @@ pub struct Rules {
     pub incomplete: bool,
 }
 
+/// The answer of a server behind the API server's proxy, whatever its status.
+#[derive(Clone, Debug)]
+pub struct Passed {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Passed {
+    /// The answer's `Retry-After`, at most five minutes.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
+        value.trim().parse().ok().map(|s: u64| Duration::from_secs(s.min(300)))
+    }
+
+    /// The API server's own refusal. `None` if the answer is from the server behind the proxy.
+    pub fn refusal(&self) -> Option<ApiError> {
+        let error = || ApiError::from_answer(self.status.as_u16(), self.retry_after(), &self.body);
+        (!self.status.is_success() && is_status(&self.body)).then(error)
+    }
+}
+
 /// A complete answer, with its headers.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -147,6 +169,30 @@ impl ReadClient {
                 answer => return answer,
             }
         }
+    }
+
+    /// GET from a server behind the API server's proxy. `headers` are passed on to it; it never gets our credentials. The
+    /// caller limits the time.
+    pub async fn get_passed(&self, path: &str, headers: &HeaderMap, cap: usize) -> Result<Passed, ApiError> {
+        for last in [false, true] {
+            let mut request = request(&self.link, &Method::GET, path, JSON, None).await?;
+            for (name, value) in headers {
+                // the API server takes this header for itself
+                if name != AUTHORIZATION {
+                    request.headers_mut().insert(name, value.clone());
+                }
+            }
+            let response = self.inner.send(request, Follow::SameServer).await;
+            let (head, body) = response.map_err(|e| ApiError::Unreachable(e.words()))?.into_parts();
+            let body = collect(body, cap).await?;
+            let passed = Passed { status: head.status, headers: head.headers, body };
+            // a 401 of the server behind the proxy says nothing about our credentials
+            let refused = matches!(passed.refusal(), Some(ApiError::Unauthorized(_)));
+            if last || !refused || !self.link.credential.forget() {
+                return Ok(passed);
+            }
+        }
+        Err(ApiError::Unauthorized("the server refuses a fresh token".into()))
     }
 
     /// GET a body that the caller reads as it arrives. The deadline applies only to the response's head.

@@ -8,6 +8,7 @@ pub mod network;
 pub mod node;
 pub mod pod;
 pub mod policy;
+pub mod route;
 pub mod workload;
 
 use std::borrow::Cow;

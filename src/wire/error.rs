@@ -134,7 +134,7 @@ impl ApiError {
             | Self::Server { message, .. } => message,
             other => other.to_string(),
         };
-        Self::Server { code, message: format!("a Status with HTTP 200: {original}"), retry_after: None }
+        Self::Server { code, message: format!("error Status with HTTP 200: {original}"), retry_after: None }
     }
 
     /// From a successful answer that is not a JSON object: a login page, or a proxy's text.
@@ -204,10 +204,21 @@ impl ApiError {
         )
     }
 
+    /// The API server's proxy finds no ready endpoint of the Service. It has no code of its own for that.
+    pub fn is_without_endpoints(&self) -> bool {
+        matches!(self, Self::Server { code: 503, message, .. } if message.contains("no endpoints available"))
+    }
+
     /// The requested resourceVersion is ahead of the server's (etcd was restored): list without one.
     pub fn is_version_ahead(&self) -> bool {
         matches!(self, Self::Server { code: 504, message, .. } if message.contains("resource version"))
     }
+}
+
+/// Whether a body is a Status object of the API server.
+pub fn is_status(body: &[u8]) -> bool {
+    let status: Status = serde_json::from_slice(body).unwrap_or_default();
+    status.kind.as_deref() == Some("Status")
 }
 
 /// Whether a body is HTML or XML.

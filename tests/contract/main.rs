@@ -5,6 +5,7 @@
 //! is requested (`--include-ignored`), and then fails without one. The tests share one cluster and run one at a time.
 //! Tests whose name ends in `_real_only` need features that the simulated cluster does not have; use `--skip
 //! _real_only` there. `access` needs no cluster, because it has its own servers; only its comparison needs a kubectl.
+//! `balance` and `presets` need no cluster either, only the programs `prometheus` and, for `balance`, HAProxy.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,21 +23,26 @@ mod agree;
 mod answers;
 mod api;
 mod autoscaler;
+mod balance;
+mod configured;
 mod drain;
 mod ending;
 mod eviction;
 mod failover;
 mod faults;
 mod findings;
+mod found;
 mod killed;
 mod middle;
 mod operators;
+mod presets;
 mod readonly;
 mod refusals;
 mod rig;
 mod rights;
 mod rollouts;
 mod rotation;
+mod routes;
 mod server;
 mod standby;
 mod traffic;

@@ -74,7 +74,7 @@ fn a_pod_leaves_the_rotation_and_stays_its_controllers() {
     assert_eq!(
         done["services"],
         json!([{"namespace": NAMESPACE, "name": "free", "ready_before": 2, "ready_after": 1,
-        "share_after": null, "rps_before": null, "rps_after": null}])
+        "share_after": 1.0, "rps_before": null, "rps_after": null, "busiest": null, "breaks": []}])
     );
     backends(&rig, "free", |ready| ready == [before[1].clone()]);
     let live = pods(&rig, "free");
@@ -182,7 +182,7 @@ spec: {selector: {app: db, role: serving}, ports: [{port: 80}]}
     backends(&rig, "db-serving", |ready| ready.len() == 2);
     let refused = act(&rig, &["out-of-rotation", "db-1", "--service", "db"], 3);
     assert!(
-        refused["refusals"][0]["reason"].as_str().unwrap().contains("two pods cannot share it"),
+        refused["refusals"][0]["reason"].as_str().unwrap().contains("cannot start a second pod of that name"),
         "{refused}"
     );
     act(&rig, &["out-of-rotation", "db-1", "--service", "db-serving"], 0);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// A whole answer with its status line and headers; None: as a healthy server answers.
 type Hook = Box<dyn Fn(&str, u32) -> Option<String> + Send + Sync>;
 
-const LISTS: [(&str, &str); 15] = [
+const LISTS: [(&str, &str); 22] = [
     ("nodes", "NodeList"),
     ("leases", "LeaseList"),
     ("pods", "PodList"),
@@ -27,6 +27,13 @@ const LISTS: [(&str, &str); 15] = [
     ("poddisruptionbudgets", "PodDisruptionBudgetList"),
     ("persistentvolumeclaims", "PersistentVolumeClaimList"),
     ("events", "EventList"),
+    ("httproutes", "HTTPRouteList"),
+    ("virtualservices", "VirtualServiceList"),
+    ("destinationrules", "DestinationRuleList"),
+    ("traefikservices", "TraefikServiceList"),
+    ("ingresses", "IngressList"),
+    ("rollouts", "RolloutList"),
+    ("canaries", "CanaryList"),
 ];
 
 pub fn whole(status: &str, headers: &str, body: &str) -> String {

@@ -29,15 +29,15 @@ pub const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
 pub const NODE: &str = "/api/v1/nodes/n1";
 
 pub fn reach(fake: &Fake) -> PlanClients {
-    PlanClients::new(fake.connection.reader().unwrap(), Some(fake.connection.writer().unwrap()))
+    PlanClients::new(ClusterId(0), fake.connection.reader().unwrap(), Some(fake.connection.writer().unwrap()))
 }
 
 fn node() -> ObjectRef {
-    ObjectRef::new(Kind::Node, &"".into(), &"n1".into(), &Uid::default())
+    ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"n1".into(), &Uid::default())
 }
 
 pub fn web() -> ObjectRef {
-    ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default())
+    ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default())
 }
 
 fn drain() -> Act {
@@ -495,7 +495,7 @@ async fn a_node_that_cannot_be_looked_at_is_not_called_cordoned() {
     let meanwhile = |state: &mut State| state.blind_after = Some(5);
     let (fake, done) = drains(40, meanwhile, GuardSettings::default()).await;
     assert_eq!(done.outcome, Some(Outcome::Failed), "{}", done.message);
-    assert!(done.message.contains("cannot be looked at any more: nodes are forbidden"), "{}", done.message);
+    assert!(done.message.contains("cannot be read any more: nodes are forbidden"), "{}", done.message);
     assert!(done.message.contains("not known whether still cordoned"), "{}", done.message);
     assert!(fake.state.lock().unwrap().evictions() < 30);
 }

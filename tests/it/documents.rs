@@ -35,6 +35,7 @@ fn the_readme_has_the_tables_that_the_program_prints() {
         ("keys", keys_table_markdown(), "keys --markdown"),
         ("permissions", markdown(), "rbac --markdown"),
         ("columns", columns_markdown(), "config columns"),
+        ("presets", config::presets::markdown(), "config presets --markdown"),
     ] {
         let (_, rest) =
             readme.split_once(&format!("<!-- {name} -->\n")).expect("the marker before the table");

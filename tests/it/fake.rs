@@ -106,7 +106,7 @@ pub struct State {
     pub returns: Option<Returns>,
     /// Done right after the next write, before a client can read.
     pub then: Option<Then>,
-    /// A new template or number has no effect: the status stays the same.
+    /// A new template or a new number of replicas has no effect: the status stays the same.
     pub slow: bool,
     /// Writes until a permission or the login ends.
     pub ends: Option<(u32, Ends)>,

@@ -53,7 +53,6 @@ fn backend() -> (u16, Arc<AtomicUsize>) {
 struct Haproxy {
     process: Child,
     folder: tempfile::TempDir,
-    port: u16,
     a: Arc<AtomicUsize>,
     b: Arc<AtomicUsize>,
 }
@@ -62,11 +61,10 @@ impl Haproxy {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ((pa, a), (pb, b)) = (backend(), backend());
-        // the port is free again when HAProxy binds it
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // a socket in the folder is nobody else's, unlike a port that was free a moment ago
         let at = folder.path().display();
         let config = format!(
-            "global\n stats socket {at}/admin.sock level admin\n stats socket {at}/user.sock level user\ndefaults\n mode http\n timeout connect 2s\n timeout client 5s\n timeout server 5s\nfrontend f\n bind 127.0.0.1:{port}\n default_backend shop_checkout\nbackend shop_checkout\n balance roundrobin\n server a 127.0.0.1:{pa} weight 100\n server b 127.0.0.1:{pb} weight 100\n"
+            "global\n stats socket {at}/admin.sock level admin\n stats socket {at}/user.sock level user\ndefaults\n mode http\n timeout connect 60s\n timeout client 60s\n timeout server 60s\nfrontend f\n bind unix@{at}/front.sock\n default_backend shop_checkout\nbackend shop_checkout\n balance roundrobin\n server a 127.0.0.1:{pa} weight 100\n server b 127.0.0.1:{pb} weight 100\n"
         );
         let file = folder.path().join("haproxy.cfg");
         std::fs::write(&file, config).unwrap();
@@ -77,9 +75,9 @@ impl Haproxy {
             .stderr(Stdio::null())
             .spawn()
             .expect("haproxy");
-        let haproxy = Self { process, folder, port, a, b };
-        let until = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let haproxy = Self { process, folder, a, b };
+        let until = Instant::now() + Duration::from_secs(60);
+        while UnixStream::connect(haproxy.socket("front.sock")).is_err() {
             assert!(Instant::now() < until, "HAProxy does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -110,7 +108,7 @@ impl Haproxy {
     fn load(&self, requests: usize) -> (usize, usize) {
         let before = (self.a.load(Ordering::SeqCst), self.b.load(Ordering::SeqCst));
         for _ in 0..requests {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+            let mut stream = UnixStream::connect(self.socket("front.sock")).unwrap();
             write!(stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
@@ -197,7 +195,7 @@ impl Rig {
 
 fn object(server: &str) -> ObjectRef {
     let server = ServerRef { haproxy: "edge".into(), backend: "shop_checkout".into(), server: server.into() };
-    server.object(&"shop".into())
+    server.object(ClusterId(0), &"shop".into())
 }
 
 fn words(plan: &Plan) -> String {

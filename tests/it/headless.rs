@@ -254,7 +254,7 @@ impl Drop for Sim {
 }
 
 #[test]
-fn a_bad_release_is_found_without_a_prometheus() {
+fn a_bad_release_is_found_with_the_clusters_prometheus_and_without_one() {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     let program = || {
@@ -269,9 +269,17 @@ fn a_bad_release_is_found_without_a_prometheus() {
     let mut line = String::new();
     opened.read_line(&mut line).unwrap();
     assert!(line.contains(" is open on "), "{line}");
-    let said = program().args(["why", "--wait", "60s", "--kubeconfig"]).arg(&kubeconfig).output().unwrap();
+    let why = || program().args(["why", "--wait", "60s", "--kubeconfig"]).arg(&kubeconfig).output().unwrap();
+    // its Prometheus is found by itself
+    let said = why();
     let out = text(&said.stdout);
-    assert!(out.contains("shop/checkout error first seen "), "{said:?}");
+    assert!(out.contains("% errors at ") && out.contains("measured by "), "{said:?}");
+    let config = folder.path().join(".config/pilothouse");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), "[prometheus]\ndiscover = false\n").unwrap();
+    let said = why();
+    let out = text(&said.stdout);
+    assert!(out.contains("shop/checkout error first seen ") && !out.contains("measured by "), "{said:?}");
     let fix =
         format!("    do: pilothouse rollback shop/deploy/checkout --kubeconfig {} ", kubeconfig.display());
     assert!(out.contains(&fix), "{out}");

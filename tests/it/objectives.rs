@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilothouse::clock::Clock;
@@ -170,15 +171,22 @@ async fn first(url: &str) -> ObjectivesSeen {
     };
     let all = Supervisor::new();
     tokio::spawn(async move { while statuses.recv().await.is_some() {} });
-    prometheus::start(&settings, &sink, &all).unwrap();
-    let deadline = tokio::time::timeout(Duration::from_secs(60), async {
+    prometheus::start(&settings, || panic!("a URL needs no cluster"), &sink, &all).unwrap();
+    // a busy machine may not answer all queries in the first refresh
+    let is_whole = |m: &Arc<Measured>| {
+        slo::windows(&m.objective).iter().all(|window| m.ratios.iter().any(|r| r.window_secs == *window))
+    };
+    let deadline = tokio::time::timeout(Duration::from_secs(120), async {
         loop {
             if let Fact::Objectives(seen) = seen.recv().await.unwrap().fact {
-                return seen;
+                eprintln!("{seen:?}");
+                if seen.objectives.iter().all(is_whole) {
+                    return seen;
+                }
             }
         }
     });
-    let seen = deadline.await.expect("objectives within a minute");
+    let seen = deadline.await.expect("objectives within two minutes");
     all.cancel();
     seen
 }

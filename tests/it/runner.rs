@@ -134,13 +134,17 @@ impl Two {
 
 /// To scale the Deployment of a cluster from 3 to 5: asks for `y`.
 fn scale(cluster: ClusterId) -> Intent {
-    let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::parse(&uid(600)));
     Intent {
         cluster,
         context: info(cluster).context,
         act: Act::Scale(ScaleBy { replicas: 5, current_replicas: None }),
-        targets: vec![web],
+        targets: vec![web(cluster)],
     }
+}
+
+/// The Deployment of a cluster. In both, it has the same namespace, name and UID.
+fn web(cluster: ClusterId) -> ObjectRef {
+    ObjectRef::new(cluster, Kind::Deployment, &"shop".into(), &"web".into(), &Uid::parse(&uid(600)))
 }
 
 #[tokio::test]
@@ -163,10 +167,50 @@ async fn an_action_is_planned_and_carried_out_on_the_cluster_that_its_intent_nam
         told.push(report);
     }
     assert!(told.iter().any(|r| r.cluster == A) && told.iter().any(|r| r.cluster == B));
+    // each line of the journal names the cluster that its request went to
+    let lines = std::fs::read_to_string(folder.path().join("runner.jsonl")).unwrap();
+    let servers = [&two.a, &two.b].map(|fake| fake.connection.reader().unwrap().server().to_owned());
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (id, place) = (&line["body"]["id"], &line["body"]["cluster"]);
+        let of = told.iter().find(|report| *id == report.id.as_str()).unwrap().cluster;
+        let place = (place["context"].as_str().unwrap(), place["server"].as_str().unwrap());
+        assert_eq!(place, (info(of).context.as_str(), servers[usize::from(of.0)].as_str()));
+    }
     let journaled = Journal::new(folder.path().to_owned(), "look").history().0;
     let mut contexts: Vec<&str> = journaled.iter().map(|a| a.plan.intent.context.as_str()).collect();
     contexts.sort_unstable();
     assert_eq!(contexts, ["other", "test"], "the journal names the cluster of each");
+}
+
+#[tokio::test]
+async fn an_object_of_another_cluster_is_refused_before_anything_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = Two::with_journal(folder.path()).await;
+    let fine = two.rehearsed(&scale(B)).await;
+    let asked = |two: &Two| [&two.a, &two.b].map(|fake| fake.state.lock().unwrap().requests.len());
+    let before = asked(&two);
+    for (cluster, targets) in [(A, vec![web(B)]), (B, vec![web(A)]), (A, vec![web(A), web(B)])] {
+        let intent = Intent { targets, ..scale(cluster) };
+        let why = two.runner.rehearse(&intent).await.unwrap_err().to_string();
+        let context = info(cluster).context;
+        let wanted = format!("shop/deploy/web is in another cluster than context {context}");
+        assert!(why.starts_with(&wanted), "{why}");
+        // a plan of it, however it was made, is not executed with either confirmation
+        let mut steps = fine.steps.clone();
+        steps[0].on.cluster = if cluster == A { B } else { A };
+        let plan = Plan { intent: scale(cluster), steps, ..fine.clone() };
+        let read = Arc::new(Plan { intent, ..fine.clone() });
+        for read in [read, Arc::new(plan)] {
+            let confirmed = Confirmed { read, consent: Consent::Flags, follows: None };
+            let done = two.runner.start(confirmed).done.await.unwrap();
+            assert_eq!(done.outcome, Some(Outcome::Refused), "{}", done.message);
+            assert!(done.message.contains("shop/deploy/web is in another cluster"), "{}", done.message);
+        }
+    }
+    assert_eq!(asked(&two), before);
+    assert_eq!(two.written(), (0, 0));
+    assert!(Journal::new(folder.path().to_owned(), "look").history().0.is_empty());
 }
 
 #[tokio::test]
@@ -208,7 +252,7 @@ async fn what_must_not_be_sent_is_refused_after_it_was_started_and_reported() {
     for (read, answer, replicas, why) in [
         (read.clone(), "n", 3, "not what had to be typed"),
         (read.clone(), "y", 4, "what it does changed after the plan was shown"),
-        (nowhere, "y", 3, "that cluster is not there"),
+        (nowhere, "y", 3, "pilothouse is not connected to that cluster"),
     ] {
         two.sees(replicas, 2);
         let done = two.run(read, answer).await;
@@ -255,7 +299,7 @@ async fn without_a_journal_the_contexts_name_has_to_be_typed() {
     assert_eq!(plan.confirm, Confirm::Yes);
     let confirmed = Confirmed { read: Arc::new(plan), consent: Consent::Flags, follows: None };
     let done = two.runner.start(confirmed).done.await.unwrap();
-    assert!(done.message.contains("cannot be written down"), "{}", done.message);
+    assert!(done.message.contains("cannot be written to the journal"), "{}", done.message);
     assert_eq!((done.outcome, two.written()), (Some(Outcome::Refused), (0, 0)));
 }
 
@@ -352,13 +396,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
     };
     let (effects, effects_in) = mpsc::channel(64);
     let serves = tokio::spawn(desk.serve(effects_in));
-    let web = scale(B).targets[0].clone();
-    let yaml = |cluster| Request::Yaml {
-        cluster,
-        kind: web.kind.clone(),
-        namespace: web.namespace.clone(),
-        name: web.name.clone(),
-    };
+    let yaml = |cluster| Request::Yaml(web(cluster));
     for request in [
         yaml(B),
         Request::Kinds { cluster: B },
@@ -379,14 +417,8 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
     effects.send(run(made.plan, "y")).await.unwrap();
     let Input::Notice(words) = next(&inbox).await else { panic!() };
     assert!(words.starts_with("scale done: "), "{words}");
-    let request = LogRequest {
-        cluster: B,
-        object: web.clone(),
-        within: None,
-        previous: false,
-        follow: false,
-        tail: 10,
-    };
+    let (object, within) = (web(B), None);
+    let request = LogRequest { object, within, previous: false, follow: false, tail: 10 };
     effects.send(Effect::FollowLogs(Ticket(3), request)).await.unwrap();
     assert!(matches!(next(&inbox).await, Input::LogEnded(Ticket(3))));
     let asked = two.a.state.lock().unwrap().requests.clone();
@@ -402,7 +434,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
     // of a cluster that is not there
     effects.send(Effect::Fetch(Ticket(5), yaml(ClusterId(9)))).await.unwrap();
     let Input::Reply(Ticket(5), Reply::Failed(why)) = next(&inbox).await else { panic!() };
-    assert_eq!(why, "that cluster is not there");
+    assert_eq!(why, "pilothouse is not connected to that cluster");
     drop(effects);
     serves.await.unwrap();
 }

@@ -29,6 +29,7 @@ use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::node::{Condition, Node, NodeLease, Status};
 use pilothouse_core::domain::pod::{ContainerShape, LastExit, Pod};
+use pilothouse_core::domain::route::Route;
 use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
 use pilothouse_core::domain::source::SourceStatus;
 use pilothouse_core::domain::time::Stamp;
@@ -60,6 +61,8 @@ fn row_default(fact: &str) -> Option<Value> {
         "Pdbs" => value(Pdb::default()),
         "PersistentVolumeClaims" => value(Claim::default()),
         "CronJobs" => value(CronJob::default()),
+        "HttpRoutes" | "VirtualServices" | "DestinationRules" | "TraefikServices" | "Ingresses"
+        | "Rollouts" | "Canaries" => value(Route::default()),
         "Events" => {
             json!({"uid": "", "version": 0, "namespace": "", "name": "", "warning": true, "reason": "",
             "message": "", "count": 1, "first": null, "last": null, "component": "",

@@ -62,9 +62,17 @@ fn alerts_that_nobody_was_asked_for_are_not_none_but_unknown() {
 #[test]
 fn a_source_that_is_off_says_how_it_is_switched_on() {
     let text = String::from_utf8(run(&["doctor"], &[]).stdout).unwrap();
-    let line = "source prometheus off (never answered): no Prometheus is configured: --prometheus URL, or \
-                prometheus.url in the config";
-    assert!(text.lines().any(|l| l == line), "{text}");
+    let none = "source prometheus not-installed (never answered): no Prometheus among the cluster's 0 Services; set \
+                prometheus.url or prometheus.service";
+    assert!(text.lines().any(|l| l == none), "{text}");
+    let (mut command, home) = command(&["doctor"], |_, _| None);
+    let folder = home.path().join(".config/pilothouse");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), "[prometheus]\ndiscover = false\n").unwrap();
+    let off = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let line = "source prometheus off (never answered): no Prometheus is configured (--prometheus URL, or \
+                prometheus.url in the config), and prometheus.discover is false";
+    assert!(off.lines().any(|l| l == line), "{off}");
     // the logs of pods are not read for this; the permission for them is asked for
     assert!(!text.contains("source logs") && text.contains("may get pods/log: "), "{text}");
 }

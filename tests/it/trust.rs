@@ -54,7 +54,7 @@ async fn an_action_ends_when_its_journal_is_deleted_or_replaced() {
         let (executor, _told) = executor(&fake, journal);
         let done = executor.run("1".into(), &drain, Control::default(), None).await;
         assert_ne!(done.outcome, Some(Outcome::Done), "{}", done.message);
-        assert!(done.message.contains("written down"), "{}", done.message);
+        assert!(done.message.contains("written to the journal"), "{}", done.message);
         assert_eq!(fake.state.lock().unwrap().total(), 2, "the cordon and one eviction");
     }
 }
@@ -276,7 +276,7 @@ async fn a_disk_that_is_full_in_the_middle_stops_the_action() {
     let output = output.await.unwrap();
     let said = format!("{output:?}");
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot be written down"), "{said}");
+    assert!(said.contains("cannot be written to the journal"), "{said}");
     fake.quiet().await;
     let folder = home.path().join("pilothouse/journal");
     let file = std::fs::read_dir(&folder).unwrap().flatten().next().unwrap().path();

@@ -181,7 +181,7 @@ fn second(fake: &Fake) -> ObjectRef {
     object["metadata"]["name"] = json!("web2");
     object["metadata"]["uid"] = json!(uid(601));
     state.has("/apis/apps/v1/namespaces/shop/deployments/web2", object);
-    ObjectRef::new(Kind::Deployment, &"shop".into(), &"web2".into(), &Uid::default())
+    ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"web2".into(), &Uid::default())
 }
 
 async fn both(fake: &Fake, act: Act) -> Plan {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::pod::Pod;
 use serde_json::Value;
 
@@ -53,6 +53,8 @@ impl std::fmt::Display for PodQuery {
 
 /// The requests of a drain to one cluster.
 pub trait DrainApi: Send + Sync {
+    /// The cluster whose plan it runs.
+    fn cluster(&self) -> ClusterId;
     /// Sends an eviction or a deletion, once.
     fn send(&self, request: Mutation) -> BoxFuture<'static, Result<Value, WriteError>>;
     /// Reads one object. Returns `Ok(None)` if it does not exist.
@@ -65,6 +67,7 @@ pub trait DrainApi: Send + Sync {
 
 /// A cluster for which a session has clients.
 pub struct ClusterApi {
+    cluster: ClusterId,
     reader: ReadClient,
     writer: WriteClient,
     clock: Clock,
@@ -75,11 +78,16 @@ impl ClusterApi {
     pub fn of(session: &Session, context: &str) -> Option<Arc<dyn DrainApi>> {
         let clients = session.reach.of(context)?;
         let (reader, writer) = (clients.reader.clone(), clients.writer.clone()?);
-        Some(Arc::new(Self { reader, writer, clock: session.clock.clone() }))
+        let cluster = session.reach.cluster;
+        Some(Arc::new(Self { cluster, reader, writer, clock: session.clock.clone() }))
     }
 }
 
 impl DrainApi for ClusterApi {
+    fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
     fn send(&self, request: Mutation) -> BoxFuture<'static, Result<Value, WriteError>> {
         let writer = self.writer.clone();
         Box::pin(async move { request.send(&writer, false).await })

@@ -119,7 +119,7 @@ pub fn may_go(allowance: &Allowance, pod: Option<&Pod>, tried: usize) -> bool {
 
 /// Reads a budget once.
 pub async fn read(api: Arc<dyn DrainApi>, key: BudgetKey) -> (BudgetKey, Result<Option<Pdb>, ApiError>) {
-    let on = ObjectRef::new(Kind::PodDisruptionBudget, &key.0, &key.1, &Uid::default());
+    let on = ObjectRef::new(api.cluster(), Kind::PodDisruptionBudget, &key.0, &key.1, &Uid::default());
     let read = api.get(on).await.and_then(|body| match body {
         None => Ok(None),
         Some(body) => match pdb(&mut Pools::default(), &body) {

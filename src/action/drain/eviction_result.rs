@@ -63,7 +63,7 @@ pub async fn result_of(api: &dyn DrainApi, step: &Step, answer: Result<Value, Wr
                 Ok(Standing::Verified(note)) => EvictionResult::Gone(note),
                 Ok(Standing::Settling(_)) => EvictionResult::Accepted,
                 Ok(Standing::NotApplied | Standing::Overridden(_)) => EvictionResult::Failed(why),
-                Err(error) => EvictionResult::Unknown(format!("{why}; it cannot be looked at: {error}")),
+                Err(error) => EvictionResult::Unknown(format!("{why}; it cannot be read: {error}")),
             }
         }
         result => result,

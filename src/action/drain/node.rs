@@ -269,7 +269,7 @@ impl NodeDrain<'_, '_> {
             let request = request.and_then(|request| {
                 // the record is on disk before the request is sent
                 let written = run.note(item.step, StepState::Running, "sending");
-                if written { Ok(request) } else { Err("the step cannot be written down".into()) }
+                if written { Ok(request) } else { Err("the step cannot be written to the journal".into()) }
             });
             match request {
                 Ok(request) => {

@@ -47,7 +47,7 @@ pub struct DrainRun<'a> {
     pub planned_evictions: usize,
     /// The protected namespaces with pods in the plan. The confirmation of the plan includes them.
     pub confirmed: BTreeSet<Name>,
-    /// The pods that the plan judged.
+    /// All pods in the plan, including those that it does not evict.
     pub planned: BTreeSet<Uid>,
     /// The DaemonSets in the plan, as namespace and `DaemonSet/name`.
     pub daemonsets: BTreeSet<(Name, String)>,

@@ -30,13 +30,13 @@ fn options() -> DrainOptions {
 
 /// A drain of the node, of which these pods are planned.
 fn plan(options: DrainOptions, pods: &[&Pod]) -> Plan {
-    let node = ObjectRef::new(Kind::Node, &"".into(), &NODE.into(), &node_uid());
+    let node = ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &NODE.into(), &node_uid());
     let act = Act::Drain(options);
     let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![node] };
     let mut plan = Plan::new(intent, NOW);
     plan.kubectl = format!("kubectl drain {NODE}");
     for pod in pods {
-        let on = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+        let on = ObjectRef::new(ClusterId(0), Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
         plan.steps.push(Step::new(StepKind::Evict { grace_period: -1 }, on.clone()));
         plan.pods.push(PodFate {
             pod: on,
@@ -56,7 +56,7 @@ async fn nowhere() -> PlanClients {
     std::fs::write(file.path(), config).unwrap();
     drop(rustls::crypto::ring::default_provider().install_default());
     let options = ConnectOptions { kubeconfig: Some(file.path().into()), ..ConnectOptions::default() };
-    PlanClients::new(Connection::open(options).await.unwrap().reader().unwrap(), None)
+    PlanClients::new(ClusterId(0), Connection::open(options).await.unwrap().reader().unwrap(), None)
 }
 
 /// What the drain reports while it runs.

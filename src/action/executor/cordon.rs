@@ -26,7 +26,7 @@ impl Executor {
         let mut said = Vec::new();
         for step in ours {
             let Some(i) = self.recorder.add_step(action, &step) else {
-                return "not uncordoned: that cannot be written down".into();
+                return "not uncordoned: the step cannot be written to the journal".into();
             };
             let (state, note) = match self.step(action, i, &step, &Control::default(), None).await {
                 Ended::Verified(note) => (StepState::Verified, note),

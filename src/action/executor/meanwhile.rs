@@ -41,7 +41,7 @@ impl Executor {
                     let reader = self.session.reach.reader(step).map_err(Ended::NotSent)?;
                     return Err(match rights::sight_ended(reader, step, &e).await {
                         Some(why) => Ended::Barred(format!("not sent: {why}")),
-                        None => Ended::NotSent(format!("not sent: {} cannot be looked at: {e}", step.on)),
+                        None => Ended::NotSent(format!("not sent: {} cannot be read: {e}", step.on)),
                     });
                 }
             }

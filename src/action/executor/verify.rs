@@ -121,7 +121,7 @@ impl Executor {
         while Clock::instant() < deadline {
             match self.read(step).await {
                 Ok(live) => match standing(&step.what, &step.on, live.as_ref(), stamp) {
-                    Standing::NotApplied => seen = "it is not there".into(),
+                    Standing::NotApplied => seen = "its effect was not found".into(),
                     Standing::Overridden(what) => return Some(Ended::Unknown(format!("{why}; {what}"))),
                     Standing::Settling(_) | Standing::Verified(_) => return None,
                 },
@@ -133,7 +133,7 @@ impl Executor {
             }
         }
         // the request may still be in transit, so a missing effect is no proof
-        Some(Ended::Unknown(format!("{why}; read back: {seen}; not repeated")))
+        Some(Ended::Unknown(format!("{why}; checked: {seen}; the request is not repeated")))
     }
 
     /// Reads the object once after an answer that a proxy or gateway can return although the write was applied.
@@ -142,7 +142,7 @@ impl Executor {
         let live = match self.read(step).await {
             Ok(live) => live.filter(|live| live.uid == step.on.uid.to_string()),
             Err(why) => {
-                let why = format!("{error}; whether it was applied is not known: {why}");
+                let why = format!("{error}; it is not known whether it was applied: {why}");
                 return Some(Ended::Unknown(why));
             }
         };

@@ -399,7 +399,7 @@ mod tests {
     use super::*;
 
     fn node(name: &str) -> ObjectRef {
-        ObjectRef::new(Kind::Node, &"".into(), &name.into(), &Uid::Uuid(1))
+        ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &name.into(), &Uid::Uuid(1))
     }
 
     fn intent(id: &str, at: i64) -> Record {

@@ -41,21 +41,12 @@ pub enum NotTakenUp {
 impl TakenUp {
     /// Returns the remaining work, as an intent for the action's cluster.
     pub fn remaining(&self) -> Remaining {
-        self.here(resume::resume_intent(&self.action, &self.settled))
+        resume::resume_intent(&self.action, &self.settled)
     }
 
     /// Returns the intent that undoes its cordons, or `None` if there are none or they cannot be read now.
     pub fn compensation(&self) -> Option<Intent> {
-        let intent = resume::compensation(&self.action, &self.settled)?;
-        Some(Intent { cluster: self.cluster, ..intent })
-    }
-
-    /// Replaces the ID of the cluster, because another process numbers clusters differently.
-    fn here(&self, remaining: Remaining) -> Remaining {
-        match remaining {
-            Remaining::Intent(intent) => Remaining::Intent(Intent { cluster: self.cluster, ..intent }),
-            other => other,
-        }
+        resume::compensation(&self.action, &self.settled)
     }
 }
 
@@ -72,10 +63,12 @@ impl Runner {
         let (journal, of) = (parts.journal.clone(), id.clone());
         let find = move || resume::unfinished(&journal).into_iter().find(|u| u.id == of);
         let found = tokio::task::spawn_blocking(find).await.ok().flatten();
-        let action = found.ok_or(NotTakenUp::NotUnfinished)?;
-        let context = &action.plan.intent.context;
+        let mut action = found.ok_or(NotTakenUp::NotUnfinished)?;
+        let context = &action.plan.intent.context.clone();
         let clients = parts.clusters.of_context(context);
         let clients = clients.ok_or_else(|| NotTakenUp::OtherContext(context.clone()))?;
+        // another process numbers clusters differently
+        action.plan.set_cluster(clients.id);
         let contexts = action.plan.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty());
         let plan_clients = clients.for_plan(&contexts.collect()).await.map_err(NotTakenUp::NotOpened)?;
         let here = identity::clusters(&plan_clients, &action.plan).await;

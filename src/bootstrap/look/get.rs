@@ -14,7 +14,7 @@ use crate::ui::cell::{Grade, RowView};
 use crate::ui::list::ListId;
 use crate::ui::pane::{self, PANES, Pane, Place, Shown};
 use crate::ui::update;
-use crate::ui::widget::columns::{Column, Cut};
+use crate::ui::widget::columns::Column;
 
 /// Columns that are removed earlier than this are for wide screens. The JSON output includes them.
 const WIDE: u8 = 10;
@@ -133,7 +133,7 @@ pub async fn get(start: &Start, flags: &GetFlags) -> u8 {
     if !ui.columns.contains_key(&id) {
         // a drawing is not readable text
         let fits = |column: &Column| column.leave <= WIDE || flags.output == Output::Json;
-        columns.retain(|(_, column)| column.cut != Cut::Scale && fits(column));
+        columns.retain(|(_, column)| !column.is_drawn() && fits(column));
     }
     let rows = rows(&ui, &world, &asked, &columns);
     let mut status = exit::FAILED;

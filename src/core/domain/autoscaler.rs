@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Kind, Name, Uid, Version};
+use super::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use super::node::{ChangedBy, Condition};
-use super::row::row;
+use super::row::{object, row};
 use super::time::Stamp;
 
 /// The form of a metric's target.
@@ -28,7 +28,7 @@ pub enum Target {
 pub struct Metric {
     /// `Resource`, `ContainerResource`, `Pods`, `Object`, `External`, or the server's own text.
     pub kind: Name,
-    /// `cpu`, `queue_depth`; for ContainerResource with the container's name (`app/cpu`).
+    /// The metric's name: `cpu`, `queue_depth`. For ContainerResource, the container's name comes first: `app/cpu`.
     pub name: Name,
     pub target: Target,
     /// In the target's form: percent, or thousandths. None: the autoscaler has no value (never 0).
@@ -66,8 +66,14 @@ pub struct Hpa {
     pub keda: bool,
 }
 row!(Hpa);
+object!(Hpa, HorizontalPodAutoscaler);
 
 impl Hpa {
+    /// Returns the object that it scales (`spec.scaleTargetRef`), whose UID it does not name.
+    pub fn target(&self, cluster: ClusterId) -> ObjectRef {
+        ObjectRef::new(cluster, self.target_kind.clone(), &self.namespace, &self.target_name, &Uid::default())
+    }
+
     pub fn condition(&self, kind: &str) -> Option<&Condition> {
         self.conditions.iter().find(|c| c.kind == kind)
     }
@@ -100,7 +106,7 @@ impl Default for Hpa {
     }
 }
 
-/// How bad it is, worst last.
+/// How bad it is, ordered from best to worst.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HpaState {
     #[default]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Name, Uid, Version};
 use super::node::Condition;
-use super::row::row;
+use super::row::{object, row};
 use super::selector::Selector;
 use super::time::Stamp;
 
@@ -32,6 +32,7 @@ pub struct Pdb {
     pub conditions: Arc<[Condition]>,
 }
 row!(Pdb);
+object!(Pdb, PodDisruptionBudget);
 
 impl Pdb {
     /// Since when it allows no disruption, as far as the API says.

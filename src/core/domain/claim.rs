@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Kind, Name, ObjectRef, Uid, Version};
-use super::row::row;
+use super::id::{Name, Uid, Version};
+use super::row::{object, row};
 use super::time::Stamp;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +43,4 @@ pub struct Claim {
     pub volume: Option<Name>,
 }
 row!(Claim);
-
-impl Claim {
-    pub fn reference(&self) -> ObjectRef {
-        ObjectRef::new(Kind::PersistentVolumeClaim, &self.namespace, &self.name, &self.uid)
-    }
-}
+object!(Claim, PersistentVolumeClaim);

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Kind, Name, ObjectRef, Uid, Version};
+use super::id::{Name, Uid, Version};
 use super::node::ChangedBy;
-use super::row::row;
+use super::row::{object, row};
 use super::time::Stamp;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,9 +29,4 @@ pub struct CronJob {
     pub changed: Option<ChangedBy>,
 }
 row!(CronJob);
-
-impl CronJob {
-    pub fn reference(&self) -> ObjectRef {
-        ObjectRef::new(Kind::CronJob, &self.namespace, &self.name, &self.uid)
-    }
-}
+object!(CronJob, CronJob);

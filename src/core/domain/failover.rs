@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Kind, Name, ObjectRef, Uid};
+use super::id::{ClusterId, Kind, Name, ObjectRef, Uid, write_object};
 
 /// A named way to move traffic or load away from a failing part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,8 +87,9 @@ pub struct WeightShift {
 }
 
 impl WeightShift {
-    pub fn object(&self) -> ObjectRef {
-        ObjectRef::new(self.kind.clone(), &self.namespace, &self.route, &Uid::default())
+    /// Returns the route in this cluster.
+    pub fn object(&self, cluster: ClusterId) -> ObjectRef {
+        ObjectRef::new(cluster, self.kind.clone(), &self.namespace, &self.route, &Uid::default())
     }
 }
 
@@ -127,7 +128,9 @@ impl std::fmt::Display for FailoverKind {
                 write!(f, "selector of {namespace}/{service} from {} to {}", labels(from), labels(to))
             }
             Self::Weight(shift) => {
-                write!(f, "weight of {} from {} to {}", shift.object(), shift.from, shift.to)
+                f.write_str("weight of ")?;
+                write_object(f, &shift.kind, &shift.namespace, &shift.route)?;
+                write!(f, " from {} to {}", shift.from, shift.to)
             }
             Self::Evacuate(Pick::Zone(zone)) => write!(f, "evacuate zone {zone}"),
             Self::Evacuate(Pick::Pool(pool)) => write!(f, "evacuate pool {pool}"),

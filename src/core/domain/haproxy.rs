@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Kind, Name, ObjectRef, Uid};
+use super::id::{ClusterId, Kind, Name, ObjectRef, Uid};
 
 /// One `[haproxy.NAME]` of the config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +81,10 @@ pub struct ServerRef {
 
 impl ServerRef {
     /// Returns the object that stands for the server. `namespace` is that of its Service, whose protection applies.
-    pub fn object(&self, namespace: &Name) -> ObjectRef {
+    pub fn object(&self, cluster: ClusterId, namespace: &Name) -> ObjectRef {
         let name = Name::from(format!("{}/{}/{}", self.haproxy, self.backend, self.server));
         let uid = Uid::Text(Name::from(format!("haproxy {name}")));
-        ObjectRef::new(Kind::Other(KIND.into()), namespace, &name, &uid)
+        ObjectRef::new(cluster, Kind::Other(KIND.into()), namespace, &name, &uid)
     }
 
     /// Returns the server that an object stands for. A name that could end a command is no server.
@@ -132,7 +132,7 @@ mod tests {
     fn a_server_is_known_by_its_object() {
         let server =
             ServerRef { haproxy: "edge".into(), backend: "shop_checkout".into(), server: "a.1".into() };
-        let object = server.object(&"shop".into());
+        let object = server.object(ClusterId(0), &"shop".into());
         assert_eq!(ServerRef::of(&object), Some(server));
         for name in ["edge/a", "edge/a/b; shutdown", "edge/a b/c", "edge//c", "edge/a/b\nc", "edge/a/b/c"] {
             assert_eq!(ServerRef::of(&ObjectRef { name: name.into(), ..object.clone() }), None, "{name}");

@@ -205,9 +205,13 @@ impl fmt::Display for Version {
 #[serde(transparent)]
 pub struct ClusterId(pub u16);
 
-/// An object as people name it, with the UID when it is known.
+/// An object of a cluster as people name it, with the UID when it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ObjectRef {
+    /// The console's cluster that has the object. Journals before this field do not have it; in every journal, it is
+    /// the number in the process that wrote it, so a reader sets its own ([`crate::domain::plan::Plan::set_cluster`]).
+    #[serde(default)]
+    pub cluster: ClusterId,
     pub kind: Kind,
     /// Empty for cluster-scoped kinds.
     pub namespace: Name,
@@ -217,20 +221,28 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    pub fn new(kind: Kind, namespace: &Name, name: &Name, uid: &Uid) -> Self {
-        Self { kind, namespace: namespace.clone(), name: name.clone(), uid: uid.clone() }
+    pub fn new(cluster: ClusterId, kind: Kind, namespace: &Name, name: &Name, uid: &Uid) -> Self {
+        Self { cluster, kind, namespace: namespace.clone(), name: name.clone(), uid: uid.clone() }
     }
 }
 
 impl fmt::Display for ObjectRef {
-    /// `deploy/checkout`, or `shop/deploy/checkout` if it has a namespace.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            write!(f, "{}/{}", self.kind.short(), self.name)
-        } else {
-            write!(f, "{}/{}/{}", self.namespace, self.kind.short(), self.name)
-        }
+        write_object(f, &self.kind, &self.namespace, &self.name)
     }
+}
+
+/// Writes `deploy/checkout`, or `shop/deploy/checkout` if the object has a namespace.
+pub(super) fn write_object(
+    f: &mut fmt::Formatter<'_>,
+    kind: &Kind,
+    namespace: &Name,
+    name: &Name,
+) -> fmt::Result {
+    if !namespace.is_empty() {
+        write!(f, "{namespace}/")?;
+    }
+    write!(f, "{}/{name}", kind.short())
 }
 
 /// The controlling owner of an object (`metadata.ownerReferences[]` with `controller: true`).

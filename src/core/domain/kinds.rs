@@ -5,9 +5,11 @@
 //! its table here, and add its decoder in a file of `wire::decode` of the main package. Recording, coverage,
 //! `doctor`, the permissions and the watch follow from these.
 
+mod written;
+
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::id::Name;
 
@@ -16,6 +18,8 @@ use super::id::Name;
 pub enum Purpose {
     See,
     Usage,
+    /// The metrics of a server in the cluster, which is read through the API server.
+    Metrics,
     Logs,
     Describe,
     Cordon,
@@ -29,9 +33,10 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::See,
         Self::Usage,
+        Self::Metrics,
         Self::Logs,
         Self::Describe,
         Self::Cordon,
@@ -49,6 +54,7 @@ impl Purpose {
         match self {
             Self::See => "see what runs",
             Self::Usage => "usage",
+            Self::Metrics => "metrics of a Prometheus in the cluster",
             Self::Logs => "logs",
             Self::Describe => "describe, YAML",
             Self::Cordon => "cordon, drain, out of service",
@@ -64,7 +70,7 @@ impl Purpose {
 
     /// Returns true if the purpose changes nothing in the cluster. A viewer needs only these.
     pub fn is_reading(self) -> bool {
-        matches!(self, Self::See | Self::Usage | Self::Logs | Self::Describe)
+        matches!(self, Self::See | Self::Usage | Self::Metrics | Self::Logs | Self::Describe)
     }
 }
 
@@ -73,7 +79,7 @@ impl Purpose {
 pub struct Need {
     pub purpose: Purpose,
     pub verbs: &'static [&'static str],
-    /// `scale`, `log` or `eviction`. "" for the object itself.
+    /// `scale`, `log`, `proxy` or `eviction`. "" for the object itself.
     pub subresource: &'static str,
 }
 
@@ -255,7 +261,12 @@ kinds! {
     }
     Service {
         plural: "services", short: &["svc"], watched: Watched::Always,
-        needs: &[SEE, DESCRIBE, need(Purpose::Failover, &["get", "patch"], "")],
+        needs: &[
+            SEE,
+            DESCRIBE,
+            need(Purpose::Metrics, &["get"], "proxy"),
+            need(Purpose::Failover, &["get", "patch"], ""),
+        ],
     }
     EndpointSlice {
         group: "discovery.k8s.io", plural: "endpointslices", watched: Watched::Always, needs: &[SEE, DESCRIBE],
@@ -294,18 +305,37 @@ kinds! {
     }
     /// A route of the Gateway API.
     HTTPRoute {
-        group: "gateway.networking.k8s.io", plural: "httproutes",
-        needs: &[need(Purpose::Failover, &["get", "list", "patch"], "")],
+        group: "gateway.networking.k8s.io", plural: "httproutes", watched: Watched::Always,
+        needs: &[SEE, DESCRIBE, need(Purpose::Failover, &["get", "list", "patch"], "")],
     }
     /// A route of Istio.
     VirtualService {
-        group: "networking.istio.io", plural: "virtualservices", short: &["vs"],
-        needs: &[need(Purpose::Failover, &["get", "list", "patch"], "")],
+        group: "networking.istio.io", plural: "virtualservices", short: &["vs"], watched: Watched::Always,
+        needs: &[SEE, DESCRIBE, need(Purpose::Failover, &["get", "list", "patch"], "")],
+    }
+    /// How Istio's proxies balance the requests to a Service.
+    DestinationRule {
+        group: "networking.istio.io", plural: "destinationrules", short: &["dr"], watched: Watched::Always,
+        needs: &[SEE, DESCRIBE],
     }
     /// Weights of Traefik.
     TraefikService {
-        group: "traefik.io", version: "v1alpha1", plural: "traefikservices",
-        needs: &[need(Purpose::Failover, &["get", "list", "patch"], "")],
+        group: "traefik.io", version: "v1alpha1", plural: "traefikservices", watched: Watched::Always,
+        needs: &[SEE, DESCRIBE, need(Purpose::Failover, &["get", "list", "patch"], "")],
+    }
+    Ingress {
+        group: "networking.k8s.io", plural: "ingresses", short: &["ing"], watched: Watched::Always,
+        needs: &[SEE, DESCRIBE],
+    }
+    /// A rollout of Argo Rollouts.
+    Rollout {
+        group: "argoproj.io", version: "v1alpha1", plural: "rollouts", words: &["ro"], watched: Watched::Always,
+        needs: &[SEE, DESCRIBE],
+    }
+    /// A canary of Flagger.
+    Canary {
+        group: "flagger.app", version: "v1beta1", plural: "canaries", watched: Watched::Always,
+        needs: &[SEE, DESCRIBE],
     }
 }
 
@@ -334,6 +364,13 @@ macro_rules! with_tables {
             PodDisruptionBudget: budget::Pdb, pdbs, Pdbs;
             PersistentVolumeClaim: claim::Claim, claims, PersistentVolumeClaims;
             Event: event::KubeEvent, events, Events;
+            HTTPRoute: route::Route, httproutes, HttpRoutes;
+            VirtualService: route::Route, virtualservices, VirtualServices;
+            DestinationRule: route::Route, destinationrules, DestinationRules;
+            TraefikService: route::Route, traefikservices, TraefikServices;
+            Ingress: route::Route, ingresses, Ingresses;
+            Rollout: route::Route, rollouts, Rollouts;
+            Canary: route::Route, canaries, Canaries;
         }
     };
 }
@@ -413,28 +450,6 @@ impl fmt::Display for Kind {
     }
 }
 
-impl<'de> Deserialize<'de> for Kind {
-    /// Also reads the format of older versions, which knew fewer kinds by name.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Name(String),
-            Other {
-                #[serde(rename = "Other")]
-                name: Name,
-            },
-        }
-        Ok(match Written::deserialize(deserializer)? {
-            Written::Name(name) => Self::parse(&name),
-            Written::Other { name } => match Self::parse(&name) {
-                kind @ (Self::HTTPRoute | Self::VirtualService | Self::TraefikService) => kind,
-                _ => Self::Other(name),
-            },
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -449,14 +464,15 @@ mod tests {
             ("pods", Some(Kind::Pod)),
             ("nodes.metrics.k8s.io", Some(Kind::NodeMetrics)),
             ("ingressroutes", None),
-            ("rollout", None),
+            ("rollout", Some(Kind::Rollout)),
+            ("ing", Some(Kind::Ingress)),
             ("service.serving.knative.dev", None),
             ("endpointslices.discovery", Some(Kind::EndpointSlice)),
             ("vs", Some(Kind::VirtualService)),
         ] {
             assert_eq!(Kind::from_word(word), kind, "{word}");
         }
-        assert_eq!(Kind::parse("Rollout"), Kind::Other("Rollout".into()));
+        assert_eq!(Kind::parse("IngressRoute"), Kind::Other("IngressRoute".into()));
         assert_eq!(Kind::parse("Pod"), Kind::Pod);
         assert_eq!(Kind::of("Job", "batch"), Kind::Job);
         assert_eq!(Kind::of("Job", "batch.volcano.sh"), Kind::Other("Job".into()));
@@ -464,7 +480,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_back_and_so_is_what_older_versions_wrote() {
-        for kind in [Kind::Node, Kind::HTTPRoute, Kind::Other("Rollout".into()), Kind::Other("Job".into())] {
+        for kind in [Kind::Node, Kind::HTTPRoute, Kind::Other("Gateway".into()), Kind::Other("Job".into())] {
             let text = serde_json::to_string(&kind).unwrap();
             assert_eq!(serde_json::from_str::<Kind>(&text).unwrap(), kind, "{text}");
         }

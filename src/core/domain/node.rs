@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Name, Uid, Version};
 use super::quantity::Resources;
-use super::row::row;
+use super::row::{object, row};
 use super::time::Stamp;
 
 /// The taint that declares a node's machine powered off: its pods are force-deleted and their volumes are detached at
@@ -59,7 +59,8 @@ pub struct Taint {
     pub added: Option<Stamp>,
 }
 
-/// A node's state, the worst last. `Suspect`: its Lease is no longer renewed, but the control plane still says Ready.
+/// The state of a node, ordered from best to worst. `Suspect`: its Lease is no longer renewed, but the control plane
+/// still says Ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NodeState {
     #[default]
@@ -110,6 +111,7 @@ pub struct Node {
     pub boot_id: Option<Name>,
 }
 row!(Node, in "");
+object!(Node, Node, cluster - scoped);
 
 impl Node {
     /// True if it has the taint of a machine that is off.

@@ -7,6 +7,7 @@ mod access;
 mod act;
 mod beyond;
 mod coded;
+mod homes;
 mod lookup;
 mod refusal;
 mod step;
@@ -19,6 +20,7 @@ use crate::domain::failover::{FailoverPlan, Watched};
 use crate::domain::haproxy::{ServerChange, ServerState};
 use crate::domain::id::{ClusterId, Name, ObjectRef};
 use crate::domain::time::Stamp;
+use crate::domain::traffic::Break;
 
 pub use access::Access;
 pub use beyond::Beyond;
@@ -304,6 +306,25 @@ pub struct ServiceEffect {
     pub rps_before: Option<f64>,
     #[serde(default)]
     pub rps_after: Option<f64>,
+    /// The backend that gets the most requests afterwards.
+    #[serde(default)]
+    pub busiest: Option<Busiest>,
+    /// What goes beyond a limit only afterwards, the worst first.
+    #[serde(default)]
+    pub breaks: Vec<Break>,
+}
+
+/// The predicted load of one backend.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Busiest {
+    pub backend: Name,
+    pub rps_before: Option<f64>,
+    pub rps_after: f64,
+    /// CPU as a part of the request and of the limit, and requests as a part of the most that one backend was seen to
+    /// carry: 1.0 = all of it.
+    pub of_request: Option<f64>,
+    pub of_limit: Option<f64>,
+    pub of_most: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Name, Owner, Uid, Version};
 use super::label::Labels;
 use super::quantity::Resources;
-use super::row::row;
+use super::row::{object, row};
 use super::scheduling::Scheduling;
 use super::time::Stamp;
 
@@ -83,6 +83,9 @@ pub struct PodShape {
     pub init_containers: Box<[ContainerShape]>,
     /// Effective requests of the template (`policy::requests`); an in-place resize can make one pod differ.
     pub requests: Resources,
+    /// The CPU limit of all its containers together, in thousandths of a core. 0 if one of them has none.
+    #[serde(default)]
+    pub cpu_limit_milli: i64,
     /// It has an emptyDir volume, whose data is lost with the pod.
     pub empty_dir: bool,
     pub grace_secs: Option<u32>,
@@ -177,6 +180,7 @@ pub struct Pod {
     pub mirror: bool,
 }
 row!(Pod);
+object!(Pod, Pod);
 
 /// The condition Ready is first set within this time after the start. If it changed later, the pod was ready before.
 pub const START_SECS: u64 = 30;

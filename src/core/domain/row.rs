@@ -1,4 +1,5 @@
 //! What every watched object has: an identity, a version and a namespace. Tables are made of rows.
+//! [`object`] adds the reference to the object.
 
 use super::id::{Uid, Version};
 
@@ -40,3 +41,29 @@ macro_rules! row {
     };
 }
 pub(super) use row;
+
+/// Adds `reference` to a type with the fields `name` and `uid`, for objects of one kind.
+macro_rules! object {
+    ($type:ty, $kind:ident) => {
+        object!($type, $kind, |row| row.namespace.clone());
+    };
+    ($type:ty, $kind:ident, cluster-scoped) => {
+        object!($type, $kind, |_| $crate::domain::id::Name::default());
+    };
+    ($type:ty, $kind:ident, $namespace:expr) => {
+        impl $type {
+            /// Returns the reference to this object of a cluster.
+            pub fn reference(&self, cluster: $crate::domain::id::ClusterId) -> $crate::domain::id::ObjectRef {
+                let namespace: fn(&$type) -> $crate::domain::id::Name = $namespace;
+                $crate::domain::id::ObjectRef {
+                    cluster,
+                    kind: $crate::domain::id::Kind::$kind,
+                    namespace: namespace(self),
+                    name: self.name.clone(),
+                    uid: self.uid.clone(),
+                }
+            }
+        }
+    };
+}
+pub(super) use object;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::traffic::Policy;
+
 /// Everything that can be configured. `config.example.toml` parses to exactly [`Settings::default`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -62,18 +64,34 @@ impl GuardSettings {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrometheusSettings {
-    /// Base URL; empty: none.
+    /// Base URL; empty: a Service of the cluster.
     pub url: String,
+    /// `NAMESPACE/[https:]NAME:PORT[/PREFIX]` of the Service that is read through the API server; empty: none.
+    pub service: String,
+    /// If there is neither a URL nor a Service, one is searched for in the cluster.
+    pub discover: bool,
     /// Environment variable with the bearer token; empty: none.
     pub token_env: String,
     /// File with the bearer token; empty: none.
     pub token_file: String,
+    /// Name for basic authentication; empty: none.
+    pub username: String,
+    /// Environment variable with its password; empty: none.
+    pub password_env: String,
+    /// File with its password; empty: none.
+    pub password_file: String,
     /// Headers of each query: a tenant's, or a gateway's.
     pub headers: std::collections::BTreeMap<String, String>,
     /// CA bundle in PEM; empty: the CAs of this machine.
     pub ca_file: String,
+    /// Client certificate in PEM; empty: none.
+    pub cert_file: String,
+    /// Its key in PEM; empty: none.
+    pub key_file: String,
     /// The certificate is not verified.
     pub insecure: bool,
+    /// Proxy for all requests; empty: those of the environment.
+    pub proxy_url: String,
     pub poll_secs: u32,
     /// The window over which rates are computed.
     pub window_secs: u32,
@@ -83,20 +101,31 @@ pub struct PrometheusSettings {
     pub objectives: Vec<super::slo::Objective>,
     /// The Services that backends of HAProxies stand for, by the name of the backend.
     pub proxies: std::collections::BTreeMap<String, (super::id::Name, super::id::Name)>,
+    /// The presets of the config.
+    pub own_presets: Vec<super::preset::Preset>,
 }
 
 impl Default for PrometheusSettings {
     fn default() -> Self {
         Self {
             url: String::new(),
+            service: String::new(),
+            discover: true,
             token_env: String::new(),
             token_file: String::new(),
+            username: String::new(),
+            password_env: String::new(),
+            password_file: String::new(),
             headers: std::collections::BTreeMap::new(),
             ca_file: String::new(),
+            cert_file: String::new(),
+            key_file: String::new(),
             insecure: false,
+            proxy_url: String::new(),
             poll_secs: 10,
             window_secs: 60,
-            presets: vec!["auto".into()],
+            presets: vec![super::preset::AUTO.into()],
+            own_presets: Vec::new(),
             objectives: Vec::new(),
             proxies: std::collections::BTreeMap::new(),
         }
@@ -122,6 +151,8 @@ impl Default for LogSettings {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrafficSettings {
+    /// How requests are balanced, by `NAMESPACE/NAME` of a Service or a glob for it. It overrides what was discovered.
+    pub balancing: std::collections::BTreeMap<String, Policy>,
     /// URL of a Service's dashboard, with `$namespace` and `$service` for its names; empty: none.
     pub grafana_url: String,
 }

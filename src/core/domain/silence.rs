@@ -60,7 +60,7 @@ impl fmt::Display for Silence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::{Kind, Uid};
+    use crate::domain::id::{ClusterId, Kind, Uid};
 
     #[test]
     fn by_rule_namespace_and_name() {
@@ -70,8 +70,9 @@ mod tests {
             name: name.into(),
             ..Silence::default()
         };
-        let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"web-1".into(), &Uid::default());
-        let node = ObjectRef::new(Kind::Node, &"".into(), &"n1".into(), &Uid::default());
+        let web =
+            ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"web-1".into(), &Uid::default());
+        let node = ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"n1".into(), &Uid::default());
         for (silence, rule, object, want) in [
             (silence("not-ready", "shop", "web-*"), "not-ready", Some(&web), true),
             (silence("not-ready", "shop", "web-*"), "crash-loop", Some(&web), false),

@@ -1,7 +1,10 @@
 //! The status of the sources: how fresh and complete their data is.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::found::Found;
 use super::id::Name;
 use super::time::Stamp;
 
@@ -92,4 +95,10 @@ pub struct SourceStatus {
     /// The failure is permanent: not logged in, or no Kubernetes API or Prometheus at this address.
     #[serde(default)]
     pub lasting: bool,
+    /// The Service that is read through the API server: `monitoring/prometheus:web`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<Name>,
+    /// What was found when the cluster's Services were searched for the server of this source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Arc<Found>>,
 }

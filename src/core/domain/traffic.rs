@@ -1,12 +1,19 @@
 //! Traffic per backend, from Prometheus.
 
-use std::collections::HashSet;
+mod breaks;
+mod shares;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::id::Name;
+use super::route::{NoShare, RouteShare};
 use super::time::Stamp;
+
+pub use breaks::Break;
+pub use shares::{Imbalance, Share, Shares, Standing, Stray, Trail, Unjudged};
 
 /// The error ratio from which on a service or one of its backends has severity warning.
 pub const BAD_ERRORS: f64 = 0.01;
@@ -37,6 +44,24 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// The policies that can be configured.
+    pub const KNOWN: [Self; 8] = [
+        Self::RoundRobin,
+        Self::Random,
+        Self::Weighted,
+        Self::LeastConnections,
+        Self::ResponseTime,
+        Self::ByClient,
+        Self::ByRequest,
+        Self::ByName,
+    ];
+
+    /// Reads a name as it is shown, or with hyphens: `least connections`, `least-connections`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let words = text.trim().to_lowercase().replace(['-', '_'], " ");
+        Self::KNOWN.into_iter().find(|policy| policy.as_str() == words)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RoundRobin => "round robin",
@@ -76,12 +101,32 @@ impl Origin {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Balancing {
     pub policy: Policy,
+    /// Connections are balanced, not requests: a connection keeps its backend for all its requests.
+    #[serde(default)]
+    pub per_connection: bool,
     pub origin: Origin,
-    /// Where the policy was read: `HTTPRoute shop/web`, `kube-proxy`, `haproxy`. Empty for an assumption.
+    /// Where the policy was read: `DestinationRule shop/checkout`, `Istio's default`, `kube-proxy`, `haproxy`. Empty if
+    /// nothing is known.
     pub read_from: Name,
+    /// What the policy's name does not say: `ring hash of header x-user`. Empty if it says everything.
+    #[serde(default)]
+    pub detail: Name,
+    /// Why no share is expected. `None`: the policy decides.
+    #[serde(default)]
+    pub no_share: Option<NoShare>,
     /// The parts that a route splits the requests into; empty if no route does. A backend's expected share is the
     /// share of its part, distributed over the backends of the part.
     pub split: Arc<[Part]>,
+    /// The route that distributes requests over this Service and others, with the share of this one.
+    #[serde(default)]
+    pub of_route: Option<RouteShare>,
+}
+
+impl Balancing {
+    /// The policy as a whole: a route that splits the requests makes it weighted, whatever happens within the parts.
+    pub fn shown(&self) -> Policy {
+        if self.split.is_empty() { self.policy } else { Policy::Weighted }
+    }
 }
 
 /// A part of a service's backends, with the weight that a route gives to it.
@@ -107,21 +152,54 @@ pub struct ServiceTraffic {
     /// The policy as far as the source knows it. [`Balancing`] has the one that counts.
     pub policy: Policy,
     pub origin: Origin,
+    /// How often the counters are scraped, in seconds. 0 = not known.
+    #[serde(default)]
+    pub scrape_secs: u32,
     pub rps: Option<f64>,
     /// 0..1.
     pub error_ratio: Option<f64>,
     pub p50_ms: Option<f64>,
     pub p95_ms: Option<f64>,
     pub p99_ms: Option<f64>,
+    /// Current requests or connections, if the source knows them for the service only.
+    #[serde(default)]
+    pub active: Option<f64>,
     pub backends: Arc<[BackendTraffic]>,
     /// The rate window in seconds: `rps * window` is about the number of requests seen.
     pub window_secs: u32,
+    /// The other presets that also measured requests of this service.
+    #[serde(default)]
+    pub others: Arc<[Name]>,
+    /// Other namespaces and names that the source's id of the service can mean, if the cluster has no Service of the
+    /// first.
+    #[serde(default)]
+    pub also: Arc<[(Name, Name)]>,
+    /// The matchers that select this service in the source: `namespace="shop",service="web"`.
+    #[serde(default)]
+    pub selector: Name,
+    /// The source's label that names the backends.
+    #[serde(default)]
+    pub backend_label: Name,
+}
+
+impl ServiceTraffic {
+    /// How much is known of the requests: nothing, the rate of the service, or the rates of its backends.
+    fn detail(&self) -> u8 {
+        if self.backends.iter().any(|backend| backend.rps.is_some()) {
+            2
+        } else {
+            u8::from(self.rps.is_some())
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BackendTraffic {
-    /// The pod's name, or the proxy's server name.
+    /// The pod's name, or the proxy's server name, or an address that no endpoint has.
     pub name: Name,
+    /// The address by which the source knows the backend, if the name was found by it.
+    #[serde(default)]
+    pub address: Name,
     pub rps: Option<f64>,
     pub error_ratio: Option<f64>,
     pub p95_ms: Option<f64>,
@@ -160,38 +238,34 @@ impl TrafficSeen {
     }
 }
 
-/// The services without those that came before.
+/// Each service once. The one that knows the rates of backends is kept, otherwise the first that knows the rate of the
+/// service. It gets the names of the other presets that have a rate.
 pub fn each_once(services: impl Iterator<Item = Arc<ServiceTraffic>>) -> Vec<Arc<ServiceTraffic>> {
-    let mut known: HashSet<(Name, Name)> = HashSet::new();
-    services.filter(|s| known.insert((s.namespace.clone(), s.name.clone()))).collect()
-}
-
-/// One backend's share.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Share {
-    pub observed: Option<f64>,
-    pub expected: Option<f64>,
-    /// None = cannot be judged (no expectation, too few requests, out).
-    pub significant: Option<bool>,
-    /// Worth a mark: it is significant, and does not only follow from another backend that gets too much.
-    pub marked: bool,
-    /// It gets nothing new: the balancer says that it is down, or it is no ready endpoint any more. What is still measured
-    /// of it is from before.
-    pub out: bool,
-    /// It came into rotation within the window of its rates: they are of less than the others' are.
-    pub new: bool,
-}
-
-/// The shares of all backends of one service, in their order, and why a judgement is missing.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shares {
-    pub backends: Vec<Share>,
-    /// Ready endpoints of which nothing is measured although they have been there for longer than the window: nothing was
-    /// asked of them, or nobody measures them.
-    pub silent: Vec<Name>,
-    /// Ready endpoints of which nothing is measured yet: they came into rotation within the window of the rates.
-    pub arriving: Vec<Name>,
-    pub note: Option<String>,
+    let mut places: HashMap<(Name, Name), usize> = HashMap::new();
+    let mut kept: Vec<Arc<ServiceTraffic>> = Vec::new();
+    for service in services {
+        let key = (service.namespace.clone(), service.name.clone());
+        let place = *places.entry(key).or_insert(kept.len());
+        let Some(held) = kept.get_mut(place) else {
+            kept.push(service);
+            continue;
+        };
+        let mut other = service;
+        if other.detail() > held.detail() {
+            std::mem::swap(held, &mut other);
+        }
+        let mut others = held.others.to_vec();
+        let measured = std::iter::once(&other.preset).filter(|_| other.rps.is_some());
+        for name in measured.chain(other.others.iter()) {
+            if !name.is_empty() && *name != held.preset && !others.contains(name) {
+                others.push(name.clone());
+            }
+        }
+        if others.len() != held.others.len() {
+            Arc::make_mut(held).others = others.into();
+        }
+    }
+    kept
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{Kind, Name, ObjectRef, Owner, Uid, Version};
+use super::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use super::node::{ChangedBy, Condition, Status};
 use super::row::row;
 use super::selector::{Operator, Selector};
@@ -76,8 +76,9 @@ pub struct Workload {
 row!(Workload);
 
 impl Workload {
-    pub fn reference(&self) -> ObjectRef {
-        ObjectRef::new(self.kind.clone(), &self.namespace, &self.name, &self.uid)
+    /// Returns the reference to this workload of a cluster.
+    pub fn reference(&self, cluster: ClusterId) -> ObjectRef {
+        ObjectRef::new(cluster, self.kind.clone(), &self.namespace, &self.name, &self.uid)
     }
 
     pub fn condition(&self, kind: &str) -> Option<&Condition> {

@@ -206,7 +206,7 @@ mod tests {
         let ours = ActionView { foreign: false, ..action("test", "z", "9") };
         assert!(
             ours.is_of(&cluster("a", Some("1"))),
-            "what this process does is of the cluster that it was told"
+            "an action of this process belongs to the cluster with its ID"
         );
     }
 }

@@ -1,16 +1,17 @@
 //! Folds events into facts. It draws no conclusions; [`crate::state::derive`] does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::domain::id::{Name, Uid};
 use crate::domain::log::Logs;
+use crate::domain::route::Route;
 use crate::domain::silence::Silence;
 use crate::domain::slo::ObjectivesSeen;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::TrafficSeen;
+use crate::domain::traffic::{Policy, TrafficSeen};
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
@@ -40,6 +41,8 @@ pub struct Facts {
     pub sources: Arc<[SourceStatus]>,
     /// The silences.
     pub silences: Vec<Arc<Silence>>,
+    /// The balancing policies from the config.
+    pub balancing: Arc<BTreeMap<String, Policy>>,
 }
 
 impl Deref for Facts {
@@ -104,6 +107,14 @@ impl Parts {
     /// Heartbeats: never published for themselves, only for what they change.
     pub const LEASES: Self = Self::of(Part::Lease);
     pub const CRONJOBS: Self = Self::of(Part::CronJob);
+    /// The objects that distribute requests.
+    pub const ROUTES: Self = Self::of(Part::HTTPRoute)
+        .and(Self::of(Part::VirtualService))
+        .and(Self::of(Part::DestinationRule))
+        .and(Self::of(Part::TraefikService))
+        .and(Self::of(Part::Ingress))
+        .and(Self::of(Part::Rollout))
+        .and(Self::of(Part::Canary));
     pub const SILENCES: Self = Self::of(Part::Silences);
     /// The list of what changed: any of it may be what somebody does about a finding.
     pub const CHANGES: Self = Self::of(Part::Changes);
@@ -227,6 +238,21 @@ impl Facts {
         [&self.deployments, &self.statefulsets, &self.daemonsets, &self.jobs]
             .into_iter()
             .find_map(|rows| rows.get(uid))
+    }
+
+    /// The objects of all kinds that distribute requests.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        [
+            &self.httproutes,
+            &self.virtualservices,
+            &self.destinationrules,
+            &self.traefikservices,
+            &self.ingresses,
+            &self.rollouts,
+            &self.canaries,
+        ]
+        .into_iter()
+        .flat_map(|rows| rows.table().iter())
     }
 }
 

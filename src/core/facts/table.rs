@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(rows.table().cover, Coverage::Complete);
         rows.begin(2);
         rows.upsert(item(3, 2));
-        assert_eq!(rows.table().len(), 10, "before the end token nothing goes");
+        assert_eq!(rows.table().len(), 10, "no row is removed before the end token");
         rows.begin(3);
         rows.upsert(item(4, 3));
         assert_eq!(rows.end(2).len(), 0, "an end of another list does not count");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::past::Past;
 use super::table::Row;
 use super::world::{ServiceRow, same};
 use crate::domain::autoscaler::{Hpa, HpaVerdict};
@@ -51,6 +52,8 @@ pub struct TrafficRow {
     /// How the requests should be distributed.
     pub balancing: Balancing,
     pub shares: Shares,
+    /// The last polls, for trends.
+    pub past: Arc<Past>,
 }
 
 impl TrafficRow {

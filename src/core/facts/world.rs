@@ -1,6 +1,6 @@
 //! The snapshot that all readers hold: immutable, cheap to clone, published by the hub.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -14,12 +14,13 @@ use crate::domain::service::{EndpointSlice, Service};
 use crate::domain::silence::Silence;
 use crate::domain::source::{Feed, SourceStatus};
 use crate::domain::time::Stamp;
-use crate::domain::traffic::TrafficSeen;
+use crate::domain::traffic::{Policy, TrafficSeen};
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
+use super::routes::Routes;
 use super::table::{Row, Table};
 use super::tables::Tables;
 pub use super::verdicts::{HpaRow, SloRow, TrafficRow};
@@ -64,6 +65,8 @@ pub struct ClusterInfo {
     pub dashboard: Name,
     /// The silences from the config.
     pub silences: Arc<[Silence]>,
+    /// The balancing policies from the config, by `NAMESPACE/NAME` or a glob for it.
+    pub balancing: Arc<BTreeMap<String, Policy>>,
 }
 
 /// The facts of one cluster, and what is derived from them.
@@ -100,6 +103,15 @@ impl DerefMut for Cluster {
 }
 
 impl Cluster {
+    pub fn id(&self) -> ClusterId {
+        self.info.id
+    }
+
+    /// A reference to an object of this cluster.
+    pub fn object(&self, kind: Kind, namespace: &Name, name: &Name, uid: &Uid) -> ObjectRef {
+        ObjectRef::new(self.info.id, kind, namespace, name, uid)
+    }
+
     /// The table of a workload kind.
     pub fn workloads(&self, kind: &Kind) -> Option<&Table<Workload>> {
         match kind {
@@ -178,6 +190,8 @@ pub struct Derived {
     pub traffic: Arc<[Arc<TrafficRow>]>,
     /// One for each service level objective, ordered by namespace, Service and name.
     pub slos: Arc<[Arc<SloRow>]>,
+    /// The routes by the Services that they name.
+    pub routes: Arc<Routes>,
     /// ReplicaSet uid -> its owner.
     pub replicaset_owner: Arc<HashMap<Uid, Arc<crate::domain::id::Owner>>>,
     pub counts: Counts,

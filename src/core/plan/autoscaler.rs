@@ -18,14 +18,15 @@ const NOTE: &str = "/metadata/annotations/pilothouse.dev~1paused";
 const BEHAVIOR: &str = "/spec/behavior";
 const DIRECTIONS: [&str; 2] = ["scaleUp", "scaleDown"];
 const DISABLED: &str = "Disabled";
-/// What the API server takes where there is none.
+/// The API server's default `selectPolicy`.
 const DEFAULT: &str = "Max";
 
 fn pointer(direction: &str) -> String {
     format!("{BEHAVIOR}/{direction}/selectPolicy")
 }
 
-/// What the API server makes of an empty behavior (`pkg/apis/autoscaling/v2/defaults.go`), with both directions disabled.
+/// The defaults that the API server sets for an empty behavior (`pkg/apis/autoscaling/v2/defaults.go`), but with both
+/// directions disabled.
 fn disabled() -> Value {
     let percent = json!({ "type": "Percent", "value": 100, "periodSeconds": 15 });
     let pods = json!({ "type": "Pods", "value": 4, "periodSeconds": 15 });

@@ -19,13 +19,14 @@ use crate::facts::world::Cluster;
 use crate::policy::kubectl::quote;
 use crate::policy::pick::nodes_of;
 use crate::policy::routes;
+use crate::policy::whatif::{Leaving, service_effect};
 
 fn object(context: &Name, on: ObjectRef) -> Lookup {
     Lookup::Object { context: context.clone(), on }
 }
 
-fn service_ref(namespace: &Name, service: &Name) -> ObjectRef {
-    ObjectRef::new(Kind::Service, namespace, service, &Uid::default())
+fn service_ref(cluster: &Cluster, namespace: &Name, service: &Name) -> ObjectRef {
+    cluster.object(Kind::Service, namespace, service, &Uid::default())
 }
 
 /// Returns the objects that have to be read for the plan.
@@ -33,18 +34,18 @@ pub(super) fn lookups(cluster: &Cluster, plan: &FailoverPlan) -> Vec<Lookup> {
     let here = Name::default();
     match &plan.kind {
         FailoverKind::Selector { namespace, service, .. } => {
-            vec![object(&here, service_ref(namespace, service))]
+            vec![object(&here, service_ref(cluster, namespace, service))]
         }
-        FailoverKind::Weight(shift) => vec![object(&here, shift.object())],
+        FailoverKind::Weight(shift) => vec![object(&here, shift.object(cluster.id()))],
         FailoverKind::Evacuate(pick) => nodes::drain_lookups(cluster, &nodes_of(cluster, pick)),
         FailoverKind::Standby(standby) => {
             let mut needs = Vec::new();
             for (kind, namespace, name) in &standby.workloads {
-                let on = ObjectRef::new(kind.clone(), namespace, name, &Uid::default());
+                let on = cluster.object(kind.clone(), namespace, name, &Uid::default());
                 needs.push(object(&here, on.clone()));
                 needs.push(object(&standby.context, on));
             }
-            needs.extend(standby.shift.iter().map(|shift| object(&here, shift.object())));
+            needs.extend(standby.shift.iter().map(|shift| object(&here, shift.object(cluster.id()))));
             needs
         }
     }
@@ -75,7 +76,7 @@ pub(super) fn plan(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, re
     match &way.kind {
         FailoverKind::Selector { namespace, service, from, to } => {
             let (from, to) = if revert { (to, from) } else { (from, to) };
-            selector(input, plan, &service_ref(namespace, service), from, to);
+            selector(input, plan, &service_ref(input.cluster, namespace, service), from, to);
             soak(plan, way);
         }
         FailoverKind::Weight(shift) => {
@@ -206,12 +207,15 @@ fn selector(
     if ready < before {
         plan.warnings.push(Warning::FewerBackends { ready, before });
     }
-    plan.services.push(ServiceEffect {
-        namespace: service.namespace.clone(),
-        name: service.name.clone(),
-        ready_before: before,
-        ready_after: ready,
-        ..ServiceEffect::default()
+    plan.services.push(match row {
+        Some(row) => service_effect(input.cluster, row, Leaving::All, ready),
+        None => ServiceEffect {
+            namespace: service.namespace.clone(),
+            name: service.name.clone(),
+            ready_before: before,
+            ready_after: ready,
+            ..ServiceEffect::default()
+        },
     });
     plan.warnings.push(Warning::ConnectionsStay);
     let change = Change { words: format!("selector {} to {}", words(from), words(to)), fields };
@@ -241,7 +245,7 @@ fn words(labels: &[(Name, Name)]) -> String {
 /// Plans the change of the weights of two backends of a route, in steps. `rises` is true if earlier steps start the
 /// pods behind `shift.to`.
 fn weight(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &WeightShift, rises: bool) {
-    let route = shift.object();
+    let route = shift.object(input.cluster.id());
     let Some(live) = read(input.lookups, plan, &Name::default(), &route) else { return };
     let route = pinned(&route, live);
     let pairs = routes::pairs(&shift.kind, live, &shift.from, &shift.to);
@@ -322,20 +326,24 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
         }
         Some(row) if row.ready == 0 && rises && !row.service.selector.is_empty() => {
             let labels = row.service.selector.labels.to_vec();
-            let service = ObjectRef::new(Kind::Service, &shift.namespace, &name.into(), &row.service.uid);
+            let service = cluster.object(Kind::Service, &shift.namespace, &name.into(), &row.service.uid);
             plan.steps.push(Step::new(StepKind::Check(Gate::ServedBy { labels, at_least: 1 }), service));
         }
         Some(row) if row.ready == 0 => {
             let (namespace, service) = (shift.namespace.clone(), name.into());
             plan.refusals.push(Refusal::NoReadyEndpoint { namespace, service });
         }
-        Some(row) => plan.services.push(ServiceEffect {
-            namespace: shift.namespace.clone(),
-            name: name.into(),
-            ready_before: row.ready,
-            ready_after: row.ready,
-            ..ServiceEffect::default()
-        }),
+        Some(row) => {
+            let from = cluster.measured(&shift.namespace, routes::service_name(&shift.from));
+            let moved = from.and_then(|from| from.traffic.rps).filter(|rps| rps.is_finite());
+            let mut effect = service_effect(cluster, row, Leaving::All, row.ready);
+            // The last step counts: the requests of both, by the new weights.
+            let percent = shift.steps.last().copied().unwrap_or(100);
+            let here = effect.rps_before.unwrap_or(0.0) * f64::from(row.ready);
+            effect.rps_after =
+                moved.map(|moved| (moved + here) * f64::from(percent) / 100.0 / f64::from(row.ready));
+            plan.services.push(effect);
+        }
         None => plan.warnings.push(Warning::BackendUnknown { backend: shift.to.clone() }),
     }
 }
@@ -367,7 +375,7 @@ fn standby(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &
     let (up_in, down_in) = if revert { (&here, &standby.context) } else { (&standby.context, &here) };
     let (mut ready, mut down) = (Vec::new(), Vec::new());
     for (kind, namespace, name) in &standby.workloads {
-        let on = ObjectRef::new(kind.clone(), namespace, name, &Uid::default());
+        let on = input.cluster.object(kind.clone(), namespace, name, &Uid::default());
         let taker = read(input.lookups, plan, up_in, &on);
         let giver = read(input.lookups, plan, down_in, &on);
         let (Some(taker), Some(giver)) = (taker, giver) else { continue };

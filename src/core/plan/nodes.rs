@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{DataScope, PlanInput, gone, here, kubectl};
-use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::id::{Name, ObjectRef};
 use crate::domain::node::{OUT_OF_SERVICE, Taint};
 use crate::domain::plan::{
     Act, Change, Choice, Confirm, DrainOptions, Fate, FieldChange, Lacking, Lookup, LookupResult, Plan,
@@ -266,22 +266,25 @@ fn choices(cluster: &Cluster, plan: &mut Plan, options: &DrainOptions, nodes: &[
             on: options.delete_emptydir_data,
         },
         Choice {
-            words: format!("--force: also what nothing re-creates: {}", names(|p| p.owner.is_none())),
+            words: format!(
+                "--force: also delete pods that no controller re-creates: {}",
+                names(|p| p.owner.is_none())
+            ),
             act: flip(|o| o.force = !o.force),
             on: options.force,
         },
         Choice {
-            words: "--disable-eviction: delete, without asking the budgets".into(),
+            words: "--disable-eviction: delete pods without checking PodDisruptionBudgets".into(),
             act: flip(|o| o.disable_eviction = !o.disable_eviction),
             on: options.disable_eviction,
         },
         Choice {
-            words: "--pods-at-once=1: one pod after another".into(),
+            words: "--pods-at-once=1: evict one pod at a time".into(),
             act: flip(|o| o.pods_at_once = u16::from(o.pods_at_once != 1)),
             on: options.pods_at_once == 1,
         },
         Choice {
-            words: "--timeout=10m: give up then, with what still stands".into(),
+            words: "--timeout=10m: stop after 10 minutes, even if pods remain".into(),
             act: flip(|o| o.timeout = if o.timeout == 600 { 0 } else { 600 }),
             on: options.timeout == 600,
         },
@@ -350,7 +353,7 @@ pub(super) fn out_of_service(input: PlanInput<'_>, plan: &mut Plan, on: bool) {
                 }
                 let stays = pod.shape.scheduling.tolerations.iter().any(|t| t.tolerates(&said));
                 plan.pods.push(PodFate {
-                    pod: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
+                    pod: pod.reference(cluster.id()),
                     node: node.name.clone(),
                     fate: if stays { Fate::Skip } else { Fate::Evict },
                     reason: if stays {
@@ -414,7 +417,7 @@ mod tests {
             ..Node::default()
         };
         let nodes: Vec<Node> = (1..=targets).map(node).collect();
-        let on = |n: &Node| ObjectRef::new(Kind::Node, &Name::default(), &n.name, &n.uid);
+        let on = |n: &Node| n.reference(ClusterId(0));
         let targets: Vec<ObjectRef> = nodes.iter().map(on).collect();
         state.apply(Fact::Nodes(Batch::Upsert(nodes)), Stamp(0));
         let cluster = state.publish(Stamp(0), false).unwrap();

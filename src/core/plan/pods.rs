@@ -6,13 +6,14 @@ use super::{PlanInput, gone, kubectl, live};
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::plan::{
     Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, Plan, PodFate, Refusal,
-    ServiceEffect, Step, StepKind, Warning,
+    Step, StepKind, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::domain::workload::POD_NAME;
 use crate::facts::world::Cluster;
 use crate::policy::drain as draining;
 use crate::policy::kubectl::quote;
+use crate::policy::whatif::{Leaving, service_effect};
 
 fn pod<'a>(cluster: &'a Cluster, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Pod> {
     let found = cluster.pods.iter().find(|p| p.uid == target.uid);
@@ -60,7 +61,7 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
     plan.warnings.extend(judged.warnings);
     plan.unread = judged.unread;
     plan.choices.push(Choice {
-        words: "delete in the place of evict: budgets are not asked".into(),
+        words: "delete pods instead of evicting them: PodDisruptionBudgets are not checked".into(),
         act: Act::Evict(EvictOptions { delete: !options.delete, ..options.clone() }),
         on: options.delete,
     });
@@ -213,17 +214,12 @@ fn after(cluster: &Cluster, plan: &mut Plan, service: &Name, leaving: &[Name]) {
         .len();
     let ready_after = row.ready.saturating_sub(u32::try_from(lost).unwrap_or(u32::MAX));
     if ready_after == 0 && lost > 0 {
-        let (namespace, service) = (namespace.clone(), service.clone());
-        plan.warnings.push(Warning::LastEndpoint { namespace, service });
+        plan.warnings.push(Warning::LastEndpoint { namespace, service: service.clone() });
         plan.confirm = Confirm::Context;
     }
-    plan.services.push(ServiceEffect {
-        namespace,
-        name: service.clone(),
-        ready_before: row.ready,
-        ready_after,
-        ..ServiceEffect::default()
-    });
+    let effect = service_effect(cluster, row, Leaving::Pods(leaving), ready_after);
+    plan.warnings.extend(Warning::of_breaks(&effect));
+    plan.services.push(effect);
 }
 
 /// Plans that a pod gets back the labels that were removed.

@@ -86,7 +86,7 @@ mod tests {
             cluster: ClusterId(0),
             context: "test".into(),
             act: Act::Server(change),
-            targets: vec![server.object(&"shop".into())],
+            targets: vec![server.object(ClusterId(0), &"shop".into())],
         };
         let cluster = Cluster::default();
         let lookups = Lookups(lookups(&cluster, &intent).into_iter().map(|l| (l, found.clone())).collect());

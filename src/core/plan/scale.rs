@@ -15,9 +15,9 @@ use crate::domain::quantity;
 use crate::domain::workload::Workload;
 use crate::facts::world::Cluster;
 use crate::plan::drift::changed_by;
-use crate::policy::drain as draining;
 use crate::policy::kubectl::quote;
 use crate::policy::placement::place;
+use crate::policy::whatif::{Leaving, service_effect};
 
 /// Returns the HPA that scales a workload. It is found by its scaleTargetRef, because its name can differ.
 pub fn autoscaler_of<'a>(cluster: &'a Cluster, target: &ObjectRef) -> Option<&'a Hpa> {
@@ -110,7 +110,9 @@ fn services_after(cluster: &Cluster, plan: &mut Plan, w: &Workload, replicas: i3
         if ready_after == 0 && row.ready > 0 {
             plan.warnings.push(Warning::LastEndpoint { namespace, service: name });
         }
-        plan.services.push(draining::service_effect(cluster, row, ready_after));
+        let effect = service_effect(cluster, row, Leaving::Count(lost), ready_after);
+        plan.warnings.extend(Warning::of_breaks(&effect));
+        plan.services.push(effect);
     }
 }
 
@@ -132,7 +134,7 @@ fn autoscaled(hpa: &Hpa, wanted: i32) -> Warning {
 /// The maximum number of new pods that are placed on nodes for the check.
 const MOST_PLACED: i32 = 5_000;
 
-/// Warns if more pods of this workload find no node now.
+/// Warns if additional pods of this workload fit on no node now.
 fn headroom(input: PlanInput<'_>, plan: &mut Plan, w: &Workload, replicas: i32) {
     let more = replicas.saturating_sub(w.replicas).min(MOST_PLACED);
     let cluster = input.cluster;

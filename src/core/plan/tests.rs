@@ -182,7 +182,7 @@ fn cluster() -> Arc<Cluster> {
 
 fn target(kind: Kind, uid: u128, name: &str) -> ObjectRef {
     let namespace = if kind == Kind::Node { "" } else { "shop" };
-    ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::Uuid(uid))
+    ObjectRef::new(ClusterId(0), kind, &namespace.into(), &name.into(), &Uid::Uuid(uid))
 }
 
 fn here(on: &ObjectRef, live: Value) -> (Lookup, LookupResult) {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::domain::plan::{Act, Change, Confirm, DerivedPlan, FieldChange, Plan, Step, StepKind};
+use crate::domain::id::ObjectRef;
+use crate::domain::plan::{Act, Change, Confirm, DerivedPlan, FieldChange, Intent, Plan, Step, StepKind};
 use crate::facts::world::{ActionView, StepState};
 
 /// Returns the inverse of a step. Returns `None` if the step has no inverse.
@@ -24,6 +25,19 @@ fn inverse(what: &StepKind) -> Option<StepKind> {
             return None;
         }
     })
+}
+
+/// Returns the intent that undoes this action, for the objects of its steps. Of another process's action, the cluster
+/// has that process's number.
+pub fn intent(action: &ActionView) -> Intent {
+    let derived = derive_undo(action);
+    let mut targets: Vec<ObjectRef> = Vec::new();
+    for step in &derived.steps {
+        if !targets.contains(&step.on) {
+            targets.push(step.on.clone());
+        }
+    }
+    Intent { act: Act::Undo(Box::new(derived)), targets, ..action.plan.intent.clone() }
 }
 
 /// Returns the plan that undoes this action. Steps that were never sent are left out. Every other step is checked
@@ -175,7 +189,7 @@ mod tests {
 
     #[allow(clippy::needless_pass_by_value)]
     fn action(act: Act, steps: Vec<(StepKind, StepState)>) -> ActionView {
-        let on = ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
+        let on = ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
         let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets: vec![on.clone()] };
         let mut plan = Plan::new(intent, Stamp(0));
         plan.steps = steps.iter().map(|(what, _)| Step::new(what.clone(), on.clone())).collect();
@@ -196,8 +210,9 @@ mod tests {
 
     #[test]
     fn a_title_names_the_first_two_objects() {
-        let node =
-            |n: usize| ObjectRef::new(Kind::Node, &"".into(), &format!("n{n}").into(), &Uid::default());
+        let node = |n: usize| {
+            ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &format!("n{n}").into(), &Uid::default())
+        };
         for (count, words) in [
             (0, "cordon"),
             (1, "cordon node/n0"),

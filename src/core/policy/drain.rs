@@ -12,9 +12,8 @@ mod services;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use self::services::effect as service_effect;
 use super::placement;
-use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::id::{Kind, Name, ObjectRef, Owner, Uid};
 use crate::domain::plan::{
     All, DrainOptions, Fate, Few, FilterRefusal, Lacking, Lookup, LookupResult, Lookups, PdbEffect, PodFate,
     Pods, Refusal, ServiceEffect, Unplaced, Unread, Warning, With,
@@ -74,10 +73,15 @@ pub enum DaemonSet {
 ///
 /// kubectl 1.36 compares the kind and the group. kubectl 1.32 compares only the kind, so it looks for the name of
 /// another group's DaemonSet in `apps/v1`.
-pub fn daemonset_of(pod: &Pod) -> Option<ObjectRef> {
-    let owner = pod.owner.as_ref().filter(|o| o.kind == Kind::DaemonSet && !pod.phase.is_finished())?;
-    // The lookup is by name, like in kubectl. An earlier DaemonSet with the same name counts too.
-    Some(ObjectRef::new(Kind::DaemonSet, &pod.namespace, &owner.name, &Uid::default()))
+pub fn daemonset_of(pod: &Pod) -> Option<&Owner> {
+    pod.owner.as_deref().filter(|o| o.kind == Kind::DaemonSet && !pod.phase.is_finished())
+}
+
+/// Returns what is read of a pod's DaemonSet. The lookup is by name, like in kubectl, so an earlier DaemonSet with the
+/// same name counts too.
+fn daemonset_lookup(cluster: &Cluster, pod: &Pod) -> Option<ObjectRef> {
+    let owner = daemonset_of(pod)?;
+    Some(cluster.object(Kind::DaemonSet, &pod.namespace, &owner.name, &Uid::default()))
 }
 
 /// Returns the DaemonSets of the pods on these nodes that are not in the shared state. Each of them has to be read.
@@ -87,7 +91,7 @@ pub fn daemonsets_to_read(cluster: &Cluster, nodes: &[Name]) -> Vec<ObjectRef> {
         return Vec::new();
     }
     let here = cluster.pods.iter().filter(|p| p.node.as_ref().is_some_and(|n| nodes.contains(n)));
-    let mut asked: Vec<ObjectRef> = here.filter_map(|p| daemonset_of(p)).collect();
+    let mut asked: Vec<ObjectRef> = here.filter_map(|p| daemonset_lookup(cluster, p)).collect();
     asked.sort();
     asked.dedup();
     asked.retain(|on| !table.cover.covers(&on.namespace));
@@ -96,7 +100,7 @@ pub fn daemonsets_to_read(cluster: &Cluster, nodes: &[Name]) -> Vec<ObjectRef> {
 
 /// Returns whether a pod's DaemonSet exists, from the shared state or from the lookups of the plan.
 fn find(cluster: &Cluster, lookups: &Lookups, pod: &Pod) -> DaemonSet {
-    let Some(on) = daemonset_of(pod) else { return DaemonSet::There };
+    let Some(on) = daemonset_lookup(cluster, pod) else { return DaemonSet::There };
     let table = &cluster.daemonsets;
     if table.iter().any(|d| d.name == on.name && d.namespace == on.namespace) {
         return DaemonSet::There;
@@ -268,7 +272,7 @@ pub fn rehearse(
                 going.push(pod);
             }
             drain.pods.push(PodFate {
-                pod: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
+                pod: pod.reference(cluster.id()),
                 node: node.clone(),
                 fate,
                 reason,
@@ -569,7 +573,7 @@ mod tests {
             [
                 (
                     Lacking::DaemonSets,
-                    "daemonsets not readable in shop (no): whether they still exist is not known".into()
+                    "daemonsets not readable in shop (no): they may not exist any more".into()
                 ),
                 (
                     Lacking::Budgets,
@@ -577,8 +581,7 @@ mod tests {
                 ),
                 (
                     Lacking::Services,
-                    "services not readable in shop (no answer yet): which of them lose endpoints is not known"
-                        .into()
+                    "services not readable in shop (no answer yet): some of them may lose endpoints".into()
                 ),
             ]
         );
@@ -815,7 +818,7 @@ mod tests {
         assert_eq!((told, whole), (vec![
             "one replica, so an outage until its replacement is ready (cordon, then restart it with surge first): shop/solo".to_owned(),
             "one replica, so an outage until it is ready again elsewhere: shop/db".into(),
-            "every ready replica is on what is drained: shop/here".into(),
+            "all ready replicas are on the drained nodes: shop/here".into(),
             "the last replicas in their zone: shop/wide (a)".into(),
             "re-created under the same name, only after the old one is gone: shop/p01".into(),
             "jobs that start again from zero: shop/p07".into(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::domain::failover::Pick;
-use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::id::{Name, ObjectRef};
 use crate::domain::node::Node;
 use crate::facts::world::Cluster;
 
@@ -18,12 +18,8 @@ fn takes(pick: &Pick, node: &Node) -> bool {
 /// Returns the selected nodes, ordered by name. A name without a node is left out, so compare the numbers if that
 /// matters.
 pub fn nodes_of(cluster: &Cluster, pick: &Pick) -> Vec<ObjectRef> {
-    let mut found: Vec<ObjectRef> = cluster
-        .nodes
-        .iter()
-        .filter(|n| takes(pick, n))
-        .map(|n| ObjectRef::new(Kind::Node, &Name::default(), &n.name, &n.uid))
-        .collect();
+    let mut found: Vec<ObjectRef> =
+        cluster.nodes.iter().filter(|n| takes(pick, n)).map(|n| n.reference(cluster.id())).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found
 }

@@ -39,7 +39,8 @@ impl Revision {
 
     /// Returns the reference for a plan of `workload`.
     pub fn reference(&self, workload: &ObjectRef) -> RevisionRef {
-        let holder = ObjectRef::new(holder_kind(&workload.kind), &workload.namespace, &self.name, &self.uid);
+        let kind = holder_kind(&workload.kind);
+        let holder = ObjectRef::new(workload.cluster, kind, &workload.namespace, &self.name, &self.uid);
         RevisionRef { number: self.number, holder }
     }
 }

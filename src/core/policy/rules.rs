@@ -265,8 +265,8 @@ pub struct Told {
 impl Findings {
     /// Returns true if the last findings report this service as slow.
     pub fn is_slow(&self, service: &ServiceTraffic) -> bool {
-        let about = slow::about(service);
-        self.by_rule.iter().flatten().any(|c| c.code() == Code::ServiceSlow && c.object() == Some(&about))
+        let about = |on: &ObjectRef| on.namespace == service.namespace && on.name == service.name;
+        self.by_rule.iter().flatten().any(|c| c.code() == Code::ServiceSlow && c.object().is_some_and(about))
     }
 
     /// Runs the rules that depend on `parts`. Returns the findings if they have changed.

@@ -1,21 +1,23 @@
 //! The expected and the observed distribution of traffic, and whether the difference is significant.
 //!
-//! The expected share is 1/N under round robin and random, W_i / sum W under weights, and (w_i/T_i) / sum under least
-//! connections and response time (Little's law). A verdict needs an effect (25 % difference) and evidence (z beyond
-//! its 99 % bound, corrected for the number of backends).
+//! The expected share is 1/N under round robin and random, and W_i / sum W under weights. Under least connections it
+//! depends on the response times ([`expected`]). If a route splits the requests, it is the share of the part, distributed
+//! over the part's backends. A verdict needs an effect and evidence ([`evidence`]), and it must last ([`history`]).
+
+mod evidence;
+mod expected;
+mod history;
 
 use std::collections::{HashMap, HashSet};
 
+use self::evidence::{EFFECT, FEWEST, Gap};
+pub use self::expected::expected;
+use self::expected::{Expected, levels};
+pub use self::history::over_time;
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BackendTraffic, Balancing, Policy, ServiceTraffic, Share, Shares};
+use crate::domain::traffic::{BackendTraffic, Balancing, Policy, ServiceTraffic, Share, Shares, Unjudged};
 use crate::facts::world::ServiceRow;
-
-/// A smaller difference gets no mark, even if it is significant.
-const EFFECT: f64 = 0.25;
-
-/// A backend below this part of its share gets a mark, even if another one gets too much.
-const LITTLE: f64 = 0.5;
 
 /// Returns true if an endpoint is so recent that the rates at `at` do not cover a whole window. Half a window is
 /// added, because the first scrape may have been late.
@@ -75,23 +77,8 @@ fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<
     (shares, unmeasured)
 }
 
-/// Returns the weight of a backend relative to one with weight 1. The number of backends is not considered yet.
-fn weight(policy: Policy, backend: &BackendTraffic) -> Option<f64> {
-    match policy {
-        Policy::RoundRobin | Policy::Random | Policy::ByClient | Policy::ByRequest | Policy::ByName => {
-            Some(1.0)
-        }
-        Policy::Weighted => backend.weight.filter(|w| w.is_finite() && *w >= 0.0),
-        Policy::LeastConnections | Policy::ResponseTime => {
-            let time = backend.mean_ms.filter(|t| t.is_finite() && *t > 0.0)?;
-            Some(backend.weight.unwrap_or(1.0) / time)
-        }
-        Policy::Unknown => None,
-    }
-}
-
-/// Calculates the shares of the settled backends in rotation, as parts of their sum. `at` is the time of the
-/// measurement.
+/// Calculates the shares of the settled backends in rotation, as parts of their sum, and judges them by this poll alone.
+/// `at` is the time of the measurement.
 ///
 /// A backend out of rotation has no share and expects none. A backend that became ready within the rate window has a
 /// rate that is too low. It can be marked for too much traffic, but never for too little. Its share is calculated
@@ -99,86 +86,91 @@ fn weight(policy: Policy, backend: &BackendTraffic) -> Option<f64> {
 pub fn judge(service: &ServiceTraffic, balancing: &Balancing, row: Option<&ServiceRow>, at: Stamp) -> Shares {
     let policy = balancing.policy;
     let (aside, Unmeasured { silent, arriving }) = aside(service, row, at);
-    let all = || service.backends.iter().zip(&aside);
-    let settled = || all().filter(|(_, share)| !share.out && !share.new);
-    let total: f64 = settled().filter_map(|(b, _)| b.rps).sum();
+    let backend = |i: &usize| service.backends.get(*i);
+    let settled: Vec<usize> =
+        (0..aside.len()).filter(|i| aside.get(*i).is_some_and(|share| !share.out && !share.new)).collect();
+    let total: f64 = settled.iter().filter_map(|i| backend(i)?.rps).sum();
+    let window = evidence::counted(service);
+    let k = settled.len();
+    let bound = evidence::bound(k);
+    let dispersion = evidence::assumed(service, balancing, total * window);
+    let is_hashed = matches!(policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
+    let of = |members: &[usize]| {
+        let is_expected = balancing.no_share.is_none();
+        is_expected.then(|| expected(balancing, &members.iter().filter_map(backend).collect::<Vec<_>>()))?
+    };
     // If the weight of one settled backend is missing, no share can be expected. A backend out of rotation needs no
     // weight.
-    let whole = settled().all(|(b, _)| weight(policy, b).is_some());
-    let sum: f64 = settled().filter_map(|(b, _)| weight(policy, b)).sum();
-    let window = f64::from(service.window_secs);
-    let k = settled().count();
-    let bound = critical(0.01 / (2.0 * k.max(1) as f64));
-    let hashed = matches!(policy, Policy::ByClient | Policy::ByRequest | Policy::ByName);
-    let mut short = false;
-    let mut backends: Vec<Share> = all()
-        .map(|(backend, aside)| {
-            let weight = if aside.out { Some(0.0) } else { weight(policy, backend) }.filter(|_| whole);
-            let (total, sum) = if aside.new {
-                (total + backend.rps.unwrap_or(0.0), sum + weight.unwrap_or(0.0))
-            } else {
-                (total, sum)
-            };
-            let n = total * window;
-            let observed = backend.rps.filter(|_| !aside.out && total > 0.0).map(|rps| rps / total);
-            let expected = weight.filter(|_| sum > 0.0).map(|w| w / sum);
-            let significant = match (observed, expected) {
-                (Some(o), Some(p)) if p > 0.0 && p < 1.0 => {
-                    if n * p < 5.0 {
-                        short |= !aside.new;
-                        None
-                    } else if hashed {
-                        None
-                    } else {
-                        let z = (n * o - n * p) / (n * p * (1.0 - p)).sqrt();
-                        Some((o / p - 1.0).abs() >= EFFECT && z.abs() >= bound)
-                    }
+    let shares = of(&settled);
+    let mut backends = aside.clone();
+    let mut smallest: Option<f64> = None;
+    for (i, share) in backends.iter_mut().enumerate() {
+        let rps = backend(&i).and_then(|b| b.rps);
+        if share.out {
+            (share.expected, share.range) = (shares.is_some().then_some(0.0), None);
+            continue;
+        }
+        // A new backend is compared with the settled ones and itself.
+        let (total, expects) = if share.new {
+            let members: Vec<usize> = settled.iter().copied().chain([i]).collect();
+            (total + rps.unwrap_or(0.0), of(&members).and_then(|all| all.last().copied()))
+        } else {
+            let place = settled.binary_search(&i).ok();
+            (total, shares.as_ref().and_then(|all: &Vec<Expected>| all.get(place?).copied()))
+        };
+        let observed = rps.filter(|_| total > 0.0).map(|rps| rps / total);
+        let range = expects.map(|e| (e.low, e.high));
+        let n = total * window;
+        let gap = observed.zip(range).and_then(|(observed, range)| Gap::of(observed, range, n, dispersion));
+        let significant = match (observed, range) {
+            (Some(_), Some(_)) if is_hashed => None,
+            (Some(observed), Some((_, high))) if high <= 0.0 => Some(observed * n >= FEWEST),
+            (Some(_), Some((low, _))) if low < 1.0 => {
+                if gap.is_none() && !share.new {
+                    smallest = Some(smallest.unwrap_or(1.0).min(low));
                 }
-                (Some(o), Some(0.0)) => Some(o * n >= 5.0),
-                // The only backend gets all requests.
-                _ => None,
-            };
-            let much = significant == Some(true) && observed > expected;
-            if aside.new && !much {
-                return *aside;
+                gap.map(|gap| gap.side(EFFECT, bound) != 0)
             }
-            Share { observed, expected, significant, ..*aside }
-        })
-        .collect();
-    let is_heavy = |share: &Share| share.significant == Some(true) && share.observed > share.expected;
-    let any_heavy = backends.iter().any(is_heavy);
-    for share in &mut backends {
-        let gets_little = share.observed < share.expected.map(|expected| expected * LITTLE);
-        share.marked = share.significant == Some(true) && (!any_heavy || is_heavy(share) || gets_little);
+            // The only backend gets all requests.
+            _ => None,
+        };
+        let is_much = significant == Some(true) && observed > range.map(|(_, high)| high);
+        if !share.new || is_much {
+            (share.observed, share.expected, share.range) = (observed, expects.map(|e| e.share), range);
+            share.significant = significant;
+        }
+    }
+    if matches!(policy, Policy::LeastConnections | Policy::ResponseTime)
+        && let Some(levels) = levels(&settled.iter().filter_map(backend).collect::<Vec<_>>())
+    {
+        for (i, level) in settled.iter().zip(levels) {
+            if let Some(share) = backends.get_mut(*i) {
+                share.level = Some(level);
+            }
+        }
     }
     let new = aside.iter().filter(|share| share.new).count();
     let note = if policy == Policy::Unknown {
-        Some("the policy is not known: no share is expected".into())
-    } else if !whole {
-        Some("weights or response times are missing: no share is expected".into())
-    } else if hashed {
-        Some("under a hash the noise depends on the number of clients, which is not known".into())
+        Some(Unjudged::UnknownPolicy)
+    } else if let Some(why) = balancing.no_share {
+        Some(Unjudged::NoShare(why))
     } else if new > 0 && k == 0 {
-        Some("all that are measured came within the window of the rates: not judged yet".into())
-    } else if short {
-        Some(format!("too few requests to judge ({:.0} in the window)", total * window))
+        Some(Unjudged::AllNew)
+    } else if shares.is_none() && k > 0 {
+        Some(Unjudged::NoWeights)
+    } else if is_hashed {
+        Some(Unjudged::Hashed(policy))
+    } else if let Some(smallest) = smallest {
+        let need = evidence::needed(smallest.max(1.0 / (4.0 * k.max(1) as f64)), k, dispersion);
+        Some(Unjudged::TooFew { have: total * window, need })
     } else if !silent.is_empty() {
-        Some(format!("{} ready, of which nothing is measured: shares are of the others", silent.len()))
+        Some(Unjudged::Silent(silent.len()))
     } else if new > 0 {
-        Some(format!("{new} new within the window of the rates: shares are of the others"))
+        Some(Unjudged::New(new))
     } else {
         None
     };
-    Shares { backends, silent, arriving, note }
-}
-
-/// Returns the z beyond which a two-sided normal deviate has probability `2 * tail` (Abramowitz & Stegun 26.2.23,
-/// accurate to 4.5e-4, which is enough here).
-fn critical(tail: f64) -> f64 {
-    let t = (-2.0 * tail.ln()).sqrt();
-    let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
-    let below = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));
-    t - above / below
+    Shares { backends, silent, arriving, note, ..Shares::default() }
 }
 
 #[cfg(test)]
@@ -188,23 +180,39 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::balancing;
-    use super::{Shares, critical};
+    use super::{Shares, Unjudged, over_time};
+    use crate::domain::id::Name;
     use crate::domain::service::{Endpoint, EndpointSlice};
     use crate::domain::time::Stamp;
-    use crate::domain::traffic::{BackendTraffic, Policy, ServiceTraffic};
-    use crate::facts::world::ServiceRow;
+    use crate::domain::traffic::{BackendTraffic, Balancing, Part, Policy, ServiceTraffic, Standing};
+    use crate::facts::world::{ServiceRow, TrafficRow};
 
     /// The time of all measurements.
     const AT: Stamp = Stamp(1_000_000);
 
+    /// The verdict after several polls with the same rates, the last one at [`AT`].
     fn judge(service: &ServiceTraffic, row: Option<&ServiceRow>) -> Shares {
-        super::judge(service, &balancing::of(service), row, AT)
+        polls(&[service; 4], &balancing::of(service), row)
+    }
+
+    /// The verdict after these polls, 10 seconds apart, the last one at [`AT`].
+    fn polls(services: &[&ServiceTraffic], balancing: &Balancing, row: Option<&ServiceRow>) -> Shares {
+        let mut before: Option<TrafficRow> = None;
+        for (i, service) in services.iter().enumerate() {
+            let at = AT.plus_secs(-10 * (services.len() - 1 - i) as i64);
+            let shares = super::judge(service, balancing, row, at);
+            let shares = over_time(shares, service, balancing, before.as_ref(), at);
+            before =
+                Some(TrafficRow { traffic: Arc::new((*service).clone()), shares, ..TrafficRow::default() });
+        }
+        before.unwrap().shares
     }
 
     fn service(policy: Policy, backends: &[(f64, f64, f64)]) -> ServiceTraffic {
         ServiceTraffic {
             policy,
             window_secs: 60,
+            scrape_secs: 5,
             backends: backends
                 .iter()
                 .map(|(rps, weight, mean)| BackendTraffic {
@@ -248,7 +256,12 @@ mod tests {
             rps: Some(*rps),
             ..BackendTraffic::default()
         });
-        ServiceTraffic { window_secs: 60, backends: backends.collect(), ..ServiceTraffic::default() }
+        ServiceTraffic {
+            window_secs: 60,
+            scrape_secs: 5,
+            backends: backends.collect(),
+            ..ServiceTraffic::default()
+        }
     }
 
     #[test]
@@ -280,7 +293,7 @@ mod tests {
         row.came = ["a", "b", "c", "d"].map(|pod| (pod.into(), AT)).into();
         let judged = judge(&named(&[("a", 3.0), ("b", 9.0), ("c", 12.0), ("d", 30.0)]), Some(&row));
         assert!(judged.backends.iter().all(|b| b.new && b.significant.is_none()));
-        assert!(judged.note.unwrap().contains("within the window"));
+        assert!(matches!(judged.note, Some(Unjudged::AllNew)));
     }
 
     #[test]
@@ -297,7 +310,8 @@ mod tests {
         let judged = judge(&seen, Some(&row));
         assert_eq!(
             judged.backends.iter().map(|b| b.significant).collect::<Vec<_>>(),
-            [Some(true), Some(true), None]
+            [Some(false), Some(true), None],
+            "a backend with less may be busy"
         );
     }
 
@@ -307,7 +321,7 @@ mod tests {
         let seen = named(&[("a", 30.0), ("b", 30.0)]);
         let judged = judge(&seen, Some(&row));
         assert_eq!(judged.silent, ["c"]);
-        assert!(judged.note.unwrap().contains("1 ready, of which nothing is measured"));
+        assert!(judged.note == Some(Unjudged::Silent(1)));
         row.came = Arc::from([("c".into(), AT)]);
         assert_eq!(judge(&seen, Some(&row)).silent, [""; 0], "it has not had the time");
         let alone = judge(&named(&[("a", 30.0), ("d", 1.0)]), Some(&self::row(&[("a", true), ("d", false)])));
@@ -350,7 +364,7 @@ mod tests {
     #[test]
     fn a_slow_backend_with_a_smaller_share_is_right_under_least_connections() {
         let s = judge(
-            &service(Policy::LeastConnections, &[(45.0, 1.0, 10.0), (44.0, 1.0, 10.0), (11.0, 1.0, 40.0)]),
+            &service(Policy::LeastConnections, &[(450.0, 1.0, 10.0), (440.0, 1.0, 10.0), (110.0, 1.0, 40.0)]),
             None,
         );
         assert!((s.backends[2].expected.unwrap() - 0.111).abs() < 0.001);
@@ -367,16 +381,174 @@ mod tests {
         assert_eq!(s.backends[0].significant, Some(true));
         let s = judge(&service(Policy::RoundRobin, &[per(5.0), per(3.0), per(2.0)]), None);
         assert_eq!(s.backends[0].significant, None);
-        assert!(s.note.unwrap().contains("too few requests"));
+        assert!(matches!(s.note, Some(Unjudged::TooFew { .. })));
     }
 
     #[test]
-    fn the_bound_is_the_normal_one() {
-        assert!((critical(0.025) - 1.96).abs() < 0.001);
-        assert!((critical(0.005) - 2.576).abs() < 0.001);
+    fn a_difference_must_last_and_ends_below_a_smaller_one() {
+        let of =
+            |first: f64| service(Policy::Random, &[(first, 1.0, 1.0), (100.0, 1.0, 1.0), (100.0, 1.0, 1.0)]);
+        let (over, less) = (of(160.0), of(124.0));
+        let strong = service(Policy::Random, &[(2.2, 1.0, 1.0), (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)]);
+        let standing =
+            |polled: &[&ServiceTraffic]| polls(polled, &balancing::of(polled[0]), None).backends[0].standing;
+        assert_eq!(standing(&[&over; 2]), Standing::Suspect);
+        assert_eq!(standing(&[&over; 3]), Standing::Over);
+        assert_eq!(standing(&[&strong]), Standing::Suspect);
+        assert_eq!(standing(&[&strong; 2]), Standing::Over, "a strong one needs fewer polls");
+        assert_eq!(standing(&[&of(250.0)]), Standing::Over, "one that is far beyond noise needs one");
+        // Since the fourth poll, it gets its share again. The window still has what was before.
+        let falls = [160.0, 160.0, 160.0, 150.0, 140.0, 130.0, 120.0].map(of);
+        let falls: Vec<&ServiceTraffic> = falls.iter().collect();
+        assert_eq!(standing(&falls[..6]), Standing::Over, "130 of 330 is 18 % more than a third");
+        assert_eq!(standing(&falls), Standing::Even, "120 of 320 is 12 % more");
+        assert_eq!(standing(&[&less; 5]), Standing::Even, "too little to begin with");
+    }
+
+    #[test]
+    fn the_newest_part_of_the_window_shows_a_skew_before_the_whole_does() {
+        // Twice its share of 1/5 since 20 seconds: a third of the window.
+        let of = |part: f64| {
+            let first = 60.0 + 60.0 * part;
+            let other = 60.0 - 15.0 * part;
+            service(
+                Policy::Random,
+                &[
+                    (first, 1.0, 1.0),
+                    (other, 1.0, 1.0),
+                    (other, 1.0, 1.0),
+                    (other, 1.0, 1.0),
+                    (other, 1.0, 1.0),
+                ],
+            )
+        };
+        let (even, ten, twenty) = (of(0.0), of(0.17), of(1.0 / 3.0));
+        let after =
+            |polled: &[&ServiceTraffic]| polls(polled, &balancing::of(&even), None).backends[0].standing;
+        assert_eq!(after(&[&even, &even, &even, &ten, &twenty]), Standing::Over);
+        assert_eq!(after(&[&even, &even, &even, &even]), Standing::Even);
+    }
+
+    #[test]
+    fn a_route_splits_the_requests_first() {
+        let mut s = named(&[("a", 45.0), ("b", 45.0), ("c", 10.0)]);
+        s.policy = Policy::RoundRobin;
+        let part = |name: &str, weight: f64, backends: &[&str]| Part {
+            name: name.into(),
+            weight,
+            backends: backends.iter().map(|b| Name::from(*b)).collect(),
+        };
+        let split = [part("stable", 90.0, &["a", "b"]), part("canary", 10.0, &["c"]), part("old", 0.0, &[])];
+        let balancing = Balancing { split: split.into(), ..balancing::of(&s) };
+        let judged = polls(&[&s; 3], &balancing, None);
+        let expected: Vec<_> = judged.backends.iter().map(|b| b.expected.unwrap()).collect();
+        assert_eq!(expected, [0.45, 0.45, 0.1]);
+        assert!(judged.backends.iter().all(|b| b.standing == Standing::Even), "{judged:?}");
+        let unknown = Balancing { split: [part("canary", 10.0, &["c"])].into(), ..balancing };
+        assert_eq!(polls(&[&s; 3], &unknown, None).note, Some(Unjudged::NoWeights), "a and b are in no part");
+    }
+
+    #[test]
+    fn few_connections_prove_less_than_the_requests_on_them() {
+        let mut s = service(Policy::Random, &[(150.0, 1.0, 1.0), (100.0, 1.0, 1.0), (100.0, 1.0, 1.0)]);
+        let of = |per_connection: bool, s: &ServiceTraffic| {
+            polls(&[s; 4], &Balancing { per_connection, ..balancing::of(s) }, None).backends[0].standing
+        };
+        s.backends = s
+            .backends
+            .iter()
+            .map(|b| BackendTraffic { active: Some(5.0), rps: b.rps.map(|r| r / 60.0), ..b.clone() })
+            .collect();
+        assert_eq!(of(false, &s), Standing::Even, "291 requests in 50 seconds are not enough either");
+        s.backends =
+            s.backends.iter().map(|b| BackendTraffic { rps: b.rps.map(|r| r * 8.0), ..b.clone() }).collect();
+        assert_eq!((of(false, &s), of(true, &s)), (Standing::Over, Standing::Even));
+    }
+
+    #[test]
+    fn least_connections_explain_less_and_not_more() {
+        // Few requests at the same time: the slow one gets nearly as much. Many: a quarter.
+        let of = |rates: [f64; 3]| {
+            let [a, b, c] = rates;
+            judge(&service(Policy::LeastConnections, &[(a, 1.0, 10.0), (b, 1.0, 10.0), (c, 1.0, 40.0)]), None)
+        };
+        let idle = of([22.0, 22.0, 13.0]);
+        assert!((idle.backends[2].expected.unwrap() - 0.232).abs() < 0.005, "{idle:?}");
+        assert!(idle.backends.iter().all(|b| b.standing == Standing::Even));
+        let slow_and_busy = of([200.0, 200.0, 300.0]);
+        assert_eq!(slow_and_busy.backends[2].standing, Standing::Over);
+        assert!(of([450.0, 450.0, 20.0]).backends.iter().all(|b| b.standing != Standing::Under));
+        // A backend that fails at once has short times, so it gets more. That is an alarm, though the policy does it.
+        let mut fails =
+            service(Policy::LeastConnections, &[(100.0, 1.0, 10.0), (100.0, 1.0, 10.0), (900.0, 1.0, 1.0)]);
+        assert!(judge(&fails, None).backends.iter().all(|b| b.standing == Standing::Even));
+        fails.backends = fails
+            .backends
+            .iter()
+            .map(|b| BackendTraffic { error_ratio: (b.mean_ms == Some(1.0)).then_some(0.9), ..b.clone() })
+            .collect();
+        assert_eq!(judge(&fails, None).backends[2].standing, Standing::Over);
+    }
+
+    #[test]
+    fn one_figure_for_a_service_with_what_noise_reaches() {
+        let of = |rates: &[f64]| {
+            let rates: Vec<_> = rates.iter().map(|rps| (*rps, 1.0, 1.0)).collect();
+            judge(&service(Policy::Random, &rates), None).imbalance
+        };
+        let even = of(&[10.0, 10.2, 9.8]).unwrap();
+        assert!((even.times - 1.02).abs() < 1e-9 && even.is_noise() && even.jain > 0.999, "{even:?}");
+        let uneven = of(&[20.0, 5.0, 5.0]).unwrap();
+        assert!((uneven.times - 2.0).abs() < 1e-9);
+        assert_eq!((uneven.backend, uneven.is_noise()), (0, false));
+        // (2 + 0.5 + 0.5)^2 / (3 * (4 + 0.25 + 0.25))
+        assert!((uneven.jain - 2.0 / 3.0).abs() < 1e-9);
+        assert_eq!(of(&[5.0]), None);
+    }
+
+    #[test]
+    fn what_is_not_ready_and_gets_requests_stands_out_after_a_window() {
+        let (s, row) =
+            (named(&[("a", 20.0), ("b", 20.0), ("c", 7.0)]), row(&[("a", true), ("b", true), ("c", false)]));
+        let stray = |n: usize| polls(&vec![&s; n], &balancing::of(&s), Some(&row)).stray;
+        assert_eq!(stray(9), [], "its rates are still from before");
+        assert_eq!(stray(11).iter().map(|s| (s.backend.as_str(), s.rps)).collect::<Vec<_>>(), [("c", 7.0)]);
+    }
+
+    #[test]
+    fn the_most_that_a_backend_carried_is_remembered() {
+        let (calm, busy) = (named(&[("a", 20.0), ("b", 20.0)]), named(&[("a", 50.0), ("b", 40.0)]));
+        let most = polls(&[&calm, &busy, &calm, &calm], &balancing::of(&calm), None).most_rps;
+        assert_eq!(most, Some(50.0));
     }
 
     proptest! {
+        /// Scaling all rates changes no share, and the order of the backends changes no verdict.
+        #[test]
+        fn order_and_scale_do_not_matter(
+            rates in prop::collection::vec((1.0f64..1000.0, 1.0f64..100.0, 1.0f64..500.0), 2..9),
+            turn in 0usize..9,
+            scale in 0.5f64..20.0,
+        ) {
+            for policy in [Policy::RoundRobin, Policy::Weighted, Policy::ResponseTime] {
+                let s = service(policy, &rates);
+                let mut turned = rates.clone();
+                turned.rotate_left(turn % rates.len());
+                let (a, mut b) = (judge(&s, None), judge(&service(policy, &turned), None));
+                b.backends.rotate_right(turn % rates.len());
+                for (a, b) in a.backends.iter().zip(&b.backends) {
+                    prop_assert_eq!((a.standing, a.marked), (b.standing, b.marked));
+                    prop_assert!((a.expected.unwrap() - b.expected.unwrap()).abs() < 1e-9);
+                }
+                let scaled: Vec<_> = rates.iter().map(|(rps, w, t)| (rps * scale, *w, *t)).collect();
+                let c = judge(&service(policy, &scaled), None);
+                for (a, c) in a.backends.iter().zip(&c.backends) {
+                    prop_assert!((a.observed.unwrap() - c.observed.unwrap()).abs() < 1e-9);
+                    prop_assert!((a.expected.unwrap() - c.expected.unwrap()).abs() < 1e-9);
+                }
+            }
+        }
+
         #[test]
         fn shares_sum_to_one(rates in prop::collection::vec((0.0f64..1000.0, 0.1f64..100.0, 0.1f64..500.0), 1..12)) {
             for policy in [Policy::RoundRobin, Policy::Weighted, Policy::LeastConnections] {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::domain::autoscaler::Hpa;
-use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
 use crate::domain::image;
 use crate::domain::node::OUT_OF_SERVICE;
 use crate::domain::node::{ChangedBy, Node, Taint};
@@ -32,11 +32,16 @@ const GROWS_MS: u64 = 30 * 60_000;
 /// The list of changes. The newest comes first. The length is limited.
 #[derive(Default)]
 pub struct Changes {
+    cluster: ClusterId,
     list: VecDeque<Arc<Change>>,
     dirty: bool,
 }
 
 impl Changes {
+    pub fn new(cluster: ClusterId) -> Self {
+        Self { cluster, ..Self::default() }
+    }
+
     pub fn add(&mut self, change: Change, now: Stamp) {
         if change.at < now.plus_secs(-WINDOW_SECS) || self.list.iter().any(|held| **held == change) {
             return;
@@ -58,10 +63,14 @@ impl Changes {
     }
 
     pub fn node(&mut self, delta: &Delta<Node>, complete: bool, now: Stamp) {
-        let (old, new) = (delta.old.as_deref(), delta.new.as_deref());
+        let (old, new, cluster) = (delta.old.as_deref(), delta.new.as_deref(), self.cluster);
         match (old, new) {
-            (None, Some(n)) => self.say(n.created, ChangeKind::Joined, "joined", node_ref(n), None, now),
-            (Some(n), None) if complete => self.say(now, ChangeKind::Left, "left", node_ref(n), None, now),
+            (None, Some(n)) => {
+                self.say(n.created, ChangeKind::Joined, "joined", n.reference(cluster), None, now)
+            }
+            (Some(n), None) if complete => {
+                self.say(now, ChangeKind::Left, "left", n.reference(cluster), None, now)
+            }
             (Some(old), Some(n)) => {
                 if old.cordoned != n.cordoned {
                     let (kind, what) = if n.cordoned {
@@ -69,14 +78,14 @@ impl Changes {
                     } else {
                         (ChangeKind::Uncordoned, "uncordoned")
                     };
-                    self.say(now, kind, what, node_ref(n), author(n.changed.as_ref(), now), now);
+                    self.say(now, kind, what, n.reference(cluster), author(n.changed.as_ref(), now), now);
                 }
                 let ready = |n: &Node| n.condition("Ready").map(|c| c.status);
                 if let (Some(was), Some(is)) = (ready(old), ready(n))
                     && was != is
                 {
                     let what = format!("Ready {}→{}", was.as_str(), is.as_str());
-                    self.say(now, ChangeKind::Ready, &what, node_ref(n), None, now);
+                    self.say(now, ChangeKind::Ready, &what, n.reference(cluster), None, now);
                 }
                 for (what, taint) in taints(old, n) {
                     let what = format!("{what} {}:{}", taint.key, taint.effect);
@@ -84,7 +93,7 @@ impl Changes {
                         now,
                         ChangeKind::Taints,
                         &what,
-                        node_ref(n),
+                        n.reference(cluster),
                         author(n.changed.as_ref(), now),
                         now,
                     );
@@ -107,7 +116,7 @@ impl Changes {
         let mut changed = words(old, new, "-");
         changed.extend(words(new, old, "+"));
         if !changed.is_empty() {
-            let object = ObjectRef::new(Kind::Pod, &new.namespace, &new.name, &new.uid);
+            let object = new.reference(self.cluster);
             let what = format!("labels {}", changed.join(" "));
             self.say(now, ChangeKind::Labels, &what, object, None, now);
         }
@@ -131,10 +140,13 @@ impl Changes {
         };
         let (at, pods) = pods;
         let (object, what) = if pods == 1 {
-            (ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid), "evicted".to_owned())
+            (pod.reference(self.cluster), "evicted".to_owned())
         } else {
             let uid = node.map_or_else(Uid::default, |node| node.uid.clone());
-            (ObjectRef::new(Kind::Node, &Name::default(), &on, &uid), format!("{pods} pods evicted"))
+            (
+                ObjectRef::new(self.cluster, Kind::Node, &Name::default(), &on, &uid),
+                format!("{pods} pods evicted"),
+            )
         };
         // An eviction does not record who requested it. Usually the user who drained the node also cordoned it.
         let by = node.filter(|node| node.cordoned).and_then(|node| node.changed.as_ref());
@@ -151,7 +163,7 @@ impl Changes {
         let by = author(new.changed.as_ref(), now);
         if new.kind != Kind::Job && new.kind != Kind::DaemonSet && old.replicas != new.replicas {
             let what = format!("scaled {}→{}", old.replicas, new.replicas);
-            self.say(now, ChangeKind::Scaled, &what, new.reference(), by.clone(), now);
+            self.say(now, ChangeKind::Scaled, &what, new.reference(self.cluster), by.clone(), now);
         }
         if old.paused != new.paused {
             let (kind, what) = if new.paused {
@@ -159,10 +171,10 @@ impl Changes {
             } else {
                 (ChangeKind::Resumed, "rollout resumed")
             };
-            self.say(now, kind, what, new.reference(), by.clone(), now);
+            self.say(now, kind, what, new.reference(self.cluster), by.clone(), now);
         }
         if old.restarted_at != new.restarted_at && new.restarted_at.is_some() {
-            self.say(now, ChangeKind::Restarted, "restarted", new.reference(), by.clone(), now);
+            self.say(now, ChangeKind::Restarted, "restarted", new.reference(self.cluster), by.clone(), now);
         }
         // A Deployment's rollouts are reported by its ReplicaSets. They also show the rollouts before Pilothouse
         // started.
@@ -170,7 +182,14 @@ impl Changes {
             let what = format!("rollout {}", images(&old.images, &new.images));
             let (from, to) = tags(&old.images, &new.images);
             let back = self.was_left(&new.uid, &to);
-            self.say(now, ChangeKind::Rollout { from, to, back }, &what, new.reference(), by, now);
+            self.say(
+                now,
+                ChangeKind::Rollout { from, to, back },
+                &what,
+                new.reference(self.cluster),
+                by,
+                now,
+            );
         }
     }
 
@@ -218,7 +237,7 @@ impl Changes {
             .and_then(|d| d.changed.as_ref())
             .filter(|c| c.at.0.abs_diff(at.0) < 60_000)
             .map(|c| c.manager.clone());
-        let object = ObjectRef::new(Kind::Deployment, &new.namespace, &owner.name, &owner.uid);
+        let object = ObjectRef::new(self.cluster, Kind::Deployment, &new.namespace, &owner.name, &owner.uid);
         self.say(at, kind, &what, object, by, now);
     }
 
@@ -242,7 +261,7 @@ impl Changes {
 
     pub fn hpa(&mut self, delta: &Delta<Hpa>, now: Stamp) {
         let Some(new) = delta.new.as_deref() else { return };
-        let object = ObjectRef::new(Kind::HorizontalPodAutoscaler, &new.namespace, &new.name, &new.uid);
+        let object = new.reference(self.cluster);
         let Some(old) = delta.old.as_deref() else {
             if let Some(at) = new.last_scale {
                 let what = format!("scaled its target, now {}", new.desired.unwrap_or(0));
@@ -272,10 +291,6 @@ impl Changes {
     ) {
         self.add(Change { at, kind, what: what.to_owned(), object, by }, now);
     }
-}
-
-fn node_ref(node: &Node) -> ObjectRef {
-    ObjectRef::new(Kind::Node, &Name::default(), &node.name, &node.uid)
 }
 
 /// Returns the changes of the last half hour.
@@ -324,6 +339,7 @@ pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Change> {
                 let same = group.iter().all(|c| c.what == newest.what);
                 let what = if same { newest.what.as_str() } else { kind.as_str() };
                 let object = ObjectRef::new(
+                    newest.object.cluster,
                     newest.object.kind.clone(),
                     &newest.object.namespace,
                     &Name::default(),
@@ -442,7 +458,8 @@ mod tests {
             _ => ChangeKind::Scaled,
         };
         let namespace = if kind == Kind::Node { "" } else { "shop" };
-        let object = ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::Text(name.into()));
+        let object =
+            ObjectRef::new(ClusterId(0), kind, &namespace.into(), &name.into(), &Uid::Text(name.into()));
         Arc::new(Change { at: Stamp::from_secs(secs), kind: of, what: what.into(), object, by: None })
     }
 
@@ -483,7 +500,7 @@ mod tests {
 
     #[test]
     fn a_deployment_that_is_read_after_its_replicasets_names_who_rolled_it_out() {
-        let mut changes = Changes::default();
+        let mut changes = Changes::new(ClusterId(0));
         let rollout = change(100, Kind::Deployment, "web", "rollout web 1→2");
         let other = change(100, Kind::Deployment, "api", "rollout api 1→2");
         let kind = || ChangeKind::Rollout { from: "1".into(), to: "2".into(), back: false };
@@ -500,13 +517,13 @@ mod tests {
 
     #[test]
     fn newest_first_without_repeats_and_within_the_window() {
-        let mut changes = Changes::default();
+        let mut changes = Changes::new(ClusterId(0));
         let now = Stamp::from_secs(10_000);
         let change = |secs| Change {
             at: Stamp::from_secs(secs),
             kind: ChangeKind::Scaled,
             what: "x".into(),
-            object: ObjectRef::new(Kind::Node, &"".into(), &"n".into(), &crate::domain::id::Uid::default()),
+            object: ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"n".into(), &Uid::default()),
             by: None,
         };
         for secs in [9_000, 9_500, 9_000, -20_000] {

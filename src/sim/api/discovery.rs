@@ -73,6 +73,7 @@ fn subresource(
         "eviction" => ("Eviction", "policy", "v1", &["create"]),
         "binding" => ("Binding", "", "v1", &["create"]),
         "log" => ("Pod", "", "v1", &["get"]),
+        "proxy" => ("ServiceProxyOptions", "", "v1", &["create", "delete", "get", "patch", "update"]),
         "finalize" => (info.kind, info.group, info.version, &["update"]),
         _ => (info.kind, info.group, info.version, &["get", "patch", "update"]),
     }

@@ -13,6 +13,8 @@ pub(super) struct Target {
     pub(super) namespace: Option<String>,
     pub(super) name: String,
     pub(super) subresource: String,
+    /// The path behind `proxy`.
+    pub(super) path: String,
 }
 
 fn hex(byte: u8) -> Option<u8> {
@@ -60,10 +62,11 @@ impl Target {
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
             _ => (None, rest),
         };
-        let (plural, name, subresource) = match rest {
-            [plural] => (*plural, "", String::new()),
-            [plural, name] => (*plural, *name, String::new()),
-            [plural, name, sub @ ..] => (*plural, *name, sub.join("/")),
+        let (plural, name, subresource, path) = match rest {
+            [plural] => (*plural, "", String::new(), String::new()),
+            [plural, name] => (*plural, *name, String::new(), String::new()),
+            [plural, name, "proxy", path @ ..] => (*plural, *name, "proxy".to_owned(), path.join("/")),
+            [plural, name, sub @ ..] => (*plural, *name, sub.join("/"), String::new()),
             [] => return None,
         };
         Some(Self {
@@ -74,6 +77,7 @@ impl Target {
             namespace,
             name: name.to_owned(),
             subresource,
+            path,
         })
     }
 
@@ -147,6 +151,9 @@ mod tests {
             Some((Some(Res::Deployments), Some(text("n")), text("a:b"), text("scale")))
         );
         assert_eq!(at("/apis/apps/v1"), None);
+        let proxy = Target::of("/api/v1/namespaces/m/services/p:web/proxy/api/v1/query").unwrap();
+        assert_eq!((proxy.name.as_str(), proxy.path.as_str()), ("p:web", "api/v1/query"));
+        assert_eq!(proxy.resource(), "services/proxy");
         let query = Query::of("labelSelector=a%3Db%2Cc+in&watch=true&limit=5");
         assert_eq!(
             (query.text("labelSelector"), query.flag("watch"), query.number("limit")),

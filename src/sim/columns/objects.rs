@@ -281,3 +281,41 @@ pub(super) fn priority_value(value: &Value, _: DateTime<Utc>) -> Value {
 pub(super) fn priority_default(value: &Value, _: DateTime<Utc>) -> Value {
     json!(value.get("globalDefault").and_then(Value::as_bool).unwrap_or_default())
 }
+
+/// The cell of a column that a CustomResourceDefinition declares: a list is printed as JSON.
+fn declared(value: &Value, pointer: &str) -> Value {
+    match value.pointer(pointer) {
+        Some(Value::String(text)) => json!(text),
+        Some(Value::Array(all)) => json!(Value::Array(all.clone()).to_string()),
+        _ => json!(""),
+    }
+}
+
+pub(super) fn gateway_class(value: &Value, _: DateTime<Utc>) -> Value {
+    declared(value, "/spec/gatewayClassName")
+}
+
+pub(super) fn gateway_address(value: &Value, _: DateTime<Utc>) -> Value {
+    declared(value, "/status/addresses/0/value")
+}
+
+pub(super) fn gateway_programmed(value: &Value, _: DateTime<Utc>) -> Value {
+    let programmed = list(value, "/status/conditions").iter().find(|one| text(one, "/type") == "Programmed");
+    json!(programmed.map_or("Unknown", |one| text(one, "/status")))
+}
+
+pub(super) fn route_hostnames(value: &Value, _: DateTime<Utc>) -> Value {
+    declared(value, "/spec/hostnames")
+}
+
+pub(super) fn mesh_gateways(value: &Value, _: DateTime<Utc>) -> Value {
+    declared(value, "/spec/gateways")
+}
+
+pub(super) fn mesh_hosts(value: &Value, _: DateTime<Utc>) -> Value {
+    declared(value, "/spec/hosts")
+}
+
+pub(super) fn mesh_host(value: &Value, _: DateTime<Utc>) -> Value {
+    declared(value, "/spec/host")
+}

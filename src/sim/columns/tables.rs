@@ -22,6 +22,17 @@ const AGE: Column = text("Age", age);
 pub const CREATED: &[Column] =
     &[NAME, Column { name: "Created At", kind: "date", priority: 0, cell: created }];
 pub const CUSTOM: &[Column] = &[NAME, AGE];
+pub const GATEWAYS: &[Column] = &[
+    NAME,
+    text("Class", o::gateway_class),
+    text("Address", o::gateway_address),
+    text("Programmed", o::gateway_programmed),
+    AGE,
+];
+pub const HTTPROUTES: &[Column] = &[NAME, text("Hostnames", o::route_hostnames), AGE];
+pub const VIRTUALSERVICES: &[Column] =
+    &[NAME, text("Gateways", o::mesh_gateways), text("Hosts", o::mesh_hosts), AGE];
+pub const DESTINATIONRULES: &[Column] = &[NAME, text("Host", o::mesh_host), AGE];
 pub const AGED: &[Column] = &[NAME, AGE];
 pub const NAMESPACES: &[Column] = &[NAME, text("Status", o::phase), AGE];
 pub const NODES: &[Column] = &[

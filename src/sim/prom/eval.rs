@@ -241,6 +241,22 @@ impl Args<'_> {
         Ok(Value::Vector(points.collect()))
     }
 
+    /// The times of the newest samples of a selector, in seconds; of any other vector the time of the query.
+    fn timestamps(&self) -> Result<Value, QueryError> {
+        let points: Vec<Point> = match self.expr(0)? {
+            Expr::VectorSelector(selector) => {
+                let at = moved(selector, self.at)?;
+                let found = self.db.select(selector.name.as_deref(), &selector.matchers).into_iter();
+                let newest = |s: &super::tsdb::Series| {
+                    Some((s.labels.as_ref().clone(), s.newest(at - LOOKBACK_MS, at)?.at as f64 / 1000.0))
+                };
+                found.filter_map(newest).collect()
+            }
+            _ => self.vector(0)?.into_iter().map(|(labels, _)| (labels, self.at as f64 / 1000.0)).collect(),
+        };
+        Ok(Value::Vector(points.into_iter().map(|(labels, value): Point| (unnamed(labels), value)).collect()))
+    }
+
     fn map(&self, work: impl Fn(f64) -> f64) -> Result<Value, QueryError> {
         Ok(Value::Vector(self.vector(0)?.into_iter().map(|(l, v)| (unnamed(l), work(v))).collect()))
     }
@@ -298,9 +314,7 @@ fn function(db: &Tsdb, call: &Call, at: i64) -> Result<Value, QueryError> {
             args.map(move |v| v.min(most))
         }
         "time" => Ok(Value::Scalar(at as f64 / 1000.0)),
-        "timestamp" => Ok(Value::Vector(
-            args.vector(0)?.into_iter().map(|(l, _)| (unnamed(l), at as f64 / 1000.0)).collect(),
-        )),
+        "timestamp" => args.timestamps(),
         "vector" => Ok(Value::Vector(vec![(Labels::new(), args.scalar(0)?)])),
         "scalar" => {
             let points = args.vector(0)?;
@@ -498,6 +512,30 @@ mod tests {
             [("pod=a".into(), 1.0), ("pod=b".into(), 0.0)]
         );
         assert_eq!(ask("vector(1)"), [(String::new(), 1.0)]);
+        assert_eq!(ask("max(timestamp(http_requests_total offset 12s))"), [(String::new(), 285.0)]);
+        assert_eq!(ask("max(timestamp(http_requests_total + 0))"), [(String::new(), 300.0)]);
+    }
+
+    #[test]
+    fn what_finds_out_which_metrics_there_are() {
+        assert_eq!(
+            ask("count by (__name__) ({__name__=~\"http_.+|istio_.+\",code!~\"5..\"})"),
+            [("__name__=http_requests_total".into(), 2.0)]
+        );
+        let has = |counter: &str, name: &str| {
+            format!("label_replace(max(count_over_time({counter}[5m])), \"preset\", \"{name}\", \"\", \"\")")
+        };
+        let both =
+            [has("nothing{reporter=\"destination\"}", "a"), has("http_requests_total", "b")].join(" or ");
+        assert_eq!(ask(&both), [("preset=b".into(), 60.0)]);
+        assert_eq!(
+            ask("sum by (pod) (rate(http_requests_total{code=~\"5.*|0\"}[1m]) and http_requests_total)"),
+            [("pod=a".into(), 1.0)]
+        );
+        assert_eq!(
+            ask("sum by (pod) (http_requests_total{code=\"500\"}) - sum by (pod) (absent_one) or vector(0)"),
+            [(String::new(), 0.0)]
+        );
     }
 
     #[test]

@@ -363,9 +363,9 @@ async fn metadata(State(served): State<Served>, Query(pairs): Pairs) -> Response
         for name in names.iter().map(AsRef::as_ref) {
             let (base, kind) = if let Some(base) = name.strip_suffix("_bucket") {
                 (base, "histogram")
-            } else if name.ends_with("_duration_seconds_sum") || name.ends_with("_duration_seconds_count") {
+            } else if name.ends_with("seconds_sum") || name.ends_with("seconds_count") {
                 continue;
-            } else if name.ends_with("_total") {
+            } else if name.ends_with("_total") || name == "nginx_ingress_controller_requests" {
                 (name, "counter")
             } else {
                 (name, "gauge")

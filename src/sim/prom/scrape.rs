@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::ledger::Ledger;
+use super::mesh::Mesh;
+use super::nginx::Nginx;
 use super::sheet::{Desk, Sheet, Words};
 use super::tsdb::Tsdb;
 use super::{export, haproxy, state};
@@ -61,6 +64,9 @@ pub struct Scraper {
     pods: HashMap<Arc<str>, OfPod>,
     nodes: BTreeMap<String, export::NodeSheet>,
     proxies: BTreeMap<usize, Sheet>,
+    ledger: Ledger,
+    mesh: Mesh,
+    nginx: Nginx,
     objects: Sheet,
     /// When it last scraped, how often, and when it last tidied up (milliseconds).
     last: Option<DateTime<Utc>>,
@@ -86,6 +92,9 @@ impl Scraper {
             pods: HashMap::new(),
             nodes: BTreeMap::new(),
             proxies: BTreeMap::new(),
+            ledger: Ledger::new(store.random().keyed(&["ledger"])),
+            mesh: Mesh::default(),
+            nginx: Nginx::default(),
             objects: Sheet::default(),
             last: None,
             round: 0,
@@ -112,7 +121,7 @@ impl Scraper {
             }
             let Some(sheets) = self.pods.get_mut(&pod.uid) else { continue };
             sheets.round = self.round;
-            for (place, counts) in &pod.counts {
+            for (place, counts) in pod.counts.iter().filter(|_| pod.behaviour.counts) {
                 let Some(service) = field.services.get(*place) else { continue };
                 let known = sheets.http.iter().position(|(of, _)| of == place);
                 let known = known.unwrap_or_else(|| {
@@ -146,6 +155,9 @@ impl Scraper {
                 sheet.close(desk.db, at);
             }
         }
+        let told = self.ledger.read(&field);
+        self.mesh.export(&mut desk, &field, &mut self.ledger, &told);
+        self.nginx.export(&mut desk, &field, &mut self.ledger, &told);
         drop(field);
         export::nodes(&mut desk, &mut self.nodes, &self.store, &state, &used, seconds, slim);
         state::objects(&mut desk, &mut self.objects, &self.store);

@@ -44,6 +44,22 @@ pub fn system(store: &Store) -> Result<(), Status> {
     )
 }
 
+/// Namespace and name of the Service of Prometheus.
+pub const PROMETHEUS: (&str, &str) = ("monitoring", "prometheus");
+
+/// The Service by which clients find Prometheus in the cluster. It has no pods: the API server itself answers.
+pub fn prometheus(store: &Store) -> Result<(), Status> {
+    let (at, name) = PROMETHEUS;
+    namespace(store, at)?;
+    make(
+        store,
+        Res::Services,
+        json!({"metadata": {"name": name, "namespace": at,
+            "labels": {"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/component": "server"}},
+        "spec": {"clusterIP": "10.0.0.90", "ports": [{"name": "web", "port": 9090, "protocol": "TCP"}]}}),
+    )
+}
+
 /// A namespace with its default service account; an existing one is unchanged.
 pub fn namespace(store: &Store, name: &str) -> Result<(), Status> {
     if store.get(Res::Namespaces, "", name).is_some() {
@@ -142,8 +158,22 @@ fn number_or_percent(text: &str) -> Value {
     text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number))
 }
 
+/// The name of the application that a workload runs.
+fn app(workload: &Workload) -> &str {
+    workload.of.as_deref().unwrap_or(&workload.name)
+}
+
+/// The labels by which a workload selects its pods.
+fn pod_labels(workload: &Workload) -> Value {
+    let mut labels = json!({"app": app(workload)});
+    if let Some(track) = &workload.track {
+        labels["track"] = json!(track);
+    }
+    labels
+}
+
 fn template(workload: &Workload) -> Value {
-    let app = &workload.name;
+    let app = app(workload);
     let mut limits = Map::new();
     let memory = workload.memory_limit.as_ref().unwrap_or(&workload.memory);
     limits.insert("memory".into(), json!(memory));
@@ -182,7 +212,9 @@ fn template(workload: &Workload) -> Value {
         Kind::Job => spec["restartPolicy"] = json!("Never"),
         Kind::Deployment | Kind::StatefulSet => {}
     }
-    json!({"metadata": {"labels": {"app": app, "version": workload.version}}, "spec": spec})
+    let mut labels = pod_labels(workload);
+    labels["version"] = json!(workload.version);
+    json!({"metadata": {"labels": labels}, "spec": spec})
 }
 
 /// A budget for the pods of an application. The disruption controller sets its status.
@@ -202,14 +234,33 @@ pub fn budget(
     json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec})
 }
 
+/// Creates the object of a manifest, or replaces the spec of an existing one.
+pub fn object(store: &Store, object: &Value, by: &str) -> Result<(), Status> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let res = Res::of_kind(text("/apiVersion"), text("/kind")).ok_or_else(Status::unknown_path)?;
+    let (space, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    if store.get(res, space, name).is_none() {
+        if res.info().namespaced {
+            namespace(store, space)?;
+        }
+        return store.create(res, object.clone(), &Write::request(by)).map(|_| ());
+    }
+    let spec = object.get("spec").cloned().unwrap_or_default();
+    let change = |value: &mut Value| {
+        value["spec"] = spec;
+        Ok(())
+    };
+    store.write(res, space, name, &Write::request(by), change).map(|_| ())
+}
+
 /// A workload, its Service, budget and autoscaler.
 pub fn workload(store: &Store, workload: &Workload) -> Result<(), Status> {
     let (space, name) = (workload.namespace.as_str(), workload.name.as_str());
     namespace(store, space)?;
-    let metadata = json!({"name": name, "namespace": space, "labels": {"app": name}});
-    let selector = json!({"matchLabels": {"app": name}});
+    let metadata = json!({"name": name, "namespace": space, "labels": {"app": app(workload)}});
+    let selector = json!({"matchLabels": pod_labels(workload)});
     let stateful = workload.kind == Kind::StatefulSet;
-    if workload.service && workload.kind != Kind::Job {
+    if workload.service && workload.of.is_none() && workload.kind != Kind::Job {
         let mut spec =
             json!({"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]});
         if stateful {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Workload;
 use crate::faults::Rule;
@@ -107,6 +108,12 @@ pub enum What {
     },
     /// Whether the metrics server answers.
     MetricsServer { up: bool },
+    /// Somebody creates an object, or replaces the spec of an existing one.
+    Apply {
+        object: Box<Value>,
+        #[serde(default = "deployer")]
+        by: String,
+    },
     /// A workload is created. The workloads of a scenario become such steps.
     #[serde(skip)]
     Found(Box<Workload>),
@@ -145,6 +152,11 @@ impl What {
             Self::CutWatches => "cut of watches".into(),
             Self::Outage { .. } => "outage of the API".into(),
             Self::MetricsServer { up } => format!("metrics server {}", if *up { "up" } else { "down" }),
+            Self::Apply { object, .. } => {
+                let text =
+                    |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+                format!("{} {}/{}", text("/kind"), text("/metadata/namespace"), text("/metadata/name"))
+            }
             Self::Found(workload) => format!("workload {}/{}", workload.namespace, workload.name),
         }
     }

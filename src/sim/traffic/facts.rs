@@ -1,16 +1,17 @@
-//! The objects that traffic depends on: running pods with their resources, and the pods behind each Service. It follows
-//! the store's log and reads only changed objects again.
+//! The objects that traffic depends on: running pods with their resources, the pods behind each Service, and how routes
+//! and rules distribute requests. It follows the store's log and reads only changed pods and slices again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::field::{Backend, Fate, Field, Pod, Service};
+use super::field::{Backend, Fate, Field, Leg, Pod, Service};
 use super::read::{behaviour, read, text};
+use super::rules::{Book, Rules, Subset, Target};
 use crate::resources::Res;
 use crate::store::{Happened, Object, Store, Subscription};
-use crate::world::{Id, State};
+use crate::world::{Id, Policy, State};
 
 /// The label of an EndpointSlice that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -30,6 +31,8 @@ pub(super) struct Facts {
     store: Store,
     pods: Subscription,
     slices: Subscription,
+    book: Book,
+    rules: Rules,
     started: bool,
     by_name: HashMap<(Arc<str>, Arc<str>), usize>,
     endpoints: BTreeMap<Id, BTreeMap<String, Vec<Endpoint>>>,
@@ -46,6 +49,8 @@ impl Facts {
             store: store.clone(),
             pods: store.subscribe(Res::Pods),
             slices: store.subscribe(Res::EndpointSlices),
+            book: Book::new(store),
+            rules: Rules::default(),
             started: false,
             by_name: HashMap::new(),
             endpoints: BTreeMap::new(),
@@ -73,14 +78,20 @@ impl Facts {
             }
             self.note_services(field, state);
         }
+        let other_rules = self.book.follow();
+        let is_changed = other_rules.is_some() || other_world;
+        if let Some(rules) = other_rules {
+            self.rules = rules;
+            self.note_routes(field);
+        }
         let dirty = std::mem::take(&mut self.dirty);
         for id in &dirty {
             self.rebuild(field, id);
         }
-        if !dirty.is_empty() || other_world {
-            calls(field, state);
+        if !dirty.is_empty() || is_changed {
+            self.characters(field, state);
         }
-        other_world || !dirty.is_empty()
+        is_changed || !dirty.is_empty()
     }
 
     fn drain_pods(&mut self, field: &mut Field, state: &State) -> Result<(), crate::status::Status> {
@@ -228,7 +239,6 @@ impl Facts {
         for (id, at) in field.by_service.clone() {
             let demand = state.demand.get(&id).cloned().unwrap_or_default();
             if let Some(service) = field.services.get_mut(at) {
-                service.policy = demand.policy;
                 service.proxy = demand.proxy.as_deref().map(Arc::from);
                 service.clients = demand.clients.clamp(1, 10_000);
                 for backend in &mut service.backends {
@@ -236,6 +246,79 @@ impl Facts {
                 }
             }
             self.dirty.insert(id);
+        }
+    }
+
+    /// Splits the requests to Services as the routes say, and places the Services that the routes name.
+    fn note_routes(&mut self, field: &mut Field) {
+        for service in &mut field.services {
+            service.legs.clear();
+        }
+        for (id, targets) in &self.rules.splits {
+            let legs: Vec<Leg> = targets
+                .iter()
+                .map(|target| {
+                    let (subset, policy) = self.subset(target);
+                    Leg { to: place(field, &target.to), weight: target.weight, subset, policy, turn: 0 }
+                })
+                .collect();
+            let at = place(field, id);
+            if let Some(service) = field.services.get_mut(at) {
+                service.legs = legs;
+            }
+        }
+        self.dirty.extend(self.rules.splits.values().flatten().map(|target| target.to.clone()));
+        let doors = &self.rules.doors;
+        field.doors = doors.iter().map(|(id, door)| (place(field, id), door.clone())).collect();
+        self.dirty.extend(doors.keys().cloned());
+    }
+
+    /// The labels of a target's subset, and its policy. A subset that no DestinationRule defines has no pods: no pod has
+    /// a label without a name.
+    fn subset(&self, target: &Target) -> (Option<Subset>, Option<Policy>) {
+        let Some(name) = &target.subset else { return (None, None) };
+        let known = self.rules.balancers.get(&target.to).and_then(|rule| rule.subsets.get(name));
+        known.map_or_else(
+            || (Some([("".into(), "".into())].into()), None),
+            |(labels, policy)| (Some(labels.clone()), *policy),
+        )
+    }
+
+    /// What the application of a Service's first pod decides: which Services it calls, and how its requests are
+    /// measured and distributed. A Service without pods keeps what it had.
+    fn characters(&self, field: &mut Field, state: &State) {
+        for at in 0..field.services.len() {
+            let Some(service) = field.services.get(at) else { continue };
+            let pod = service.backends.first().and_then(|backend| field.pod(backend.pod));
+            let app = pod.map(|pod| state.app(&pod.namespace, &pod.app));
+            let calls = app.iter().flat_map(|app| &app.calls).filter_map(|call| {
+                let to = field.by_service.get(&Id::parse(&call.service)?)?;
+                Some((*to, call.clone()))
+            });
+            let calls: Vec<_> = calls.collect();
+            let Some(service) = field.services.get_mut(at) else { continue };
+            service.calls = calls;
+            if let Some(app) = app {
+                (service.mesh, service.ingress, service.grpc) = (app.mesh, app.ingress, app.grpc);
+            }
+            let policy = self.policy(service, state);
+            if service.policy != policy {
+                service.policy = policy;
+                super::route::spread_clients(service);
+            }
+        }
+    }
+
+    /// A proxy in front of a Service distributes its requests itself. Otherwise a DestinationRule decides, then Istio's
+    /// default for a Service of the mesh, then the scenario.
+    fn policy(&self, service: &Service, state: &State) -> Policy {
+        let told = state.demand.get(&service.id).map(|demand| demand.policy).unwrap_or_default();
+        let rule = self.rules.balancers.get(&service.id).and_then(|rule| rule.policy);
+        match rule {
+            _ if service.proxy.is_some() => told,
+            Some(policy) => policy,
+            None if service.mesh => Policy::LeastRequest,
+            None => told,
         }
     }
 
@@ -300,7 +383,11 @@ fn place(field: &mut Field, id: &Id) -> usize {
     let at = field.services.len();
     field.services.push(Service {
         id: id.clone(),
-        policy: crate::world::Policy::default(),
+        policy: Policy::default(),
+        legs: Vec::new(),
+        mesh: false,
+        ingress: false,
+        grpc: false,
         proxy: None,
         clients: 1,
         backends: Vec::new(),
@@ -309,28 +396,14 @@ fn place(field: &mut Field, id: &Id) -> usize {
         pending: super::field::Pending::new(),
         total: Fate::default(),
         unrouted: 0,
-        again: 0,
+        offered: 0,
+        forwarded: 0,
+        askers: BTreeMap::new(),
+        again: BTreeMap::new(),
         lost: 0.0,
         failing: 0.0,
         excess: 0.0,
     });
     field.by_service.insert(id.clone(), at);
     at
-}
-
-/// The Services that each one calls: those that the application of its first pod calls.
-fn calls(field: &mut Field, state: &State) {
-    for at in 0..field.services.len() {
-        let Some(service) = field.services.get(at) else { continue };
-        let pod = service.backends.first().and_then(|backend| field.pod(backend.pod));
-        let app = pod.map(|pod| state.app(&pod.namespace, &pod.app));
-        let calls = app.iter().flat_map(|app| &app.calls).filter_map(|call| {
-            let to = field.by_service.get(&Id::parse(&call.service)?)?;
-            Some((*to, call.clone()))
-        });
-        let calls: Vec<_> = calls.collect();
-        if let Some(service) = field.services.get_mut(at) {
-            service.calls = calls;
-        }
-    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
 
+use super::rules::{Door, Subset};
 use crate::world::{Call, Format, Id, Policy, Version};
 
 /// Upper bounds of the latency histogram's buckets in seconds; one more bucket has what is above.
@@ -38,6 +39,28 @@ pub struct Counts {
     pub in_flight: u64,
 }
 
+impl Counts {
+    /// The number of answers.
+    pub fn answers(&self) -> u64 {
+        self.codes.iter().sum()
+    }
+
+    pub fn add(&mut self, more: &Self) {
+        self.codes.iter_mut().zip(more.codes).for_each(|(to, n)| *to += n);
+        self.buckets.iter_mut().zip(more.buckets).for_each(|(to, n)| *to += n);
+        self.sum += more.sum;
+    }
+
+    /// What was counted after `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        let mut out = self.clone();
+        out.codes.iter_mut().zip(before.codes).for_each(|(to, n)| *to = to.saturating_sub(n));
+        out.buckets.iter_mut().zip(before.buckets).for_each(|(to, n)| *to = to.saturating_sub(n));
+        out.sum = (out.sum - before.sum).max(0.0);
+        out
+    }
+}
+
 /// The behaviour of a pod, from its application, its version, its faults and those of its node.
 #[derive(Debug, Clone)]
 pub struct Behaviour {
@@ -62,6 +85,9 @@ pub struct Behaviour {
     pub version_errors: f64,
     pub pod_errors: f64,
     pub favoured: f64,
+    /// It counts its requests itself, and a sidecar does.
+    pub counts: bool,
+    pub mesh: bool,
     /// Its node is off.
     pub off: bool,
     /// The kubelet of its node does not answer.
@@ -76,6 +102,7 @@ pub struct Pod {
     pub name: Arc<str>,
     pub node: Arc<str>,
     pub app: Arc<str>,
+    pub labels: Subset,
     /// The container that answers, and the other ones.
     pub container: Arc<str>,
     pub others: Vec<Arc<str>>,
@@ -120,6 +147,15 @@ pub struct Pod {
 }
 
 impl Pod {
+    pub fn label(&self, name: &str) -> Option<&Arc<str>> {
+        self.labels.iter().find(|(key, _)| **key == *name).map(|(_, value)| value)
+    }
+
+    /// Whether it has all labels of a subset.
+    pub fn is_of(&self, subset: &Subset) -> bool {
+        subset.iter().all(|(key, value)| self.label(key) == Some(value))
+    }
+
     /// It answers: its container is running and its node is on.
     pub fn is_alive(&self) -> bool {
         self.started.is_some() && !self.behaviour.off
@@ -183,11 +219,35 @@ pub struct Backend {
 /// A heap with the earliest end on top: nanoseconds, and the index of the backend.
 pub type Pending = BinaryHeap<std::cmp::Reverse<(i64, usize)>>;
 
+/// Who sends requests: a Service's pods, by its index; `None` is somebody outside of the cluster.
+pub type Asker = Option<usize>;
+
+/// A part of the requests to a Service, as a route splits them.
+#[derive(Debug, Clone)]
+pub struct Leg {
+    /// The index of the Service whose backends get them; the split Service itself for a subset.
+    pub to: usize,
+    pub weight: f64,
+    /// The labels of the backends; `None`: all backends.
+    pub subset: Option<Subset>,
+    /// How the subset's backends are chosen, if not as in the rest of the Service.
+    pub policy: Option<Policy>,
+    /// The position of round robin.
+    pub turn: usize,
+}
+
 /// One Service that gets requests.
 #[derive(Debug)]
 pub struct Service {
     pub id: Id,
     pub policy: Policy,
+    /// How a route splits its requests; empty if no route does.
+    pub legs: Vec<Leg>,
+    /// Its pods have the sidecars of a mesh.
+    pub mesh: bool,
+    /// Its pods are an ingress controller.
+    pub ingress: bool,
+    pub grpc: bool,
     pub proxy: Option<Arc<str>>,
     pub clients: u32,
     /// Ordered by the pods' names.
@@ -201,8 +261,13 @@ pub struct Service {
     pub total: Fate,
     /// Requests that no backend could be found for (503).
     pub unrouted: u64,
+    /// All requests to it, and how many of them a route sent to other Services.
+    pub offered: u64,
+    pub forwarded: u64,
+    /// The requests that its own backends got, or that found none, by who sent them.
+    pub askers: BTreeMap<Asker, u64>,
     /// Calls that are retried in the next step.
-    pub again: u64,
+    pub again: BTreeMap<Asker, u64>,
     /// In the last step: the ratio of requests that failed without and with an answer, and the additional latency.
     pub lost: f64,
     pub failing: f64,
@@ -241,6 +306,8 @@ pub struct Field {
     pub by_uid: HashMap<Arc<str>, usize>,
     pub services: Vec<Service>,
     pub by_service: BTreeMap<Id, usize>,
+    /// The Ingresses that lead to Services, by the Service's index.
+    pub doors: BTreeMap<usize, Door>,
     /// Of the last step.
     pub notes: Vec<Note>,
     /// Requests that pods answered in the last step, by slot, and their sum.
@@ -298,6 +365,9 @@ pub struct ServiceTruth {
     pub total: Fate,
     /// Requests that found no backend (503).
     pub unrouted: u64,
+    /// All requests to it, and how many of them a route sent to other Services.
+    pub offered: u64,
+    pub forwarded: u64,
     /// By the pod's name: the current endpoints.
     pub backends: BTreeMap<String, Fate>,
     /// The pods' own counters: answers by code and latency in seconds, since their containers started.
@@ -310,6 +380,8 @@ impl Truth {
             policy: service.policy,
             total: service.total,
             unrouted: service.unrouted,
+            offered: service.offered,
+            forwarded: service.forwarded,
             backends: service.backends.iter().map(|b| (b.name.to_string(), b.fate)).collect(),
             counts: field
                 .live()

@@ -1,11 +1,12 @@
-//! One step of traffic: requests go from callers to the Services that they call; failures and delays come back.
+//! One step of traffic: requests go from callers to the Services that they call, by way of the routes that split them;
+//! failures and delays come back.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::draw::Dice;
-use super::field::{Code, Fate, Field, Note, Wrong};
+use super::field::{Asker, Code, Fate, Field, Leg, Note, Wrong};
 use super::read::age;
 use super::route::{Choice, Route, spread_clients};
 use super::serve::Taken;
@@ -26,7 +27,11 @@ struct Work {
     taken: Taken,
 }
 
-/// The order of Services, callers first; calls that would close a circle are left out.
+/// Where a route sent requests in this step, and how many.
+type Forwarded = Vec<(usize, u64)>;
+
+/// The order of Services, callers first, and split Services before those that get a part of their requests; calls that
+/// would close a circle are left out.
 pub(super) struct Order {
     order: Vec<usize>,
     calls: Vec<Vec<(usize, Call)>>,
@@ -55,6 +60,10 @@ impl Order {
         }
         if let Some(state) = seen.get_mut(at) {
             *state = 1;
+        }
+        let legs = field.services.get(at).map(|service| service.legs.as_slice()).unwrap_or_default();
+        for leg in legs {
+            self.visit(field, leg.to, seen);
         }
         for (to, call) in field.services.get(at).map(|service| service.calls.as_slice()).unwrap_or_default() {
             if seen.get(*to).is_some_and(|state| *state == 1) {
@@ -97,26 +106,29 @@ pub(super) fn step(field: &mut Field, state: &State, order: &Order, dice: &mut D
     field.notes.clear();
     field.served.clear();
     field.served_total = 0;
-    let mut asked = vec![0_u64; field.services.len()];
-    let mut works: Vec<Vec<Work>> = Vec::with_capacity(order.order.len());
+    let mut asked: Vec<Vec<(Asker, u64)>> = vec![Vec::new(); field.services.len()];
+    let mut works: Vec<(Vec<Work>, Forwarded)> = Vec::with_capacity(order.order.len());
     for at in &order.order {
-        let outside = dice.poisson(demand(state, field, *at, passed) * seconds);
-        let again = field.services.get_mut(*at).map_or(0, |service| std::mem::take(&mut service.again));
-        let n = outside + again + asked.get(*at).copied().unwrap_or_default();
+        let mut all = asked.get_mut(*at).map(std::mem::take).unwrap_or_default();
+        all.push((None, dice.poisson(demand(state, field, *at, passed) * seconds)));
+        if let Some(service) = field.services.get_mut(*at) {
+            all.extend(std::mem::take(&mut service.again));
+        }
         checks(field, *at, seconds);
-        let work = route(field, *at, n, dice, stretch);
+        let (work, forwarded) = distribute(field, *at, all, &mut asked, dice, stretch);
         let answers: u64 =
             work.iter().map(|work| work.taken.taken - work.taken.by_version - work.taken.by_pod).sum();
         for (to, call) in order.calls.get(*at).map(Vec::as_slice).unwrap_or_default() {
             if let Some(asked) = asked.get_mut(*to) {
-                *asked += dice.whole(answers as f64 * call.per_request);
+                asked.push((Some(*at), dice.whole(answers as f64 * call.per_request)));
             }
         }
-        works.push(work);
+        works.push((work, forwarded));
     }
-    for (at, work) in order.order.iter().zip(&works).rev() {
+    for (at, (work, forwarded)) in order.order.iter().zip(&works).rev() {
         let calls = order.calls.get(*at).map(Vec::as_slice).unwrap_or_default();
         answer(field, *at, work, calls, dice, seconds);
+        come_back(field, *at, forwarded);
     }
     for pod in field.pods.iter_mut().flatten() {
         let age = age(pod, now);
@@ -158,17 +170,112 @@ fn checks(field: &mut Field, at: usize, seconds: f64) {
     }
 }
 
-/// Sends `n` requests to the backends of a Service.
+/// Distributes the requests to a Service: to its backends, or to the legs of its route. Those for other Services are
+/// added to what these are asked.
+fn distribute(
+    field: &mut Field,
+    at: usize,
+    all: Vec<(Asker, u64)>,
+    asked: &mut [Vec<(Asker, u64)>],
+    dice: &mut Dice,
+    stretch: Stretch,
+) -> (Vec<Work>, Forwarded) {
+    let Some(service) = field.services.get_mut(at) else { return (Vec::new(), Vec::new()) };
+    (service.lost, service.failing) = (0.0, 0.0);
+    service.offered += all.iter().map(|(_, n)| n).sum::<u64>();
+    let mut legs = std::mem::take(&mut service.legs);
+    let weights: Vec<f64> = legs.iter().map(|leg| leg.weight).collect();
+    // A route whose weights are all 0 sends its requests nowhere, which is an error for each of them.
+    let is_split = weights.iter().any(|weight| *weight > 0.0);
+    let mut shares = vec![0; legs.len()];
+    let (mut own, mut forwarded) = (0, vec![(0, 0); legs.len()]);
+    for (asker, n) in all {
+        let mut split = vec![0; legs.len()];
+        dice.multinomial(n, &weights, &mut split);
+        let mut stays = if is_split { 0 } else { n };
+        for ((leg, k), (share, passed)) in legs
+            .iter()
+            .zip(split)
+            .zip(shares.iter_mut().zip(forwarded.iter_mut()))
+            .filter(|((_, k), _)| *k > 0)
+        {
+            *share += k;
+            if leg.to == at {
+                stays += k;
+                continue;
+            }
+            *passed = (leg.to, passed.1 + k);
+            if let Some(asked) = asked.get_mut(leg.to) {
+                asked.push((asker, k));
+            }
+        }
+        own += stays;
+        if stays > 0
+            && let Some(service) = field.services.get_mut(at)
+        {
+            *service.askers.entry(asker).or_default() += stays;
+        }
+    }
+    let mut work = Vec::new();
+    let mut lost = 0;
+    if legs.is_empty() {
+        lost += route(field, at, None, own, &mut work, dice, stretch);
+    } else if is_split {
+        for (leg, n) in legs.iter_mut().zip(shares).filter(|(leg, _)| leg.to == at) {
+            lost += route(field, at, Some(leg), n, &mut work, dice, stretch);
+        }
+    }
+    let passed: u64 = forwarded.iter().map(|(_, k)| k).sum();
+    if let Some(service) = field.services.get_mut(at) {
+        if !legs.is_empty() && !is_split {
+            service.unrouted += own;
+            service.lost = 1.0;
+            lost = own;
+        }
+        service.forwarded += passed;
+        service.legs = legs;
+        if own > 0 {
+            service.lost = lost as f64 / own as f64;
+        }
+    }
+    forwarded.retain(|(_, k)| *k > 0);
+    if !forwarded.is_empty() {
+        forwarded.push((at, own));
+    }
+    (work, forwarded)
+}
+
+/// What callers notice of a split Service: the mean of its parts, by their requests in this step.
+fn come_back(field: &mut Field, at: usize, forwarded: &Forwarded) {
+    let all: u64 = forwarded.iter().map(|(_, n)| n).sum();
+    if all == 0 {
+        return;
+    }
+    let mean = |value: fn(&super::field::Service) -> f64| {
+        let of = |(to, n): &(usize, u64)| field.services.get(*to).map_or(0.0, value) * *n as f64 / all as f64;
+        forwarded.iter().map(of).sum::<f64>()
+    };
+    let (lost, failing, excess) = (mean(|s| s.lost), mean(|s| s.failing), mean(|s| s.excess));
+    if let Some(service) = field.services.get_mut(at) {
+        (service.lost, service.failing, service.excess) = (lost, failing, excess);
+    }
+}
+
+/// Sends `n` requests to the backends of a Service, or to those of a leg's subset. Returns how many got no answer.
 fn route(
     field: &mut Field,
     at: usize,
+    mut leg: Option<&mut Leg>,
     n: u64,
+    work: &mut Vec<Work>,
     dice: &mut Dice,
     Stretch { passed, seconds, .. }: Stretch,
-) -> Vec<Work> {
+) -> u64 {
     let Field { pods, services, served, served_total, .. } = field;
-    let Some(service) = services.get_mut(at) else { return Vec::new() };
-    let weighted = service.policy == Policy::Weighted;
+    let Some(service) = services.get_mut(at) else { return 0 };
+    let policy = leg.as_ref().and_then(|leg| leg.policy).unwrap_or(service.policy);
+    let subset = leg.as_ref().and_then(|leg| leg.subset.clone());
+    let weighted = policy == Policy::Weighted;
     let choices: Vec<Choice> = service
         .backends
         .iter()
@@ -176,19 +283,28 @@ fn route(
         .filter(|(_, backend)| backend.ready && !backend.down)
         .filter_map(|(at, backend)| {
             let pod = pods.get(backend.pod)?.as_ref()?;
+            if subset.as_ref().is_some_and(|subset| !pod.is_of(subset)) {
+                return None;
+            }
             let weight = if weighted { pod.weight } else { 1.0 };
             Some(Choice { at, weight: weight * pod.behaviour.favoured })
         })
         .collect();
     let choosable = choices.iter().any(|choice| choice.weight > 0.0);
-    (service.lost, service.failing) = (0.0, 0.0);
     if !choosable {
         service.unrouted += n;
+        // Also if nobody asks in this step: it depends on the length of a step who does.
         service.lost = 1.0;
-        return Vec::new();
+        return n;
     }
-    let shares = Route { service, choices: &choices, dice, from: passed - seconds, seconds }.shares(n);
-    let mut work = Vec::new();
+    if let Some(leg) = &mut leg {
+        std::mem::swap(&mut service.turn, &mut leg.turn);
+    }
+    let shares =
+        Route { service, policy, choices: &choices, dice, from: passed - seconds, seconds }.shares(n);
+    if let Some(leg) = &mut leg {
+        std::mem::swap(&mut service.turn, &mut leg.turn);
+    }
     let mut lost = 0;
     for (choice, n) in choices.iter().zip(shares).filter(|(_, n)| *n > 0) {
         let Some(backend) = service.backends.get_mut(choice.at) else { continue };
@@ -213,8 +329,7 @@ fn route(
         backend.fate.add(&fate);
         service.total.add(&fate);
     }
-    service.lost = if n == 0 { 0.0 } else { lost as f64 / n as f64 };
-    work
+    lost
 }
 
 /// The results of a Service's calls in this step: which failures they cause, and how much longer they take than usual.
@@ -327,6 +442,6 @@ fn answer(
     service.excess = if asked == 0 { 0.0 } else { slow / asked as f64 };
     let per_call = calls.first().map(|(to, _)| *to);
     if let Some(service) = per_call.and_then(|to| services.get_mut(to)) {
-        service.again += dice.whole(again);
+        *service.again.entry(Some(at)).or_default() += dice.whole(again);
     }
 }

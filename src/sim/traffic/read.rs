@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::field::{Behaviour, Pod};
+use super::rules::Subset;
 use crate::store::{Object, walk};
 use crate::world::State;
 
@@ -49,6 +50,11 @@ fn amount_of(text: &str) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * factor)
 }
 
+fn labels(object: &Object) -> Subset {
+    let labels = object.labels().as_object().into_iter().flatten();
+    labels.map(|(key, value)| (key.as_str().into(), value.as_str().unwrap_or_default().into())).collect()
+}
+
 /// The current behaviour of a pod.
 pub(super) fn behaviour(state: &State, pod: &Pod) -> Behaviour {
     let app = state.app(&pod.namespace, &pod.app);
@@ -74,6 +80,8 @@ pub(super) fn behaviour(state: &State, pod: &Pod) -> Behaviour {
         version_errors: version.errors.clamp(0.0, 1.0),
         pod_errors: trouble.errors.clamp(0.0, 1.0),
         favoured: factor(trouble.favoured),
+        counts: app.counts,
+        mesh: app.mesh,
         off: node.off,
         silent: node.off || node.silent,
         version: Arc::new(version),
@@ -111,6 +119,7 @@ pub(super) fn read(object: &Object, state: &State) -> Option<Pod> {
         name: object.name().into(),
         node,
         app: app.into(),
+        labels: labels(object),
         others: containers.iter().skip(1).map(|one| text(one, "/name")).collect(),
         image: text(first, "/image"),
         container,
@@ -140,6 +149,8 @@ pub(super) fn read(object: &Object, state: &State) -> Option<Pod> {
             version_errors: 0.0,
             pod_errors: 0.0,
             favoured: 1.0,
+            counts: true,
+            mesh: false,
             off: false,
             silent: false,
         },

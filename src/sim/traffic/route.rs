@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::draw::Dice;
-use super::field::{Backend, Service};
+use super::field::{Backend, Leg, Service};
 use crate::world::Policy;
 
 /// Above this number of comparisons per step, least connections is computed from latencies instead of simulated.
@@ -19,11 +19,16 @@ pub(super) struct Choice {
 /// One step's routing.
 pub(super) struct Route<'a> {
     pub service: &'a mut Service,
+    pub policy: Policy,
     pub choices: &'a [Choice],
     pub dice: &'a mut Dice,
     /// The start of the step, in seconds since the clock's start (negative before it), and its length.
     pub from: f64,
     pub seconds: f64,
+}
+
+fn nanos(seconds: f64) -> i64 {
+    (seconds * 1e9) as i64
 }
 
 /// FNV-1a.
@@ -46,7 +51,8 @@ pub(super) fn spread_clients(service: &mut Service) {
     for backend in &mut service.backends {
         backend.clients = 0;
     }
-    if service.policy != Policy::ClientHash {
+    let hashes = |leg: &Leg| leg.policy == Some(Policy::ClientHash);
+    if service.policy != Policy::ClientHash && !service.legs.iter().any(hashes) {
         return;
     }
     let seeds: Vec<(usize, u64)> = service
@@ -78,7 +84,7 @@ impl Route<'_> {
             return out;
         }
         let level = self.choices.iter().all(|choice| (choice.weight - 1.0).abs() < 1e-9);
-        match self.service.policy {
+        match self.policy {
             Policy::RoundRobin if level => self.in_turn(n, &mut out),
             Policy::RoundRobin | Policy::Weighted => {
                 let weights: Vec<f64> = self.choices.iter().map(|choice| choice.weight).collect();
@@ -93,7 +99,16 @@ impl Route<'_> {
                 self.dice.multinomial(n, &weights, &mut out);
             }
             Policy::ClientHash => {
-                let weights = self.by_backend(|backend, weight| weight * f64::from(backend.clients));
+                let mut weights = self.by_backend(|backend, weight| weight * f64::from(backend.clients));
+                if weights.iter().all(|weight| *weight <= 0.0) {
+                    // These backends are a subset that is nobody's first choice.
+                    weights = self.by_backend(|_, weight| weight);
+                }
+                self.dice.multinomial(n, &weights, &mut out);
+            }
+            Policy::LeastRequest if n <= PLAYED => self.fewer_of_two(n, level, &mut out),
+            Policy::LeastRequest => {
+                let weights = self.by_backend(|backend, weight| weight / backend.ewma.max(1e-6));
                 self.dice.multinomial(n, &weights, &mut out);
             }
             Policy::LeastConnections if n.saturating_mul(self.choices.len() as u64) <= PLAYED => {
@@ -165,18 +180,9 @@ impl Route<'_> {
     /// Sends request after request over the step, each to the backend with the fewest in flight relative to its weight;
     /// equal ones get them in turn.
     fn least(&mut self, n: u64, out: &mut [u64]) {
-        let nanos = |seconds: f64| (seconds * 1e9) as i64;
         let len = self.choices.len();
         for request in 0..n {
-            let now = self.from + self.seconds * (request as f64 + self.dice.0.f64()) / n as f64;
-            while let Some(Reverse((end, at))) = self.service.pending.peek().copied()
-                && end <= nanos(now)
-            {
-                self.service.pending.pop();
-                if let Some(backend) = self.service.backends.get_mut(at) {
-                    backend.in_flight = backend.in_flight.saturating_sub(1);
-                }
-            }
+            let now = self.arrival(request, n);
             let turn = self.service.turn;
             let mut best: Option<(f64, usize)> = None;
             for step in 0..len {
@@ -192,12 +198,60 @@ impl Route<'_> {
             }
             let Some((_, place)) = best else { return };
             self.service.turn = (place + 1) % len;
-            let (Some(choice), Some(out)) = (self.choices.get(place), out.get_mut(place)) else { return };
-            let Some(backend) = self.service.backends.get_mut(choice.at) else { return };
-            *out += 1;
-            backend.in_flight += 1;
-            let lasts = backend.ewma * (0.4 * self.dice.normal()).exp() / 1.083;
-            self.service.pending.push(Reverse((nanos(now + lasts), choice.at)));
+            self.send(place, now, out);
         }
+    }
+
+    /// As Envoy's least request: the one with fewer in flight of two random backends if their weights are equal.
+    /// Otherwise a random one, by its weight divided by its requests in flight plus one. All callers share the counts,
+    /// as if they used one proxy.
+    fn fewer_of_two(&mut self, n: u64, level: bool, out: &mut [u64]) {
+        let len = self.choices.len();
+        for request in 0..n {
+            let now = self.arrival(request, n);
+            let load = |place: usize| {
+                let choice = self.choices.get(place)?;
+                self.service.backends.get(choice.at).map(|backend| backend.in_flight)
+            };
+            let place = if level {
+                let (one, other) = (self.dice.0.usize(..len), self.dice.0.usize(..len));
+                if load(other) < load(one) { other } else { one }
+            } else {
+                let weights = self.by_backend(|backend, weight| weight / (backend.in_flight as f64 + 1.0));
+                let mut left = self.dice.0.f64() * weights.iter().sum::<f64>();
+                let chosen = weights.iter().position(|weight| {
+                    left -= weight;
+                    *weight > 0.0 && left < 0.0
+                });
+                let Some(place) = chosen.or_else(|| weights.iter().rposition(|weight| *weight > 0.0)) else {
+                    return;
+                };
+                place
+            };
+            self.send(place, now, out);
+        }
+    }
+
+    /// The time of the next of `n` requests. Those that have ended by then are no longer in flight.
+    fn arrival(&mut self, request: u64, n: u64) -> f64 {
+        let now = self.from + self.seconds * (request as f64 + self.dice.0.f64()) / n as f64;
+        while let Some(Reverse((end, at))) = self.service.pending.peek().copied()
+            && end <= nanos(now)
+        {
+            self.service.pending.pop();
+            if let Some(backend) = self.service.backends.get_mut(at) {
+                backend.in_flight = backend.in_flight.saturating_sub(1);
+            }
+        }
+        now
+    }
+
+    fn send(&mut self, place: usize, now: f64, out: &mut [u64]) {
+        let (Some(choice), Some(out)) = (self.choices.get(place), out.get_mut(place)) else { return };
+        let Some(backend) = self.service.backends.get_mut(choice.at) else { return };
+        *out += 1;
+        backend.in_flight += 1;
+        let lasts = backend.ewma * (0.4 * self.dice.normal()).exp() / 1.083;
+        self.service.pending.push(Reverse((nanos(now + lasts), choice.at)));
     }
 }

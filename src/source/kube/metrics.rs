@@ -250,7 +250,7 @@ async fn list<T>(
     kind: &str,
     read: impl FnMut(&[u8]) -> Result<T, DecodeError>,
 ) -> Result<Vec<T>, ApiError> {
-    // one that cannot be read is missing, and missing is shown as unknown
+    // an item that cannot be decoded is left out, and its values are shown as unknown
     Ok(pages::whole(client, path, kind, BODY_CAP, read).await?.rows)
 }
 

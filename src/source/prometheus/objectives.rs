@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use pilothouse_core::domain::haproxy::PRESET;
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::preset::Preset;
 use pilothouse_core::domain::slo::{Good, Measured, Objective, ObjectivesSeen, Ratio};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::ServiceTraffic;
@@ -22,7 +23,6 @@ use tokio::time::Instant;
 use self::own::Counts;
 use self::recorded::Recorded;
 use super::client::Queries;
-use super::presets::Found;
 
 /// The number of queries for objectives in one refresh, after the first.
 const AT_ONCE: usize = 2;
@@ -32,13 +32,23 @@ const TOGETHER: usize = 4;
 const COST: u32 = 20;
 
 /// One query for objectives of the config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Ask {
-    /// The position of the preset among the found ones.
-    preset: usize,
+    /// The name of the preset.
+    preset: Name,
     /// Response times, not outcomes, are counted.
     times: bool,
     window_secs: u64,
+}
+
+/// Where the numbers of a Service come from.
+struct Source {
+    /// The name of the preset that measured it last.
+    preset: Name,
+    /// The namespace and name that its series have.
+    named: (Name, Name),
+    /// The matchers of its series.
+    selector: Name,
 }
 
 /// The last answer to a query.
@@ -54,8 +64,8 @@ pub(super) struct Objectives {
     own: Vec<Objective>,
     /// The Services that backends of HAProxies stand for, by the name of the backend.
     proxies: BTreeMap<String, (Name, Name)>,
-    /// The position of the preset that measured a Service last, and the namespace and name that its series have.
-    measured_by: HashMap<(Name, Name), (usize, (Name, Name))>,
+    /// By the namespace and name of a Service.
+    measured_by: HashMap<(Name, Name), Source>,
     answers: HashMap<Ask, Answer>,
     recorded: Recorded,
     began: bool,
@@ -92,23 +102,12 @@ impl Objectives {
     pub async fn refresh<C: Queries>(
         &mut self,
         client: &C,
-        found: &[Found],
+        found: &[&Preset],
         services: &[Arc<ServiceTraffic>],
         limit: Duration,
         now: Stamp,
     ) -> Option<ObjectivesSeen> {
-        for service in services {
-            let named = |f: &Found| service.preset == f.preset.as_str();
-            if let Some(preset) = found.iter().position(named) {
-                let key = (service.namespace.clone(), service.name.clone());
-                let proxy = self.proxies.iter().find(|(_, of)| service.preset == PRESET && **of == key);
-                let named = proxy.map_or_else(
-                    || key.clone(),
-                    |(backend, _)| (Name::default(), Name::from(backend.as_str())),
-                );
-                self.measured_by.insert(key, (preset, named));
-            }
-        }
+        self.find(services);
         let first = !std::mem::replace(&mut self.began, true);
         let used = self.recorded.refresh(client, limit, now).await;
         let most = if first { usize::MAX } else { AT_ONCE.saturating_sub(used) };
@@ -118,13 +117,13 @@ impl Objectives {
                 break;
             }
             let asked = some.iter().map(|ask| async {
-                let (asked, found) = (Instant::now(), found.get(ask.preset).copied());
-                let of = self.services_of(ask.preset, ask.times);
-                let counts = match found {
-                    Some(found) => own::ask(client, found, &of, ask.times, ask.window_secs, limit).await,
+                let asked = Instant::now();
+                let of = self.selectors_of(&ask.preset, ask.times);
+                let counts = match found.iter().find(|preset| preset.name == ask.preset) {
+                    Some(preset) => own::ask(client, preset, &of, ask.times, ask.window_secs, limit).await,
                     None => Err("its metrics are gone".to_owned()),
                 };
-                (*ask, Answer { asked, took: asked.elapsed(), at: now, counts })
+                (ask.clone(), Answer { asked, took: asked.elapsed(), at: now, counts })
             });
             for (ask, answer) in futures::future::join_all(asked).await {
                 // a failed query leaves the last answer, which counts for a while
@@ -146,14 +145,32 @@ impl Objectives {
         (told || !objectives.is_empty()).then(|| ObjectivesSeen { at: now, objectives: objectives.into() })
     }
 
-    fn preset_of(&self, objective: &Objective) -> Option<&(usize, (Name, Name))> {
+    /// Remembers where the numbers of these Services come from.
+    fn find(&mut self, services: &[Arc<ServiceTraffic>]) {
+        for service in services {
+            let key = (service.namespace.clone(), service.name.clone());
+            let proxy = self.proxies.iter().find(|(_, of)| service.preset == PRESET && **of == key);
+            let named =
+                proxy.map_or_else(|| key.clone(), |(backend, _)| (Name::default(), backend.as_str().into()));
+            // a name that can be read in several ways is the objective's if one of them is
+            for key in service.also.iter().cloned().chain([key]) {
+                let is_wanted = |o: &Objective| o.namespace == key.0 && o.service == key.1;
+                if self.own.iter().any(is_wanted) {
+                    let (preset, selector) = (service.preset.clone(), service.selector.clone());
+                    self.measured_by.insert(key, Source { preset, named: named.clone(), selector });
+                }
+            }
+        }
+    }
+
+    fn source_of(&self, objective: &Objective) -> Option<&Source> {
         self.measured_by.get(&(objective.namespace.clone(), objective.service.clone()))
     }
 
-    /// Returns the Services with objectives that a preset measures.
-    fn services_of(&self, preset: usize, times: bool) -> Vec<(Name, Name)> {
-        let of = self.own.iter().filter(|o| is_of_times(o) == times).filter_map(|o| self.preset_of(o));
-        let mut of: Vec<_> = of.filter(|(by, _)| *by == preset).map(|(_, named)| named.clone()).collect();
+    /// Returns the matchers of the Services with objectives that a preset measures.
+    fn selectors_of(&self, preset: &Name, times: bool) -> Vec<Name> {
+        let of = self.own.iter().filter(|o| is_of_times(o) == times).filter_map(|o| self.source_of(o));
+        let mut of: Vec<_> = of.filter(|of| of.preset == *preset).map(|of| of.selector.clone()).collect();
         of.sort();
         of.dedup();
         of
@@ -164,12 +181,12 @@ impl Objectives {
     fn due(&self, most: usize) -> Vec<Ask> {
         let mut asks: Vec<Ask> = Vec::new();
         for objective in &self.own {
-            let Some((preset, _)) = self.preset_of(objective) else { continue };
-            let preset = *preset;
+            let Some(source) = self.source_of(objective) else { continue };
             let times = is_of_times(objective);
-            asks.extend(windows(objective).into_iter().map(|window_secs| Ask { preset, times, window_secs }));
+            let ask = |window_secs| Ask { preset: source.preset.clone(), times, window_secs };
+            asks.extend(windows(objective).into_iter().map(ask));
         }
-        asks.sort_by_key(|ask| (ask.window_secs, ask.times, ask.preset));
+        asks.sort_by(|a, b| (a.window_secs, a.times, &a.preset).cmp(&(b.window_secs, b.times, &b.preset)));
         asks.dedup();
         let late = |ask: &Ask| match self.answers.get(ask) {
             None => Some(Duration::MAX),
@@ -183,17 +200,18 @@ impl Objectives {
     }
 
     fn measured(&self, objective: &Objective) -> Measured {
-        let Some((preset, key)) = self.preset_of(objective) else {
+        let Some(source) = self.source_of(objective) else {
             let note = Some("no preset measures requests of it".into());
             return Measured { objective: objective.clone(), ratios: Vec::new(), note };
         };
-        let (preset, times) = (*preset, is_of_times(objective));
+        let times = is_of_times(objective);
         let (mut ratios, mut note) = (Vec::new(), None);
         for window_secs in windows(objective) {
-            let Some(answer) = self.answers.get(&Ask { preset, times, window_secs }) else { continue };
+            let ask = Ask { preset: source.preset.clone(), times, window_secs };
+            let Some(answer) = self.answers.get(&ask) else { continue };
             match &answer.counts {
                 Ok(counts) => {
-                    let (bad, requests, said) = counts.share(key, objective.good, window_secs);
+                    let (bad, requests, said) = counts.share(&source.named, objective.good, window_secs);
                     ratios.push(Ratio { window_secs, bad, requests, at: answer.at });
                     note = note.or(said);
                 }
@@ -213,11 +231,11 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::Mutex;
 
+    use pilothouse_core::domain::preset::{Sample, all};
     use pilothouse_core::domain::slo::SloState;
     use pilothouse_core::policy::slo;
 
-    use super::super::client::{PrometheusError, Sample, Vector};
-    use super::super::presets::Preset;
+    use super::super::client::{PrometheusError, Vector};
     use super::*;
 
     /// Answers each query with 2 % errors, except those over this window, and records the queries.
@@ -244,22 +262,27 @@ mod tests {
             };
             let known = expr.contains("http_requests_total");
             let samples = if known { vec![of("200", 98.0), of("500", 2.0)] } else { Vec::new() };
-            Ok(Vector { samples, warnings: Vec::new() })
+            Ok(Vector { samples, ..Vector::default() })
         }
     }
 
     const LIMIT: Duration = Duration::from_secs(8);
 
+    fn preset(name: &str) -> Preset {
+        all(&[]).into_iter().find(|preset| preset.name == name).unwrap()
+    }
+
     async fn refreshed(script: &Script, objectives: &mut Objectives, secs: i64) -> Measured {
-        let found = [Found { preset: Preset::HttpRequests, window_secs: 60 }];
+        let preset = preset("http_requests_total");
         let service = ServiceTraffic {
             namespace: "shop".into(),
             name: "cart".into(),
             preset: "http_requests_total".into(),
+            selector: "namespace=\"shop\",service=\"cart\"".into(),
             ..ServiceTraffic::default()
         };
         let now = Stamp(secs * 1000);
-        let seen = objectives.refresh(script, &found, &[Arc::new(service)], LIMIT, now).await.unwrap();
+        let seen = objectives.refresh(script, &[&preset], &[Arc::new(service)], LIMIT, now).await.unwrap();
         (*seen.objectives[0]).clone()
     }
 
@@ -333,16 +356,17 @@ mod tests {
         let script = Script { asked: Mutex::default(), fails: "none" };
         let proxies = BTreeMap::from([("shop_cart".to_owned(), ("shop".into(), "cart".into()))]);
         let mut objectives = Objectives { proxies, ..cart() };
-        let found = [Found { preset: Preset::HaProxy, window_secs: 60 }];
+        let preset = preset("haproxy");
         let service = ServiceTraffic {
             namespace: "shop".into(),
             name: "cart".into(),
             preset: "haproxy".into(),
+            selector: "proxy=\"shop_cart\"".into(),
             ..ServiceTraffic::default()
         };
-        objectives.refresh(&script, &found, &[Arc::new(service)], LIMIT, Stamp(0)).await.unwrap();
+        objectives.refresh(&script, &[&preset], &[Arc::new(service)], LIMIT, Stamp(0)).await.unwrap();
         let asked = script.asked.lock().unwrap();
-        assert!(asked.iter().skip(1).all(|q| q.contains(r#"{proxy=~"shop_cart"}"#)), "{asked:#?}");
+        assert!(asked.iter().skip(1).all(|q| q.contains(r#"{proxy="shop_cart"}"#)), "{asked:#?}");
     }
 
     #[tokio::test(start_paused = true)]

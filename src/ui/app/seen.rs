@@ -36,6 +36,7 @@ pub struct Seen {
     pub details: Option<ListId>,
     pub reading: Option<SeenText>,
     pub dialog: Option<SeenText>,
+    pub sheet: Option<SeenText>,
 }
 
 impl Ui {
@@ -55,6 +56,9 @@ impl Ui {
             }
             (Some(Screen::Log(view)), Some(seen)) => (view.page, view.top) = (seen.page, seen.top),
             _ => {}
+        }
+        if let (Some(open), Some(seen)) = (&mut self.sheet, seen.sheet) {
+            (open.page, open.rows, open.top) = (seen.page, seen.rows, seen.top);
         }
         if let (Some(open), Some(seen)) = (&mut self.dialog, seen.dialog) {
             (open.page, open.rows, open.top) = (seen.page, seen.rows, seen.top);

@@ -99,6 +99,9 @@ impl Ui {
         if self.dialog.is_some() || self.question.is_some() {
             return &[Context::Dialog];
         }
+        if self.sheet.is_some() {
+            return &[Context::Sheet];
+        }
         self.contexts_of(self.screen())
     }
 
@@ -125,7 +128,6 @@ impl Ui {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::widget::columns::Cut;
     use super::*;
 
     #[test]
@@ -148,7 +150,7 @@ mod tests {
             }
             // these columns need no order: the default order sorts by state, and a drawing has no order
             let of_itself = ["", "STATE", "VERDICT", "TREND", "SHARE", "EXP", "METRIC", "ALL METRICS"];
-            let drawn = |c: &Column| c.cut == Cut::Scale || of_itself.contains(&c.head);
+            let drawn = |c: &Column| c.is_drawn() || of_itself.contains(&c.head);
             for column in pane.columns.iter().filter(|c| !drawn(c)) {
                 assert!(
                     pane.orders.iter().any(|o| o.head == column.head),

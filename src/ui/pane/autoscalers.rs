@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use pilothouse_core::domain::autoscaler::{Hpa, HpaState, HpaVerdict, Metric, Target};
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::quantity::{Counts, show_milli};
 use pilothouse_core::domain::time::{Stamp, age};
@@ -197,21 +197,6 @@ pub fn footer(cluster: &Cluster, in_one_namespace: bool) -> Vec<Cell> {
     let pods = cluster.derived.counts.pods_unschedulable;
     let place = if in_one_namespace { " in all namespaces" } else { "" };
     vec![cell(if pods > 0 { Role::Warning } else { Role::Dim }, format!("unschedulable pods {pods}{place}"))]
-}
-
-/// Returns the object of a row.
-pub fn object(hpa: &Hpa) -> ObjectRef {
-    ObjectRef::new(Kind::HorizontalPodAutoscaler, &hpa.namespace, &hpa.name, &hpa.uid)
-}
-
-/// Returns the object that the autoscaler scales.
-pub fn target(hpa: &Hpa) -> ObjectRef {
-    ObjectRef {
-        kind: hpa.target_kind.clone(),
-        namespace: hpa.namespace.clone(),
-        name: hpa.target_name.clone(),
-        uid: Uid::default(),
-    }
 }
 
 /// Returns the namespace and name, for titles.

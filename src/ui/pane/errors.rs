@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::source::Feed;
 use pilothouse_core::domain::time::{Stamp, age};
@@ -128,14 +128,14 @@ pub fn workload(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
     let (namespace, name) = name.split_once('/')?;
     let mut rows = cluster.derived.workloads.iter();
     let row = rows.find(|r| r.workload.namespace == namespace && r.workload.name == name)?;
-    Some(row.workload.reference())
+    Some(row.workload.reference(cluster.id()))
 }
 
 /// Returns the pod with the name `namespace/name`, if it still exists.
 pub fn pod(cluster: &Cluster, name: &str) -> Option<ObjectRef> {
     let (namespace, name) = name.split_once('/')?;
     let pod = cluster.pod(namespace, name)?;
-    Some(ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid))
+    Some(pod.reference(cluster.id()))
 }
 
 /// Returns the name of the workload or file that wrote the lines.

@@ -115,7 +115,7 @@ pub fn row(group: &EventGroup, now: Stamp) -> RowView {
 
 /// Returns the object that the events are about.
 pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
-    s.ui.rows.events.list.iter().find(|g| g.key() == *uid).map(|g| g.about.clone())
+    s.ui.rows.events.list.iter().find(|g| g.key() == *uid).map(|g| g.about.reference(s.cluster.id()))
 }
 
 /// Counts the events in the rows of the selected namespace, and the rows with warnings.
@@ -138,13 +138,19 @@ pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::event::InvolvedObject;
     use pilothouse_core::domain::id::Kind;
 
     use super::*;
 
     fn group(name: &str, reason: &str, warning: bool, count: u64, last: i64) -> EventGroup {
         EventGroup {
-            about: ObjectRef::new(Kind::Pod, &"shop".into(), &name.into(), &Uid::default()),
+            about: InvolvedObject {
+                kind: Kind::Pod,
+                namespace: "shop".into(),
+                name: name.into(),
+                uid: Uid::default(),
+            },
             namespace: "shop".into(),
             reason: reason.into(),
             warning,

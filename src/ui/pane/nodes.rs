@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::node::{Condition, Node, Status, Taint};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::table::Coverage;
@@ -283,11 +283,6 @@ pub fn footer(cluster: &Cluster) -> Vec<Cell> {
         (None, None) => cell(Role::Dim, "use: not measured"),
     });
     line
-}
-
-/// Returns the object of a row.
-pub fn object(row: &NodeRow) -> ObjectRef {
-    ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
 }
 
 /// Updates the rows.

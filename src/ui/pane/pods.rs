@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::pod::{Phase, Pod, Trouble};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::world::{Cluster, World};
@@ -218,11 +218,6 @@ pub fn row(pod: &Pod, cluster: &Cluster, dead: &BTreeSet<Name>, now: Stamp) -> R
         below: pod.message.iter().map(|words| cell(Role::Dim, words.as_str())).collect(),
         ..RowView::default()
     }
-}
-
-/// Returns the object of a row.
-pub fn object(pod: &Pod) -> ObjectRef {
-    ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid)
 }
 
 /// Updates the rows.

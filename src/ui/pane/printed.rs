@@ -44,7 +44,7 @@ pub fn row(s: &Shown<'_>, row: u32) -> Option<RowView> {
 pub fn object(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
     let line = s.ui.table.rows.iter().find(|line| key_of(line) == *uid)?;
     (!line.kind.is_empty())
-        .then(|| ObjectRef::new(Kind::parse(&line.kind), &line.namespace, &line.name, &Uid::default()))
+        .then(|| s.cluster.object(Kind::parse(&line.kind), &line.namespace, &line.name, &Uid::default()))
 }
 
 /// Returns whether the API server has answered.

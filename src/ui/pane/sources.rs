@@ -118,6 +118,14 @@ pub fn of_feed(cluster: &Cluster, feed: Feed, now: Stamp) -> State {
     state
 }
 
+/// Returns the Services that the sources of a feed are read from through the API server.
+pub fn through(cluster: &Cluster, feed: Feed) -> impl Iterator<Item = Cell> {
+    cluster.sources_of(feed).filter_map(|status| {
+        let service = status.through.as_ref()?;
+        Some(cell(Role::Dim, format!("{} {service} through the API server", status.name)))
+    })
+}
+
 fn of_source(cluster: &Cluster, status: &SourceStatus, now: Stamp) -> State {
     let mut state = State::default();
     let source = status.name.as_str();
@@ -126,7 +134,10 @@ fn of_source(cluster: &Cluster, status: &SourceStatus, now: Stamp) -> State {
         SourceState::Live => {}
         SourceState::Starting => {
             state.notes.push(cell(Role::Dim, "loading"));
-            state.why_empty.push(cell(Role::Dim, format!("waiting for {source} …")));
+            let waiting = status.error.as_ref();
+            let waiting =
+                waiting.map_or_else(|| format!("waiting for {source} …"), |words| format!("{words} …"));
+            state.why_empty.push(cell(Role::Dim, waiting));
         }
         SourceState::Stale { since } => {
             state
@@ -145,7 +156,9 @@ fn of_source(cluster: &Cluster, status: &SourceStatus, now: Stamp) -> State {
         }
         SourceState::NotInstalled => {
             state.notes.push(cell(Role::Dim, format!("no {source}")));
-            state.why_empty.push(cell(Role::Dim, format!("{source} is not installed")));
+            let why = status.error.as_ref();
+            let why = why.map_or_else(|| format!("{source} is not installed"), ToString::to_string);
+            state.why_empty.push(cell(Role::Dim, why));
         }
         SourceState::Off => {
             state.notes.push(cell(Role::Dim, format!("no {source}")));
@@ -189,5 +202,43 @@ mod tests {
             of_feed(&cluster, Feed::Logs, Stamp(9_000)).why_empty.iter().map(|c| c.text.clone()).collect();
         assert_eq!(words.first().unwrap(), "log file a does not answer");
         assert!(words.iter().any(|w| w == "why"), "{words:?}");
+    }
+
+    #[test]
+    fn a_server_in_the_cluster_is_named_and_so_is_the_search_for_one() {
+        let told = |status: SourceStatus| {
+            let status = SourceStatus { name: "prometheus".into(), feed: Feed::Traffic, ..status };
+            let cluster = Cluster { sources: [status].into(), ..Cluster::default() };
+            let mut state = of_feed(&cluster, Feed::Traffic, Stamp(1));
+            state.notes.extend(through(&cluster, Feed::Traffic));
+            let texts = |cells: &[Cell]| cells.iter().map(|c| c.text.clone()).collect::<Vec<_>>().join("; ");
+            (texts(&state.notes), texts(&state.why_empty))
+        };
+        let service = Some("monitoring/prometheus:web".into());
+        for (status, notes, why_empty) in [
+            (
+                SourceStatus { state: SourceState::Live, through: service, ..SourceStatus::default() },
+                "prometheus monitoring/prometheus:web through the API server",
+                "",
+            ),
+            (SourceStatus { state: SourceState::Live, ..SourceStatus::default() }, "", ""),
+            (
+                SourceStatus { error: Some("looking".into()), ..SourceStatus::default() },
+                "loading",
+                "looking …",
+            ),
+            (SourceStatus::default(), "loading", "waiting for prometheus …"),
+            (
+                SourceStatus {
+                    state: SourceState::NotInstalled,
+                    error: Some("none among 3 Services".into()),
+                    ..SourceStatus::default()
+                },
+                "no prometheus",
+                "none among 3 Services",
+            ),
+        ] {
+            assert_eq!(told(status), (notes.to_owned(), why_empty.to_owned()));
+        }
     }
 }

@@ -6,16 +6,19 @@ use pilothouse_core::domain::service::Endpoint;
 use pilothouse_core::domain::slo::{SloReason, SloState};
 use pilothouse_core::domain::source::Feed;
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, ServiceTraffic};
-use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::domain::traffic::{
+    BAD_ERRORS, BackendTraffic, Balancing, GRAVE_ERRORS, Origin, ServiceTraffic,
+};
+use pilothouse_core::facts::past::Trend;
+use pilothouse_core::facts::world::{Cluster, TrafficRow, World};
 
 use super::super::app::Ui;
 use super::super::cell::{self, Cell, Grade, RowView, cell, millis, plain, rate, ratio};
-use super::super::list::{List, NO_MORE, Spec};
+use super::super::list::{List, ListId, NO_MORE, Spec};
 use super::super::rows::traffic::{Joined, join};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
-use super::super::widget::text;
+use super::super::widget::{bar, text};
 use super::Shown;
 use super::orders::{Order, indexes, sort, texts};
 use super::sources::{self, State};
@@ -39,11 +42,13 @@ pub const ORDERS: [Order; 14] = [
 ];
 
 /// The columns.
-pub const COLUMNS: [Column; 15] = [
+pub const COLUMNS: [Column; 17] = [
     Column::name("SERVICE", 12, 48),
     Column::right("RPS", 4, 6, 0),
+    Column::trend("TREND", 8, 30, 17).named("rps-trend"),
     Column::meter("of the most", "of most", 10, 12).named("rps-meter"),
     Column::right("ERR%", 4, 5, 0).named("errors"),
+    Column::trend("TREND", 8, 30, 17).named("errors-trend"),
     Column::right("P50", 5, 6, 10),
     Column::right("P95", 5, 6, 3),
     Column::right("P99", 5, 6, 11),
@@ -80,7 +85,7 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
     let falls = |number| of(b, number).total_cmp(&of(a, number));
     let service = |j: &Joined| j.row.as_ref().map(|r| (r.service.kind.as_str(), r.service.created));
     let missing = |j: &Joined| j.row.as_ref().map(|r| r.total.saturating_sub(r.ready));
-    let policy = |j: &Joined| j.measured.as_ref().map(|m| m.balancing.policy.as_str());
+    let policy = |j: &Joined| j.measured.as_ref().map(|m| m.balancing.shown().as_str());
     let preset = |j: &Joined| j.traffic.as_ref().map(|t| t.preset.clone());
     let by = match order {
         1 => Ordering::Equal,
@@ -114,6 +119,7 @@ fn balance(joined: &Joined) -> Cell {
     let uneven = shares.backends.iter().filter(|s| s.marked).count();
     let judged = shares.backends.iter().any(|s| s.significant.is_some());
     match (uneven, judged) {
+        _ if !shares.stray.is_empty() => cell(Role::Critical, format!("{} stray", shares.stray.len())),
         (0, _) if !shares.silent.is_empty() => cell(Role::Info, format!("{} silent", shares.silent.len())),
         _ if traffic.backends.len() < 2 => cell(Role::Dim, "–"),
         (0, true) => plain("as expected"),
@@ -123,7 +129,7 @@ fn balance(joined: &Joined) -> Cell {
 }
 
 /// Draws the rate relative to the highest rate of all Services.
-fn bar(joined: &Joined) -> String {
+fn of_the_most(joined: &Joined) -> String {
     let Some(rps) = joined.traffic.as_ref().and_then(|t| t.rps).filter(|r| r.is_finite()) else {
         return String::new();
     };
@@ -131,9 +137,9 @@ fn bar(joined: &Joined) -> String {
     text::meter((rps * 1000.0) as i64, 0, (joined.most_rps * 1000.0) as i64, METER)
 }
 
-/// Returns the current connections or sessions of all backends.
+/// Returns the current connections or requests: those of the service, or else of all backends.
 fn active(traffic: &ServiceTraffic) -> Option<f64> {
-    traffic.backends.iter().filter_map(|b| b.active).reduce(|a, b| a + b)
+    traffic.active.or_else(|| traffic.backends.iter().filter_map(|b| b.active).reduce(|a, b| a + b))
 }
 
 /// Returns the share of the error budget that is left, for the order.
@@ -166,7 +172,7 @@ fn slo(joined: &Joined) -> Cell {
 }
 
 /// Describes the source of the measurement and its window.
-fn measured(traffic: &ServiceTraffic) -> String {
+pub fn measured(traffic: &ServiceTraffic) -> String {
     format!("{} over {}s", traffic.preset, traffic.window_secs)
 }
 
@@ -182,6 +188,13 @@ fn said(joined: &Joined) -> Vec<Cell> {
     let out: Vec<String> = out.map(name).collect();
     if !out.is_empty() {
         said.push(cell(Role::Dim, format!("not ready: {}", out.join(", "))));
+    }
+    if let Some(share) = joined.measured.as_ref().and_then(|row| row.balancing.of_route.as_ref()) {
+        said.push(cell(Role::Dim, share.to_string()));
+    }
+    for stray in joined.measured.iter().flat_map(|measured| &measured.shares.stray) {
+        let words = format!("not ready, but gets {} rps: {}", rate(Some(stray.rps)), stray.backend);
+        said.push(cell(Role::Critical, words));
     }
     let errors = |b: &BackendTraffic| b.error_ratio.unwrap_or(0.0);
     let worst = joined.traffic.iter().flat_map(|t| t.backends.iter());
@@ -211,6 +224,9 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
     let traffic = joined.traffic.as_ref();
     let service = joined.row.as_ref().map(|r| &r.service);
     let errors = traffic.and_then(|t| t.error_ratio);
+    let trend = |of: &dyn Fn(&Trend) -> String| {
+        joined.measured.as_ref().map_or_else(String::new, |measured| of(&measured.past.service))
+    };
     let ready = joined.row.as_ref().map_or_else(
         // a row without a Service has no endpoints: the proxy measures its own traffic
         || cell(Role::Dim, "proxy"),
@@ -234,14 +250,16 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
         cells: vec![
             cell(if grade >= Grade::Warning { Role::Strong } else { Role::Text }, name),
             plain(rate(traffic.and_then(|t| t.rps))),
-            cell(Role::Trend, bar(joined)),
+            cell(Role::Trend, trend(&|t| bar::trend(t.rps(), 0.0))),
+            cell(Role::Trend, of_the_most(joined)),
             cell(errors_role(errors), ratio(errors)),
+            cell(Role::Trend, trend(&|t| bar::trend(t.errors_percent(), GRAVE_ERRORS * 100.0))),
             cell(Role::Dim, millis(traffic.and_then(|t| t.p50_ms))),
             plain(millis(traffic.and_then(|t| t.p95_ms))),
             cell(Role::Dim, millis(traffic.and_then(|t| t.p99_ms))),
             balance(joined),
             ready,
-            cell(Role::Dim, joined.measured.as_ref().map_or("", |m| m.balancing.policy.as_str())),
+            cell(Role::Dim, joined.measured.as_ref().map_or("", |m| m.balancing.shown().as_str())),
             slo(joined),
             // traffic without a Service is the proxy's own
             cell(Role::Dim, service.map_or("proxy", |s| s.kind.as_str())),
@@ -260,14 +278,35 @@ pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
     cell::counts(here().map(Joined::grade))
 }
 
-/// Builds the footer, which names the source of the numbers.
+/// Builds the footer: the policy of the selected Service, and the source of its numbers.
 pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
-    let Some(first) = s.cluster.derived.traffic.first() else { return metrics(s).why_empty };
-    let (balancing, traffic) = (&first.balancing, &first.traffic);
-    vec![
-        cell(Role::Dim, format!("expected: {} ({})", balancing.policy.as_str(), balancing.origin.as_str())),
-        cell(Role::Dim, measured(traffic)),
-    ]
+    let through = sources::through(s.cluster, Feed::Traffic);
+    if s.cluster.derived.traffic.is_empty() {
+        return metrics(s).why_empty.into_iter().chain(through).collect();
+    }
+    let selected = s.ui.list(ListId::Traffic).chosen();
+    let row = s.ui.rows.joined.iter().find(|joined| Some(&joined.key()) == selected);
+    let row = row.and_then(|joined| joined.measured.as_ref()).or(s.cluster.derived.traffic.first());
+    let Some(row) = row else { return Vec::new() };
+    let own = [
+        cell(Role::Dim, format!("{}: {}", row.traffic.name, balancing(row))),
+        cell(Role::Dim, format!("· {}", measured(&row.traffic))),
+    ];
+    own.into_iter().chain(through).collect()
+}
+
+/// Describes how the requests should be distributed, and where that was read.
+pub fn balancing(row: &TrafficRow) -> String {
+    let Balancing { origin, read_from, .. } = &row.balancing;
+    let policy = row.balancing.shown().as_str();
+    // the source of the numbers is told anyway
+    if read_from.is_empty() || *read_from == row.traffic.preset {
+        format!("{policy} ({})", origin.as_str())
+    } else if *origin == Origin::Discovered {
+        format!("{policy}, {read_from}")
+    } else {
+        format!("{policy}, {read_from} ({})", origin.as_str())
+    }
 }
 
 /// Returns a row by its index.
@@ -297,12 +336,20 @@ pub fn state(s: &Shown<'_>) -> State {
     state
 }
 
+/// Returns the state of the sources of a Service's backends: the EndpointSlices and the sources of the traffic.
+pub fn state_of_backends(s: &Shown<'_>) -> State {
+    let slices = &s.cluster.slices;
+    let mut state = s.table("endpointslices", &slices.cover, slices.fresh);
+    state.notes.extend(metrics(s).notes);
+    state
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use pilothouse_core::domain::traffic::{BackendTraffic, Shares};
-    use pilothouse_core::facts::world::{Severity, TrafficRow};
+    use pilothouse_core::facts::world::Severity;
 
     use super::super::super::rows::backends;
     use super::*;
@@ -343,7 +390,7 @@ mod tests {
         let mut row = joined("a", 40.0, 0.009);
         assert_eq!(row.grade(), Grade::Fine);
         row.found = Some(Severity::Warning);
-        assert_eq!(row.grade(), Grade::Warning, "NOW holds on to it while the ratio goes to and fro");
+        assert_eq!(row.grade(), Grade::Warning, "NOW keeps the finding while the ratio varies");
         row.found = Some(Severity::Info);
         assert_eq!(row.grade(), Grade::Fine);
     }

@@ -7,6 +7,7 @@ mod traffic;
 use std::sync::Arc;
 
 use pilothouse_core::domain::autoscaler::Hpa;
+use pilothouse_core::domain::event::InvolvedObject;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::log::ErrorGroup;
 use pilothouse_core::domain::node::{Condition, Status};
@@ -21,7 +22,7 @@ use super::super::pane::{errors, nodes, workloads};
 use super::super::rows::workloads::told;
 use super::super::theme::Role;
 use super::super::widget::text;
-pub use lines::Lines;
+pub use lines::{Lines, TableRow};
 
 /// Returns the lines that describe an object.
 pub fn lines(cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Vec<TextLine> {
@@ -225,7 +226,7 @@ fn error_groups(out: &mut Lines, cluster: &Cluster, now: Stamp, wanted: impl Fn(
 /// Lists the events about an object, the newest first. For a workload, the list includes the events of its pods and
 /// ReplicaSets.
 pub fn events(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, now: Stamp) {
-    let about = |o: &ObjectRef| {
+    let about = |o: &InvolvedObject| {
         (o.kind == object.kind
             && o.name == object.name
             && (o.namespace == object.namespace || object.namespace.is_empty()))

@@ -4,6 +4,7 @@ use pilothouse_core::domain::plan::{
     Act, BudgetWait, Confirm, Fate, Guard, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
 };
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::domain::traffic::Break;
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::cell::{Cell, ago, cell};
@@ -116,7 +117,9 @@ fn choice_lines(plan: &Plan) -> Vec<TextLine> {
         out.say(role, format!("  {} {mark} {}", i + 1, choice.words));
     }
     if plan.choices.len() > 9 {
-        out.say(Role::Dim, format!("  … and {} more, on the command line", plan.choices.len() - 9));
+        let more = plan.choices.len() - 9;
+        let how = "pilothouse rollback KIND/NAME --to-revision N";
+        out.say(Role::Dim, format!("  … and {more} older revisions: {how}"));
     }
     out.0
 }
@@ -262,6 +265,13 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
                     load(s)
                 ),
             );
+            if let Some(busiest) = busiest(s) {
+                out.say(Role::Dim, format!("    {busiest}"));
+            }
+            // the others are warnings above
+            for broken in s.breaks.iter().filter(|broken| matches!(broken, Break::OverMost { .. })) {
+                out.say(Role::Warning, format!("!   {broken}"));
+            }
         }
     }
     if !plan.unplaced.is_empty() {
@@ -319,6 +329,21 @@ fn load(s: &ServiceEffect) -> String {
         (Some(before), Some(after)) => format!("{share}, {before:.1} → {after:.1} rps"),
         _ => share,
     }
+}
+
+/// Describes the predicted load of the backend that gets the most, such as `busiest: web-1, 12.0 → 18.0 rps, CPU 88 % of
+/// its request`. Returns `None` if nothing is predicted.
+fn busiest(s: &ServiceEffect) -> Option<String> {
+    let busiest = s.busiest.as_ref()?;
+    let before = busiest.rps_before.map_or_else(String::new, |rps| format!("{rps:.1} → "));
+    let part = |of: Option<f64>, whole: &str| {
+        of.filter(|of| of.is_finite()).map(|of| format!("{:.0} % of {whole}", of * 100.0))
+    };
+    let cpu = [part(busiest.of_request, "its request"), part(busiest.of_limit, "its limit")];
+    let cpu: Vec<String> = cpu.into_iter().flatten().collect();
+    let cpu = if cpu.is_empty() { String::new() } else { format!(", CPU {}", cpu.join(", ")) };
+    let most = part(busiest.of_most, "the most seen").map_or_else(String::new, |most| format!(", {most}"));
+    Some(format!("busiest: {}, {before}{:.1} rps{cpu}{most}", busiest.backend, busiest.rps_after))
 }
 
 fn fate_rank(fate: Fate) -> u8 {

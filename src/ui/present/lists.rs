@@ -9,7 +9,7 @@ use super::super::list::ListId;
 use super::super::pane::{self, Pane, Shown, orders};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
-use super::super::widget::text::grouped;
+use super::super::widget::text::{grouped, wrap};
 
 /// Returns the columns of a list and its first rows, to measure the width that they need.
 pub fn first_rows(ui: &Ui, world: &World, id: ListId, most: usize) -> (Vec<Column>, Vec<RowView>) {
@@ -18,6 +18,13 @@ pub fn first_rows(ui: &Ui, world: &World, id: ListId, most: usize) -> (Vec<Colum
     let ids = ui.list(id).ids.iter().take(most);
     let rows = ids.filter_map(|r| pane::row(&shown, id, &columns, *r)).collect();
     (columns.into_iter().map(|(_, column)| column).collect(), rows)
+}
+
+/// Returns the lines above the column headers of a list, wrapped to a width.
+pub fn preface(ui: &Ui, world: &World, id: ListId, width: usize) -> Vec<Cell> {
+    let Some(shown) = Shown::of(ui, world) else { return Vec::new() };
+    let wrapped = |line: Cell| wrap(&line.text, width).into_iter().map(move |part| cell(line.role, part));
+    (pane::of(id).preface)(&shown).into_iter().flat_map(wrapped).collect()
 }
 
 /// Builds the view of a list with at most `room` rows.
@@ -55,6 +62,7 @@ pub fn view(ui: &Ui, world: &World, id: ListId, room: usize, focused: bool) -> L
         key: pane.keys.first().and_then(|cmd| ui.keymap.key(*cmd)).map(|key| key.to_string()),
         title: (pane.title)(&shown),
         notes,
+        preface: Vec::new(),
         ordered: orders::mark(ui, id, &columns),
         heads: pane.printed.map_or_else(Vec::new, |heads| heads(ui).to_vec()),
         rows: rows.collect(),

@@ -176,7 +176,7 @@ fn objects(
         if best.len() >= MOST && best.peek().is_some_and(|worst| worst.0 <= score) {
             return;
         }
-        let object = ObjectRef::new(kind.clone(), ns, text, uid);
+        let object = cluster.object(kind.clone(), ns, text, uid);
         if !wanted(&object) {
             return;
         }

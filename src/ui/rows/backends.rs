@@ -7,7 +7,8 @@ use pilothouse_core::domain::haproxy::{PRESET, ServerRef, backend_of};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::image;
 use pilothouse_core::domain::pod::Pod;
-use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, Share};
+use pilothouse_core::domain::traffic::{BAD_ERRORS, BackendTraffic, GRAVE_ERRORS, Share, Standing};
+use pilothouse_core::facts::past::Trend;
 use pilothouse_core::facts::table::Table;
 use pilothouse_core::facts::world::{Cluster, ServiceRow, TrafficRow};
 
@@ -23,12 +24,54 @@ pub struct Backend {
     pub ready: Option<bool>,
     /// Whether the backend has been in rotation for longer than the window of the rates and still has no measurement.
     pub silent: bool,
+    /// The requests per second that it gets although it is not ready.
+    pub stray: Option<f64>,
+    /// Whether some backend of the Service gets more than its share.
+    pub beside_surplus: bool,
+    pub trend: Option<Trend>,
+    pub scale: Scale,
     pub pod: Option<Uid>,
     /// The server of a configured HAProxy, if the backend is no pod.
     pub server: Option<ObjectRef>,
     pub node: Option<Name>,
     pub zone: Option<Name>,
     pub version: String,
+}
+
+/// The numbers of full bars, which are the same for all backends of a Service, so that a bar that differs stands out.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Scale {
+    pub share: f64,
+    pub errors_percent: f64,
+    pub p95_ms: f64,
+}
+
+impl Scale {
+    /// Returns the scale of backends with these expected shares. It does not depend on the observed shares, because
+    /// all bars would move with them.
+    pub fn of_shares(expected: impl Iterator<Item = Option<f64>>) -> f64 {
+        /// Steps for shares that differ, so that a bar keeps its length while an expected share moves a little.
+        const STEPS: [f64; 6] = [0.1, 0.2, 0.3, 0.5, 0.75, 1.0];
+        let expected: Vec<f64> = expected.map(|share| share.unwrap_or(0.0)).collect();
+        let in_rotation = expected.iter().filter(|share| **share > 0.0).count();
+        let count = if in_rotation == 0 { expected.len() } else { in_rotation };
+        let twice_even = 2.0 / count.max(1) as f64;
+        let most = expected.into_iter().fold(0.0, f64::max);
+        let step = STEPS.into_iter().find(|step| most * 1.05 <= *step).unwrap_or(1.0);
+        // an even share is half of a bar
+        if most <= twice_even * 0.6 { twice_even.min(1.0) } else { twice_even.max(step).min(1.0) }
+    }
+
+    fn of(backends: &[Backend]) -> Self {
+        let trends = || backends.iter().filter_map(|backend| backend.trend.as_ref());
+        let most = |numbers: &dyn Fn(&Trend) -> f64| trends().map(numbers).fold(0.0, f64::max);
+        Self {
+            share: Self::of_shares(backends.iter().map(|backend| backend.share.expected)),
+            errors_percent: most(&|trend| trend.errors_percent().flatten().fold(0.0, f64::max))
+                .max(GRAVE_ERRORS * 100.0),
+            p95_ms: most(&|trend| trend.p95_ms().flatten().fold(0.0, f64::max)),
+        }
+    }
 }
 
 /// The inputs of the backends of a Service. The backends are collected again only when the inputs change.
@@ -41,7 +84,7 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    fn of(cluster: &Cluster, service: &(Name, Name)) -> Self {
+    pub fn of(cluster: &Cluster, service: &(Name, Name)) -> Self {
         Self {
             service: service.clone(),
             traffic: cluster.derived.traffic.clone(),
@@ -50,7 +93,7 @@ impl Inputs {
         }
     }
 
-    fn is_same(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         self.service == other.service
             && Arc::ptr_eq(&self.traffic, &other.traffic)
             && self.services.same_rows(&other.services)
@@ -68,11 +111,6 @@ pub fn refresh(rows: &mut PaneRows, cluster: &Cluster, service: &(Name, Name)) {
     rows.backends_of = Some(now);
 }
 
-/// Explains why some or all shares are not judged.
-pub fn note(cluster: &Cluster, namespace: &str, name: &str) -> Option<String> {
-    cluster.measured(namespace, name)?.shares.note.clone()
-}
-
 /// Collects the backends of a Service.
 pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
     let mut backends: Vec<Backend> = Vec::new();
@@ -88,6 +126,7 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
                 traffic: Some(backend.clone()),
                 share: *share,
                 ready: backend.up,
+                trend: measured.past.backend(&backend.name).copied(),
                 ..Backend::default()
             });
         }
@@ -105,6 +144,11 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
             backend.pod.clone_from(&endpoint.pod_uid);
             backend.node.clone_from(&endpoint.node);
             backend.zone.clone_from(&endpoint.zone);
+        }
+    }
+    for stray in measured.iter().flat_map(|row| &row.shares.stray) {
+        if let Some(backend) = place.get(&stray.backend).and_then(|at| backends.get_mut(*at)) {
+            backend.stray = Some(stray.rps);
         }
     }
     for name in measured.iter().flat_map(|row| &row.shares.silent) {
@@ -131,8 +175,13 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
         let namespace = Name::from(namespace);
         for row in backends.iter_mut().filter(|row| row.pod.is_none() && row.traffic.is_some()) {
             let (haproxy, backend, server) = (haproxy.clone(), backend.clone(), row.name.clone());
-            row.server = Some(ServerRef { haproxy, backend, server }.object(&namespace));
+            row.server = Some(ServerRef { haproxy, backend, server }.object(cluster.info.id, &namespace));
         }
+    }
+    let scale = Scale::of(&backends);
+    let beside_surplus = backends.iter().any(Backend::has_surplus);
+    for backend in &mut backends {
+        (backend.scale, backend.beside_surplus) = (scale, beside_surplus);
     }
     backends
 }
@@ -141,19 +190,36 @@ impl Backend {
     /// Returns the severity of a backend.
     pub fn grade(&self) -> Grade {
         let errors = self.traffic.as_ref().and_then(|t| t.error_ratio).unwrap_or(0.0);
-        if self.ready == Some(false) {
+        if self.ready == Some(false) || self.stray.is_some() {
             Grade::Critical
         } else if self.share.out {
             // its errors are from an earlier time
             Grade::Info
         } else if errors >= GRAVE_ERRORS {
             Grade::Critical
-        } else if errors >= BAD_ERRORS || self.share.marked {
+        } else if errors >= BAD_ERRORS {
             Grade::Warning
+        } else if self.grade_of_share() > Grade::Fine {
+            self.grade_of_share()
         } else if self.silent {
             Grade::Info
         } else {
             Grade::Fine
+        }
+    }
+
+    /// Whether the backend gets more than its share.
+    pub fn has_surplus(&self) -> bool {
+        self.share.marked && self.share.standing == Standing::Over
+    }
+
+    /// Returns the severity of its share. A backend that gets too little because another one gets too much is not the
+    /// one to look at.
+    pub fn grade_of_share(&self) -> Grade {
+        match (self.share.marked, self.has_surplus() || !self.beside_surplus) {
+            (false, _) => Grade::Fine,
+            (true, true) => Grade::Warning,
+            (true, false) => Grade::Info,
         }
     }
 
@@ -163,8 +229,8 @@ impl Backend {
     }
 
     /// Returns the pod, if the backend is a pod.
-    pub fn object(&self, namespace: &Name) -> Option<ObjectRef> {
-        self.pod.as_ref().map(|uid| ObjectRef::new(Kind::Pod, namespace, &self.name, uid))
+    pub fn object(&self, cluster: &Cluster, namespace: &Name) -> Option<ObjectRef> {
+        self.pod.as_ref().map(|uid| cluster.object(Kind::Pod, namespace, &self.name, uid))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef, Uid};
 use pilothouse_core::domain::plan::Fate;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{ActionView, Change, ChangeKind, Cluster, World};
@@ -46,7 +46,7 @@ impl Entries {
             return;
         }
         self.of = Some((changes.clone(), world.actions.clone()));
-        let done = world.actions.iter().filter(|a| a.is_of(cluster)).map(|a| action(a));
+        let done = world.actions.iter().filter(|a| a.is_of(cluster)).map(|a| action(a, cluster.id()));
         // evictions by an action are listed with the action
         let ours = |change: &Change| world.actions.iter().any(|a| a.is_of(cluster) && has_evicted(a, change));
         self.list = fold_for_people(changes).iter().filter(|c| !ours(c)).map(change).chain(done).collect();
@@ -93,9 +93,10 @@ fn change(change: &Change) -> Entry {
     }
 }
 
-fn action(action: &ActionView) -> Entry {
+/// Returns the line of an action of this cluster. Another process numbers clusters differently.
+fn action(action: &ActionView, cluster: ClusterId) -> Entry {
     let (object, place) = match action.plan.intent.targets.as_slice() {
-        [one] => (Some(one.clone()), one.to_string()),
+        [one] => (Some(ObjectRef { cluster, ..one.clone() }), one.to_string()),
         [] => (None, actions::title(action)),
         [first, ..] => {
             let targets = &action.plan.intent.targets;
@@ -138,14 +139,14 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::id::{ClusterId, Kind};
+    use pilothouse_core::domain::id::Kind;
     use pilothouse_core::domain::plan::{Act, Intent, Plan, PodFate};
 
     use super::*;
 
     #[test]
     fn evictions_of_an_action_are_told_by_the_action() {
-        let pod = ObjectRef::new(Kind::Pod, &"shop".into(), &"web".into(), &Uid::default());
+        let pod = ObjectRef::new(ClusterId(0), Kind::Pod, &"shop".into(), &"web".into(), &Uid::default());
         let intent = Intent {
             cluster: ClusterId(0),
             context: "test".into(),

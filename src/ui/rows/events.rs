@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use pilothouse_core::domain::event::KubeEvent;
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::event::{InvolvedObject, KubeEvent};
+use pilothouse_core::domain::id::{Kind, Name, Uid};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::table::Table;
 
 /// All events of one object with one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventGroup {
-    pub about: ObjectRef,
+    pub about: InvolvedObject,
     /// The namespace of the events. Events of cluster-scoped objects are in `default`.
     pub namespace: Name,
     pub reason: Name,
@@ -55,7 +55,10 @@ impl EventGroup {
     /// Returns the identity of a row. It excludes the UID of the object, because a kubelet reports the name of a node
     /// as its UID.
     pub fn key(&self) -> Uid {
-        Uid::Text(Name::from(format!("events {} {} {}", self.namespace, self.about, self.reason)))
+        Uid::Text(Name::from(format!(
+            "events {} {} {} {}",
+            self.namespace, self.about.kind, self.about.name, self.reason
+        )))
     }
 }
 
@@ -102,7 +105,12 @@ mod tests {
             version: pilothouse_core::domain::id::Version(1),
             namespace: "shop".into(),
             name: format!("{name}.{n}").as_str().into(),
-            about: ObjectRef::new(Kind::Pod, &"shop".into(), &name.into(), &Uid::default()),
+            about: InvolvedObject {
+                kind: Kind::Pod,
+                namespace: "shop".into(),
+                name: name.into(),
+                uid: Uid::default(),
+            },
             warning: reason == "BackOff",
             reason: reason.into(),
             message: format!("{reason} {n}").as_str().into(),

@@ -46,10 +46,10 @@ impl Joined {
     }
 
     /// Returns the object of the row.
-    pub fn object(&self) -> ObjectRef {
+    pub fn object(&self, cluster: &Cluster) -> ObjectRef {
         let (ns, name) = self.name();
         let uid = self.row.as_ref().map(|r| r.service.uid.clone()).unwrap_or_default();
-        ObjectRef::new(Kind::Service, &ns.into(), &name.into(), &uid)
+        cluster.object(Kind::Service, &ns.into(), &name.into(), &uid)
     }
 
     /// Returns the severity of a row.

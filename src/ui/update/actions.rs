@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Act, StepKind};
 use pilothouse_core::facts::world::{ActionView, StepState, World};
 use pilothouse_core::plan::undo;
@@ -83,17 +82,14 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if !is_here(ui, world, &action) {
         return;
     }
-    let derived = undo::derive_undo(&action);
-    let mut targets: Vec<ObjectRef> = Vec::new();
-    for step in &derived.steps {
-        if !targets.contains(&step.on) {
-            targets.push(step.on.clone());
-        }
-    }
-    if targets.is_empty() {
+    let mut intent = undo::intent(&action);
+    intent.set_cluster(ui.cluster);
+    if let Act::Undo(derived) = &intent.act
+        && intent.targets.is_empty()
+    {
         return ui.say(format!("this action cannot be undone: {}", derived.not_restored));
     }
-    dialog::open(ui, world, Act::Undo(Box::new(derived)), targets, effects);
+    dialog::open(ui, world, intent.act, intent.targets, effects);
 }
 
 pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
@@ -104,7 +100,8 @@ pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if !is_here(ui, world, &action) {
         return;
     }
-    let intent = action.plan.intent.clone();
+    let mut intent = action.plan.intent.clone();
+    intent.set_cluster(ui.cluster);
     dialog::open(ui, world, intent.act, intent.targets, effects);
     if !action.unfinished {
         // a drain that stopped is planned again, as if the user had requested it now

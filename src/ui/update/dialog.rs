@@ -22,12 +22,14 @@ const RENEW_MS: u64 = 2_000;
 
 /// Opens a rehearsal for the objects that were selected when the key was pressed.
 pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
-    let Some(cluster) = ui.shown(world) else { return };
+    // the objects decide on the cluster; a failover without objects is one of the cluster that is shown
+    let id = targets.first().map_or(ui.cluster, |target| target.cluster);
+    let Some(cluster) = world.cluster(id) else { return };
     if targets.is_empty() && !matches!(act, Act::Failover { .. }) {
         return ui.say(format!("there is nothing here to {}", act.as_str()));
     }
     let cluster = cluster.clone();
-    let intent = Intent { cluster: ui.cluster, context: cluster.info.context.clone(), act, targets };
+    let intent = Intent { cluster: id, context: cluster.info.context.clone(), act, targets };
     let ticket = ui.ticket();
     ui.dialog = Some(Dialog {
         intent: intent.clone(),
@@ -277,4 +279,34 @@ fn confirm(
     }
     ui.say(format!("started: {}; 8 shows it", super::super::present::dialog::title(&dialog.intent)));
     effects.push(Effect::Run { read: plan.clone(), answer, resumes: dialog.resumes });
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::id::{ClusterId, Kind, Name, Uid};
+    use pilothouse_core::domain::settings::UiSettings;
+    use pilothouse_core::facts::world::{Cluster, ClusterInfo};
+
+    use super::*;
+
+    #[test]
+    fn the_objects_decide_on_the_cluster_and_not_the_one_that_is_shown() {
+        let (a, b) = (ClusterId(0), ClusterId(1));
+        let cluster = |id: ClusterId| {
+            let context = if id == a { "one" } else { "two" }.into();
+            let info = Arc::new(ClusterInfo { id, context, ..ClusterInfo::default() });
+            Arc::new(Cluster { info, ..Cluster::default() })
+        };
+        let world = World { clusters: [cluster(a), cluster(b)].into(), ..World::default() };
+        let (mut ui, _) = Ui::new(&UiSettings::default());
+        for (shown, of, context) in [(a, b, "two"), (b, a, "one"), (b, b, "two")] {
+            ui.show_cluster(shown);
+            let node = ObjectRef::new(of, Kind::Node, &Name::default(), &"n".into(), &Uid::Uuid(1));
+            let mut effects = Vec::new();
+            open(&mut ui, &world, Act::Cordon, vec![node.clone()], &mut effects);
+            let intent =
+                Intent { cluster: of, context: context.into(), act: Act::Cordon, targets: vec![node] };
+            assert!(matches!(&effects[..], [Effect::Plan(_, sent)] if *sent == intent), "{effects:?}");
+        }
+    }
 }

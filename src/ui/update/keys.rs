@@ -9,7 +9,7 @@ use super::super::key::{Code, Key};
 use super::super::list::{ListId, Spec};
 use super::super::pane::causes;
 use super::super::request::Effect;
-use super::{dialog, prompt, run, unfit};
+use super::{dialog, prompt, run, sheet, unfit};
 
 /// Sets the initial focus: the causes, if there are any.
 pub fn start_focus(ui: &mut Ui, world: &World) {
@@ -34,6 +34,9 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     }
     if ui.dialog.is_some() || ui.question.is_some() {
         return dialog::press(ui, key, effects);
+    }
+    if ui.sheet.is_some() {
+        return sheet::press(ui, world, key, effects);
     }
     let Some(cmd) = ui.keymap.lookup(ui.contexts(), key) else {
         // a key that works elsewhere explains why it does not work here

@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::domain::text;
-use pilothouse_core::facts::world::World;
+use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::logs::targets::{MOST_PODS, containers, pods_of};
 
 use super::super::app::{LOG_LINES, LogView, Screen, Ui};
-use super::super::pane::autoscalers;
 use super::super::request::{Effect, LogLine, LogNote, LogRequest};
 
 /// The maximum number of notes that are kept. No log reads more containers at once.
@@ -16,8 +15,8 @@ const MOST_NOTES: usize = 200;
 
 /// Opens the logs of a pod, or of all pods of a workload, a Service, a node or the target of an autoscaler.
 pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effects: &mut Vec<Effect>) {
-    let Some(cluster) = ui.shown(world).cloned() else { return };
-    let object = target(world, ui, object);
+    let Some(cluster) = world.cluster(object.cluster).cloned() else { return };
+    let object = target(&cluster, object);
     let within = ui.namespace.clone().filter(|_| object.kind == Kind::Node);
     let pods = pods_of(&cluster, &object, within.as_ref());
     if pods.is_empty() {
@@ -47,20 +46,16 @@ pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
         page: 0,
     })));
     let tail = if pods.len() > 1 { 200 } else { 1000 };
-    let cluster = ui.cluster;
-    effects.push(Effect::FollowLogs(
-        ticket,
-        LogRequest { cluster, object, within, previous, follow: !previous, tail },
-    ));
+    effects
+        .push(Effect::FollowLogs(ticket, LogRequest { object, within, previous, follow: !previous, tail }));
 }
 
 /// Returns the workload whose logs are read, for objects without logs of their own.
-fn target(world: &World, ui: &Ui, object: &ObjectRef) -> ObjectRef {
+fn target(cluster: &Cluster, object: &ObjectRef) -> ObjectRef {
     if object.kind == Kind::HorizontalPodAutoscaler
-        && let Some(cluster) = ui.shown(world)
         && let Some(hpa) = cluster.hpas.by_uid(&object.uid)
     {
-        return autoscalers::target(hpa);
+        return hpa.target(cluster.id());
     }
     object.clone()
 }

@@ -7,7 +7,7 @@ use super::super::app::{Prompt, Screen, Ui};
 use super::super::mouse::{Gesture, Mouse, Spot, at};
 use super::super::pane;
 use super::super::request::Effect;
-use super::{dialog, keys, prompt, scroll};
+use super::{dialog, keys, prompt, scroll, sheet};
 
 /// The number of rows that one notch of the wheel scrolls.
 const NOTCH: isize = 3;
@@ -26,6 +26,9 @@ pub fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<Effect>)
             None => dialog::note(ui, "a click does not confirm: use the keys"),
         }
         return;
+    }
+    if ui.sheet.is_some() {
+        return sheet::scroll(ui, by.unwrap_or(0));
     }
     if ui.prompt.is_some() {
         if let (Some(by), Some(Prompt::Palette { .. })) = (by, &ui.prompt) {

@@ -73,15 +73,7 @@ pub fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
         view.lines = vec![TextLine::new(Role::Dim, "asking the server …")];
         view.wrap = false;
     }
-    effects.push(Effect::Fetch(
-        ticket,
-        Request::Yaml {
-            cluster: ui.cluster,
-            kind: object.kind.clone(),
-            namespace: object.namespace.clone(),
-            name: object.name.clone(),
-        },
-    ));
+    effects.push(Effect::Fetch(ticket, Request::Yaml(object.clone())));
 }
 
 /// Lists objects of other kinds, as the API server prints them.
@@ -210,6 +202,7 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             ui.service = (object.namespace, object.name);
             deeper(ui, ListId::Backends);
         }
+        (Enter::Slice, _) => super::sheet::open_slice(ui, world),
         (Enter::Pods, Some(object)) => {
             ui.pod_scope = match object.kind {
                 Kind::Node => PodScope::Node(object.name),

@@ -15,6 +15,7 @@ const EVERY_MS: u64 = 1_000;
 
 /// Updates everything on the screen, so that keys apply to what is drawn.
 pub fn on_screen(ui: &mut Ui, world: &World) {
+    super::sheet::refresh(ui, world);
     match ui.screen() {
         Screen::Panes if !ui.zoom => {
             for pane in pane::on_first_screen() {

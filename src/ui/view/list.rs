@@ -97,6 +97,11 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
             inside(area, chrome)
         }
     };
+    let mut inner = inner;
+    for line in view.preface.iter().take(usize::from(inner.height)) {
+        canvas.put(inner.x + 2, inner.y, inner.width.saturating_sub(2), line.role, &line.text);
+        inner = Rect { y: inner.y + 1, height: inner.height - 1, ..inner };
+    }
     if view.rows.is_empty() {
         empty(canvas, inner, &view.empty);
         return Vec::new();

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use super::super::cell::{Cell, ListView, RowView};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, Cut, Placed, place};
-use super::super::widget::text;
+use super::super::widget::{bar, text};
 use super::canvas::Canvas;
 
 /// The maximum number of lines of a sentence, including the first.
@@ -177,6 +177,8 @@ pub fn write(
         Cut::Tail => text::tail(words, cells),
         Cut::Middle => text::middle(words, cells),
         Cut::Scale => text::scale(words, cells),
+        Cut::Bar => bar::fit(words, cells),
+        Cut::Newest => bar::newest(words, cells),
     };
     let blank = p.width.saturating_sub(u16::try_from(text::width(&shown)).unwrap_or(0));
     let pad = if column.right { blank } else { 0 };

@@ -4,12 +4,12 @@ use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
 use super::super::app::{Prompt, Screen, SeenList, SeenText, Ui};
-use super::super::cell::RowView;
+use super::super::cell::{Cell, RowView};
 use super::super::command::Cmd;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
 use super::super::pane::{self, Place, Reads, causes};
-use super::super::present::{dialog as dialogs, header, lists};
+use super::super::present::{dialog as dialogs, header, lists, sheet};
 use super::super::theme::Role;
 use super::super::widget::text::{width, wrap};
 use super::canvas::Canvas;
@@ -56,6 +56,10 @@ fn over(ui: &Ui, canvas: &mut Canvas<'_>, area: Rect) {
     if let Some(Prompt::Palette { hits, at }) = &ui.prompt {
         overlay::palette(canvas, area, hits, *at);
     }
+    if let Some(open) = &ui.sheet {
+        let fit = dialog::draw(canvas, area, &sheet::view(ui, open), open.top);
+        canvas.seen.sheet = Some(SeenText { page: fit.page, top: fit.top, rows: fit.rows, columns: 0 });
+    }
     if let Some(question) = &ui.question {
         dialog::draw(canvas, area, &dialogs::question(question), 0);
     }
@@ -78,8 +82,11 @@ fn one(
 ) {
     let heads = pane::of(id).heads;
     let focused = ui.active_list() == Some(id);
-    let mut view = lists::view(ui, world, id, room(area, chrome, heads), focused);
-    let (page, top) = (room(area, chrome, heads), view.above);
+    let preface = preface(ui, world, id, area);
+    let page = room(area, chrome, heads).saturating_sub(preface.len());
+    let mut view = lists::view(ui, world, id, page, focused);
+    view.preface = preface;
+    let top = view.above;
     if beneath {
         // the details contain this text
         view.rows.iter_mut().for_each(|row| row.below.clear());
@@ -95,6 +102,13 @@ fn one(
     }
     let drawn = list::draw(canvas, area, &view, chrome, heads);
     canvas.seen.lists.push((id, SeenList { page, top, drawn }));
+}
+
+/// Returns the lines above the rows of a list, which take no more than a third of its height.
+fn preface(ui: &Ui, world: &World, id: ListId, area: Rect) -> Vec<Cell> {
+    let mut lines = lists::preface(ui, world, id, usize::from(area.width.saturating_sub(4)));
+    lines.truncate(usize::from(area.height / 3));
+    lines
 }
 
 /// Whether recent changes are shown next to NOW.
@@ -135,6 +149,8 @@ fn need(ui: &Ui, world: &World, id: ListId, width: u16, screen: u16) -> Need {
     let cells = |lines: usize| u16::try_from(lines).unwrap_or(u16::MAX).min(screen);
     // the frame and the headers; if there are no rows, two lines explain why
     let around = 2 + u16::from(pane::of(id).heads);
+    let preface = preface(ui, world, id, Rect::new(0, 0, width, screen)).len();
+    let around = around + u16::try_from(preface).unwrap_or(0);
     let (sentences, all) = Layout::new(&columns, &[], &rows, width.saturating_sub(2)).lines();
     Need {
         least: around + 2,

@@ -14,6 +14,10 @@ pub enum Cut {
     Middle,
     /// Everything, drawn smaller: a meter.
     Scale,
+    /// Everything, drawn smaller: a share with the mark of the expected one.
+    Bar,
+    /// The end: a trend, whose newest number is on the right.
+    Newest,
 }
 
 /// A column of a list.
@@ -108,6 +112,21 @@ impl Column {
     pub const fn meter(head: &'static str, short: &'static str, min: u16, leave: u8) -> Self {
         let column = Self::left(head, min, min, leave);
         Self { cut: Cut::Scale, short, ..column }
+    }
+
+    /// A column of shares with the mark of the expected one, as wide as there is room.
+    pub const fn bar(head: &'static str, min: u16, leave: u8) -> Self {
+        Self { cut: Cut::Bar, ..Self::meter(head, head, min, leave) }
+    }
+
+    /// A column of trends.
+    pub const fn trend(head: &'static str, min: u16, max: u16, leave: u8) -> Self {
+        Self { cut: Cut::Newest, right: true, ..Self::left(head, min, max, leave) }
+    }
+
+    /// Whether it is a drawing, which has no order of its own.
+    pub const fn is_drawn(&self) -> bool {
+        matches!(self.cut, Cut::Scale | Cut::Bar | Cut::Newest)
     }
 
     /// The same column for texts with numbers, which are not cut.

@@ -1,7 +1,7 @@
 //! Kubernetes Events (core v1), old style and new.
 
-use pilothouse_core::domain::event::KubeEvent;
-use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
+use pilothouse_core::domain::event::{InvolvedObject, KubeEvent};
+use pilothouse_core::domain::id::{Kind, Uid};
 use serde::Deserialize;
 
 use super::{Decode, Decoder, Meta, Pools, Text, group_of, kind_of, message, pooled, read, single};
@@ -92,7 +92,7 @@ pub fn event(pools: &mut Pools, json: &[u8]) -> Result<KubeEvent, DecodeError> {
         version: meta.version(),
         namespace: pools.name(&meta.namespace),
         name: single(&meta.name),
-        about: ObjectRef {
+        about: InvolvedObject {
             kind: kind_of(&about.kind, group_of(&about.api_version)),
             namespace: pools.name(&about.namespace),
             name: pools.name(&about.name),
@@ -135,6 +135,6 @@ mod tests {
             r#","type":"Normal","count":4,"firstTimestamp":"2026-01-01T00:00:01Z","lastTimestamp":"2026-01-01T00:00:09Z","source":{"component":"kubelet"},"message":"a\u001bb""#,
         );
         assert_eq!((old.count, old.message.as_str(), old.component.as_str()), (4, "a␛b", "kubelet"));
-        assert_eq!(old.about.to_string(), "node/n1");
+        assert_eq!((&old.about.kind, old.about.name.as_str()), (&Kind::Node, "n1"));
     }
 }

@@ -174,7 +174,7 @@ impl Decode for NodeLease {
     }
 }
 
-/// When we saw each node's heartbeat move last, by our own clock.
+/// The time, by our own clock, at which each node's Lease was last seen to be renewed.
 #[derive(Debug, Default)]
 pub struct Heartbeats {
     seen: HashMap<Name, (Option<Stamp>, Stamp)>,

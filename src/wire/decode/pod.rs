@@ -96,6 +96,8 @@ impl ContainerDoc<'_> {
 struct Requests<'a> {
     #[serde(borrow)]
     requests: Labels<'a>,
+    #[serde(borrow)]
+    limits: Labels<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -300,6 +302,7 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &PodSpec<'_>) -> Arc<PodShape
         containers: main,
         init_containers: init,
         requests: effective(&requests(spec, None)),
+        cpu_limit_milli: cpu_limit(spec).unwrap_or(0),
         empty_dir: has(|v| v.empty_dir.is_some()),
         grace_secs: spec.termination_grace_period_seconds.and_then(|s| u32::try_from(s).ok()),
         priority: spec.priority.unwrap_or(0),
@@ -313,6 +316,13 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &PodSpec<'_>) -> Arc<PodShape
         scheduling: scheduling::scheduling(pools, meta, spec),
     };
     pools.shapes.get(shape)
+}
+
+/// The CPU that a pod may use: its own limit, or the sum over its containers if each of them has one.
+fn cpu_limit(spec: &PodSpec<'_>) -> Option<i64> {
+    let limit = |r: &Requests<'_>| r.limits.get("cpu").and_then(quantity::milli);
+    let of_pod = spec.resources.as_ref().and_then(limit);
+    of_pod.or_else(|| main_and_sidecars(spec).map(|c| c.resources.as_ref().and_then(limit)).sum())
 }
 
 /// A container's status has resources of its own, which can differ from the template's.
@@ -507,7 +517,7 @@ mod tests {
 
     #[test]
     fn noise_is_taken_out_and_requests_follow_a_resize() {
-        let spec = r#"{"containers":[{"name":"a","image":"i:1","resources":{"requests":{"cpu":"500m","memory":"1Gi"}}}],"volumes":[{"name":"v","emptyDir":{}}],"terminationGracePeriodSeconds":30}"#;
+        let spec = r#"{"containers":[{"name":"a","image":"i:1","resources":{"requests":{"cpu":"500m","memory":"1Gi"},"limits":{"cpu":"1500m"}}}],"volumes":[{"name":"v","emptyDir":{}}],"terminationGracePeriodSeconds":30}"#;
         let pod = read_pod(
             spec,
             r#"{"phase":"Running","containerStatuses":[{"name":"a","restartCount":3,"allocatedResources":{"cpu":"800m"},"resources":{"requests":{"cpu":"700m"}}}]}"#,
@@ -527,6 +537,7 @@ mod tests {
             ]
         );
         assert_eq!((pod.shape.requests.cpu_milli, pod.requests.cpu_milli), (500, 800));
+        assert_eq!(pod.shape.cpu_limit_milli, 1_500);
         assert!(pod.shape.empty_dir && pod.restarts == 3);
         assert_eq!(pod.owner.unwrap().name, "rs");
     }

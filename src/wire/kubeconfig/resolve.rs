@@ -223,7 +223,7 @@ fn cluster_of(
         // kubectl would ask http://localhost:8080
         None if name.is_empty() => return Err(format!("context {context:?} names no cluster")),
         None => {
-            return Err(format!("context {context:?} names the cluster {name:?}, which is not there"));
+            return Err(format!("context {context:?} names the cluster {name:?}, which does not exist"));
         }
     };
     if let Some(server) = over.server.as_ref().filter(|s| !s.is_empty()) {

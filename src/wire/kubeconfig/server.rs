@@ -67,7 +67,7 @@ impl Server {
         }
         let host = host.strip_suffix(':').unwrap_or(host);
         let Ok(authority) = host.parse::<Authority>() else {
-            return bad("the host's name has characters that no name has");
+            return bad("the host name has invalid characters");
         };
         if authority.host().trim_matches(['[', ']']).is_empty() {
             return bad("there is no host in it");

@@ -10,9 +10,10 @@ use pilothouse_core::facts::event::Batch;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{DecodeError, ListWatch, Outlet, Pulse, Run, jitter};
+use super::{DecodeError, ListWatch, Outlet, Place, Pulse, Run, jitter};
 use crate::wire::backoff::Backoff;
 use crate::wire::error::ApiError;
+use crate::wire::items::ITEM_CAP;
 
 /// How often a denied kind is tried again.
 const DENIED_AGAIN: (u64, u64) = (180, 300);
@@ -88,7 +89,10 @@ where
         let now = self.clock.now();
         run.attempts += 1;
         let denied = run.is_denied(error);
-        let trouble = Trouble::of(error, run.core);
+        let mut trouble = Trouble::of(error, run.core);
+        if denied && trouble == Trouble::Denied && self.is_absent(run).await {
+            trouble = Trouble::Absent;
+        }
         let wait = match (denied, trouble) {
             (true, Trouble::Absent) => Duration::from_secs(fastrand::u64(ABSENT_AGAIN.0..ABSENT_AGAIN.1)),
             (true, _) => Duration::from_secs(fastrand::u64(DENIED_AGAIN.0..DENIED_AGAIN.1)),
@@ -149,6 +153,16 @@ where
             () = sleep(wait) => {}
             () = recovered(&mut pulse), if unreachable => sleep(Duration::from_millis(fastrand::u64(0..800))).await,
         }
+    }
+
+    /// True if the server does not have the API at all. It refuses a user before it looks whether the API exists, but every
+    /// user may ask which APIs there are.
+    async fn is_absent(&self, run: &Run) -> bool {
+        let grouped = |place: &&Place| !run.core && place.path.starts_with("/apis/");
+        let Some(place) = self.plan.places.first().filter(grouped) else { return false };
+        // `/apis/GROUP/VERSION`
+        let root: Vec<&str> = place.path.splitn(5, '/').take(4).collect();
+        matches!(self.client.get_bytes(&root.join("/"), ITEM_CAP).await, Err(ApiError::NotFound { .. }))
     }
 
     /// The API does not exist, so there is no list to wait for.

@@ -1,5 +1,7 @@
 //! Tests of the list-watch machine against a scripted server: its requests, and the rows and status that it reports.
 
+mod absent;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -414,7 +416,7 @@ async fn what_is_no_list_is_a_failure_and_never_an_empty_list() {
         ("{}", "not ThingList"),
         (
             r#"{"kind":"Status","status":"Failure","code":403,"message":"rewritten"}"#,
-            "403: a Status with HTTP 200: rewritten",
+            "403: error Status with HTTP 200: rewritten",
         ),
         (r#"{"kind":"Thing","metadata":{"name":"a"}}"#, "of kind Thing, not ThingList"),
         ("<html>log in", "an HTML page"),

@@ -308,7 +308,7 @@ fn servers() -> Vec<Row> {
         http("white space before", " http://127.0.0.1:{port}").refused("white space"),
         http("white space after", "http://127.0.0.1:{port} ").refused("white space"),
         http("no server", "").refused("has no `server`"),
-        http("a name with a space", "kube example").refused("no name has"),
+        http("a name with a space", "kube example").refused("invalid characters"),
         http("a scheme alone", "https://").refused("must be a URL"),
         http("host and path without a scheme", "127.0.0.1/api").refused("must be a URL"),
         http("another scheme", "ftp://127.0.0.1:{port}").refused("only https and http"),

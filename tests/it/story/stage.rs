@@ -100,7 +100,7 @@ impl Stage {
         let cluster = self.cluster();
         let intent = Intent { cluster: cluster.info.id, context: cluster.info.context.clone(), act, targets };
         let writer = self.connection.writer().unwrap();
-        let reach = PlanClients::new(self.connection.reader().unwrap(), Some(writer));
+        let reach = PlanClients::new(ClusterId(0), self.connection.reader().unwrap(), Some(writer));
         let plan = rehearse(
             &cluster,
             &intent,

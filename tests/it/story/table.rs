@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::cause::Remediation;
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
+use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::world::{Cause, Cluster, NodeRow};
 
@@ -210,9 +210,7 @@ impl With {
             Self::AllOff => (Act::OutOfService, cause.objects.clone()),
             Self::Uncordon => {
                 let cordoned = cluster.derived.nodes.iter().filter(|row| row.node.cordoned);
-                let one = |row: &Arc<NodeRow>| {
-                    ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
-                };
+                let one = |row: &Arc<NodeRow>| row.node.reference(cluster.id());
                 (Act::Uncordon, cordoned.map(one).collect())
             }
         }

@@ -24,10 +24,10 @@ use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::node::NodeState;
 use pilothouse_core::domain::node::{Condition, Node, Status};
 use pilothouse_core::domain::plan::{
-    Act, BudgetWait, Choice, Confirm, DrainOptions, Few, Intent, PdbEffect, Plan, Refusal, ServiceEffect,
-    Since, Step, StepKind, Warning,
+    Act, BudgetWait, Busiest, Choice, Confirm, DrainOptions, Few, Intent, PdbEffect, Plan, Refusal,
+    ServiceEffect, Since, Step, StepKind, Warning,
 };
-use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen};
+use pilothouse_core::domain::traffic::{Break, ServiceTraffic, TrafficSeen};
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::facts::event::{Batch, Fact, Identity, Right};
 use pilothouse_core::facts::world::{ActionView, Cluster, Outcome, Place, World};
@@ -300,6 +300,16 @@ fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
             share_after: Some(0.5),
             rps_before: Some(12.0),
             rps_after: Some(18.0),
+            busiest: Some(Busiest {
+                backend: "cart-2".into(),
+                rps_before: Some(14.0),
+                rps_after: 21.0,
+                of_request: Some(0.88),
+                of_limit: None,
+                of_most: Some(1.2),
+            }),
+            breaks: vec![Break::OverMost { backend: "cart-2".into(), times: 1.2, most_rps: 17.5 }],
+            ..ServiceEffect::default()
         });
         plan
     });
@@ -308,6 +318,8 @@ fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
         "PDB shop/pay allows 0: holds back pay-1",
         "needs 3 healthy of 3: no drain can ever pass",
         "shop/cart: 3 ready backends → 2, 50 % each, 12.0 → 18.0 rps",
+        "    busiest: cart-2, 14.0 → 21.0 rps, CPU 88 % of its request, 120 % of the most seen",
+        "cart-2 would get 1.2 times the most that a backend was seen to carry",
     ] {
         assert!(text.contains(words), "{words}:\n{text}");
     }
@@ -680,7 +692,8 @@ fn yaml_and_tables_are_asked_and_shown() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
     let effects = desk.press("y");
-    let Some(Effect::Fetch(ticket, Request::Yaml { name, .. })) = effects.into_iter().next() else {
+    let Some(Effect::Fetch(ticket, Request::Yaml(ObjectRef { name, .. }))) = effects.into_iter().next()
+    else {
         panic!()
     };
     assert_eq!(name, scene::node_name(3).as_str());
@@ -804,7 +817,7 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     let mut desk = Desk::new(scene::trouble());
     let context = desk.world.clusters[0].info.context.clone();
     let node = desk.world.clusters[0].nodes.iter().next().unwrap().clone();
-    let targets = vec![ObjectRef::new(Kind::Node, &"".into(), &node.name, &node.uid)];
+    let targets = vec![ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &node.name, &node.uid)];
     let options = DrainOptions { force: true, ..DrainOptions::default() };
     let made = |act, outcome| {
         let intent =
@@ -1376,7 +1389,7 @@ fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
             let is_dim = found.unwrap().fg == dim.fg && found.unwrap().add_modifier == dim.add_modifier;
             assert_eq!(!is_dim, lit, "{header}: {words}");
         }
-        // the key says why when it is pressed all the same
+        // a dimmed key still opens the rehearsal, which shows why the action is refused
         assert!(matches!(desk.press("C").as_slice(), [Effect::Plan(..)]));
     }
 }
@@ -1884,7 +1897,7 @@ fn conditions_and_cronjobs_are_described_by_what_they_mean() {
     let world = scene::world(&mut state);
     let cluster = &world.clusters[0];
     let lines = |kind: Kind, namespace: &str, name: &str| -> Vec<String> {
-        let object = ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::default());
+        let object = ObjectRef::new(ClusterId(0), kind, &namespace.into(), &name.into(), &Uid::default());
         describe::lines(cluster, &object, scene::NOW).into_iter().map(|line| line.text).collect()
     };
     let node = lines(Kind::Node, "", "odd");
@@ -1937,4 +1950,100 @@ fn the_palette_pauses_an_autoscaler_by_its_name() {
     let Some(Effect::Plan(_, intent)) = effects.into_iter().next() else { panic!("no rehearsal") };
     assert_eq!(intent.act, Act::PauseAutoscaler);
     assert_eq!(intent.targets.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["search"]);
+}
+
+fn select_checkout(desk: &mut Desk) {
+    desk.press("2");
+    let list = desk.ui.list_mut(ListId::Traffic);
+    (list.selected, list.moved) = (Some(scene::uid(4000)), true);
+    desk.dump(120, 36);
+}
+
+#[test]
+fn a_prediction_is_opened_changed_and_closed_and_nothing_is_sent() {
+    let mut state = scene::trouble();
+    scene::polls(&mut state, 3, |_, _| {});
+    let mut desk = Desk::new(state);
+    desk.dump(120, 36);
+    select_checkout(&mut desk);
+    let mut effects = desk.press("i");
+    let text = desk.dump(120, 36);
+    let worst = &scene::pods()[0].name;
+    for words in ["What if: shop/checkout", "nothing is changed", "without the backend", worst, "842"] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
+    effects.extend(desk.press("right"));
+    assert!(!desk.dump(120, 36).contains(&format!("‹ {worst} ›")), "another backend is chosen");
+    effects.extend(desk.press("left down"));
+    assert!(desk.dump(120, 36).contains("› without the node"));
+    effects.extend(desk.press("down down"));
+    effects.extend(desk.press("+ +"));
+    assert!(desk.dump(80, 24).contains("with more backends   ‹ 3 ›"));
+    // capitals and other keys do nothing while the box is open
+    effects.extend(desk.press("X D K W F 5 : ctrl-d"));
+    assert!(desk.ui.dialog.is_none() && desk.ui.prompt.is_none() && desk.ui.screens.len() == 1);
+    assert_eq!(format!("{effects:?}"), "[]");
+    let copied = desk.press("c");
+    assert!(matches!(copied.as_slice(), [Effect::Copy(text)] if text.contains("with more backends")));
+    desk.press("esc");
+    assert!(desk.ui.sheet.is_none() && !desk.dump(120, 36).contains("What if"));
+}
+
+#[test]
+fn backends_are_grouped_by_node_zone_and_version_and_a_group_is_opened() {
+    let mut state = scene::trouble();
+    scene::polls(&mut state, 3, |_, _| {});
+    let mut desk = Desk::new(state);
+    desk.dump(120, 36);
+    select_checkout(&mut desk);
+    desk.press("enter");
+    desk.dump(120, 36);
+    for (by, row) in
+        [("node", scene::node_name(0)), ("zone", "eu-1a".to_owned()), ("version", "v1.8.2".to_owned())]
+    {
+        desk.press("t");
+        let text = desk.dump(120, 36);
+        assert!(
+            text.contains(&format!("Backends of shop/checkout by {by}")) && text.contains(&row),
+            "{text}"
+        );
+    }
+    desk.press("enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Backends of shop/checkout ") && text.contains("/v1.8.2"), "{text}");
+    desk.press("esc t t");
+    desk.dump(120, 36);
+    desk.press("i");
+    assert!(desk.dump(120, 36).contains("› without the zone"));
+    desk.press("esc t t");
+    assert!(
+        !desk.dump(120, 36).contains("checkout by "),
+        "after the last group, each backend is listed again"
+    );
+}
+
+#[test]
+fn the_promql_behind_the_numbers_is_shown_and_copied() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    select_checkout(&mut desk);
+    desk.press("x");
+    let text = desk.dump(120, 36);
+    for words in ["PromQL: shop/checkout", "› RPS of shop/checkout", "http_requests_total", "ERR%"] {
+        assert!(text.contains(words), "{words}:\n{text}");
+    }
+    let copied = |desk: &mut Desk| match desk.press("c").as_slice() {
+        [Effect::Copy(query)] => query.clone(),
+        other => panic!("{other:?}"),
+    };
+    let first = copied(&mut desk);
+    assert!(first.contains("rate(http_requests_total"), "{first}");
+    desk.press("j");
+    assert!(desk.dump(120, 36).contains("› ERR%"));
+    assert_ne!(copied(&mut desk), first);
+    desk.press("esc enter");
+    desk.dump(120, 36);
+    desk.press("x");
+    let text = desk.dump(120, 36);
+    assert!(text.contains(&format!("of {}", scene::pods()[0].name)), "{text}");
 }

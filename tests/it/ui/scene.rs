@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
-use pilothouse_core::domain::event::KubeEvent;
-use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
+use pilothouse_core::domain::event::{InvolvedObject, KubeEvent};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, Owner, Uid, Version};
 use pilothouse_core::domain::log::{ErrorGroup, Level, LogSummary};
 use pilothouse_core::domain::node::{Condition, Node, Status, Taint};
 use pilothouse_core::domain::pod::{ContainerShape, LastExit, Phase, Pod, PodShape, Trouble};
@@ -225,6 +225,7 @@ fn services() -> (Vec<Service>, Vec<EndpointSlice>) {
                 name: format!("{app}-x").into(),
                 service: (*app).into(),
                 address_type: "IPv4".into(),
+                hinted: false,
                 endpoints: endpoints.into(),
             };
             (service, slice)
@@ -261,6 +262,7 @@ fn traffic() -> TrafficSeen {
                 })
                 .collect(),
             window_secs: 60,
+            ..ServiceTraffic::default()
         })
     };
     TrafficSeen {
@@ -427,7 +429,7 @@ pub fn trouble_with(change: impl FnOnce(&mut ClusterInfo)) -> ClusterState {
             version: Version(1),
             namespace: "default".into(),
             name: "e1".into(),
-            about: ObjectRef::new(Kind::Node, &Name::default(), &node_name(3).into(), &uid(1003)),
+            about: involved(Kind::Node, "", node_name(3).into(), uid(1003)),
             warning: false,
             reason: "NodeNotReady".into(),
             message: "Node status is now: NodeNotReady".into(),
@@ -576,7 +578,7 @@ pub fn scalings(state: &mut ClusterState) {
         version: Version(1),
         namespace: "shop".into(),
         name: format!("checkout.{n}").into(),
-        about: ObjectRef::new(Kind::HorizontalPodAutoscaler, &hpa.namespace, &hpa.name, &hpa.uid),
+        about: involved(Kind::HorizontalPodAutoscaler, &hpa.namespace, hpa.name.clone(), hpa.uid.clone()),
         warning: false,
         reason: "SuccessfulRescale".into(),
         message: message.into(),
@@ -781,4 +783,27 @@ pub fn one_unready(state: &mut ClusterState, app: &str) {
             Fact::EndpointSlices(Batch::Upsert(vec![slice])),
         ],
     );
+}
+
+fn involved(kind: Kind, namespace: &str, name: Name, uid: Uid) -> InvolvedObject {
+    InvolvedObject { kind, namespace: namespace.into(), name, uid }
+}
+
+/// Polls of the traffic, one every 15 s, the last one now. `change` gets each poll's number and the backends of checkout.
+pub fn polls(state: &mut ClusterState, n: i64, change: impl Fn(i64, &mut [BackendTraffic])) {
+    for poll in 0..n {
+        let mut seen = traffic();
+        seen.at = ago((n - 1 - poll) * 15);
+        let mut services = seen.services.to_vec();
+        if let Some(service) = services.first_mut() {
+            let mut changed = ServiceTraffic::clone(service);
+            let mut backends = changed.backends.to_vec();
+            change(poll, &mut backends);
+            changed.backends = backends.into();
+            *service = Arc::new(changed);
+        }
+        seen.services = services.into();
+        apply(state, [Fact::Traffic(seen)]);
+        state.publish(NOW, true);
+    }
 }

@@ -111,6 +111,11 @@ fn no_size_and_no_screen_breaks_it() {
             "5 S",
             "l",
             "2 enter",
+            "2 i",
+            "2 x",
+            "2 enter i down down right +",
+            "2 enter t",
+            "2 enter t t t enter",
             "back-tab enter",
         ] {
             let mut desk = Desk::new(state());
@@ -289,4 +294,99 @@ fn a_backend_that_was_taken_out_is_shown_as_out_and_the_rest_share_anew() {
         has(row, &[" 0.0 ", " out"]);
         assert_eq!(text.matches(" 25.0 ").count(), 4, "{text}");
     }
+}
+
+fn backends_of_checkout(state: ClusterState) -> Desk {
+    let mut desk = Desk::new(state);
+    desk.ui.service = ("shop".into(), "checkout".into());
+    desk.ui.screens.push(pilothouse::ui::app::Screen::List(ListId::Backends));
+    desk
+}
+
+/// The backend that is worst in the scene: half of its share, and 12 % errors.
+fn worst() -> String {
+    scene::pods()[0].name.rsplit('-').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_bad_backend_is_seen_at_every_size() {
+    for (w, h) in [(80, 24), (120, 36), (200, 50)] {
+        let mut state = scene::trouble();
+        scene::polls(&mut state, 6, |_, _| {});
+        let mut desk = backends_of_checkout(state);
+        let text = desk.dump(w, h);
+        has(&text, &["expected: round robin", "measured by http_requests_total", "SHARE", "EXP"]);
+        let heads = text.lines().position(|l| l.contains("BACKEND")).unwrap();
+        let first = text.lines().nth(heads + 1).unwrap();
+        has(first, &[&worst(), "12.3", "11.1", "20.0", "▼ too few", "█", "░│"]);
+        let drawn = pilothouse::ui::run::draw(&mut desk.ui, &desk.world, &desk.theme, true, (w, h));
+        let text = pilothouse::ui::paint::text_of(&drawn.buffer);
+        assert!(text.is_ascii(), "{text}");
+        has(text.lines().nth(heads + 1).unwrap(), &["v too few", "##", "-|"]);
+    }
+}
+
+#[test]
+fn trends_are_shown_where_there_is_room_and_polls_without_a_number_are_gaps() {
+    let mut state = scene::trouble();
+    scene::polls(&mut state, 12, |poll, backends| {
+        backends[0].error_ratio = if poll == 8 { None } else { Some(if poll < 6 { 0.0 } else { 0.12 }) };
+        backends[0].p95_ms = if poll == 8 { None } else { Some(810.0) };
+        if poll == 8 {
+            backends[0].rps = None;
+        }
+    });
+    let mut desk = backends_of_checkout(state);
+    let text = desk.dump(200, 50);
+    let heads = text.lines().position(|l| l.contains("BACKEND")).unwrap();
+    has(text.lines().nth(heads + 1).unwrap(), &[&worst(), "▁▁██ ███"]);
+    let narrow = desk.dump(80, 24);
+    assert!(!narrow.contains("TREND"), "{narrow}");
+    desk.ui.screens.pop();
+    desk.press("2 z");
+    has(&desk.dump(200, 50), &["TREND", "▁▁"]);
+}
+
+#[test]
+fn noise_does_not_move_a_bar() {
+    let bars = |jitter: f64| -> Vec<String> {
+        let mut state = scene::trouble();
+        scene::polls(&mut state, 4, |_, backends| {
+            for (i, backend) in backends.iter_mut().enumerate() {
+                backend.rps = Some(168.0 + jitter * (i as f64 - 2.0));
+            }
+        });
+        let text = backends_of_checkout(state).dump(120, 36);
+        let bar =
+            |line: &str| line.split(' ').find(|w| w.contains('│') && w.contains('█')).map(str::to_owned);
+        text.lines().skip(2).filter_map(bar).collect()
+    };
+    assert_eq!(bars(0.0).len(), 5);
+    assert_eq!(bars(0.0), bars(4.0));
+    assert_eq!(bars(0.0), bars(-4.0));
+}
+
+#[test]
+fn what_is_not_known_of_backends_is_said() {
+    let states: [(&str, fn() -> ClusterState, &[&str]); 3] = [
+        ("loading", scene::loading, &["loading", "nothing is measured"]),
+        ("denied", scene::denied, &["no prometheus", "nothing is measured"]),
+        ("stale", scene::stale, &["prometheus STALE", "expected: round robin"]),
+    ];
+    for (name, state, words) in states {
+        for (w, h) in [(80, 24), (120, 36), (200, 50)] {
+            let mut desk = backends_of_checkout(state());
+            let text = desk.dump(w, h);
+            assert!(words.iter().all(|word| text.contains(word)), "{name} {w}x{h}:\n{text}");
+            // the groups, the prediction and the queries say it too, and nothing breaks
+            for keys in ["i", "esc x", "esc t", "t", "t", "t"] {
+                desk.press(keys);
+                desk.dump(w, h);
+            }
+        }
+    }
+    let mut desk = Desk::new(scene::trouble());
+    desk.ui.service = ("shop".into(), "search".into());
+    desk.ui.screens.push(pilothouse::ui::app::Screen::List(ListId::Backends));
+    has(&desk.dump(80, 24), &["nothing is measured of this Service"]);
 }

@@ -39,7 +39,7 @@ impl NodeDrain<'_, '_> {
             PodQuery::Node(name) => name.clone(),
             PodQuery::Namespace(..) => Name::default(),
         };
-        self.api.get(ObjectRef::new(Kind::Node, &Name::default(), &node, &Uid::default()))
+        self.api.get(ObjectRef::new(self.api.cluster(), Kind::Node, &Name::default(), &node, &Uid::default()))
     }
 
     pub(super) fn node_read(&mut self, read: Result<Option<Bytes>, ApiError>) {
@@ -107,7 +107,7 @@ impl NodeDrain<'_, '_> {
         if self.observed.is_some() || self.denials != DENIALS || is_reported {
             return;
         }
-        let why = format!("its pods cannot be looked at any more: {why}");
+        let why = format!("its pods cannot be read any more: {why}");
         if self.evictions.iter().any(PodEviction::is_under_way) {
             // the eviction was sent, but its effect cannot be read any more
             self.failures.unknown.push((why, self.query.to_string()));

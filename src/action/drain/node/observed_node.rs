@@ -204,7 +204,7 @@ impl ObservedNode {
         self.not_before = Some(now + wait.max(error.retry_after().unwrap_or_default()));
         self.failed = Some((began, error.to_string()));
         if self.denials >= DENIALS {
-            return NodeVerdict::Over(format!("the node cannot be looked at any more: {error}"));
+            return NodeVerdict::Over(format!("the node cannot be read any more: {error}"));
         }
         NodeVerdict::Unknown(format!("not known whether it is still cordoned, nothing is sent: {error}"))
     }
@@ -238,7 +238,7 @@ fn not_ready(ready: &Value) -> String {
         at => format!(" since {at}"),
     };
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-    format!("not ready any more: Ready is {status}{since}{reason}, so evicted pods may never end")
+    format!("not ready any more: Ready is {status}{since}{reason}, so evicted pods may stay Terminating")
 }
 
 fn condition(node: &Value) -> Option<&Value> {

@@ -139,7 +139,7 @@ impl NodeDrain<'_, '_> {
             match fate {
                 Fate::Skip => {}
                 Fate::Evict | Fate::Wait => {
-                    let on = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+                    let on = pod.reference(self.api.cluster());
                     if let Some(step) = self.run.add_step(&on) {
                         let what = Step::new(self.run.evict.clone(), on);
                         self.evictions.push(PodEviction {
@@ -148,7 +148,8 @@ impl NodeDrain<'_, '_> {
                         });
                         self.seen(self.evictions.len() - 1);
                     } else {
-                        refused.push(("came meanwhile, and its step cannot be written down".into(), pod));
+                        let why = "came meanwhile, and its step cannot be written to the journal";
+                        refused.push((why.into(), pod));
                     }
                 }
                 Fate::Refuse => refused.push((format!("came meanwhile: {reason}"), pod)),
@@ -161,7 +162,9 @@ impl NodeDrain<'_, '_> {
     }
 
     async fn daemonset(&self, pod: &Pod) -> DaemonSet {
-        let Some(on) = daemonset_of(pod) else { return DaemonSet::There };
+        let Some(owner) = daemonset_of(pod) else { return DaemonSet::There };
+        let (cluster, any) = (self.api.cluster(), Uid::default());
+        let on = ObjectRef::new(cluster, Kind::DaemonSet, &pod.namespace, &owner.name, &any);
         if self.run.daemonsets.contains(&(on.namespace.clone(), format!("{}/{}", on.kind, on.name))) {
             return DaemonSet::There;
         }
@@ -226,7 +229,7 @@ impl NodeDrain<'_, '_> {
                 );
             }
             EvictionResult::Unknown(why) => {
-                let note = format!("{why}; looked for, and not repeated");
+                let note = format!("{why}; the pod is read again, the eviction is not repeated");
                 self.set(i, EvictionState::Unknown(Clock::instant()), StepState::Unknown, &note);
             }
         }
@@ -387,14 +390,14 @@ impl NodeDrain<'_, '_> {
                 );
             }
             Ok(_) => {
-                let why = "no answer came, and it is not terminating: not repeated";
+                let why = "no answer came, and the pod is not terminating; the eviction is not repeated";
                 self.failures.unknown.push((why.into(), name));
                 self.set(i, EvictionState::Done, StepState::Unknown, why);
             }
             // the permission or the credentials were lost, so another read would not say more
             Err(error) if error.is_denial() || matches!(error, ApiError::Unauthorized(_)) => {
                 let why =
-                    format!("no answer came, and it cannot be looked at any more: {error}; not repeated");
+                    format!("no answer came, and the pod cannot be read any more: {error}; not repeated");
                 self.failures.unknown.push((why.clone(), name));
                 self.set(i, EvictionState::Done, StepState::Unknown, &why);
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Owner, Uid, Version};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
 use pilothouse_core::domain::pod::{Phase, Pod};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::{Batch, Gone};
@@ -146,6 +146,10 @@ impl DrainApi for Arc<Cluster> {
         let accepted = || Ok(json!({ "kind": "Status", "status": "Success" }));
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(accepted);
         Box::pin(async { answer })
+    }
+
+    fn cluster(&self) -> ClusterId {
+        ClusterId(0)
     }
 
     fn get(&self, on: ObjectRef) -> BoxFuture<'static, Result<Option<Bytes>, ApiError>> {

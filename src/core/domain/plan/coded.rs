@@ -284,6 +284,7 @@ impl fmt::Display for Elsewhere {
 mod tests {
     use super::super::{Guard, Refusal, Warning};
     use super::*;
+    use crate::domain::id::ClusterId;
 
     #[test]
     fn each_code_stands_for_one_thing() {
@@ -305,7 +306,13 @@ mod tests {
         assert!(!emptied(&["a", "b"]).is_told_by(&emptied(&["a"])), "another zone is news");
         assert!(!cordoned(2).is_told_by(&emptied(&["a"])));
         let images = |a: &str, b: &str| Warning::ImagesDiffer {
-            on: ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default()),
+            on: ObjectRef::new(
+                ClusterId(0),
+                Kind::Deployment,
+                &"shop".into(),
+                &"web".into(),
+                &Uid::default(),
+            ),
             images: All(vec![a.into()]),
             context: "test".into(),
             others: All(vec![b.into()]),
@@ -325,9 +332,12 @@ mod tests {
         let read: Warning = serde_json::from_str(&line).unwrap();
         assert_eq!((read.code(), read.to_string()), ("recorded", warning.to_string()));
         let line = serde_json::to_string(&Refusal::NoNode).unwrap();
-        assert_eq!(line, r#"{"guard":"precondition","reason":"no node is in it"}"#);
+        assert_eq!(line, r#"{"guard":"precondition","reason":"the plan selects no node"}"#);
         let read: Refusal = serde_json::from_str(&line).unwrap();
-        assert_eq!((read.guard(), read.to_string()), (Guard::Precondition, "no node is in it".into()));
+        assert_eq!(
+            (read.guard(), read.to_string()),
+            (Guard::Precondition, "the plan selects no node".into())
+        );
     }
 
     #[test]

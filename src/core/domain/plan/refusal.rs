@@ -76,6 +76,8 @@ coded! {
     "recorded" Recorded { guard: Guard, words: String } = "{words}"
     "read-only" ReadOnly = "read-only: by --read-only, or guards.read_only of the config"
     "nothing-selected" NothingSelected = "nothing is selected"
+    "other-cluster" OtherCluster { on: ObjectRef, context: Name }
+        = "{on} is in another cluster than context {context}: an action is in one cluster, so start one for each"
     "gone" Gone { target: ObjectRef, uid: Uid } = "{target} (uid {uid}) is not in the cluster any more"
     "denied" Denied { access: Access, context: InContext; reason: Reason } = "you may not {access}{context}{reason}"
     "no-connection" NoConnection { context: Name } = "there is no connection to context {context}"
@@ -89,7 +91,7 @@ coded! {
 
     // For undo and resume.
     "revision-gone" RevisionGone { on: ObjectRef, revision: i64 }
-        = "revision {revision} of {on} is not there any more"
+        = "revision {revision} of {on} does not exist any more"
     "node-is-ready" NodeIsReady { node: ObjectRef } = "{node} is Ready: the taint would delete its pods by force"
     "changed-since" ChangedSince { on: ObjectRef; why: String } = "{on} was changed since: {why}"
     "nothing-to-undo" NothingToUndo { title: String, why: String } = "nothing of {title} can be undone: {why}"
@@ -119,21 +121,22 @@ coded! {
     // For single pods.
     "static-pod" StaticPod { pod: Name }
         = "{pod} is a static pod: its kubelet starts it again, whatever the API says"
-    "service-missing" ServiceMissing { namespace: Name, service: Name } = "service {namespace}/{service} is not there"
+    "service-missing" ServiceMissing { namespace: Name, service: Name }
+        = "service {namespace}/{service} does not exist"
     "service-unknown" ServiceUnknown { namespace: Name, service: Name; note: String }
         = "service {namespace}/{service} is not known ({note})"
     "not-selected" NotSelected { service: Name, pod: Name } = "service {service} does not select {pod}"
     "label-set-again" LabelSetAgain { service: Name, pod: Name, label: &'static str }
         = "service {service} selects {pod} by {label}, which its StatefulSet sets again at once: delete the pod, or change the service's selector"
     "shared-identity" SharedIdentity { pod: Name }
-        = "{pod} has a StatefulSet's identity: two pods cannot share it"
+        = "removing the labels would take {pod} from its StatefulSet, which cannot start a second pod of that name: delete the pod instead"
     "never-taken-out" NeverTakenOut { pod: Name, annotation: &'static str }
         = "{pod} was not taken out of rotation by pilothouse (no annotation {annotation})"
     "other-label" OtherLabel { pod: Name, label: String, now: String, was: String }
         = "{pod} now has label {label}={now}, not {was}"
 
     // For failover.
-    "object-missing" ObjectMissing { on: ObjectRef, context: Elsewhere } = "{on} is not there{context}"
+    "object-missing" ObjectMissing { on: ObjectRef, context: Elsewhere } = "{on} does not exist{context}"
     "object-not-readable" ObjectNotReadable { on: ObjectRef, context: Elsewhere; why: String }
         = "{on}{context} cannot be read: {why}"
     "object-not-read" ObjectNotRead { on: ObjectRef, context: Elsewhere } = "{on}{context} was not read"
@@ -145,9 +148,9 @@ coded! {
         = "{route} has no rule with both {from} and {to}; its backends are {known}"
     "no-ready-endpoint" NoReadyEndpoint { namespace: Name, service: Name }
         = "service {namespace}/{service} has no ready endpoint"
-    "no-node" NoNode = "no node is in it"
+    "no-node" NoNode = "the plan selects no node"
     "scale-down-needs-route" ScaleDownNeedsRoute
-        = "scale_down needs a route: without one nobody knows when traffic has moved"
+        = "scale_down needs a route: otherwise it is not known when the traffic has moved"
 }
 
 impl Refusal {
@@ -169,6 +172,7 @@ impl Refusal {
             | Self::ObjectNotReadable { .. }
             | Self::ObjectNotRead { .. } => Guard::IncompleteData,
             Self::NothingSelected
+            | Self::OtherCluster { .. }
             | Self::Gone { .. }
             | Self::RevisionGone { .. }
             | Self::NodeIsReady { .. }

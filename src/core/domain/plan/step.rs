@@ -10,7 +10,8 @@ use crate::domain::id::{Name, ObjectRef, Version};
 pub struct Step {
     pub what: StepKind,
     pub on: ObjectRef,
-    /// The context of another cluster. Empty for the intent's own.
+    /// The context of another cluster, which is not one of the console's: the object of this name there is meant.
+    /// Empty for the intent's own.
     #[serde(default, skip_serializing_if = "Name::is_empty")]
     pub context: Name,
 }

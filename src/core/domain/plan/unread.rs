@@ -50,9 +50,9 @@ impl std::fmt::Display for Unread {
         }
         f.write_str(match self.what {
             Lacking::Budgets => ": evictions may wait",
-            Lacking::Services => ": which of them lose endpoints is not known",
-            Lacking::DaemonSets => ": whether they still exist is not known",
-            Lacking::Pods => ": which of them go is not known",
+            Lacking::Services => ": some of them may lose endpoints",
+            Lacking::DaemonSets => ": they may not exist any more",
+            Lacking::Pods => ": it is not known which pods are deleted",
         })
     }
 }

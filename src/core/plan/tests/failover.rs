@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{cluster, here, labels, make, refused, steps, warned};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Standby, Watched, WeightShift};
-use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::id::{ClusterId, Kind, ObjectRef, Uid};
 use crate::domain::plan::{
     Act, All, Confirm, Gate, Guard, Lookup, LookupResult, Plan, Refusal, StepKind, Warning,
 };
@@ -24,7 +24,7 @@ fn go(cluster: &Cluster, way: FailoverPlan, revert: bool, lookups: Vec<(Lookup, 
 #[test]
 fn a_selector_moves_only_to_pods_that_are_ready() {
     let cluster = cluster();
-    let on = ObjectRef::new(Kind::Service, &"shop".into(), &"color".into(), &Uid::default());
+    let on = ObjectRef::new(ClusterId(0), Kind::Service, &"shop".into(), &"color".into(), &Uid::default());
     let uid = Uid::Uuid(45).to_string();
     let live = |color: &str| {
         let selector = json!({ "app": "web", "color": color });
@@ -84,7 +84,7 @@ fn weights_move_in_steps_with_a_look_after_each() {
     let cluster = cluster();
     let plan = |kind: &str, to: &str, revert: bool, live: Value| {
         let shift = shift(kind, to);
-        let lookups = vec![here(&shift.object(), live)];
+        let lookups = vec![here(&shift.object(ClusterId(0)), live)];
         go(&cluster, way(FailoverKind::Weight(shift)), revert, lookups)
     };
     let p = plan("TraefikService", "all", false, traefik(("web", 100), ("all", 0)));
@@ -131,7 +131,7 @@ fn errors_that_are_there_already_do_not_stop_it() {
     let watched = Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: 5.0 };
     let limit = |cluster: &Cluster| {
         let shift = shift("TraefikService", "all");
-        let lookups = vec![here(&shift.object(), traefik(("web", 100), ("all", 0)))];
+        let lookups = vec![here(&shift.object(ClusterId(0)), traefik(("web", 100), ("all", 0)))];
         let way = FailoverPlan { watched: Some(watched.clone()), ..way(FailoverKind::Weight(shift)) };
         let p = go(cluster, way, false, lookups);
         let Act::Failover { plan, .. } = &p.intent.act else { panic!("{p:?}") };
@@ -164,7 +164,7 @@ fn errors_that_are_there_already_do_not_stop_it() {
 #[test]
 fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     let cluster = cluster();
-    let on = ObjectRef::new(Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default());
+    let on = ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"web".into(), &Uid::default());
     let live = |replicas: i64, image: &str| {
         let template = json!({ "spec": { "containers": [{ "image": image }] } });
         LookupResult::Objects(vec![
@@ -177,7 +177,7 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
         if let Some(shift) = &moves {
             let weights = if revert { (0, 100) } else { (100, 0) };
             let (from, to) = (shift.from.as_str(), shift.to.as_str());
-            lookups.push(here(&shift.object(), traefik((from, weights.0), (to, weights.1))));
+            lookups.push(here(&shift.object(ClusterId(0)), traefik((from, weights.0), (to, weights.1))));
         }
         let workloads = vec![(Kind::Deployment, "shop".into(), "web".into())];
         let standby = Standby { context: "dr".into(), workloads, shift: moves, scale_down: true };
@@ -216,7 +216,7 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     assert!(kinds[3].starts_with("weight outside:none"), "{kinds:?}");
     assert_eq!(kinds.last().map(String::as_str), Some("scale 3 to 0@dr"));
     for (there, guard, said) in [
-        (LookupResult::Absent, Guard::Precondition, "shop/deploy/web is not there in dr"),
+        (LookupResult::Absent, Guard::Precondition, "shop/deploy/web does not exist in dr"),
         // The error text of the server decides nothing.
         (
             LookupResult::Unread("it is not there".into()),

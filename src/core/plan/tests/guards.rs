@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::super::*;
 use crate::domain::autoscaler::Hpa;
-use crate::domain::id::{Uid, Version};
+use crate::domain::id::{ClusterId, Uid, Version};
 use crate::domain::node::Node;
-use crate::domain::plan::{Beyond, Burden, DrainOptions, Few, Guard, InContext, Reason, ScaleBy};
+use crate::domain::plan::{
+    Beyond, Burden, DrainOptions, Few, Guard, InContext, Reason, RevisionRef, ScaleBy,
+};
 use crate::domain::workload::Workload;
 use crate::facts::event::{Batch, Fact};
 use crate::facts::world::ClusterInfo;
@@ -56,10 +58,10 @@ fn cluster() -> Arc<Cluster> {
 fn intent(act: Act, kind: Kind, uid: u128, name: &str) -> Intent {
     let namespace = if kind == Kind::Node { "" } else { "shop" };
     Intent {
-        cluster: crate::domain::id::ClusterId::default(),
+        cluster: ClusterId(0),
         context: "test".into(),
         act,
-        targets: vec![ObjectRef::new(kind, &namespace.into(), &name.into(), &Uid::Uuid(uid))],
+        targets: vec![ObjectRef::new(ClusterId(0), kind, &namespace.into(), &name.into(), &Uid::Uuid(uid))],
     }
 }
 
@@ -168,7 +170,7 @@ fn read_only_refuses_everything() {
 fn a_second_cordoned_node_of_three_asks_for_the_context() {
     let mut i = intent(Act::Cordon, Kind::Node, 10, "node-0000");
     assert_eq!(make(&i).confirm, Confirm::Yes);
-    i.targets.push(ObjectRef::new(Kind::Node, &"".into(), &"node-0001".into(), &Uid::Uuid(11)));
+    i.targets.push(ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"node-0001".into(), &Uid::Uuid(11)));
     assert_eq!(make(&i).confirm, Confirm::Context);
 }
 
@@ -187,7 +189,7 @@ fn denied_rights_refuse() {
 fn what_moves_by_itself_is_no_other_plan_and_what_is_worse_is() {
     use crate::domain::failover::Watched;
     use crate::domain::plan::{Gate, ServiceEffect, Unplaced};
-    let on = ObjectRef::new(Kind::Service, &"shop".into(), &"web".into(), &Uid::Uuid(5));
+    let on = ObjectRef::new(ClusterId(0), Kind::Service, &"shop".into(), &"web".into(), &Uid::Uuid(5));
     let made = |percent: f64, warning: Warning, left: u32, unplaced: &str, context: &str| {
         let mut p = scale_to(5, None);
         let watched = Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: percent };
@@ -259,7 +261,7 @@ fn what_moves_by_itself_is_no_other_plan_and_what_is_worse_is() {
 #[test]
 fn an_undo_asks_for_what_its_steps_do() {
     use crate::domain::plan::FieldChange;
-    let on = ObjectRef::new(Kind::Node, &"".into(), &"node-0000".into(), &Uid::Uuid(10));
+    let on = ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"node-0000".into(), &Uid::Uuid(10));
     let taints = serde_json::json!([{ "key": OUT_OF_SERVICE, "effect": "NoExecute" }]);
     let field = |from, to| FieldChange { pointer: "/spec/taints".into(), from, to };
     let of = |act: fn(Box<DerivedPlan>) -> Act,
@@ -308,7 +310,8 @@ fn an_undo_asks_for_what_its_steps_do() {
     assert_eq!((p.refusals[0].code(), p.refusals[0].to_string().as_str()), ("nothing-to-undo", words));
     let p = of(Act::Resume, StepKind::Uncordon, &on, node("True"), vec![on.clone()]);
     assert_eq!((p.steps.len(), p.refusals.len()), (0, 0), "a resume that finds all done has nothing to do");
-    let web = ObjectRef::new(Kind::Deployment, &"shop".into(), &"checkout".into(), &Uid::Uuid(1));
+    let web =
+        ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &"checkout".into(), &Uid::Uuid(1));
     let live = serde_json::json!({ "metadata": { "uid": web.uid.to_string() }, "spec": { "replicas": 5 } });
     let p = undo(StepKind::Scale { from: 5, to: 0 }, &web, live.clone(), vec![web.clone()]);
     assert_eq!(p.confirm, Confirm::Context, "{:?}", p.refusals);
@@ -325,4 +328,96 @@ fn an_undo_asks_for_what_its_steps_do() {
     // Without a name, there is no text to type. An empty answer would be Enter alone.
     let p = undo(StepKind::Scale { from: 5, to: 3 }, &web, live, Vec::new());
     assert_eq!((p.confirm, p.answer.as_str()), (Confirm::Context, "test"));
+}
+
+/// The facts of cluster 0 and of cluster 1, which have the same objects.
+fn twins() -> [Arc<Cluster>; 2] {
+    [ClusterId(0), ClusterId(1)].map(|id| {
+        let of_one = cluster();
+        let info = ClusterInfo { id, ..ClusterInfo::clone(&of_one.info) };
+        Arc::new(Cluster { info: Arc::new(info), ..Cluster::clone(&of_one) })
+    })
+}
+
+#[test]
+fn an_intent_over_objects_of_two_clusters_is_refused_and_nothing_is_read() {
+    let [a, b] = twins();
+    let guards = GuardSettings::default();
+    let planned = |facts: &Cluster, intent: &Intent| {
+        let (lookups, now) = (Lookups::default(), Stamp(0));
+        let input = PlanInput {
+            cluster: facts,
+            guards: &guards,
+            scope: DataScope::FullCluster,
+            lookups: &lookups,
+            now,
+        };
+        plan(input, intent)
+    };
+    let in_cluster = |id, act: Act| {
+        let mut i = intent(act, Kind::Node, 10, "node-0000");
+        i.set_cluster(id);
+        i
+    };
+    for (facts, id) in [(&a, ClusterId(0)), (&b, ClusterId(1))] {
+        let made = planned(facts, &in_cluster(id, Act::Cordon));
+        assert!(made.refusals.is_empty() && made.steps.len() == 1, "{:?}", made.refusals);
+        assert_eq!(made.outside(id), None);
+        assert_eq!(made.steps[0].on.cluster, id);
+    }
+    let mut of_both = in_cluster(ClusterId(0), Act::Cordon);
+    of_both.targets.push(ObjectRef { cluster: ClusterId(1), ..of_both.targets[0].clone() });
+    let of_b = Intent { cluster: ClusterId(0), ..in_cluster(ClusterId(1), Act::Cordon) };
+    let step = Step::new(StepKind::Cordon, of_b.targets[0].clone());
+    let recorded = DerivedPlan {
+        of: "id".into(),
+        title: "t".into(),
+        steps: vec![step],
+        not_restored: String::new(),
+        confirm: Confirm::Yes,
+        watched: None,
+    };
+    let undo = in_cluster(ClusterId(0), Act::Cordon);
+    let undo = Intent { act: Act::Undo(Box::new(recorded)), ..undo };
+    for (facts, intent) in
+        [(&a, &of_both), (&a, &of_b), (&a, &undo), (&b, &in_cluster(ClusterId(0), Act::Cordon))]
+    {
+        let made = planned(facts, intent);
+        let codes: Vec<_> = made.refusals.iter().map(Refusal::code).collect();
+        assert_eq!((codes, made.steps.len()), (vec!["other-cluster"], 0), "{intent:?}");
+        assert!(
+            made.refusals[0]
+                .to_string()
+                .starts_with("node/node-0000 is in another cluster than context test")
+        );
+        assert!(lookups(facts, intent).is_empty() && lookups_of_targets(facts, intent).is_none());
+    }
+}
+
+#[test]
+fn what_another_process_recorded_moves_to_the_number_of_its_cluster_here() {
+    let node = ObjectRef::new(ClusterId(4), Kind::Node, &"".into(), &"n".into(), &Uid::Uuid(1));
+    let revision = |number| RevisionRef { number, holder: node.clone() };
+    let what = StepKind::Rollback { to: revision(1), from: revision(2) };
+    let recorded = DerivedPlan {
+        of: "id".into(),
+        title: "t".into(),
+        steps: vec![Step::new(what.clone(), node.clone())],
+        not_restored: String::new(),
+        confirm: Confirm::Yes,
+        watched: None,
+    };
+    let (act, targets) = (Act::Resume(Box::new(recorded)), vec![node.clone()]);
+    let mut plan =
+        Plan::new(Intent { cluster: ClusterId(4), context: "test".into(), act, targets }, Stamp(0));
+    plan.steps.push(Step::new(what, node));
+    assert_eq!(plan.outside(ClusterId(4)), None);
+    assert!(plan.outside(ClusterId(1)).is_some());
+    plan.set_cluster(ClusterId(1));
+    assert_eq!((plan.intent.cluster, plan.outside(ClusterId(1))), (ClusterId(1), None));
+    // what earlier versions wrote has no clusters
+    let mut json = serde_json::to_value(&plan.steps[0].on).unwrap();
+    json.as_object_mut().unwrap().remove("cluster").unwrap();
+    let read: ObjectRef = serde_json::from_value(json).unwrap();
+    assert_eq!(read, ObjectRef { cluster: ClusterId(0), ..plan.steps[0].on.clone() });
 }

@@ -31,7 +31,7 @@ pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         let (rps, ratio) = (s.rps?, s.error_ratio?);
         let enough =
             rps * f64::from(s.window_secs) >= ENOUGH && ratio * rps * f64::from(s.window_secs) >= 3.0;
-        let object = about(s);
+        let object = about(context, s);
         let is_held = context.was_found(&object);
         let held = is_held && ratio >= GOOD_RATIO;
         let found = held || enough && ratio >= BAD_ERRORS || has_failing(row, is_held);
@@ -194,26 +194,31 @@ struct Burden<'s> {
     late: bool,
 }
 
+/// Returns the p95 of a backend, or its mean response time if the source has no quantiles.
+fn time(backend: &BackendTraffic) -> Option<f64> {
+    backend.p95_ms.or(backend.mean_ms)
+}
+
 /// Finds load balancers that send a backend several times its share. It is a warning if the backend's responses are
 /// late, and otherwise an info.
 pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let services = context.cluster.derived.traffic.iter().filter_map(|row| {
         let s = &row.traffic;
-        let times = if context.was_found(&about(s)) { STILL_UNEVEN } else { UNEVEN };
-        let mut late: Vec<f64> = s.backends.iter().filter_map(|b| b.p95_ms).collect();
+        let times = if context.was_found(&about(context, s)) { STILL_UNEVEN } else { UNEVEN };
+        let mut late: Vec<f64> = s.backends.iter().filter_map(time).collect();
         late.sort_by(f64::total_cmp);
-        let usual = *late.get(late.len() / 2)?;
-        let is_late = |ms: f64| ms >= LATE_MS && ms >= usual * times;
+        // Without any response times, none is late.
+        let usual = late.get(late.len() / 2).copied();
+        let is_late = |ms: f64| ms >= LATE_MS && usual.is_some_and(|usual| ms >= usual * times);
         let (mut burdened, mut gets): (Vec<Burden<'_>>, Vec<f64>) = (Vec::new(), Vec::new());
         for (backend, share) in row.backends().filter(|(_, share)| !share.out) {
-            let (Some(observed), Some(expected)) = (share.observed, share.expected.filter(|e| *e > 0.0))
-            else {
-                continue;
-            };
+            // Under least connections, the policy explains shares up to the highest one.
+            let highest = share.range.map(|(_, high)| high).filter(|e| *e > 0.0);
+            let (Some(observed), Some(expected)) = (share.observed, highest) else { continue };
             gets.push(observed / expected);
             if share.significant == Some(true) && observed > expected {
                 let heavy = observed >= expected * times;
-                let late = heavy && backend.p95_ms.is_some_and(is_late);
+                let late = heavy && time(backend).is_some_and(is_late);
                 burdened.push(Burden { backend, observed, expected, heavy, late });
             }
         }
@@ -232,7 +237,7 @@ pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     services
         .filter_map(|(s, usual, all_settled, burdened)| {
             let first = burdened.first()?;
-            let about_it = about(s);
+            let about_it = about(context, s);
             let was = context.before.iter().find(|b| b.object() == Some(&about_it)).map(|b| b.severity);
             let finding = Finding::TrafficUneven {
                 gains: burdened
@@ -245,11 +250,18 @@ pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             // A warning stays a warning until the share is normal again.
             let severity = if first.late { Severity::Warning } else { was.unwrap_or(Severity::Info) };
             let late = |b: &Burden<'_>| {
-                let (name, p95) = (&b.backend.name, b.backend.p95_ms.unwrap_or(0.0));
-                format!("p95 of {name}: {p95:.0} ms, of the others about {usual:.0} ms")
+                let (name, which) =
+                    (&b.backend.name, if b.backend.p95_ms.is_some() { "p95" } else { "mean time" });
+                let (ms, usual) = time(b.backend).zip(usual)?;
+                Some(format!("{which} of {name}: {ms:.0} ms, of the others about {usual:.0} ms"))
             };
             Some(Cause {
-                evidence: burdened.iter().map(late).chain([measured_by(s)]).map(Evidence::from).collect(),
+                evidence: burdened
+                    .iter()
+                    .filter_map(late)
+                    .chain([measured_by(s)])
+                    .map(Evidence::from)
+                    .collect(),
                 // The other backends take over its share until the load balancer is fixed.
                 action: removable(context, s, &first.backend.name),
                 impact: Impact {
@@ -270,12 +282,12 @@ fn removable(context: &RuleContext<'_, '_>, service: &ServiceTraffic, backend: &
     let stays = pod.owner.as_ref().is_some_and(|o| o.kind == Kind::StatefulSet);
     (!stays).then(|| Suggestion {
         what: Remediation::OutOfRotation { service: service.name.clone() },
-        on: ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid),
+        on: pod.reference(context.cluster.id()),
     })
 }
 
-fn about(service: &ServiceTraffic) -> ObjectRef {
-    ObjectRef::new(Kind::Service, &service.namespace, &service.name, &Uid::default())
+fn about(context: &RuleContext<'_, '_>, service: &ServiceTraffic) -> ObjectRef {
+    context.cluster.object(Kind::Service, &service.namespace, &service.name, &Uid::default())
 }
 
 /// An error belongs to a rollout if it was first seen within this time after it.

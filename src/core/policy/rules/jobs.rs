@@ -56,8 +56,8 @@ pub fn job_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         let Some(why) = failure(job) else { continue };
         let object = match of_cron(job) {
             Some(owner) if made_good(&owner, job) => continue,
-            Some(owner) => ObjectRef::new(Kind::CronJob, &job.namespace, &owner.name, &owner.uid),
-            None => job.reference(),
+            Some(owner) => context.cluster.object(Kind::CronJob, &job.namespace, &owner.name, &owner.uid),
+            None => job.reference(context.cluster.id()),
         };
         groups.entry(object).or_default().push((job, why));
     }
@@ -72,7 +72,10 @@ pub fn job_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
                 reason: why.reason.clone(),
                 message: why.message.clone(),
             };
-            let jobs = failed.iter().map(|(job, _)| job.reference()).filter(|job| *job != object);
+            let jobs = failed
+                .iter()
+                .map(|(job, _)| job.reference(context.cluster.id()))
+                .filter(|job| *job != object);
             let objects = std::iter::once(object.clone()).chain(jobs).collect();
             let evidence = |(job, why): &(&Arc<Workload>, &Condition)| {
                 let (good, of) = (job.succeeded, job.desired);
@@ -101,7 +104,7 @@ pub fn pod_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     });
     failed
         .map(|pod| {
-            let object = ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+            let object = pod.reference(context.cluster.id());
             let ended = pod.last_exit.as_ref().and_then(|exit| exit.at);
             let exit = pod.last_exit.as_ref();
             let exit = exit.map(|exit| (exit.container.clone(), exit.code, exit.reason.clone()));
@@ -128,10 +131,11 @@ pub fn evicted(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             pods.sort_by(|a, b| a.name.cmp(&b.name));
             let all: Vec<Arc<Pod>> = pods.iter().map(|pod| Arc::clone(pod)).collect();
             let count = u32::try_from(pods.len()).unwrap_or(u32::MAX);
-            let objects = [ObjectRef::new(Kind::Namespace, &Name::default(), namespace, &Uid::default())]
-                .into_iter()
-                .chain(pods.iter().map(|p| ObjectRef::new(Kind::Pod, &p.namespace, &p.name, &p.uid)))
-                .collect();
+            let objects =
+                [context.cluster.object(Kind::Namespace, &Name::default(), namespace, &Uid::default())]
+                    .into_iter()
+                    .chain(pods.iter().map(|p| p.reference(context.cluster.id())))
+                    .collect();
             Cause {
                 since: pods.iter().map(|pod| pod.started.unwrap_or(pod.created)).min(),
                 evidence: evidence(&all, context.now),
@@ -185,7 +189,7 @@ pub fn cronjob_missed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = context.cluster.cronjobs.iter().filter(|c| !c.suspended);
     rows.filter_map(|cronjob| {
         let due = overdue(cronjob, context.now)?;
-        let object = cronjob.reference();
+        let object = cronjob.reference(context.cluster.id());
         let last = cronjob.last_scheduled.map(|at| at.shown(context.now));
         let warning = context.events.warning(&cronjob.uid, context.now.plus_secs(-3_600));
         let why = match warning {

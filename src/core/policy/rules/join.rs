@@ -212,11 +212,12 @@ fn budget_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::Uid;
+    use crate::domain::id::{ClusterId, Uid};
 
     #[test]
     fn a_host_in_a_line() {
-        let checkout = ObjectRef::new(Kind::Service, &"shop".into(), &"checkout".into(), &Uid::default());
+        let checkout =
+            ObjectRef::new(ClusterId(0), Kind::Service, &"shop".into(), &"checkout".into(), &Uid::default());
         for (line, named) in [
             ("upstream checkout.shop.svc answered 500", true),
             ("GET http://checkout.shop.svc.cluster.local:8080/pay: 500", true),

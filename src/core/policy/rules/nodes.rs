@@ -5,25 +5,25 @@ use std::collections::BTreeMap;
 use crate::domain::cause::{
     Cause, Evidence, Finding, Heartbeats, Impact, NodeLoss, Remediation, Severity, Suggestion,
 };
-use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::id::{Name, ObjectRef};
 use crate::facts::world::{Cluster, NodeRow, NodeState};
 use crate::policy::health;
 
 use super::RuleContext;
 
-fn reference(row: &NodeRow) -> ObjectRef {
-    ObjectRef::new(Kind::Node, &Name::default(), &row.node.name, &row.node.uid)
+fn reference(cluster: &Cluster, row: &NodeRow) -> ObjectRef {
+    row.node.reference(cluster.id())
 }
 
-fn cordon(row: &NodeRow) -> Option<Suggestion> {
-    (!row.node.cordoned).then(|| Suggestion { what: Remediation::Cordon, on: reference(row) })
+fn cordon(cluster: &Cluster, row: &NodeRow) -> Option<Suggestion> {
+    (!row.node.cordoned).then(|| Suggestion { what: Remediation::Cordon, on: reference(cluster, row) })
 }
 
 /// Suggests the out-of-service taint for a node that the control plane has lost. When a person confirms that the
 /// machine is off, its pods are deleted and its volumes detached. A cordon would change nothing, because nothing is
 /// scheduled on such a node.
-fn out_of_service(row: &NodeRow, zone: Option<Name>) -> Suggestion {
-    Suggestion { what: Remediation::OutOfService { zone }, on: reference(row) }
+fn out_of_service(cluster: &Cluster, row: &NodeRow, zone: Option<Name>) -> Suggestion {
+    Suggestion { what: Remediation::OutOfService { zone }, on: reference(cluster, row) }
 }
 
 fn lost_alone(context: &RuleContext<'_, '_>) -> bool {
@@ -106,11 +106,11 @@ fn one(context: &RuleContext<'_, '_>, row: &NodeRow) -> Cause {
             _ if let_go => None,
             // If several nodes are lost at once, the network is the more likely cause. No node should be declared
             // dead then.
-            NodeState::Unknown => lost_alone(context).then(|| out_of_service(row, None)),
-            _ => cordon(row),
+            NodeState::Unknown => lost_alone(context).then(|| out_of_service(context.cluster, row, None)),
+            _ => cordon(context.cluster, row),
         },
         impact: Impact { pods: row.totals.pods, nodes: 1, ..Impact::default() },
-        ..Cause::new(Finding::NodeNotReady(loss), severity, vec![reference(row)])
+        ..Cause::new(Finding::NodeNotReady(loss), severity, vec![reference(context.cluster, row)])
     }
 }
 
@@ -137,9 +137,13 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
         action: down
             .first()
             .filter(|_| !let_go && left > 0)
-            .map(|row| out_of_service(row, Some(zone.clone()))),
+            .map(|row| out_of_service(cluster, row, Some(zone.clone()))),
         impact: Impact { pods, nodes: u32::try_from(down.len()).unwrap_or(u32::MAX), ..Impact::default() },
-        ..Cause::new(Finding::NodeNotReady(loss), severity, down.iter().map(|row| reference(row)).collect())
+        ..Cause::new(
+            Finding::NodeNotReady(loss),
+            severity,
+            down.iter().map(|row| reference(cluster, row)).collect(),
+        )
     }
 }
 
@@ -157,7 +161,7 @@ pub fn suspect(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             ..Cause::new(
                 Finding::NodeSuspect(Heartbeats::Most { silent, of: all }),
                 Severity::Warning,
-                rows().map(|row| reference(row)).collect(),
+                rows().map(|row| reference(context.cluster, row)).collect(),
             )
         }];
     }
@@ -171,12 +175,12 @@ pub fn suspect(context: &RuleContext<'_, '_>) -> Vec<Cause> {
                 )
                 .into(),
             ],
-            action: cordon(row),
+            action: cordon(context.cluster, row),
             impact: Impact { pods: row.totals.pods, nodes: 1, ..Impact::default() },
             ..Cause::new(
                 Finding::NodeSuspect(Heartbeats::Node { pods: row.totals.pods }),
                 Severity::Warning,
-                vec![reference(row)],
+                vec![reference(context.cluster, row)],
             )
         })
         .collect()
@@ -196,12 +200,12 @@ pub fn pressure(context: &RuleContext<'_, '_>) -> Vec<Cause> {
                     .iter()
                     .map(|c| format!("{}: {} {}", health::problem_words(c), c.reason, c.message).into())
                     .collect(),
-                action: cordon(row),
+                action: cordon(context.cluster, row),
                 impact: Impact { pods, nodes: 1, ..Impact::default() },
                 ..Cause::new(
                     Finding::NodePressure { problems: names, pods },
                     Severity::Warning,
-                    vec![reference(row)],
+                    vec![reference(context.cluster, row)],
                 )
             })
         })

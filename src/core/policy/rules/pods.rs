@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::domain::cause::{
     Cause, Evidence, Finding, Impact, PodCount, Remediation, Severity, Shared, Suggestion, VolumeWait,
 };
-use crate::domain::id::{Kind, ObjectRef};
+use crate::domain::id::ObjectRef;
 use crate::domain::kinds::Purpose;
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::text::count;
@@ -42,10 +42,10 @@ pub(super) fn group<'p>(context: &RuleContext<'_, '_>, pods: impl Iterator<Item 
 
 pub(super) fn owner(context: &RuleContext<'_, '_>, pod: &Pod) -> ObjectRef {
     let Some(direct) = &pod.owner else {
-        return ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+        return pod.reference(context.cluster.id());
     };
     let top = context.cluster.derived.replicaset_owner.get(&direct.uid).unwrap_or(direct);
-    ObjectRef::new(top.kind.clone(), &pod.namespace, &top.name, &top.uid)
+    context.cluster.object(top.kind.clone(), &pod.namespace, &top.name, &top.uid)
 }
 
 /// Returns how many of the workload's pods are bad, and whether none is ready.
@@ -134,7 +134,7 @@ fn find(
 }
 
 pub(super) fn objects(object: ObjectRef, pods: &[Arc<Pod>]) -> Vec<ObjectRef> {
-    let of = |pod: &Arc<Pod>| ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid);
+    let of = |pod: &Arc<Pod>| pod.reference(object.cluster);
     // A pod without an owner is the object itself.
     let others: Vec<ObjectRef> = pods.iter().map(of).filter(|pod| *pod != object).collect();
     let mut all = vec![object];
@@ -230,7 +230,7 @@ pub fn rollout_stuck(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         context.cluster.derived.workloads.iter().filter(|row| row.rollout.phase == RolloutPhase::Stuck);
     rows.map(|row| {
         let w = &row.workload;
-        let object = w.reference();
+        let object = w.reference(context.cluster.id());
         let severity = if w.available == 0 { Severity::Critical } else { Severity::Warning };
         Cause {
             since: row.rollout.since,

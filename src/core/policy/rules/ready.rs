@@ -133,7 +133,7 @@ pub fn rollout_waits(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         pods.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
         pods.dedup_by(|a, b| a.1.uid == b.1.uid);
         let (since, first) = *pods.first()?;
-        let object = w.reference();
+        let object = w.reference(context.cluster.id());
         let finding = Finding::RolloutWaits {
             pod: first.name.clone(),
             state: state(first),

@@ -82,7 +82,7 @@ pub fn not_created(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             ..Cause::new(
                 Finding::NotCreated { has, wants, refused: why.into() },
                 severity,
-                vec![w.reference()],
+                vec![w.reference(context.cluster.id())],
             )
         })
     })

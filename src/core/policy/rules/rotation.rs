@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::cause::{Cause, Evidence, Finding, Impact, Remediation, Severity, Suggestion};
-use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::id::{Name, ObjectRef};
 use crate::domain::label::Labels;
 use crate::domain::pod::Pod;
 
@@ -19,7 +19,7 @@ pub fn out_of_rotation(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     }
     let found = groups.into_iter().filter_map(|((_, service), mut pods)| {
         pods.sort_by(|a, b| a.name.cmp(&b.name));
-        let objects: Vec<ObjectRef> = pods.iter().map(|pod| reference(pod)).collect();
+        let objects: Vec<ObjectRef> = pods.iter().map(|pod| pod.reference(context.cluster.id())).collect();
         let (first, pods_out) = (objects.first()?.clone(), objects.len());
         Some(Cause {
             evidence: pods.iter().map(|pod| evidence(pod)).collect(),
@@ -46,9 +46,5 @@ fn service_of(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Name> {
 fn evidence(pod: &Pod) -> Evidence {
     let labels: Vec<String> = pod.taken().iter().map(|(k, v)| format!("{k}={v}")).collect();
     let labels = labels.join(", ");
-    format!("{}: labels taken from it: {labels}; it keeps running until it is deleted", pod.name).into()
-}
-
-fn reference(pod: &Pod) -> ObjectRef {
-    ObjectRef::new(Kind::Pod, &pod.namespace, &pod.name, &pod.uid)
+    format!("{}: labels removed: {labels}; it keeps running until it is deleted", pod.name).into()
 }

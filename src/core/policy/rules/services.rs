@@ -8,7 +8,7 @@ use crate::domain::budget::Pdb;
 use crate::domain::cause::{
     Blocked, Budget, Cause, Evidence, Finding, Impact, NoEndpoints, Remediation, Severity, Shared, Suggestion,
 };
-use crate::domain::id::{Kind, Name, ObjectRef, Uid};
+use crate::domain::id::Name;
 use crate::domain::node::Status;
 use crate::domain::pod::Pod;
 use crate::domain::service::ServiceType;
@@ -36,7 +36,7 @@ pub fn no_ready_endpoints(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     });
     rows.map(|row| {
         let s = &row.service;
-        let object = ObjectRef::new(Kind::Service, &s.namespace, &s.name, &s.uid);
+        let object = s.reference(context.cluster.id());
         let behind: Vec<_> = context
             .workloads_in(&s.namespace)
             .iter()
@@ -81,7 +81,7 @@ pub fn hpa(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             HpaState::Failing => Finding::HpaFailing { why: verdict.why.clone() },
             _ => continue,
         };
-        let object = ObjectRef::new(Kind::HorizontalPodAutoscaler, &hpa.namespace, &hpa.name, &hpa.uid);
+        let object = hpa.reference(context.cluster.id());
         let computed = verdict.computed.iter().map(|c| format!("computed {c}").into());
         let mut evidence: Vec<Evidence> = computed.collect();
         for condition in hpa.conditions.iter() {
@@ -92,8 +92,7 @@ pub fn hpa(context: &RuleContext<'_, '_>) -> Vec<Cause> {
                 evidence.push(words.into());
             }
         }
-        let target =
-            ObjectRef::new(hpa.target_kind.clone(), &hpa.namespace, &hpa.target_name, &Uid::default());
+        let target = hpa.target(context.cluster.id());
         // Autoscalers that fail because of the same missing API share one line.
         let shared = match &verdict.why {
             HpaReason::CannotScale(failure) | HpaReason::Inactive(failure) => Some(Shared::Message {
@@ -141,7 +140,7 @@ pub fn pdb(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let blocking = context.cluster.pdbs.iter().filter(|p| p.allowed <= 0 && p.expected > 0);
     blocking
         .filter_map(|p| {
-            let object = ObjectRef::new(Kind::PodDisruptionBudget, &p.namespace, &p.name, &p.uid);
+            let object = p.reference(context.cluster.id());
             let unhealthy = p.current_healthy < p.expected;
             let waiting = waiting(p);
             let passing = p.blocked_since().is_some_and(|since| context.now.secs_since(since) < PASSING_SECS);

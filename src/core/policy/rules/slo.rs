@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::cause::{Cause, Evidence, Finding, Impact, Severity};
-use crate::domain::id::{Kind, ObjectRef, Uid};
+use crate::domain::id::{Kind, Uid};
 use crate::domain::slo::{self, Burn, SloReason};
 use crate::facts::world::SloRow;
 
@@ -11,10 +11,6 @@ use super::RuleContext;
 
 /// A finding ends only below this part of the factor, so that it does not flicker.
 const STILL: f64 = 0.9;
-
-fn about(row: &SloRow) -> ObjectRef {
-    ObjectRef::new(Kind::Service, &row.namespace, &row.service, &Uid::default())
-}
 
 /// Returns the first pair of windows that is too high, with its position.
 fn too_high(row: &SloRow, eased: f64) -> Option<(usize, &Burn)> {
@@ -27,7 +23,7 @@ fn too_high(row: &SloRow, eased: f64) -> Option<(usize, &Burn)> {
 pub fn burn(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut found: Vec<(usize, Cause)> = Vec::new();
     for row in context.cluster.derived.slos.iter() {
-        let object = about(row);
+        let object = context.cluster.object(Kind::Service, &row.namespace, &row.service, &Uid::default());
         let eased = if context.was_found(&object) { STILL } else { 1.0 };
         let Some((place, burn)) = too_high(row, eased) else { continue };
         let severity = if place == 0 { Severity::Critical } else { Severity::Warning };

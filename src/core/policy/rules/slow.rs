@@ -15,8 +15,8 @@ const STILL: f64 = 1.5;
 /// The minimum number of requests in the window. Fewer do not prove a problem.
 const ENOUGH: f64 = 50.0;
 
-pub(super) fn about(service: &ServiceTraffic) -> ObjectRef {
-    ObjectRef::new(Kind::Service, &service.namespace, &service.name, &Uid::default())
+fn about(context: &RuleContext<'_, '_>, service: &ServiceTraffic) -> ObjectRef {
+    context.cluster.object(Kind::Service, &service.namespace, &service.name, &Uid::default())
 }
 
 /// Finds slow services. All of them share one line.
@@ -25,7 +25,7 @@ pub fn slow(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     services
         .filter_map(|s| {
             let (p95, usual, rps) = (s.p95_ms?, context.latency.usual_ms(s)?, s.rps?);
-            let object = about(s);
+            let object = about(context, s);
             let slow = p95 >= usual * TIMES && p95 >= usual + LATER_MS && rps * f64::from(s.window_secs) >= ENOUGH;
             let held = context.was_found(&object) && p95 >= usual * STILL;
             (slow || held).then(|| Cause {

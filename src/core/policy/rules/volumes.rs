@@ -61,7 +61,7 @@ fn missed(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<MissedClaim> {
             ClaimPhase::Bound | ClaimPhase::Unknown => None,
             ClaimPhase::Lost => {
                 let volume = claim.volume.clone();
-                Some(unbound(Some(claim.reference()), name, ClaimState::Lost { volume }))
+                Some(unbound(Some(claim.reference(context.cluster.id())), name, ClaimState::Lost { volume }))
             }
             ClaimPhase::Pending => pending(context, pod, claim),
         },
@@ -71,7 +71,7 @@ fn missed(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<MissedClaim> {
 /// Returns a claim that is not bound. Returns `None` if the claim waits for the pod.
 fn pending(context: &RuleContext<'_, '_>, pod: &Pod, claim: &Claim) -> Option<MissedClaim> {
     let missed = |since: Stamp, event: Option<&KubeEvent>| MissedClaim {
-        object: Some(claim.reference()),
+        object: Some(claim.reference(context.cluster.id())),
         since: since.max(pod.created),
         grace: BINDING_SECS,
         claim: UnboundClaim {
@@ -143,7 +143,7 @@ fn evidence(of: &[&(&Arc<Pod>, MissedClaim)]) -> Vec<Evidence> {
         let event =
             event.as_ref().map_or_else(String::new, |(reason, message)| format!(": {reason}: {message}"));
         lines.push(
-            format!("pod {} waits since {}: claim {name} {state}{event}", pod.name, missed.since).into(),
+            format!("pod {} has waited since {}: claim {name} {state}{event}", pod.name, missed.since).into(),
         );
     }
     if of.len() > SHOWN {

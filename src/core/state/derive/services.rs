@@ -90,7 +90,7 @@ impl Derivation {
             }
         }
         let pods_known = facts.pods.table().cover.is_read();
-        // Rows that were made before the pods were read have no times of the pods.
+        // Rows that were made before the pods were read lack the times at which pods became ready.
         let again = pods_known && !std::mem::replace(&mut self.pods_known, pods_known);
         if again {
             keys.extend(self.service_by_name.keys().cloned());

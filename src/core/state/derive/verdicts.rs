@@ -1,19 +1,22 @@
 //! Verdicts on autoscalers, and the shares of backends. They are made here once, and every reader uses the result.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::autoscaler::{Hpa, HpaState};
-use crate::domain::id::{Name, Version};
-use crate::domain::slo::Measured;
+use crate::domain::id::{Uid, Version};
+use crate::domain::pod::Pod;
+use crate::domain::route::Host;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::ServiceTraffic;
-use crate::policy::{balancing, hpa, shares, slo};
+use crate::domain::traffic::{Policy, ServiceTraffic};
+use crate::policy::{balancing, hpa, shares};
 
 use super::{Derivation, put};
-use crate::facts::reduce::{Dirty, Facts};
+use crate::facts::past::Past;
+use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
+use crate::facts::routes::Routes;
 use crate::facts::table::Wrote;
-use crate::facts::world::{HpaRow, ServiceRow, SloRow, TrafficRow};
+use crate::facts::world::{HpaRow, ServiceRow, TrafficRow};
 
 impl Derivation {
     /// Judges the autoscalers that changed.
@@ -41,69 +44,75 @@ impl Derivation {
         put(&mut self.hpas, HpaRow { hpa: hpa.clone(), verdict: hpa::judge(hpa, now) })
     }
 
-    /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints
-    /// changed.
-    pub(super) fn refresh_traffic(&mut self, facts: &Facts) {
-        let seen = &facts.traffic;
+    /// Judges the shares again if something that they depend on has changed. `changed` are the parts whose derived rows
+    /// changed. Returns true if some shares changed between two polls.
+    pub(super) fn refresh_shares(&mut self, facts: &Facts, dirty: &Dirty, changed: Parts) -> bool {
+        if dirty.parts.meets(Parts::ROUTES) {
+            self.routes = Arc::new(Routes::new(facts.routes()));
+        }
+        let mut parts = dirty.parts;
+        parts.add(changed);
+        if parts.meets(Parts::TRAFFIC.and(Parts::SERVICES)) {
+            self.refresh_slos(facts);
+        }
+        let inputs = Parts::TRAFFIC.and(Parts::SERVICES).and(Parts::ROUTES);
+        (parts.meets(inputs) || self.changes_parts(dirty)) && self.refresh_traffic(facts)
+    }
+
+    /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints or
+    /// policy changed. Returns true if some did between two polls.
+    fn refresh_traffic(&mut self, facts: &Facts) -> bool {
+        let seen = &self.join_traffic(facts);
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
+        let known = Held { facts, derivation: self };
         let row = |(i, traffic): (usize, &Arc<ServiceTraffic>)| {
             let endpoints = self.endpoints(facts, traffic);
-            let held = self
-                .traffic
-                .get(i)
-                .filter(|held| is_same_poll && is_same(held.endpoints.as_ref(), endpoints.as_ref()));
+            let host = Host { namespace: traffic.namespace.clone(), name: traffic.name.clone() };
+            let balancing = balancing::discover(&host, Some(traffic), &known);
+            let held = self.traffic.get(i).filter(|held| {
+                is_same_poll
+                    && is_same(held.endpoints.as_ref(), endpoints.as_ref())
+                    && held.balancing == balancing
+            });
             held.cloned().unwrap_or_else(|| {
-                let balancing = balancing::of(traffic);
                 let shares = shares::judge(traffic, &balancing, endpoints.as_deref(), seen.at);
-                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares })
+                let before = before(self.traffic_before(is_same_poll), i, traffic);
+                let shares = shares::over_time(shares, traffic, &balancing, before, seen.at);
+                let past = match before {
+                    // another source was polled, but not the one of this Service
+                    Some(row) if Arc::ptr_eq(&row.traffic, traffic) => row.past.clone(),
+                    row => Past::after(row.map(|row| &row.past), traffic, seen.at),
+                };
+                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares, past })
             })
         };
         let rows: Vec<Arc<TrafficRow>> = seen.services.iter().enumerate().map(row).collect();
         let all_held = rows.iter().zip(self.traffic.iter()).all(|(row, held)| Arc::ptr_eq(row, held));
         if !is_same_poll || !all_held {
+            if !is_same_poll {
+                self.traffic_before = std::mem::take(&mut self.traffic);
+            }
             self.traffic = rows.into();
             self.polled = Some(seen.clone());
         }
-        self.refresh_slos(facts);
+        is_same_poll && !all_held
     }
 
-    /// Judges the service level objectives, and finds their Services.
-    fn refresh_slos(&mut self, facts: &Facts) {
-        let seen = &facts.objectives;
-        if seen.objectives.is_empty() && self.slos.is_empty() {
-            return;
-        }
-        // The namespace of the only Service with a name; `None` if several Services have it.
-        let mut named: HashMap<&str, Option<&Name>> = HashMap::new();
-        if seen.objectives.iter().any(|m| m.objective.namespace.is_empty()) {
-            for (namespace, name) in self.service_by_name.keys() {
-                let only = |held: &mut Option<&Name>| *held = None;
-                named.entry(name).and_modify(only).or_insert(Some(namespace));
+    /// Returns true if pods came, left or changed their labels, while a route splits requests by them.
+    fn changes_parts(&self, dirty: &Dirty) -> bool {
+        let has_changed = |delta: &Delta<Pod>| match (&delta.old, &delta.new) {
+            (Some(old), Some(new)) => {
+                let shared = Arc::ptr_eq(&old.shape, &new.shape) && old.own == new.own;
+                !shared && !old.labels().iter().eq(new.labels().iter())
             }
-        }
-        let row = |measured: &Arc<Measured>| {
-            let objective = &measured.objective;
-            let service = objective.service.clone();
-            let namespace = if objective.namespace.is_empty() {
-                named.get(service.as_str()).copied().flatten().cloned().unwrap_or_default()
-            } else {
-                objective.namespace.clone()
-            };
-            Arc::new(SloRow {
-                namespace,
-                service,
-                verdict: slo::judge(measured, seen.at),
-                measured: measured.clone(),
-            })
+            _ => true,
         };
-        let mut rows: Vec<Arc<SloRow>> = seen.objectives.iter().map(row).collect();
-        let order =
-            |row: &SloRow| (row.namespace.clone(), row.service.clone(), row.measured.objective.name.clone());
-        rows.sort_by_cached_key(|row| order(row));
-        let same = rows.len() == self.slos.len() && rows.iter().zip(self.slos.iter()).all(|(a, b)| a == b);
-        if !same {
-            self.slos = rows.into();
-        }
+        self.routes.by_labels && dirty.pods.iter().any(has_changed)
+    }
+
+    /// Returns the rows of the poll before. The verdict on shares continues theirs.
+    fn traffic_before(&self, is_same_poll: bool) -> &[Arc<TrafficRow>] {
+        if is_same_poll { &self.traffic_before } else { &self.traffic }
     }
 
     /// Returns the Service's row. Returns `None` if the EndpointSlices are not current, so that they do not show
@@ -114,6 +123,37 @@ impl Derivation {
         }
         let uid = self.service_by_name.get(&(traffic.namespace.clone(), traffic.name.clone()))?;
         self.services.get(uid).cloned()
+    }
+}
+
+/// Returns the row of a service in another poll. The services are usually in the same order.
+fn before<'a>(rows: &'a [Arc<TrafficRow>], i: usize, traffic: &ServiceTraffic) -> Option<&'a TrafficRow> {
+    let is_it = |row: &&Arc<TrafficRow>| {
+        row.traffic.name == traffic.name && row.traffic.namespace == traffic.namespace
+    };
+    let found = rows.get(i).filter(is_it).or_else(|| rows.iter().find(is_it));
+    found.map(AsRef::as_ref)
+}
+
+/// What the hub knows of a cluster, for the policies of its Services.
+struct Held<'a> {
+    facts: &'a Facts,
+    derivation: &'a Derivation,
+}
+
+impl balancing::Known for Held<'_> {
+    fn configured(&self) -> &BTreeMap<String, Policy> {
+        &self.facts.balancing
+    }
+    fn routes(&self) -> &Routes {
+        &self.derivation.routes
+    }
+    fn service(&self, host: &Host) -> Option<&Arc<ServiceRow>> {
+        let key = (host.namespace.clone(), host.name.clone());
+        self.derivation.services.get(self.derivation.service_by_name.get(&key)?)
+    }
+    fn pod(&self, uid: &Uid) -> Option<&Arc<Pod>> {
+        self.facts.pods.get(uid)
     }
 }
 
@@ -128,131 +168,63 @@ fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::cause::{Cause, Evidence, FindingCode, Severity};
     use crate::domain::id::Uid;
-    use crate::domain::service::Service;
-    use crate::domain::slo::{Objective, ObjectivesSeen, Ratio, SloState};
-    use crate::domain::traffic::TrafficSeen;
+    use crate::domain::service::{Endpoint, EndpointSlice, Service};
+    use crate::domain::traffic::{BackendTraffic, Standing, TrafficSeen};
     use crate::facts::event::{Batch, Fact};
-    use crate::facts::world::{Cluster, ClusterInfo};
-    use crate::policy::slo::windows;
+    use crate::facts::world::ClusterInfo;
     use crate::state::ClusterState;
 
-    const MONTH: u64 = 30 * 86_400;
-
-    fn services(names: &[(&str, &str)]) -> Fact {
-        let service = |(namespace, name): &(&str, &str)| Service {
-            uid: Uid::parse(&format!("{namespace}-{name}")),
-            namespace: (*namespace).into(),
-            name: (*name).into(),
-            ..Service::default()
-        };
-        Fact::Services(Batch::Upsert(names.iter().map(service).collect()))
-    }
-
-    /// An objective of 99.9 % with the same share of bad requests over each of these windows, and none over the others.
-    fn objective(namespace: &str, service: &str, bad: f64, over: &[u64], now: Stamp) -> Arc<Measured> {
-        let objective = Objective {
-            namespace: namespace.into(),
-            service: service.into(),
-            name: "availability".into(),
-            target: 0.999,
-            window_secs: MONTH,
-            ..Objective::default()
-        };
-        let ratio = |window_secs: u64| {
-            let bad = Some(if over.contains(&window_secs) { bad } else { 0.0 });
-            Ratio { window_secs, bad, requests: None, at: now }
-        };
-        let ratios = windows(&objective).into_iter().map(ratio).collect();
-        Arc::new(Measured { objective, ratios, note: None })
-    }
-
-    fn seen(objectives: &[Arc<Measured>], at: Stamp) -> Fact {
-        Fact::Objectives(ObjectivesSeen { at, objectives: objectives.into() })
-    }
-
-    fn errors(ratio: f64, at: Stamp) -> Fact {
-        let service = ServiceTraffic {
-            namespace: "shop".into(),
-            name: "checkout".into(),
-            rps: Some(100.0),
-            error_ratio: Some(ratio),
-            window_secs: 60,
-            ..ServiceTraffic::default()
-        };
-        Fact::Traffic(TrafficSeen { at, services: [Arc::new(service)].into(), ..TrafficSeen::default() })
-    }
-
-    fn lines(cluster: &Cluster) -> Vec<(FindingCode, Severity, String)> {
-        cluster.derived.causes.iter().map(|c| (c.code(), c.severity, c.to_string())).collect()
-    }
-
-    fn includes(cause: &Cause, code: FindingCode) -> bool {
-        cause.evidence.iter().any(|e| matches!(e, Evidence::Finding { cause, .. } if cause.code() == code))
-    }
-
     #[test]
-    fn an_objective_without_a_namespace_belongs_to_the_only_service_of_its_name() {
-        let (mut state, now) = (ClusterState::new(ClusterInfo::default()), Stamp(1_000_000));
-        state.apply(services(&[("shop", "cart"), ("shop", "web"), ("blog", "web")]), now);
-        let all = ["cart", "web", "none"].map(|name| objective("", name, 0.0, &[], now));
-        state.apply(seen(&all, now), now);
-        let cluster = state.publish(now, false).unwrap();
-        let found: Vec<(&str, &str)> =
-            cluster.derived.slos.iter().map(|row| (row.namespace.as_str(), row.service.as_str())).collect();
-        assert_eq!(found, [("", "none"), ("", "web"), ("shop", "cart")]);
-        assert_eq!(cluster.slos("shop", "cart").next().unwrap().verdict.state, SloState::Fine);
-        // the other Service is deleted
-        let uid = Uid::parse("blog-web");
-        let gone = crate::facts::event::Gone { uid, version: Version(9) };
-        state.apply(Fact::Services(Batch::Gone(vec![gone])), now);
-        let cluster = state.publish(now, false).unwrap();
-        assert_eq!(cluster.slos("shop", "web").count(), 1);
-        state.apply(seen(&[], now), now);
-        assert!(state.publish(now, false).unwrap().derived.slos.is_empty());
-    }
-
-    #[test]
-    fn a_budget_that_burns_is_one_finding_with_the_errors_of_its_service() {
-        let (mut state, now) = (ClusterState::new(ClusterInfo::default()), Stamp(1_000_000));
-        let fast = objective("shop", "checkout", 0.015, &[300, 3_600], now);
-        state.apply(seen(&[fast.clone()], now), now);
-        let cluster = state.publish(now, false).unwrap();
-        let line = "shop/checkout burns the error budget of availability 99.9 % over 30d at 15x, 100 % are left for 2d at this rate";
-        assert_eq!(lines(&cluster), [(FindingCode::SloBurn, Severity::Critical, line.to_owned())]);
-        assert!(cluster.derived.causes[0].lines()[0].starts_with("burns 15x over 1h and 15x over 5m"));
-        // 1.5 % errors alone are a warning; with the budget that burns they are critical
-        state.apply(errors(0.015, now), now);
-        let cluster = state.publish(now, false).unwrap();
-        let [one] = &*cluster.derived.causes else { panic!("{:?}", lines(&cluster)) };
-        assert_eq!((one.code(), one.severity), (FindingCode::ServiceErrors, Severity::Critical));
-        assert!(includes(one, FindingCode::SloBurn), "{:?}", one.lines());
-        // the errors end before the hour is over
-        state.apply(errors(0.0, now), now);
-        let cluster = state.publish(now, false).unwrap();
-        assert_eq!(cluster.derived.causes[0].code(), FindingCode::SloBurn);
-        let calm = objective("shop", "checkout", 0.012, &[300, 3_600], now);
-        state.apply(seen(&[calm], now), now);
-        assert_eq!(
-            lines(&state.publish(now, false).unwrap()),
-            [],
-            "12x is below 14.4x, and below its nine tenths"
-        );
-    }
-
-    #[test]
-    fn a_slow_burn_is_a_warning_and_a_spent_budget_alone_is_none() {
-        let (mut state, now) = (ClusterState::new(ClusterInfo::default()), Stamp(1_000_000));
-        state.apply(seen(&[objective("shop", "a", 0.0012, &[3 * 86_400, 21_600], now)], now), now);
-        let cluster = state.publish(now, false).unwrap();
-        assert_eq!(
-            lines(&cluster).iter().map(|l| (l.0, l.1)).collect::<Vec<_>>(),
-            [(FindingCode::SloBurn, Severity::Warning)]
-        );
-        state.apply(seen(&[objective("shop", "a", 0.002, &[MONTH], now)], now), now);
-        let cluster = state.publish(now, false).unwrap();
-        assert_eq!(lines(&cluster), []);
-        assert_eq!(cluster.slos("shop", "a").next().unwrap().verdict.state, SloState::Spent);
+    fn each_poll_counts_once_however_often_its_endpoints_change() {
+        let mut state = ClusterState::new(ClusterInfo::default());
+        let service = Service { uid: Uid::parse("s"), name: "cart".into(), ..Service::default() };
+        let slice = |version: u64, pods: &[&str]| EndpointSlice {
+            uid: Uid::parse("e"),
+            version: Version(version),
+            service: "cart".into(),
+            endpoints: pods
+                .iter()
+                .map(|pod| Endpoint { pod: Some((*pod).into()), ready: true, ..Endpoint::default() })
+                .collect(),
+            ..EndpointSlice::default()
+        };
+        let generation = 1;
+        state.apply(Fact::Services(Batch::Upsert(vec![service])), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::Begin { generation }), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::Upsert(vec![slice(1, &["a", "b", "c"])])), Stamp(0));
+        state.apply(Fact::EndpointSlices(Batch::End { generation, version: Version(1) }), Stamp(0));
+        state.publish(Stamp(0), false);
+        let poll = |at: i64, first: f64| {
+            let backend = |(name, rps): (&str, f64)| BackendTraffic {
+                name: name.into(),
+                rps: Some(rps),
+                ..BackendTraffic::default()
+            };
+            let seen = ServiceTraffic {
+                name: "cart".into(),
+                window_secs: 60,
+                scrape_secs: 5,
+                backends: [("a", first), ("b", 100.0), ("c", 100.0)].map(backend).into(),
+                ..ServiceTraffic::default()
+            };
+            let services = [Arc::new(seen)].into();
+            Fact::Traffic(TrafficSeen { source: "prometheus".into(), at: Stamp(at), services })
+        };
+        let mut after = |fact: Fact, at: i64| {
+            state.apply(fact, Stamp(at));
+            let cluster = state.publish(Stamp(at), false).unwrap();
+            cluster.derived.traffic[0].shares.backends[0].standing
+        };
+        // long after the endpoints came
+        assert_eq!(after(poll(1_010_000, 160.0), 1_010_000), Standing::Suspect);
+        for version in 2..6 {
+            let at = 1_010_000 + version as i64 * 1_000;
+            let pods: &[&str] = if version % 2 == 0 { &["a", "b", "c", "d"] } else { &["a", "b", "c"] };
+            let change = Fact::EndpointSlices(Batch::Upsert(vec![slice(version, pods)]));
+            assert_eq!(after(change, at), Standing::Suspect, "it is still one poll");
+        }
+        assert_eq!(after(poll(1_020_000, 161.0), 1_020_000), Standing::Suspect);
+        assert_eq!(after(poll(1_030_000, 160.0), 1_030_000), Standing::Over);
     }
 }

@@ -1,13 +1,15 @@
 //! The observation APIs over HTTP: paths, envelopes, codes.
 
+use pilothouse_sim::scenario::Scenario;
+use pilothouse_sim::server::Options;
 use pilothouse_sim::world::{App, Version};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::answer;
 use crate::stage::{Stage, steady};
+use crate::{Cluster, answer};
 
 struct Served {
     stage: Stage,
@@ -218,4 +220,27 @@ async fn loki() {
     let (_, body) = it.get("/loki-gateway/loki/api/v1/series", &[("match[]", "{pod=\"pay-1\"}")]).await;
     assert_eq!(body["data"].as_array().unwrap().len(), 1);
     assert_eq!(it.get("/loki-gateway/ready", &[]).await.0, 200);
+}
+
+#[tokio::test]
+async fn prometheus_is_a_service_behind_the_proxy_of_the_api_server() {
+    let scenario = Scenario::load("bare").unwrap();
+    let options = Options { monitored: true, ..Options::new(scenario) };
+    let cluster = Cluster::bare(options).await;
+    let path = "/api/v1/namespaces/monitoring/services";
+    let (code, service) = cluster.get(&format!("{path}/prometheus")).await;
+    assert_eq!((code, &service["spec"]["ports"][0]["name"]), (200, &json!("web")));
+    for port in ["web", "9090"] {
+        let (code, answer) =
+            cluster.get(&format!("{path}/prometheus:{port}/proxy/api/v1/query?query=vector(2%2B1)")).await;
+        assert_eq!((code, &answer["data"]["result"][0]["value"][1]), (200, &json!("3")), "{port}: {answer}");
+    }
+    let (code, refused) = cluster.get(&format!("{path}/prometheus:other/proxy/api/v1/query")).await;
+    assert_eq!((code, &refused["reason"]), (503, &json!("ServiceUnavailable")));
+    let (code, _) = cluster.get(&format!("{path}/none:web/proxy/api/v1/query")).await;
+    assert_eq!(code, 404);
+    let nobody = cluster.http.get(format!("{}{path}/prometheus:web/proxy/", cluster.running.url()));
+    let (code, refused) = answer(nobody.bearer_auth("nobody")).await;
+    let words = "cannot get resource \"services/proxy\" in API group \"\" in the namespace \"monitoring\"";
+    assert!(code == 403 && refused["message"].as_str().unwrap().contains(words), "{refused}");
 }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::preset::{Measure, Preset, Query, Sample, filled_for};
 use pilothouse_core::domain::slo::Good;
+use pilothouse_core::facts::intern::Names;
+use pilothouse_core::policy::measured::{self, Reading};
 
-use super::super::client::{Queries, Sample};
-use super::super::presets::{self, Found};
+use super::super::client::Queries;
 
 /// A Service's namespace and name.
 type Service = (Name, Name);
@@ -21,100 +23,63 @@ pub(super) enum Counts {
     Times(HashMap<Service, Vec<(f64, f64)>>),
 }
 
-/// The labels by which a preset names a Service, so that a query can be narrowed to some of them.
-struct Labels {
-    preset: &'static str,
-    namespace: &'static str,
-    /// A Service is named by the first label that is not empty.
-    service: &'static [&'static str],
-}
-
-const LABELS: [Labels; 2] = [
-    Labels { preset: "http_requests_total", namespace: "namespace", service: &["service", "job"] },
-    Labels { preset: "haproxy", namespace: "", service: &["proxy"] },
-];
-
-/// Returns the first query of the preset, which has the rates by outcome.
-fn outcomes(found: Found) -> Option<String> {
-    presets::queries(found).into_iter().next()
-}
-
-/// Returns the rates of the histogram's buckets by Service: the inside of the query for a quantile.
-fn times(found: Found) -> Option<String> {
-    let queries = presets::queries(found);
-    let inside =
-        |q: &String| Some(q.strip_prefix("histogram_quantile(0.95, ")?.strip_suffix(')')?.to_owned());
-    queries.iter().find_map(inside)
-}
-
-/// Adds matchers to the selector before the window.
-fn with_matchers(query: &str, window: &str, matchers: &str) -> String {
-    let at = format!("[{window}]");
-    let Some(end) = query.find(&at) else { return query.to_owned() };
-    let (before, after) = query.split_at(end);
-    match before.strip_suffix('}') {
-        Some(open) => format!("{open},{matchers}}}{after}"),
-        None => format!("{before}{{{matchers}}}{after}"),
-    }
-}
-
-/// Returns the text of a regular expression that matches exactly these values, as it is written in PromQL.
-fn any_of(values: impl Iterator<Item = String>) -> String {
-    let mut values: Vec<String> = values.map(|v| regex::escape(&v)).collect();
-    values.sort();
-    values.dedup();
-    values.join("|").replace('\\', "\\\\").replace('"', "\\\"")
-}
-
-/// Narrows a query to some Services. A preset whose labels are not known is asked for all.
-fn narrowed(query: &str, found: Found, services: &[Service], window: &str) -> String {
-    let Some(labels) = LABELS.iter().find(|l| l.preset == found.preset.as_str()) else {
-        return query.to_owned();
+/// Returns the rates of the histogram's buckets by Service: the inside of a query for a quantile.
+fn times(preset: &Preset) -> Option<Query> {
+    let inside = |measure: Measure| {
+        let quantile =
+            preset.query(measure)?.promql.strip_prefix("histogram_quantile(")?.strip_suffix(')')?;
+        let (_, promql) = quantile.split_once(',')?;
+        is_one(promql).then(|| Query { measure, promql: promql.trim().to_owned() })
     };
-    let names = any_of(services.iter().map(|(_, name)| name.to_string()));
-    let namespaces = any_of(services.iter().map(|(namespace, _)| namespace.to_string()));
-    let of = |place: usize, label: &str| {
-        let mut matchers: Vec<String> =
-            labels.service.iter().take(place).map(|before| format!("{before}=\"\"")).collect();
-        matchers.push(format!("{label}=~\"{names}\""));
-        if !labels.namespace.is_empty() {
-            matchers.push(format!("{}=~\"{namespaces}\"", labels.namespace));
-        }
-        with_matchers(query, window, &matchers.join(","))
-    };
-    let parts: Vec<String> = labels.service.iter().enumerate().map(|(at, label)| of(at, label)).collect();
-    parts.join(" or ")
+    [Measure::P95, Measure::P99, Measure::P50].into_iter().find_map(inside)
 }
 
-/// Counts the requests of some Services over a window.
+/// Returns false if the text closes more parentheses than it opened before.
+fn is_one(promql: &str) -> bool {
+    let depth = promql.chars().try_fold(0_usize, |depth, c| match c {
+        '(' => Some(depth + 1),
+        ')' => depth.checked_sub(1),
+        _ => Some(depth),
+    });
+    depth == Some(0)
+}
+
+/// Counts the requests of the services with these matchers over a window.
 pub(super) async fn ask<C: Queries>(
     client: &C,
-    found: Found,
-    services: &[Service],
+    preset: &Preset,
+    selectors: &[Name],
     by_time: bool,
     window_secs: u64,
     limit: Duration,
 ) -> Result<Counts, String> {
     let window_secs = u32::try_from(window_secs).map_err(|_| "the window is too long".to_owned())?;
-    let found = Found { window_secs, ..found };
-    let query = if by_time { times(found) } else { outcomes(found) };
-    let Some(query) = query else {
-        return Err(format!("{} has no histogram of response times", found.preset.as_str()));
+    let send = async |query: &Query| {
+        let promql = filled_for(query, window_secs, selectors.iter().map(Name::as_str));
+        client.query(&promql, limit).await.map(|answer| answer.samples).map_err(|e| e.to_string())
     };
-    let query = narrowed(&query, found, services, &format!("{window_secs}s"));
-    let answer = client.query(&query, limit).await.map_err(|e| e.to_string())?;
-    Ok(if by_time { buckets(found, answer.samples) } else { rates(found, answer.samples) })
+    if by_time {
+        let Some(query) = times(preset) else {
+            return Err(format!("{} has no histogram of response times", preset.name));
+        };
+        return Ok(buckets(preset, send(&query).await?));
+    }
+    let (mut names, mut readings) = (Names::default(), Vec::new());
+    for query in [Measure::Rate, Measure::Errors].into_iter().filter_map(|measure| preset.query(measure)) {
+        readings.push(measured::read(preset, query.measure, &send(query).await?, &mut names));
+    }
+    Ok(rates(preset, &readings))
 }
 
-fn rates(found: Found, samples: Vec<Sample>) -> Counts {
-    let services = presets::services(found, &[samples]);
+fn rates(preset: &Preset, readings: &[Reading]) -> Counts {
+    let services = measured::services(preset, 0, readings.iter());
     Counts::Outcomes(
         services.iter().map(|s| ((s.namespace.clone(), s.name.clone()), (s.rps, s.error_ratio))).collect(),
     )
 }
 
 /// The buckets of one bound are counted like the requests of a preset, which knows the names of the Services.
-fn buckets(found: Found, samples: Vec<Sample>) -> Counts {
+fn buckets(preset: &Preset, samples: Vec<Sample>) -> Counts {
     let mut by_bound: Vec<(f64, Vec<Sample>)> = Vec::new();
     for sample in samples {
         // "+Inf" is a number for Rust too
@@ -125,20 +90,18 @@ fn buckets(found: Found, samples: Vec<Sample>) -> Counts {
         }
     }
     by_bound.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut of: HashMap<Service, Vec<(f64, f64)>> = HashMap::new();
+    let (mut names, mut of) = (Names::default(), HashMap::<Service, Vec<(f64, f64)>>::new());
     for (bound, samples) in by_bound {
-        for service in presets::services(found, &[samples]) {
+        let reading = measured::read(preset, Measure::Rate, &samples, &mut names);
+        for service in measured::services(preset, 0, [&reading].into_iter()) {
             if let Some(rps) = service.rps {
                 let key = (service.namespace.clone(), service.name.clone());
-                of.entry(key).or_default().push((bound * SECONDS_IN_MS, rps));
+                of.entry(key).or_default().push((bound * preset.unit.in_ms(), rps));
             }
         }
     }
     Counts::Times(of)
 }
-
-/// The histograms of all presets are in seconds.
-const SECONDS_IN_MS: f64 = 1000.0;
 
 impl Counts {
     /// Returns the share of bad requests of a Service, the number of requests in the window, and a note.
@@ -181,46 +144,46 @@ impl Counts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::presets::Preset;
+    use pilothouse_core::domain::preset::all;
+
     use super::*;
 
     fn service(namespace: &str, name: &str) -> Service {
         (namespace.into(), name.into())
     }
 
+    fn preset(name: &str) -> Preset {
+        all(&[]).into_iter().find(|preset| preset.name == name).unwrap()
+    }
+
     #[test]
-    fn a_query_is_narrowed_to_the_services() {
-        let of = |preset, services: &[Service]| {
-            let found = Found { preset, window_secs: 3600 };
-            narrowed(&outcomes(found).unwrap(), found, services, "3600s")
+    fn the_buckets_are_the_inside_of_the_query_for_a_quantile() {
+        assert_eq!(
+            times(&preset("http_requests_total")).unwrap().promql,
+            "sum by (namespace, service, job, le) (rate(http_request_duration_seconds_bucket{$S}[$W]))"
+        );
+        assert_eq!(times(&preset("haproxy")), None);
+        let without: Vec<String> =
+            all(&[]).iter().filter(|one| times(one).is_none()).map(|one| one.name.to_string()).collect();
+        assert_eq!(without, ["haproxy"]);
+        let of = |promql: &str| {
+            let queries = vec![Query { measure: Measure::P99, promql: promql.into() }];
+            times(&Preset { queries, ..Preset::default() }).map(|query| query.promql)
         };
-        assert_eq!(
-            of(Preset::HaProxy, &[service("", "b.c"), service("", "a\"")]),
-            r#"sum by (proxy, server, code) (rate(haproxy_server_http_responses_total{proxy=~"a\"|b\\.c"}[3600s]))"#
-        );
-        let http = of(Preset::HttpRequests, &[service("shop", "cart")]);
-        let [by_service, by_job] = http.split(" or ").collect::<Vec<_>>().try_into().unwrap();
-        assert!(by_service.contains(r#"{service=~"cart",namespace=~"shop"}[3600s]"#), "{http}");
-        assert!(by_job.contains(r#"{service="",job=~"cart",namespace=~"shop"}[3600s]"#), "{http}");
-        assert_eq!(with_matchers("rate(a{b=\"c\"}[5s])", "5s", "d=\"e\""), "rate(a{b=\"c\",d=\"e\"}[5s])");
-        let found = Found { preset: Preset::HttpRequests, window_secs: 60 };
-        assert_eq!(
-            times(found).unwrap(),
-            "sum by (namespace, service, job, le) (rate(http_request_duration_seconds_bucket[60s]))"
-        );
-        assert_eq!(times(Found { preset: Preset::HaProxy, window_secs: 60 }), None);
+        assert_eq!(of("histogram_quantile(0.99,sum by (le) (a))").as_deref(), Some("sum by (le) (a)"));
+        assert_eq!(of("histogram_quantile($Q, a) or histogram_quantile($Q, b)"), None);
     }
 
     #[test]
     fn late_requests_are_those_above_the_largest_bound_that_fits() {
-        let found = Found { preset: Preset::HttpRequests, window_secs: 100 };
+        let preset = preset("http_requests_total");
         let bucket = |le: &str, value: f64| Sample {
             labels: [("namespace", "shop"), ("service", "cart"), ("le", le)]
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .to_vec(),
             value: Some(value),
         };
-        let counts = buckets(found, vec![bucket("+Inf", 10.0), bucket("0.1", 4.0), bucket("0.3", 9.0)]);
+        let counts = buckets(&preset, vec![bucket("+Inf", 10.0), bucket("0.1", 4.0), bucket("0.3", 9.0)]);
         let share = |ms| counts.share(&service("shop", "cart"), Good::Within { ms }, 100);
         let close =
             |share: Option<f64>, want: f64| assert!((share.unwrap() - want).abs() < 1e-9, "{share:?}");

@@ -52,7 +52,7 @@ pub(super) fn table(
                         String::new()
                     },
                 ],
-                object: Some(pods::object(pod)),
+                object: Some(pod.reference(cluster.id())),
             }
         })
         .collect();

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::node::Status;
+use pilothouse_core::domain::route::Host;
 use pilothouse_core::domain::slo::{self, SloState};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::domain::workload::Workload;
-use pilothouse_core::facts::world::{Cluster, HpaRow};
+use pilothouse_core::facts::world::{Cluster, HpaRow, TrafficRow};
 use pilothouse_core::logs::targets::belongs;
-use pilothouse_core::policy::{dashboard, hpa};
+use pilothouse_core::policy::balancing::{self, Lookup};
+use pilothouse_core::policy::{dashboard, hpa, split};
 
 use super::super::super::cell::{millis, past, rate, ratio};
 use super::super::super::pane::{autoscalers, backends, workloads};
-use super::super::super::rows::backends::{collect, note};
+use super::super::super::rows::backends::{Backend, collect};
 use super::super::super::theme::Role;
 use super::super::super::widget::text;
 use super::lines::TableRow;
@@ -68,42 +70,66 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         out.field("age", age(now.since(s.created)));
     }
     if let Some(row) = traffic {
-        let (t, balancing) = (&row.traffic, &row.balancing);
-        out.field("traffic", measured(t));
-        out.field(
-            "balancing",
-            format!(
-                "{} ({}), measured by {} over {} s",
-                balancing.policy.as_str(),
-                balancing.origin.as_str(),
-                t.preset,
-                t.window_secs
-            ),
-        );
+        let t = &row.traffic;
+        out.field("traffic", format!("{}, measured by {} over {} s", measured(t), t.preset, t.window_secs));
     }
+    balanced(out, cluster, object, traffic);
     objectives(out, cluster, object);
     let found = collect(cluster, &object.namespace, &object.name);
     out.head(&format!("Backends: {}", found.len()));
     let mut found: Vec<_> = found.iter().collect();
     found.sort_by(|a, b| backends::order(a, b, 0));
+    // a drawing needs the width of a list
+    let columns = || backends::COLUMNS.iter().zip(0..).filter(|(column, _)| !column.is_drawn());
+    let texts = |b: &Backend| -> Vec<String> {
+        let row = backends::row(b);
+        columns().map(|(_, at)| row.cells.get(at).map_or_else(String::new, |c| c.text.clone())).collect()
+    };
     let rows: Vec<TableRow> = found
         .iter()
-        .map(|b| TableRow {
-            grade: b.grade(),
-            cells: backends::row(b).cells.into_iter().map(|c| c.text).collect(),
-            object: b.object(&object.namespace),
-        })
+        .map(|b| TableRow { grade: b.grade(), cells: texts(b), object: b.object(cluster, &object.namespace) })
         .collect();
     // numbers are aligned right, as in the list of backends
-    let heads: Vec<String> = backends::COLUMNS
-        .iter()
-        .map(|c| if c.right { format!(" {}", c.head) } else { c.head.to_owned() })
-        .collect();
+    let heads: Vec<String> =
+        columns().map(|(c, _)| if c.right { format!(" {}", c.head) } else { c.head.to_owned() }).collect();
     out.table(&heads.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
-    if let Some(note) = note(cluster, &object.namespace, &object.name) {
+    if let Some(note) = traffic.and_then(|row| row.shares.note) {
         out.say(Role::Dim, format!("  {note}"));
     }
     Some(())
+}
+
+/// Describes how requests are distributed, and where that was read.
+fn balanced(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, traffic: Option<&Arc<TrafficRow>>) {
+    let host = Host { namespace: object.namespace.clone(), name: object.name.clone() };
+    let found = match traffic {
+        Some(row) => row.balancing.clone(),
+        None => balancing::discover(&host, None, &Lookup::new(cluster)),
+    };
+    let from = if found.read_from.is_empty() { String::new() } else { format!(" from {}", found.read_from) };
+    out.field("balancing", format!("{} ({}{from})", found.shown().as_str(), found.origin.as_str()));
+    out.field("", &found.detail);
+    // of a Service that is measured, the note below its backends says it
+    let no_share = found.no_share.filter(|_| traffic.is_none());
+    out.field("", no_share.map(|why| why.to_string()).unwrap_or_default());
+    let total: f64 = found.split.iter().map(|part| part.weight).sum();
+    for part in found.split.iter() {
+        let count = text::count(part.backends.len(), "backend");
+        out.field("part", format!("{}: {} of {total}, {count}", part.name, part.weight));
+    }
+    if let Some(share) = &found.of_route {
+        let seen = |part: &Host| cluster.measured(&part.namespace, &part.name).map(|row| &*row.traffic);
+        let judged = split::judge(&host, share, seen);
+        let role = if judged.significant == Some(true) { Role::Warning } else { Role::Text };
+        let verdict = match judged.significant {
+            Some(true) => ", not as expected",
+            Some(false) => ", as expected",
+            None if share.partial => ", not judged: other rules send requests to it as well",
+            None => "",
+        };
+        let observed = judged.observed.map_or_else(String::new, |o| format!(", observed {:.1}%", o * 100.0));
+        out.say(role, format!("  {:<14} {share}{observed}{verdict}", "route"));
+    }
 }
 
 /// Describes the service level objectives, and names the dashboard.

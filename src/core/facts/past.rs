@@ -1,0 +1,221 @@
+//! The last polls of each Service and of its backends, for trends.
+//!
+//! A number is kept as one byte, a level on a logarithmic scale with steps of 7 %, which is finer than a bar of a
+//! trend. A backend needs 112 bytes: 2,000 Services with 20 backends each need about 5 MB. A number that a poll does
+//! not have is a gap, never 0.
+
+use std::sync::Arc;
+
+use crate::domain::id::Name;
+use crate::domain::time::Stamp;
+use crate::domain::traffic::ServiceTraffic;
+
+/// The number of polls that are kept.
+pub const POLLS: usize = 30;
+
+/// A backend that the last polls did not have is forgotten after this number of them.
+const FORGOTTEN_AFTER: usize = 4;
+
+/// The smallest number that differs from 0, and the step from one level to the next.
+const LEAST: f64 = 0.01;
+const STEP: f64 = 1.07;
+
+/// A number as a level: 0 is not known, 1 is 0, and the levels from 2 up are multiples of [`LEAST`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Level(u8);
+
+impl Level {
+    fn of(number: Option<f64>) -> Self {
+        match number.filter(|n| n.is_finite()) {
+            None => Self(0),
+            Some(n) if n < LEAST => Self(1),
+            // the cast saturates
+            Some(n) => Self(((n / LEAST).ln() / STEP.ln()).round().min(253.0) as u8 + 2),
+        }
+    }
+
+    fn number(self) -> Option<f64> {
+        match self.0 {
+            0 => None,
+            1 => Some(0.0),
+            level => Some(LEAST * STEP.powi(i32::from(level) - 2)),
+        }
+    }
+}
+
+/// The numbers of one poll.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Numbers {
+    rps: Level,
+    /// In percent.
+    errors: Level,
+    p95_ms: Level,
+}
+
+impl Numbers {
+    fn new(rps: Option<f64>, error_ratio: Option<f64>, p95_ms: Option<f64>) -> Self {
+        Self {
+            rps: Level::of(rps),
+            errors: Level::of(error_ratio.map(|ratio| ratio * 100.0)),
+            p95_ms: Level::of(p95_ms),
+        }
+    }
+}
+
+/// The numbers of the last polls, the newest last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trend([Numbers; POLLS]);
+
+impl Trend {
+    /// Requests per second.
+    pub fn rps(&self) -> impl Iterator<Item = Option<f64>> {
+        self.0.iter().map(|numbers| numbers.rps.number())
+    }
+
+    /// The error ratio in percent.
+    pub fn errors_percent(&self) -> impl Iterator<Item = Option<f64>> {
+        self.0.iter().map(|numbers| numbers.errors.number())
+    }
+
+    /// The 95th percentile in milliseconds; the mean if the source has no quantiles.
+    pub fn p95_ms(&self) -> impl Iterator<Item = Option<f64>> {
+        self.0.iter().map(|numbers| numbers.p95_ms.number())
+    }
+
+    /// Returns the trend with the numbers of the next poll, after `missed` polls without numbers.
+    fn then(mut self, missed: usize, newest: Numbers) -> Self {
+        self.0.rotate_left((missed + 1).min(POLLS));
+        for gap in self.0.iter_mut().rev().take(missed + 1) {
+            *gap = Numbers::default();
+        }
+        if let Some(last) = self.0.last_mut() {
+            *last = newest;
+        }
+        self
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.0.iter().rev().take(FORGOTTEN_AFTER).all(|numbers| *numbers == Numbers::default())
+    }
+}
+
+/// The last polls of a Service and of its backends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// The time of the last poll, and the time from the one before it in milliseconds; 0 if it was the first.
+    at: Stamp,
+    every_ms: u64,
+    pub service: Trend,
+    /// Ordered by name.
+    backends: Vec<(Name, Trend)>,
+}
+
+impl Past {
+    /// Returns the past with another poll. `before` is `None` for the first one. The same poll under other names of its
+    /// backends adds nothing.
+    pub fn after(before: Option<&Arc<Self>>, traffic: &ServiceTraffic, at: Stamp) -> Arc<Self> {
+        if let Some(same) = before.filter(|before| before.at == at) {
+            return same.clone();
+        }
+        let empty = Self::default();
+        let before = before.map_or(&empty, |before| &**before);
+        let elapsed_ms = if before.at == Stamp::default() { 0 } else { at.since(before.at) };
+        let polls = (elapsed_ms + before.every_ms / 2).checked_div(before.every_ms).unwrap_or(1).max(1);
+        let missed = usize::try_from(polls - 1).unwrap_or(POLLS).min(POLLS);
+        let numbers = Numbers::new(traffic.rps, traffic.error_ratio, traffic.p95_ms);
+        let mut backends: Vec<(Name, Trend)> = Vec::with_capacity(traffic.backends.len());
+        for backend in traffic.backends.iter() {
+            let p95_ms = backend.p95_ms.or(backend.mean_ms);
+            let numbers = Numbers::new(backend.rps, backend.error_ratio, p95_ms);
+            let past = before.backend(&backend.name).copied().unwrap_or_default();
+            backends.push((backend.name.clone(), past.then(missed, numbers)));
+        }
+        backends.sort_by(|a, b| a.0.cmp(&b.0));
+        backends.dedup_by(|a, b| a.0 == b.0);
+        // a sample can be missing once; what left for good is forgotten
+        let measured = backends.len();
+        for (name, trend) in &before.backends {
+            let there = |list: &[(Name, Trend)]| list.binary_search_by(|(held, _)| held.cmp(name)).is_ok();
+            let trend = trend.then(missed, Numbers::default());
+            if !trend.is_forgotten() && !backends.get(..measured).is_some_and(there) {
+                backends.push((name.clone(), trend));
+            }
+        }
+        backends.sort_by(|a, b| a.0.cmp(&b.0));
+        let service = before.service.then(missed, numbers);
+        Arc::new(Self { at, every_ms: elapsed_ms, service, backends })
+    }
+
+    /// Returns the trend of a backend.
+    pub fn backend(&self, name: &Name) -> Option<&Trend> {
+        let at = self.backends.binary_search_by(|(held, _)| held.cmp(name)).ok()?;
+        self.backends.get(at).map(|(_, trend)| trend)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::traffic::BackendTraffic;
+
+    fn poll(before: Option<&Arc<Past>>, secs: i64, backends: &[(&str, f64)]) -> Arc<Past> {
+        let one = |(name, rps): &(&str, f64)| BackendTraffic {
+            name: (*name).into(),
+            rps: Some(*rps),
+            error_ratio: Some(0.041),
+            ..BackendTraffic::default()
+        };
+        let traffic = ServiceTraffic {
+            rps: Some(backends.iter().map(|(_, rps)| rps).sum()),
+            backends: backends.iter().map(one).collect(),
+            ..ServiceTraffic::default()
+        };
+        Past::after(before, &traffic, Stamp(secs * 1000))
+    }
+
+    fn rates(trend: &Trend) -> Vec<Option<i64>> {
+        trend.rps().map(|rps| rps.map(|rps| rps.round() as i64)).collect()
+    }
+
+    #[test]
+    fn a_number_is_kept_within_four_percent_and_an_unknown_one_is_a_gap() {
+        for number in [0.02, 0.4, 1.0, 8.1, 83.0, 4.7e3, 2.2e5] {
+            let kept = Level::of(Some(number)).number().unwrap();
+            assert!((kept / number - 1.0).abs() < 0.04, "{number} {kept}");
+        }
+        assert_eq!(Level::of(Some(0.0)).number(), Some(0.0));
+        assert!(Level::of(Some(1e300)).number().unwrap() > 2e5, "more than the scale has is its end");
+        for unknown in [None, Some(f64::NAN), Some(f64::INFINITY)] {
+            assert_eq!(Level::of(unknown).number(), None);
+        }
+    }
+
+    #[test]
+    fn polls_come_from_the_right_and_missed_ones_are_gaps() {
+        let first = poll(None, 100, &[("a", 10.0)]);
+        let second = poll(Some(&first), 115, &[("a", 20.0), ("b", 5.0)]);
+        let late = poll(Some(&second), 160, &[("b", 5.0)]);
+        let of = |past: &Past, name: &str| rates(past.backend(&name.into()).unwrap());
+        assert_eq!(of(&second, "a").split_off(POLLS - 3), [None, Some(10), Some(20)]);
+        assert_eq!(of(&late, "a").split_off(POLLS - 5), [Some(10), Some(20), None, None, None]);
+        assert_eq!(of(&late, "b").split_off(POLLS - 4), [Some(5), None, None, Some(5)]);
+        assert_eq!(rates(&late.service).len(), POLLS);
+        let errors: Vec<_> = second.backend(&"a".into()).unwrap().errors_percent().flatten().collect();
+        assert!(errors.iter().all(|e| (3.9..4.3).contains(e)) && errors.len() == 2, "{errors:?}");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_left_is_forgotten() {
+        assert_eq!(size_of::<(Name, Trend)>(), 112);
+        let mut past = poll(None, 0, &[("gone", 1.0)]);
+        for n in 1..100 {
+            // each poll has a pod that no other has
+            past = poll(Some(&past), n * 15, &[("a", 1.0), (&format!("pod-{n}"), 1.0)]);
+            assert!(past.backends.len() <= 2 + FORGOTTEN_AFTER, "{}", past.backends.len());
+        }
+        assert!(past.backend(&"gone".into()).is_none());
+        assert_eq!(rates(past.backend(&"a".into()).unwrap()), [Some(1); POLLS]);
+        let hours_later = poll(Some(&past), 90_000, &[("a", 1.0)]);
+        assert_eq!(rates(hours_later.backend(&"a".into()).unwrap()).iter().flatten().count(), 1);
+    }
+}

@@ -1,0 +1,308 @@
+//! One refresh: which presets the server has data for, which queries are sent, and what is kept of the answers until a
+//! query's next turn.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::preset::{Measure, Preset, Query, filled, only_current, wanted};
+use pilothouse_core::domain::settings::PrometheusSettings;
+use pilothouse_core::domain::traffic::{ServiceTraffic, each_once};
+use pilothouse_core::facts::intern::Names;
+use pilothouse_core::policy::measured::{self, Reading};
+use tokio::time::Instant;
+
+use super::client::{PrometheusError, Queries, Vector};
+
+/// The most queries of one refresh, over all presets.
+pub const MOST_QUERIES: usize = 15;
+/// The most queries at the same time.
+const AT_ONCE: usize = 4;
+/// How often to check which presets have data.
+const DETECT_EVERY: Duration = Duration::from_secs(60);
+/// How long an answer is shown if its query has no turn.
+const KEEP: Duration = Duration::from_secs(300);
+/// Prometheus returns the newest value of a series for up to this time. A rate over a longer window needs an extra
+/// condition to end then too.
+const LOOKBACK_SECS: u32 = 300;
+/// The number of samples in five minutes from which on a series always has a value that is at most five minutes old.
+const OFTEN: f64 = 3.0;
+/// The most different warnings of a server that are shown.
+const MOST_WARNINGS: usize = 3;
+
+/// A preset that the server has data for.
+struct Found {
+    preset: Preset,
+    window_secs: u32,
+    /// Whether a rate is restricted to series with a current value.
+    only_current: bool,
+}
+
+impl Found {
+    /// The query for all services.
+    fn promql(&self, query: &Query) -> String {
+        if !self.only_current {
+            return filled(query, self.window_secs, "");
+        }
+        let promql = only_current(&query.promql);
+        filled(&Query { measure: query.measure, promql }, self.window_secs, "")
+    }
+}
+
+/// The answer to a query, with the time of the query.
+struct Kept {
+    reading: Reading,
+    at: Instant,
+}
+
+/// What is known between two refreshes.
+pub(super) struct Refresh {
+    wanted: Vec<Preset>,
+    window_secs: u32,
+    found: Vec<Found>,
+    detected: Option<Instant>,
+    kept: HashMap<(Name, Measure), Kept>,
+    /// Where the next turn begins: of the essential queries, and of the others.
+    turns: [usize; 2],
+    names: Names,
+}
+
+/// What a refresh gave.
+pub(super) struct Refreshed {
+    pub services: Vec<Arc<ServiceTraffic>>,
+    /// What the user should know about the numbers.
+    pub notes: Vec<String>,
+}
+
+/// Returns the window: at least four scrape intervals, and at least the configured value.
+fn window(samples_in_5m: f64, configured: u32) -> u32 {
+    let interval = (300.0 / samples_in_5m.max(1.0)).ceil() as u32;
+    configured.max(interval.saturating_mul(4))
+}
+
+/// Returns one query for the number of samples in five minutes of each preset's counter, of the series with the most
+/// samples. It shows both whether the metric exists and its scrape interval.
+fn samples_query(presets: &[Preset]) -> String {
+    let of = |preset: &Preset| {
+        format!(
+            "label_replace(max(count_over_time({}[5m])), \"preset\", \"{}\", \"\", \"\")",
+            preset.counter, preset.name
+        )
+    };
+    presets.iter().map(of).collect::<Vec<_>>().join(" or ")
+}
+
+/// Returns `most` elements of the list, beginning where the last turn ended.
+fn turn<T: Copy>(list: &[T], most: usize, begin: &mut usize) -> Vec<T> {
+    let count = list.len().min(most);
+    let taken = list.iter().cycle().skip(*begin % list.len().max(1)).take(count).copied().collect();
+    *begin = if count < list.len() { (*begin + count) % list.len() } else { 0 };
+    taken
+}
+
+impl Refresh {
+    pub fn new(settings: &PrometheusSettings) -> Self {
+        Self {
+            wanted: wanted(&settings.presets, &settings.own_presets),
+            window_secs: settings.window_secs,
+            found: Vec::new(),
+            detected: None,
+            kept: HashMap::new(),
+            turns: [0, 0],
+            names: Names::default(),
+        }
+    }
+
+    /// Returns the presets that the server has data for, in the order of preference.
+    pub fn found(&self) -> Vec<&Preset> {
+        self.found.iter().map(|found| &found.preset).collect()
+    }
+
+    /// Sends the queries that are due. If one of them fails, nothing of this refresh is used, and the presets are
+    /// looked for again next time.
+    pub async fn run<C: Queries>(
+        &mut self,
+        client: &C,
+        limit: Duration,
+    ) -> Result<Refreshed, PrometheusError> {
+        let answered = self.ask(client, limit).await;
+        if answered.is_err() {
+            self.detected = None;
+        }
+        let (notes, now) = answered?;
+        self.kept.retain(|_, kept| now.duration_since(kept.at) < KEEP);
+        let of = |found: &Found| {
+            let kept = found.preset.queries.iter().filter_map(|query| {
+                self.kept.get(&(found.preset.name.clone(), query.measure)).map(|kept| &kept.reading)
+            });
+            measured::services(&found.preset, found.window_secs, kept)
+        };
+        let services = each_once(self.found.iter().flat_map(of));
+        Ok(Refreshed { services, notes })
+    }
+
+    async fn ask<C: Queries>(
+        &mut self,
+        client: &C,
+        limit: Duration,
+    ) -> Result<(Vec<String>, Instant), PrometheusError> {
+        let now = Instant::now();
+        let mut budget = MOST_QUERIES;
+        let mut said = Said::default();
+        if self.found.is_empty() || self.detected.is_none_or(|at| now.duration_since(at) >= DETECT_EVERY) {
+            budget -= 1;
+            let answer = client.query(&samples_query(&self.wanted), limit).await?;
+            self.detect(&answer);
+            said.hear(&answer);
+            self.detected = Some(now);
+        }
+        let due = self.due(budget);
+        for some in due.chunks(AT_ONCE) {
+            let asked = some.iter().map(|(_, _, promql)| client.query(promql, limit));
+            for ((preset, measure, _), answer) in some.iter().zip(futures::future::join_all(asked).await) {
+                let answer = answer?;
+                said.hear(&answer);
+                let Some(found) = self.found.get(*preset) else { continue };
+                let reading = measured::read(&found.preset, *measure, &answer.samples, &mut self.names);
+                if measure.is_essential() && reading.is_nameless() {
+                    said.nameless.push(nameless(&found.preset, reading.nameless));
+                }
+                self.kept.insert((found.preset.name.clone(), *measure), Kept { reading, at: now });
+            }
+        }
+        if self.found.is_empty() {
+            let names: Vec<&str> = self.wanted.iter().map(|preset| preset.name.as_str()).collect();
+            said.nameless.push(format!("no known traffic metrics ({})", names.join(", ")));
+        }
+        Ok((said.notes(), now))
+    }
+
+    /// Returns true if the server has data for a preset.
+    pub async fn has_traffic<C: Queries>(mut self, client: &C, limit: Duration) -> bool {
+        let answer = client.query(&samples_query(&self.wanted), limit).await;
+        answer.is_ok_and(|answer| {
+            self.detect(&answer);
+            !self.found.is_empty()
+        })
+    }
+
+    /// Keeps the presets that the server has data for, with the rate window that each needs.
+    fn detect(&mut self, answer: &Vector) {
+        let samples = |preset: &Preset| {
+            let of = answer.samples.iter().find(|sample| sample.label("preset") == preset.name.as_str());
+            of.and_then(|sample| sample.value).filter(|samples| *samples >= 1.0)
+        };
+        let found = |preset: &Preset| {
+            let samples = samples(preset)?;
+            let window_secs = window(samples, self.window_secs);
+            let only_current = window_secs > LOOKBACK_SECS && samples >= OFTEN;
+            Some(Found { preset: preset.clone(), window_secs, only_current })
+        };
+        self.found = self.wanted.iter().filter_map(found).collect();
+        let found = &self.found;
+        self.kept.retain(|(name, _), _| found.iter().any(|one| one.preset.name == *name));
+    }
+
+    /// Returns the queries of this refresh: the essential ones, and of the others those whose turn it is.
+    fn due(&mut self, budget: usize) -> Vec<(usize, Measure, String)> {
+        let all = self.found.iter().enumerate().flat_map(|(at, found)| {
+            found
+                .preset
+                .queries
+                .iter()
+                .enumerate()
+                .map(move |(query, of)| (at, query, of.measure.is_essential()))
+        });
+        let (essential, others): (Vec<_>, Vec<_>) = all.partition(|(_, _, essential)| *essential);
+        let [first, second] = &mut self.turns;
+        let mut due = turn(&essential, budget, first);
+        due.extend(turn(&others, budget.saturating_sub(due.len()), second));
+        let promql = |(at, query, _): (usize, usize, bool)| {
+            let found = self.found.get(at)?;
+            let query = found.preset.queries.get(query)?;
+            Some((at, query.measure, found.promql(query)))
+        };
+        due.into_iter().filter_map(promql).collect()
+    }
+}
+
+/// Describes series that do not name a service, as after a label was renamed.
+fn nameless(preset: &Preset, series: usize) -> String {
+    let mut labels: Vec<&str> = preset.service.iter().map(|reader| reader.label.as_str()).collect();
+    labels.dedup();
+    format!(
+        "{}: none of its {series} series names a service (label {}); if the label has another name, write a preset of your own: pilothouse config presets",
+        preset.name,
+        labels.join(", ")
+    )
+}
+
+/// What the server said about its answers.
+#[derive(Default)]
+struct Said {
+    warnings: Vec<String>,
+    infos: Vec<String>,
+    nameless: Vec<String>,
+}
+
+impl Said {
+    fn hear(&mut self, answer: &Vector) {
+        for (heard, into) in [(&answer.warnings, &mut self.warnings), (&answer.infos, &mut self.infos)] {
+            for one in heard {
+                if !into.contains(one) && into.len() < MOST_WARNINGS {
+                    into.push(one.clone());
+                }
+            }
+        }
+    }
+
+    fn notes(self) -> Vec<String> {
+        let mut notes = self.nameless;
+        if !self.warnings.is_empty() {
+            notes.insert(0, format!("partial: {}", self.warnings.join("; ")));
+        }
+        if !self.infos.is_empty() {
+            notes.push(format!("the server notes: {}", self.infos.join("; ")));
+        }
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_four_scrapes_at_least() {
+        assert_eq!(window(60.0, 60), 60, "every 5 s");
+        assert_eq!(window(10.0, 60), 120, "every 30 s");
+        assert_eq!(window(1.0, 60), 1200, "every 300 s, the slowest that is detected");
+        assert_eq!(window(60.0, 3600), 3600, "the longest that can be configured");
+    }
+
+    /// A proxy may permit GET and refuse POST, as a role with `get services/proxy` does.
+    #[test]
+    fn the_queries_of_the_built_in_presets_are_sent_as_get() {
+        let presets = wanted(&[], &[]);
+        let found =
+            |preset: &Preset| Found { preset: preset.clone(), window_secs: 3_600, only_current: true };
+        let found: Vec<Found> = presets.iter().map(found).collect();
+        let queries = found.iter().flat_map(|one| one.preset.queries.iter().map(|query| one.promql(query)));
+        for query in queries.chain([samples_query(&presets)]) {
+            let length = crate::wire::client::escape(&query).len();
+            assert!(length + 100 < super::super::client::IN_BODY, "{length}: {query}");
+        }
+    }
+
+    #[test]
+    fn each_element_has_its_turn() {
+        let mut begin = 0;
+        let list = [1, 2, 3, 4, 5];
+        let turns: Vec<Vec<i32>> = (0..4).map(|_| turn(&list, 2, &mut begin)).collect();
+        assert_eq!(turns, [[1, 2], [3, 4], [5, 1], [2, 3]]);
+        assert_eq!(turn(&list, 9, &mut begin).len(), 5, "none twice");
+        assert!(turn::<i32>(&[], 2, &mut begin).is_empty());
+        assert!(turn(&list, 0, &mut begin).is_empty());
+    }
+}
