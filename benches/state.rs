@@ -406,7 +406,7 @@ fn rates_of_2000_services_to_traffic(bencher: Bencher) {
     let mut names = Names::default();
     bencher.bench_local(|| {
         let reading = measured::read(&preset, Measure::Rate, &samples, &mut names);
-        let services = measured::services(&preset, 60, std::iter::once(&reading));
+        let services = measured::services(&preset, 60, 15, std::iter::once(&reading));
         assert_eq!(services.len(), 2_000);
         (reading, services)
     });
@@ -421,7 +421,7 @@ fn a_poll_of_2000_services_is_published(bencher: Bencher) {
     let reading = measured::read(&preset, Measure::Rate, &rates(&shop), &mut Names::default());
     bencher
         .with_inputs(|| {
-            let services = measured::services(&preset, 60, std::iter::once(&reading));
+            let services = measured::services(&preset, 60, 15, std::iter::once(&reading));
             TrafficSeen { services: services.into(), at: NOW, ..TrafficSeen::default() }
         })
         .bench_local_values(|seen| {
