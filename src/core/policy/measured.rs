@@ -335,7 +335,7 @@ mod tests {
         let mut names = Names::default();
         let readings: Vec<Reading> =
             answers.iter().map(|(measure, samples)| read(preset, *measure, samples, &mut names)).collect();
-        services(preset, 60, readings.iter())
+        services(preset, 60, 15, readings.iter())
     }
 
     #[test]
