@@ -438,7 +438,7 @@ fn server(body: String) -> u16 {
     std::thread::spawn(move || {
         for mut socket in listener.incoming().map_while(Result::ok) {
             let lines = BufReader::new(socket.try_clone().unwrap()).lines();
-            let _head = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).count();
+            lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
             let head =
                 format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             drop(socket.write_all(head.as_bytes()).and_then(|()| socket.write_all(body.as_bytes())));
