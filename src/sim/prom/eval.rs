@@ -243,7 +243,7 @@ impl Args<'_> {
 
     /// The times of the newest samples of a selector, in seconds; of any other vector the time of the query.
     fn timestamps(&self) -> Result<Value, QueryError> {
-        let points = match self.expr(0)? {
+        let points: Vec<Point> = match self.expr(0)? {
             Expr::VectorSelector(selector) => {
                 let at = moved(selector, self.at)?;
                 let found = self.db.select(selector.name.as_deref(), &selector.matchers).into_iter();
@@ -254,7 +254,7 @@ impl Args<'_> {
             }
             _ => self.vector(0)?.into_iter().map(|(labels, _)| (labels, self.at as f64 / 1000.0)).collect(),
         };
-        Ok(Value::Vector(points.into_iter().map(|(labels, value): Point| (unnamed(labels), value)).collect()))
+        Ok(Value::Vector(points.into_iter().map(|(labels, value)| (unnamed(labels), value)).collect()))
     }
 
     fn map(&self, work: impl Fn(f64) -> f64) -> Result<Value, QueryError> {
