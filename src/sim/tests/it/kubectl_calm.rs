@@ -209,7 +209,7 @@ async fn routing(kubectl: &Kubectl, store: &Store, cluster: &Cluster) {
     let generation = store.get(Res::HttpRoutes, "media", "upload").unwrap().generation();
     until(store, |store| {
         let route = store.get(Res::HttpRoutes, "media", "upload").unwrap();
-        route.at("/status/parents/0/conditions/0/observedGeneration") == &serde_json::Value::from(generation)
+        route.int("/status/parents/0/conditions/0/observedGeneration") == Some(generation)
     })
     .await;
 
