@@ -18,6 +18,7 @@ pub mod facts;
 pub mod fetch_targets;
 pub mod foundations;
 pub mod gate;
+pub mod haproxy;
 pub mod identity;
 pub mod journal;
 pub mod list_path;

@@ -7,8 +7,10 @@
 pub mod check;
 pub mod failover;
 pub mod fields;
+pub mod haproxy;
 pub mod presets;
 pub mod silence;
+pub mod slo;
 
 use std::path::{Path, PathBuf};
 

@@ -43,6 +43,8 @@
 //! | Where is a source added, for example a log file? | one entry in [`source::SOURCES`] |
 //! | How does a LIST or WATCH survive errors? | [`wire::list_watch`] |
 //! | How does a Prometheus sample become a SHARE? | the presets: [`pilothouse_core::domain::preset`]; which queries are sent when: [`source::prometheus`]; their answers: [`pilothouse_core::policy::measured`]; observed and expected share: [`pilothouse_core::policy::shares`], called by [`pilothouse_core::state::derive`] (`verdicts.rs`) |
+//! | Which code judges a service level objective? | the shares of bad requests: [`source::prometheus`] (`objectives.rs`); the verdict: [`pilothouse_core::policy::slo`] |
+//! | How is a server of a HAProxy changed? | as an object with two fields: [`action::haproxy`] reads and writes it; the plan: [`pilothouse_core::plan`] (`proxies.rs`) |
 //! | Which backend gets too much, which version is worse, what if one goes? | [`pilothouse_core::policy::shares`] (evidence: `evidence.rs`, over several polls: `history.rs`), [`pilothouse_core::policy::slices`], [`pilothouse_core::policy::whatif`], which rehearsals use too |
 //! | Which code decides how a service is balanced? | the routes by Service: [`pilothouse_core::facts::routes`]; policy and parts: [`pilothouse_core::policy::balancing`] and [`pilothouse_core::policy::split`]; decoders of the routes: [`wire::decode::route`] |
 //! | How is a Prometheus found without a URL? | which Services can be one: the table in [`pilothouse_core::policy::discovery`]; which of them is used: [`source::search`]; the requests through the API server: [`source::prometheus`] (`client/inside.rs`) |

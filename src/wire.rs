@@ -11,6 +11,7 @@ pub mod decode;
 pub mod env;
 pub mod error;
 pub mod frames;
+pub mod haproxy;
 pub mod items;
 pub mod kubeconfig;
 pub mod list_watch;

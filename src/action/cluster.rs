@@ -5,13 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use pilothouse_core::domain::haproxy::is_server;
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::plan::Step;
 use pilothouse_core::domain::settings::GuardSettings;
+use serde_json::Value;
 
 use super::control::EvictionRateLimiter;
+use super::haproxy::Proxies;
+use super::live_object::{Live, read};
+use super::requests::{Method, Mutation};
 use crate::wire::client::ReadClient;
-use crate::wire::write::WriteClient;
+use crate::wire::error::ApiError;
+use crate::wire::write::{WriteClient, WriteError};
 
 /// The clients of one cluster. `writer` is `None` in read-only mode, because a client that does not exist cannot be
 /// used by mistake.
@@ -29,11 +35,13 @@ pub struct PlanClients {
     pub own: Clients,
     /// The clients of the other contexts, by context.
     pub others: Arc<BTreeMap<Name, Clients>>,
+    /// The HAProxies of the config.
+    pub proxies: Proxies,
 }
 
 impl PlanClients {
     pub fn new(cluster: ClusterId, reader: ReadClient, writer: Option<WriteClient>) -> Self {
-        Self { cluster, own: Clients { reader, writer }, others: Arc::default() }
+        Self { cluster, own: Clients { reader, writer }, others: Arc::default(), proxies: Proxies::default() }
     }
 
     /// Returns the clients of a context. An empty context is the action's own.
@@ -57,6 +65,35 @@ impl PlanClients {
         let writer = self.of_step(step)?.writer.as_ref();
         writer.ok_or_else(|| format!("there is no writing connection to context {}", step.context))
     }
+
+    /// Reads the object of a step: from the API server of its context, or from a HAProxy.
+    pub async fn live(&self, step: &Step) -> Result<Option<Live>, ApiError> {
+        if is_server(&step.on.kind) {
+            let found = self.proxies.get(&step.on).await?;
+            return Ok(found.map(Live::of_value));
+        }
+        let reader = self.reader(step).map_err(ApiError::Unreachable)?;
+        read(reader, &step.what, &step.on).await
+    }
+
+    /// Sends the request of a step once. Nothing is sent without a client that writes, to whatever server.
+    pub async fn send(&self, step: &Step, request: &Mutation, dry_run: bool) -> Result<Value, WriteError> {
+        let unsent = |why| WriteError::Refused(ApiError::Unreachable(why));
+        let writer = self.writer(step).map_err(unsent)?;
+        match &request.method {
+            // HAProxy has no dry run: the level of the socket is all that can be checked
+            Method::Runtime if dry_run => {
+                self.proxies.may_change(&step.on).await.map_err(WriteError::Refused)?;
+                Ok(Value::Null)
+            }
+            Method::Runtime => {
+                let line = request.body.as_str().unwrap_or_default();
+                self.proxies.send(&step.on, line).await?;
+                Ok(Value::Null)
+            }
+            _ => request.send(writer, dry_run).await,
+        }
+    }
 }
 
 /// Opens the clients of another context. Some steps of a failover act on a second cluster.
@@ -73,6 +110,8 @@ pub struct ClusterClients {
     /// The limit that all evictions of this process from this cluster share.
     pub limiter: EvictionRateLimiter,
     pub open: OpenContext,
+    /// The HAProxies of the config.
+    pub proxies: Proxies,
 }
 
 impl std::fmt::Debug for ClusterClients {
@@ -97,7 +136,12 @@ impl ClusterClients {
         for context in contexts {
             others.insert(context.clone(), (self.open)(context.clone()).await?);
         }
-        Ok(PlanClients { cluster: self.id, own: self.own.clone(), others: Arc::new(others) })
+        Ok(PlanClients {
+            cluster: self.id,
+            own: self.own.clone(),
+            others: Arc::new(others),
+            proxies: self.proxies.clone(),
+        })
     }
 }
 

@@ -26,7 +26,6 @@ use super::drain;
 use super::gate::{Gauge, too_many_errors};
 use super::identity::{self, Clusters};
 use super::journal::{Claim, ClaimError, Follows, Record, view};
-use super::live_object::read;
 pub use super::recorder::Recorder;
 use super::requests::{Method, mutation};
 use super::rights;
@@ -247,8 +246,8 @@ impl Executor {
         if let StepKind::Check(gate) = &step.what {
             return self.gate(action, i, step, gate, control).await;
         }
-        let (reader, writer) = match (self.session.reach.reader(step), self.session.reach.writer(step)) {
-            (Ok(reader), Ok(writer)) => (reader, writer),
+        let reader = match (self.session.reach.reader(step), self.session.reach.writer(step)) {
+            (Ok(reader), Ok(_)) => reader,
             (Err(why), _) | (_, Err(why)) => return Ended::NotSent(format!("not sent: {why}")),
         };
         if let Some(why) = self.newly_protected(&action.plan, step, reader).await {
@@ -259,7 +258,7 @@ impl Executor {
         let mut refused: Option<(String, String)> = None;
         let mut answered: Option<String> = None;
         for attempt in 1..=ATTEMPTS {
-            let live = match read(reader, &step.what, &step.on).await {
+            let live = match self.session.reach.live(step).await {
                 Ok(live) => live,
                 Err(e) => {
                     return match rights::sight_ended(reader, step, &e).await {
@@ -309,7 +308,7 @@ impl Executor {
             if self.session.stop.is_cancelled() || control.is_cancelled() {
                 return Ended::Stopped("stopped before it was sent".into());
             }
-            match request.send(writer, false).await {
+            match self.session.reach.send(step, &request, false).await {
                 Ok(answer) => {
                     // the server's result, including changes by admission webhooks
                     let told = revisions::template(&answer);

@@ -76,18 +76,24 @@ impl Live {
         } else {
             None
         };
+        let restarted_at = workload.as_ref().and_then(|w| w.restarted_at.as_ref().map(ToString::to_string));
+        Ok(Self { restarted_at, workload, ..Self::of_value(value) })
+    }
+
+    /// Takes an object that is no workload.
+    pub fn of_value(value: Value) -> Self {
         let text =
             |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Self {
+        Self {
             uid: text("/metadata/uid"),
             version: text("/metadata/resourceVersion"),
             cordoned: value.pointer("/spec/unschedulable").and_then(Value::as_bool).unwrap_or(false),
-            restarted_at: workload.as_ref().and_then(|w| w.restarted_at.as_ref().map(ToString::to_string)),
+            restarted_at: None,
             deleting: value.pointer("/metadata/deletionTimestamp").is_some(),
-            workload,
+            workload: None,
             value,
             to: None,
             from: None,
-        })
+        }
     }
 }

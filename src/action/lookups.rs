@@ -1,6 +1,7 @@
 //! Reads the data that a plan needs in addition to the shared state: single objects, revisions, quotas, and the
 //! number of nodes.
 
+use pilothouse_core::domain::haproxy::is_server;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::plan::{Fleet, Lookup, LookupResult, Lookups};
 use pilothouse_core::plan::resource;
@@ -28,6 +29,11 @@ pub async fn look_up(clients: &PlanClients, wanted: Vec<Lookup>) -> Lookups {
 
 async fn find(clients: &PlanClients, lookup: &Lookup) -> LookupResult {
     match lookup {
+        Lookup::Object { on, .. } if is_server(&on.kind) => match clients.proxies.get(on).await {
+            Ok(None) => LookupResult::Absent,
+            Ok(Some(value)) => LookupResult::Objects(vec![value]),
+            Err(e) => LookupResult::Unread(e.to_string()),
+        },
         Lookup::Object { context, on } => {
             let Some(clients) = clients.of(context) else {
                 return LookupResult::Unread(format!("there is no connection to context {context}"));

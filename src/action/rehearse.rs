@@ -17,7 +17,7 @@ use pilothouse_core::plan::{self, DataScope, PlanInput};
 
 use super::answers::{Answers, Question};
 use super::cluster::PlanClients;
-use super::live_object::{Live, read};
+use super::live_object::Live;
 use super::lookups::look_up;
 use super::requests::mutation;
 use super::rights::ask;
@@ -148,7 +148,9 @@ async fn dry_run(
         if is_drain || step.is_check() || !seen.insert((step.context.clone(), step.on.clone())) {
             continue;
         }
-        let (Ok(reader), Ok(writer)) = (reach.reader(step), reach.writer(step)) else { continue };
+        if reach.writer(step).is_err() {
+            continue;
+        }
         let question = question(plan.intent.cluster, step, version(step));
         if let Some(answer) = answers.recent(&question, now) {
             checks.refusals.extend(answer);
@@ -158,13 +160,13 @@ async fn dry_run(
             StepKind::Change(_) | StepKind::Rollback { .. } => {
                 // the version is not sent: a dry run cannot overwrite a change, and a status that changed between the
                 // two requests must not look like a refusal
-                let live = read(reader, &step.what, &step.on).await.ok().flatten();
+                let live = reach.live(step).await.ok().flatten();
                 live.map(|live| Live { version: String::new(), ..live })
             }
             _ => None,
         };
         let Ok(request) = mutation(&step.what, &step.on, live.as_ref(), &stamp) else { continue };
-        match request.send(writer, true).await {
+        match reach.send(step, &request, true).await {
             // the plan already contains the budgets, and the drain waits for them
             Ok(_) | Err(WriteError::Refused(ApiError::TooMany { .. })) => answers.keep(question, None, now),
             // if the dry run cannot be sent, there is no answer

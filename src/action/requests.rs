@@ -1,12 +1,14 @@
 //! Builds the HTTP request of a step: path, content type and body. It contains the UID and the version that were
 //! planned, so that it cannot affect another object or overwrite another change.
 
+use pilothouse_core::domain::haproxy::is_server;
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Change, StepKind};
 use pilothouse_core::plan::drift::{MANAGER, RESTARTED_AT};
 use pilothouse_core::policy::revisions;
 use serde_json::{Map, Value, json};
 
+use super::haproxy::line;
 use super::live_object::{Live, path};
 use crate::wire::error::ApiError;
 use crate::wire::write::{WriteClient, WriteError, content};
@@ -16,6 +18,8 @@ pub enum Method {
     Patch(&'static str),
     Post,
     Delete,
+    /// A command of the runtime API of a HAProxy. The body is the line.
+    Runtime,
 }
 
 /// One mutating request.
@@ -36,6 +40,10 @@ pub fn mutation(
     live: Option<&Live>,
     stamp: &str,
 ) -> Result<Mutation, String> {
+    if is_server(&on.kind) {
+        let body = Value::from(line(what, on)?);
+        return Ok(Mutation { method: Method::Runtime, path: String::new(), body });
+    }
     let mut metadata = json!({ "uid": on.uid.to_string() });
     // a node's status changes its version every few seconds, which would cause needless conflicts
     let guarded =
@@ -193,6 +201,10 @@ fn change_patch(on: &ObjectRef, live: &Live, change: &Change) -> Value {
     Value::Array(ops)
 }
 
+fn refused(message: &str) -> WriteError {
+    WriteError::Refused(ApiError::Invalid { message: message.into() })
+}
+
 impl Mutation {
     /// Sends the request once.
     pub async fn send(&self, client: &WriteClient, dry_run: bool) -> Result<Value, WriteError> {
@@ -202,10 +214,9 @@ impl Mutation {
             Method::Delete => match &self.body {
                 Value::Object(options) => client.delete(&self.path, options, dry_run).await,
                 // a deletion without options would have neither a precondition nor a dry run
-                _ => {
-                    Err(WriteError::Refused(ApiError::Invalid { message: "no options of a deletion".into() }))
-                }
+                _ => Err(refused("no options of a deletion")),
             },
+            Method::Runtime => Err(refused("a command of a HAProxy is no request to an API server")),
         }
     }
 }

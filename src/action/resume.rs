@@ -20,7 +20,7 @@ use super::foundations::{self, undone};
 use super::identity::Clusters;
 pub use super::journal::Mark;
 use super::journal::{Chapter, ClaimError, Gap, How, Journal, Record, Told};
-use super::live_object::{Live, read};
+use super::live_object::Live;
 use super::step_check::{Standing, overtaken_since, standing};
 
 /// The maximum number of simultaneous reads.
@@ -146,11 +146,7 @@ pub async fn settle(reach: &PlanClients, action: &Unfinished) -> Settled {
     let states: Vec<StepState> = found.iter().map(|(state, _)| *state).collect();
     for step in foundations::of(&action.plan, &states, states.len()) {
         let Some(at) = action.plan.steps.iter().position(|s| std::ptr::eq(s, step)) else { continue };
-        let looked = match reach.reader(step) {
-            Ok(reader) => read(reader, &step.what, &step.on).await.map_err(|e| e.to_string()),
-            Err(why) => Err(why),
-        };
-        let changed = match looked {
+        let changed = match reach.live(step).await {
             Ok(live) => undone(&step.what, &step.on, live.as_ref()).map(|why| (StepState::Failed, why)),
             Err(why) => Some((StepState::Unknown, format!("cannot be read: {why}"))),
         };
@@ -213,11 +209,7 @@ async fn now(reach: &PlanClients, step: &Step, mark: &Mark) -> (StepState, Strin
             (StepState::Waiting, "is looked at again".into())
         }
         StepState::Running | StepState::Accepted | StepState::Unknown => {
-            let reader = match reach.reader(step) {
-                Ok(reader) => reader,
-                Err(why) => return (StepState::Unknown, why),
-            };
-            let live = match read(reader, &step.what, &step.on).await {
+            let live = match reach.live(step).await {
                 Ok(live) => live,
                 Err(e) => return (StepState::Unknown, format!("cannot be read: {e}")),
             };

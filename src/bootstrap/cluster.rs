@@ -11,6 +11,7 @@ use super::Start;
 use super::fetch::Resources;
 use crate::action::cluster::{Clients, ClusterClients, Clusters};
 use crate::action::control::EvictionRateLimiter;
+use crate::action::haproxy::Proxies;
 use crate::source::Started;
 use crate::source::logs::LogStore;
 use crate::source::sink::FactSink;
@@ -85,5 +86,6 @@ pub(super) fn clients(
         guards,
         limiter: EvictionRateLimiter::default(),
         open: start.dialer().opener(!writes),
+        proxies: Proxies::new(&start.settings.haproxy),
     })
 }

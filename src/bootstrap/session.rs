@@ -50,6 +50,8 @@ pub fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInf
         protected: start.settings.guards.protects_context(&connection.context),
         read_only: start.settings.guards.read_only,
         namespaces: namespaces(start).into(),
+        haproxy: start.settings.haproxy.clone().into(),
+        dashboard: start.settings.traffic.grafana_url.as_str().into(),
         silences: start.settings.silences.clone().into(),
         balancing: Arc::new(start.settings.traffic.balancing.clone()),
     }

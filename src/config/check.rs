@@ -1,16 +1,17 @@
 //! Checks a config file. It walks over the TOML values with their spans, because serde stops at the first problem.
 
+mod entries;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::domain::text::clean;
-use pilothouse_core::domain::traffic::Policy;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{FIELDS, Field, Place};
-use super::{failover, presets, silence};
+use super::presets;
 
 /// One problem of the file: where it is, what it is, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub fn check(text: &str, path: &Path) -> Checked {
     walk.out
 }
 
+/// The sections whose keys are names that the user chooses, or that are lists.
+const OF_ENTRIES: [&str; 4] = ["failover", "haproxy", "silence", "slo"];
 const GLOBS: &str = "in a glob, * stands for any characters and ? for one character";
 
 struct Walk<'a> {
@@ -91,13 +94,12 @@ impl Walk<'_> {
             let known = FIELDS.iter().any(|f| f.section == section);
             match value.get_ref() {
                 DeValue::Table(plans) if section == "failover" => self.failover(plans),
-                DeValue::Table(keys) if section == presets::SECTION => self.traffic(keys),
+                DeValue::Table(entries) if section == "slo" => self.objectives(entries),
+                DeValue::Table(entries) if section == "haproxy" => self.haproxies(entries),
                 value_of if section == "silence" => self.silences(value_of, value),
                 _ if !known => {
-                    let hint = nearest(
-                        section,
-                        FIELDS.iter().map(|f| f.section).chain(["failover", "silence", presets::SECTION]),
-                    );
+                    let known = FIELDS.iter().map(|f| f.section).chain(OF_ENTRIES);
+                    let hint = nearest(section, known);
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
                 }
@@ -117,16 +119,25 @@ impl Walk<'_> {
     fn section(&mut self, section: &str, table: &DeTable<'_>) {
         for (name, value) in table {
             let key = name.get_ref().as_ref();
-            if section == "traffic" && key == "balancing" {
-                self.balancing(name, value);
-                continue;
-            }
-            if section == "ui" && key == "keys" {
-                self.keys(value);
-                continue;
+            match (section, key) {
+                (presets::SECTION, "balancing") => {
+                    self.balancing(name, value);
+                    continue;
+                }
+                (presets::SECTION, presets::KEY) => {
+                    self.presets(value);
+                    continue;
+                }
+                ("ui", "keys") => {
+                    self.keys(value);
+                    continue;
+                }
+                _ => {}
             }
             let Some(field) = FIELDS.iter().find(|f| f.section == section && f.key == key) else {
-                let hint = nearest(key, FIELDS.iter().filter(|f| f.section == section).map(|f| f.key));
+                let own = (section == presets::SECTION).then_some(presets::KEY);
+                let known = FIELDS.iter().filter(|f| f.section == section).map(|f| f.key).chain(own);
+                let hint = nearest(key, known);
                 self.problem(Some(name.span()), &format!("unknown key {key:?} in [{section}]"), hint);
                 self.out.unsafe_to_write |= section == "guards";
                 continue;
@@ -166,137 +177,6 @@ impl Walk<'_> {
             let what = format!("{section}.{key}: {glob:?} {why}, so it protects nothing");
             self.problem(Some(item.span()), &what, GLOBS.into());
             self.out.unsafe_to_write = true;
-        }
-    }
-
-    /// A policy with a mistake is not used. The others are.
-    fn balancing(&mut self, name: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
-        let DeValue::Table(services) = value.get_ref() else {
-            let hint = "write [traffic.balancing] and \"NAMESPACE/SERVICE\" = \"round robin\"";
-            self.problem(Some(value.span()), "traffic.balancing must be a section", hint.into());
-            return;
-        };
-        self.sets("traffic.balancing".into(), &name.span());
-        for (service, policy) in services {
-            let key = service.get_ref().as_ref();
-            if !key.contains('/') && !key.contains('*') {
-                let what = format!("traffic.balancing: {key:?} must be NAMESPACE/SERVICE");
-                self.problem(Some(service.span()), &what, GLOBS.into());
-                continue;
-            }
-            let words = Policy::KNOWN.into_iter().map(Policy::as_str);
-            match policy.get_ref() {
-                DeValue::String(text) => match Policy::parse(text) {
-                    Some(policy) => {
-                        self.out.settings.traffic.balancing.insert(key.to_owned(), policy);
-                    }
-                    None => {
-                        let what = format!("traffic.balancing: {text:?} is no policy");
-                        self.problem(Some(policy.span()), &what, nearest(text, words));
-                    }
-                },
-                _ => {
-                    let what = format!("traffic.balancing.{key:?} must be a text in quotes");
-                    self.problem(Some(policy.span()), &what, nearest("", words));
-                }
-            }
-        }
-    }
-
-    fn failover(&mut self, plans: &DeTable<'_>) {
-        let mut ordered: Vec<_> = plans.iter().collect();
-        ordered.sort_by_key(|(name, _)| name.span().start);
-        for (name, value) in ordered {
-            match failover::read(name.get_ref(), value) {
-                Ok(plan) => {
-                    self.sets(format!("failover.{}", plan.name), &name.span());
-                    self.out.settings.failover.push(plan);
-                }
-                Err(wrong) => {
-                    for w in wrong {
-                        self.problem(Some(w.span), &w.what, w.hint);
-                    }
-                }
-            }
-        }
-    }
-
-    fn traffic(&mut self, keys: &DeTable<'_>) {
-        for (key, value) in keys {
-            let word = key.get_ref().as_ref();
-            let DeValue::Table(table) = value.get_ref() else {
-                let what = format!("unknown key {word:?} in [{}]", presets::SECTION);
-                self.problem(Some(key.span()), &what, nearest(word, ["presets"].into_iter()));
-                continue;
-            };
-            if word != "presets" {
-                let what = format!("unknown section [{}.{word}]", presets::SECTION);
-                self.problem(Some(key.span()), &what, nearest(word, ["presets"].into_iter()));
-                continue;
-            }
-            let mut ordered: Vec<_> = table.iter().collect();
-            ordered.sort_by_key(|(name, _)| name.span().start);
-            for (name, value) in ordered {
-                match presets::read(name.get_ref(), value) {
-                    Ok(preset) => {
-                        self.sets(format!("{}.presets.{}", presets::SECTION, preset.name), &name.span());
-                        self.out.settings.prometheus.own_presets.push(preset);
-                    }
-                    Err(wrong) => {
-                        for w in wrong {
-                            self.problem(Some(w.span), &w.what, w.hint);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn silences(&mut self, list: &DeValue<'_>, spanned: &Spanned<DeValue<'_>>) {
-        let entries: Vec<&Spanned<DeValue<'_>>> = match list {
-            DeValue::Array(entries) => entries.iter().collect(),
-            _ => Vec::new(),
-        };
-        if !matches!(list, DeValue::Array(_)) {
-            self.problem(
-                Some(spanned.span()),
-                "silence must be a list of sections",
-                "write [[silence]]".into(),
-            );
-        }
-        for (n, entry) in entries.into_iter().enumerate() {
-            match silence::read(entry) {
-                Ok(silence) => {
-                    self.sets(format!("silence.{}", n + 1), &entry.span());
-                    self.out.settings.silences.push(silence);
-                }
-                Err(wrong) => {
-                    for w in wrong {
-                        self.problem(Some(w.span), &w.what, w.hint);
-                    }
-                }
-            }
-        }
-    }
-
-    fn keys(&mut self, value: &Spanned<DeValue<'_>>) {
-        let DeValue::Table(bindings) = value.get_ref() else {
-            self.problem(Some(value.span()), "ui.keys must be a section", "write [ui.keys]".into());
-            self.out.unsafe_to_write = true;
-            return;
-        };
-        for (command, value) in bindings {
-            if let Some(keys) = texts(value.get_ref()) {
-                self.sets(format!("ui.keys.{}", command.get_ref()), &command.span());
-                self.out.settings.ui.keys.insert(command.get_ref().to_string(), keys);
-            } else {
-                self.problem(
-                    Some(value.span()),
-                    &format!("ui.keys.{} must be a list of keys", command.get_ref()),
-                    "for example [\"z\", \"ctrl-w\"]".into(),
-                );
-                self.out.unsafe_to_write = true;
-            }
         }
     }
 }
@@ -399,6 +279,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::traffic::Policy;
     use proptest::prelude::*;
 
     use super::*;
@@ -425,7 +306,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (maximum number of frames per second, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (known: failover, guards, logs, prometheus, silence, traffic, ui)",
+                "c.toml:8: unknown section [prom] (known: failover, guards, haproxy, logs, prometheus, silence, slo, traffic, ui)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");
@@ -477,6 +358,29 @@ mod tests {
             ]
         );
         assert_eq!(checked.settings.traffic.balancing.len(), 1, "the others count");
+    }
+
+    #[test]
+    fn the_section_of_the_traffic_has_settings_policies_and_presets() {
+        let text = "[traffic]\ngrafana_url = \"https://grafana.example/$service\"\n\
+                    [traffic.balancing]\n\"shop/checkout\" = \"random\"\n\
+                    [traffic.presets.shop]\ncounter = \"shop_requests_total\"\nservice = [\"app\"]\n\
+                    queries.rate = \"sum by (app) (rate(shop_requests_total{$S}[$W]))\"\n";
+        let checked = check(text, Path::new("c"));
+        assert_eq!(checked.problems, []);
+        assert_eq!(checked.settings.traffic.grafana_url, "https://grafana.example/$service");
+        assert_eq!(checked.settings.traffic.balancing.get("shop/checkout"), Some(&Policy::Random));
+        assert_eq!(checked.settings.prometheus.own_presets[0].name, "shop");
+        let mut set: Vec<&str> = checked.set.iter().map(|(key, _)| key.as_str()).collect();
+        set.sort_unstable();
+        assert_eq!(set, ["traffic.balancing", "traffic.grafana_url", "traffic.presets.shop"]);
+        assert_eq!(
+            problems("[traffic]\npresets = 3\ngrafana = \"x\"\n"),
+            [
+                "c.toml:2: traffic.presets must be a section (write [traffic.presets.NAME])",
+                "c.toml:3: unknown key \"grafana\" in [traffic] (known: balancing, grafana_url, presets)",
+            ]
+        );
     }
 
     #[test]

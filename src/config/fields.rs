@@ -30,7 +30,8 @@ pub struct Field {
     pub place: Place,
 }
 
-/// Every setting, except for the key bindings (`[ui.keys]`), presets, failover plans and silences, which have tables of their own.
+/// Every setting, except for the key bindings (`[ui.keys]`), presets, failover plans, service level objectives, HAProxies and
+/// silences, which have tables of their own.
 pub const FIELDS: &[Field] = &[
     Field {
         section: "ui",
@@ -183,6 +184,12 @@ pub const FIELDS: &[Field] = &[
         place: Place::Policies(|s| &mut s.traffic.balancing),
     },
     Field {
+        section: "traffic",
+        key: "grafana_url",
+        doc: "URL of a Service's dashboard, with $namespace and $service for its names, for example https://grafana.example/d/abc?var-namespace=$namespace&var-service=$service; empty: none",
+        place: Place::Text(|s| &mut s.traffic.grafana_url),
+    },
+    Field {
         section: "logs",
         key: "enabled",
         doc: "follow the logs of unhealthy pods and of recent rollouts",
@@ -269,6 +276,8 @@ pub fn example() -> String {
     );
     out.push_str(&super::presets::example());
     out.push_str(&super::failover::example());
+    out.push_str(&super::slo::example());
+    out.push_str(&super::haproxy::example());
     out.push_str(&super::silence::example());
     out
 }

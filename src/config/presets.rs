@@ -13,6 +13,8 @@ use super::failover::Wrong;
 
 /// The section that has the presets.
 pub const SECTION: &str = "traffic";
+/// The key of the presets in it.
+pub const KEY: &str = "presets";
 
 /// The keys with their documentation.
 const KEYS: [(&str, &str); 10] = [

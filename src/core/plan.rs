@@ -11,6 +11,7 @@ pub mod drift;
 pub mod failover;
 mod nodes;
 mod pods;
+mod proxies;
 mod scale;
 pub mod undo;
 mod workloads;
@@ -85,6 +86,7 @@ pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
         Act::Evict(options) => pods::evict(cluster, &mut plan, options),
         Act::OutOfRotation { service } => pods::out_of_rotation(input, &mut plan, service),
         Act::IntoRotation => pods::into_rotation(input, &mut plan),
+        Act::Server(change) => proxies::change(input, &mut plan, *change),
         Act::Failover { plan: way, revert } => failover::plan(input, &mut plan, way, *revert),
         Act::Undo(derived) => undo(input, &mut plan, derived),
         Act::Resume(derived) => resume(input, &mut plan, derived),
@@ -119,7 +121,8 @@ pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
         | Act::PauseAutoscaler
         | Act::ResumeAutoscaler
         | Act::OutOfRotation { .. }
-        | Act::IntoRotation => intent.targets.iter().map(here).collect(),
+        | Act::IntoRotation
+        | Act::Server(_) => intent.targets.iter().map(here).collect(),
         Act::Failover { plan, .. } => failover::lookups(cluster, plan),
         Act::Undo(derived) | Act::Resume(derived) => {
             let lookups = |s: &Step| {

@@ -2,6 +2,7 @@
 
 pub mod balancing;
 pub mod cron;
+pub mod dashboard;
 pub mod discovery;
 pub mod drain;
 pub mod failover;
@@ -19,5 +20,6 @@ pub mod rules;
 pub mod seen;
 pub mod shares;
 pub mod slices;
+pub mod slo;
 pub mod split;
 pub mod whatif;

@@ -1,5 +1,7 @@
 //! The snapshot document `pilothouse/v1`. Scripts rely on its names. Unknown numbers are null, never 0.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// The version of the snapshot document.
@@ -196,6 +198,28 @@ pub struct Service {
     pub endpoints: Option<u32>,
     pub imbalance: Option<Imbalance>,
     pub backends: Vec<Backend>,
+    /// The service level objectives of the Service.
+    pub slo: Vec<Slo>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Slo {
+    pub name: String,
+    /// Who defines it: `config`, `Sloth` or `Pyrra`.
+    pub defined_by: &'static str,
+    /// The share of requests that should be good, 0..1.
+    pub objective: f64,
+    pub window_days: f64,
+    pub availability: Option<f64>,
+    /// The share of the error budget that is left: less than 0 if more than all of it was used.
+    pub budget_left: Option<f64>,
+    /// The burn rates by window: `5m`, `1h`.
+    pub burn: BTreeMap<String, Option<f64>>,
+    /// The state: `unknown`, `fine`, `burning-slowly`, `spent` or `burning-fast`.
+    pub verdict: &'static str,
+    pub why: String,
+    /// When the rest of the budget will be used, if a burn rate is too high.
+    pub gone_in_seconds: Option<u64>,
 }
 
 /// The largest multiple of its expected share that a backend gets, and what noise alone reaches.

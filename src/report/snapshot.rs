@@ -6,10 +6,13 @@ use pilothouse_core::domain::autoscaler::Target;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef};
 use pilothouse_core::domain::route::Host;
 use pilothouse_core::domain::service::ServiceType;
+use pilothouse_core::domain::slo::window;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::Balancing;
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, ServiceRow, TrafficRow, World};
+use pilothouse_core::facts::world::{
+    ActionView, Cause, Cluster, NodeRow, ServiceRow, SloRow, TrafficRow, World,
+};
 use pilothouse_core::policy::{balancing, seen, split};
 use pilothouse_core::state::changes::recent;
 
@@ -238,7 +241,8 @@ fn services(cluster: &Cluster) -> Vec<doc::Service> {
                     significant: judged.significant,
                 }
             });
-            doc::Service { of_route, ..service((namespace, name), *row, *traffic, &found) }
+            let slo = cluster.slos(namespace, name).map(|row| slo(row)).collect();
+            doc::Service { of_route, slo, ..service((namespace, name), *row, *traffic, &found) }
         })
         .collect()
 }
@@ -323,6 +327,24 @@ fn service(
             jain_noise: i.jain_floor,
         }),
         backends,
+        slo: Vec::new(),
+    }
+}
+
+fn slo(row: &SloRow) -> doc::Slo {
+    let (objective, verdict) = (&row.measured.objective, &row.verdict);
+    let burns = verdict.burns.iter().flat_map(|b| [(b.long_secs, b.long), (b.short_secs, b.short)]);
+    doc::Slo {
+        name: objective.name.to_string(),
+        defined_by: objective.by.as_str(),
+        objective: objective.target,
+        window_days: objective.window_secs as f64 / 86_400.0,
+        availability: verdict.availability,
+        budget_left: verdict.budget_left,
+        burn: burns.map(|(secs, rate)| (window(secs), rate)).collect(),
+        verdict: verdict.state.as_str(),
+        why: verdict.why.to_string(),
+        gone_in_seconds: verdict.gone_in_secs,
     }
 }
 

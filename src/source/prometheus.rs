@@ -4,9 +4,12 @@
 mod answer;
 pub mod client;
 mod discovered;
+mod objectives;
 mod refresh;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::found::ServiceAddress;
@@ -14,12 +17,13 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::{PrometheusSettings, Settings};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::domain::traffic::TrafficSeen;
+use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen, each_once};
 use pilothouse_core::facts::event::Fact;
 
 pub use self::client::{Prometheus, PrometheusError, PrometheusOptions};
 use self::client::{Queries, extra_headers};
 use self::discovered::Discovered;
+use self::objectives::Objectives;
 use self::refresh::Refresh;
 use super::search::Catalog;
 use super::sink::FactSink;
@@ -153,6 +157,7 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
     let mut held = SourceStatus { name: Name::from(NAME), ..SourceStatus::default() };
     let mut backoff = Backoff::api();
     let mut refresh = Refresh::new(&settings);
+    let mut objectives = Objectives::new(settings.objectives.clone(), settings.proxies.clone());
     loop {
         let now = out.clock().now();
         let began = tokio::time::Instant::now();
@@ -172,8 +177,14 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
                 });
                 let notes: Vec<String> = refreshed.notes.into_iter().chain(slow).collect();
                 let said = (!notes.is_empty()).then(|| notes.join("; "));
-                let seen = TrafficSeen { source: NAME.into(), at: now, services: refreshed.services.into() };
+                let renamed = refreshed.services.into_iter().map(|one| of_service(one, &settings.proxies));
+                let services: Arc<[Arc<ServiceTraffic>]> = each_once(renamed).into();
+                let seen = TrafficSeen { source: NAME.into(), at: now, services: services.clone() };
                 out.fact(Fact::Traffic(seen)).await;
+                if let Some(seen) = objectives.refresh(&client, &refresh.found(), &services, limit, now).await
+                {
+                    out.fact(Fact::Objectives(seen)).await;
+                }
                 held = SourceStatus {
                     name: held.name,
                     state: SourceState::Live,
@@ -214,6 +225,19 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
         out.status(held.clone()).await;
         tokio::time::sleep(jitter(wait, 0.05).max(least)).await;
     }
+}
+
+/// Gives a proxy the namespace and the name of the Service that it stands for.
+fn of_service(
+    mut traffic: Arc<ServiceTraffic>,
+    services: &BTreeMap<String, (Name, Name)>,
+) -> Arc<ServiceTraffic> {
+    let named = services.get(traffic.name.as_str()).filter(|_| traffic.namespace.is_empty());
+    if let Some((namespace, name)) = named {
+        let row = Arc::make_mut(&mut traffic);
+        (row.namespace, row.name) = (namespace.clone(), name.clone());
+    }
+    traffic
 }
 
 /// Returns the time until the next refresh: the configured interval, or longer if the refresh took long.

@@ -124,6 +124,11 @@ pub enum Prompt {
         min: i32,
         max: i32,
     },
+    /// The weight of a server of a HAProxy.
+    ServerWeight {
+        target: ObjectRef,
+        now: Option<f64>,
+    },
     /// Asks how long to silence these findings.
     Silence {
         title: String,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::facts::table::Table;
-use pilothouse_core::facts::world::{HpaRow, NodeRow, ServiceRow, Severity, TrafficRow, WorkloadRow};
+use pilothouse_core::facts::world::{HpaRow, NodeRow, ServiceRow, Severity, SloRow, TrafficRow, WorkloadRow};
 use pilothouse_core::policy::slices::{By, Slices};
 
 use super::list::Base;
@@ -37,6 +37,7 @@ pub struct PaneRows {
     pub hpas: Base<HpaRow>,
     pub services: Option<Table<ServiceRow>>,
     pub traffic: Option<Arc<[Arc<TrafficRow>]>>,
+    pub slos: Option<Arc<[Arc<SloRow>]>>,
     /// Namespaces, names and severities of the Services with findings in NOW.
     pub found: Vec<(Name, Name, Severity)>,
     pub joined: Vec<traffic::Joined>,

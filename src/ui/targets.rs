@@ -12,6 +12,7 @@ use super::command::{self, ChangeCmd, Cmd};
 use super::list::ListId;
 use super::pane::{self, causes};
 use super::rows::actions::{self, is_left};
+use super::rows::backends;
 
 /// Whether a command fits objects of a kind. It fits if the table of kinds contains a write permission for it.
 pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
@@ -88,6 +89,13 @@ pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
         s.namespace == pod.namespace && !s.selector.is_empty() && s.selector.matches(pod)
     };
     cluster.services.iter().find(selects).map(|s| s.name.clone())
+}
+
+/// Returns the selected backend, if it is a server of a configured HAProxy.
+pub fn server(ui: &Ui) -> Option<&backends::Backend> {
+    let chosen =
+        (ui.active_list() == Some(ListId::Backends)).then(|| ui.list(ListId::Backends).chosen())??;
+    ui.rows.backends.iter().find(|row| row.key() == *chosen && row.server.is_some())
 }
 
 /// Whether the hint bar offers it: in a list of its own always, elsewhere where it fits what is selected.

@@ -16,10 +16,12 @@ mod sheet;
 mod silence;
 mod unfit;
 
+use pilothouse_core::domain::haproxy::{ServerChange, ServerState};
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
+use pilothouse_core::policy::dashboard;
 
 use super::app::{PodScope, Prompt, Screen, TextSource, TextView, Ui};
 use super::command::{ChangeCmd, Cmd};
@@ -145,7 +147,12 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Logs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, false, effects)),
         Cmd::PreviousLogs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, true, effects)),
         Cmd::Copy => with_object(ui, world, |ui, object| {
-            let name = object.name.to_string();
+            // the description of a Service shows its dashboard
+            let described = matches!(ui.screen(), Screen::Text(_)) && object.kind == Kind::Service;
+            let link = ui.shown(world).filter(|_| described).and_then(|cluster| {
+                dashboard::url(&cluster.info.dashboard, &object.namespace, &object.name)
+            });
+            let name = link.unwrap_or_else(|| object.name.to_string());
             let cordon = if object.kind == Kind::Node { "; to cordon press C" } else { "" };
             ui.say(format!("sent {name} to the clipboard{cordon} ({})", ui.clipboard.caveat()));
             effects.push(Effect::Copy(name));
@@ -289,6 +296,15 @@ fn change(ui: &mut Ui, world: &World, what: ChangeCmd, effects: &mut Vec<Effect>
         ChangeCmd::Scale if targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
         ChangeCmd::Scale => prompt::scale(ui, world),
         ChangeCmd::Bounds => prompt::bounds(ui, world),
+        ChangeCmd::Rotation if targets::server(ui).is_some() => {
+            let Some((server, up)) = targets::server(ui).and_then(|b| Some((b.server.clone()?, b.ready)))
+            else {
+                return;
+            };
+            let state = if up == Some(false) { ServerState::Ready } else { ServerState::Drain };
+            dialog::open(ui, world, Act::Server(ServerChange::State(state)), vec![server], effects);
+        }
+        ChangeCmd::Weight if targets::server(ui).is_some() => prompt::server_weight(ui),
         ChangeCmd::Rotation => {
             let pods = targets::of(ui, world, Cmd::Change(what));
             let act = match targets::service_of(ui, world, &pods) {

@@ -68,6 +68,7 @@ fn clients(fake: &Fake, id: ClusterId) -> ClusterClients {
         guards: GuardSettings::default(),
         limiter: EvictionRateLimiter::default(),
         open: Arc::new(|context| Box::pin(async move { Err(format!("{context} cannot be opened")) })),
+        proxies: pilothouse::action::haproxy::Proxies::default(),
     }
 }
 

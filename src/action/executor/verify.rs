@@ -8,7 +8,7 @@ use pilothouse_core::domain::plan::{Gate, Step};
 use pilothouse_core::facts::world::{ActionView, StepState};
 
 use super::super::gate::{Held, look};
-use super::super::live_object::{Live, read};
+use super::super::live_object::Live;
 use super::super::rights;
 use super::super::step_check::{Standing, UNKNOWN_FOR, Wrote, is_own, overtaken, standing};
 use super::{Control, Ended, Executor};
@@ -27,8 +27,7 @@ const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 impl Executor {
     pub(super) async fn read(&self, step: &Step) -> Result<Option<Live>, ApiError> {
-        let reader = self.session.reach.reader(step).map_err(ApiError::Unreachable)?;
-        read(reader, &step.what, &step.on).await
+        self.session.reach.live(step).await
     }
 
     /// Returns the permission or credential that was lost, if this is why the object of a step cannot be read.

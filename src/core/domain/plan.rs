@@ -17,6 +17,7 @@ mod warning;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::failover::{FailoverPlan, Watched};
+use crate::domain::haproxy::{ServerChange, ServerState};
 use crate::domain::id::{ClusterId, Name, ObjectRef};
 use crate::domain::time::Stamp;
 use crate::domain::traffic::Break;
@@ -75,6 +76,8 @@ pub enum Act {
     },
     /// Gives the pods these labels back.
     IntoRotation,
+    /// Changes the weight or the state of servers of a HAProxy.
+    Server(ServerChange),
     Failover {
         plan: Box<FailoverPlan>,
         revert: bool,
@@ -104,6 +107,10 @@ impl Act {
             Self::Evict(_) => "evict",
             Self::OutOfRotation { .. } => "out-of-rotation",
             Self::IntoRotation => "into-rotation",
+            Self::Server(ServerChange::Weight(_)) => "server-weight",
+            Self::Server(ServerChange::State(ServerState::Ready)) => "server-ready",
+            Self::Server(ServerChange::State(ServerState::Drain)) => "server-drain",
+            Self::Server(ServerChange::State(ServerState::Maintenance)) => "server-maintenance",
             Self::Failover { revert: false, .. } => "failover",
             Self::Failover { revert: true, .. } => "failover-revert",
             Self::Undo(_) => "undo",

@@ -10,7 +10,7 @@ mod proxies;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::promql::{filled, only_current, promql};
+pub use self::promql::{filled, filled_for, only_current, promql};
 use super::id::Name;
 use super::traffic::Policy;
 

@@ -12,6 +12,7 @@ pub struct Settings {
     pub prometheus: PrometheusSettings,
     pub logs: LogSettings,
     pub traffic: TrafficSettings,
+    pub haproxy: Vec<super::haproxy::HaproxySettings>,
     /// In the order of the file.
     pub failover: Vec<super::failover::FailoverPlan>,
     pub silences: Vec<super::silence::Silence>,
@@ -96,6 +97,10 @@ pub struct PrometheusSettings {
     pub window_secs: u32,
     /// `auto`, or names of presets in order.
     pub presets: Vec<String>,
+    /// The service level objectives of the config.
+    pub objectives: Vec<super::slo::Objective>,
+    /// The Services that backends of HAProxies stand for, by the name of the backend.
+    pub proxies: std::collections::BTreeMap<String, (super::id::Name, super::id::Name)>,
     /// The presets of the config.
     pub own_presets: Vec<super::preset::Preset>,
 }
@@ -121,6 +126,8 @@ impl Default for PrometheusSettings {
             window_secs: 60,
             presets: vec![super::preset::AUTO.into()],
             own_presets: Vec::new(),
+            objectives: Vec::new(),
+            proxies: std::collections::BTreeMap::new(),
         }
     }
 }
@@ -146,6 +153,8 @@ impl Default for LogSettings {
 pub struct TrafficSettings {
     /// How requests are balanced, by `NAMESPACE/NAME` of a Service or a glob for it. It overrides what was discovered.
     pub balancing: std::collections::BTreeMap<String, Policy>,
+    /// URL of a Service's dashboard, with `$namespace` and `$service` for its names; empty: none.
+    pub grafana_url: String,
 }
 
 /// Shell-style matching with `*` and `?`. It ignores case, because a context named PROD is also a production context.

@@ -9,6 +9,7 @@ use crate::domain::id::{ClusterId, Name, Uid, Version};
 use crate::domain::kinds::with_tables;
 use crate::domain::log::LogSummary;
 use crate::domain::silence::Silence;
+use crate::domain::slo::ObjectivesSeen;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
@@ -41,6 +42,7 @@ macro_rules! fact {
                 rows: Vec<PodUsage>,
             },
             Traffic(TrafficSeen),
+            Objectives(ObjectivesSeen),
             Logs(LogSummary),
             Source(SourceStatus),
             Identity(Identity),

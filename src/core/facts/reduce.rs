@@ -8,6 +8,7 @@ use crate::domain::id::{Name, Uid};
 use crate::domain::log::Logs;
 use crate::domain::route::Route;
 use crate::domain::silence::Silence;
+use crate::domain::slo::ObjectivesSeen;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{Policy, TrafficSeen};
@@ -34,6 +35,8 @@ pub struct Facts {
     pub polls: Vec<Arc<TrafficSeen>>,
     /// The polls together.
     pub traffic: Arc<TrafficSeen>,
+    /// The service level objectives, with what was measured of them.
+    pub objectives: Arc<ObjectivesSeen>,
     pub logs: Arc<Logs>,
     pub sources: Arc<[SourceStatus]>,
     /// The silences.
@@ -179,6 +182,10 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             let at = facts.polls.partition_point(|held| held.source < seen.source);
             facts.polls.insert(at, Arc::new(seen));
             facts.traffic = TrafficSeen::together(&facts.polls);
+            dirty.parts.add(Parts::TRAFFIC);
+        }
+        Fact::Objectives(seen) => {
+            facts.objectives = Arc::new(seen);
             dirty.parts.add(Parts::TRAFFIC);
         }
         Fact::Logs(summary) => {

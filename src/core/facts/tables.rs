@@ -82,6 +82,7 @@ macro_rules! tables {
                 Fact::NodeUsage { .. }
                 | Fact::PodUsage { .. }
                 | Fact::Traffic(_)
+                | Fact::Objectives(_)
                 | Fact::Logs(_)
                 | Fact::Source(_)
                 | Fact::Identity(_)

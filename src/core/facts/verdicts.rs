@@ -6,7 +6,8 @@ use super::past::Past;
 use super::table::Row;
 use super::world::{ServiceRow, same};
 use crate::domain::autoscaler::{Hpa, HpaVerdict};
-use crate::domain::id::{Uid, Version};
+use crate::domain::id::{Name, Uid, Version};
+use crate::domain::slo::{Measured, SloVerdict};
 use crate::domain::traffic::{BackendTraffic, Balancing, ServiceTraffic, Share, Shares};
 
 /// An autoscaler with its verdict.
@@ -29,6 +30,17 @@ impl Row for HpaRow {
     fn same_content(&self, other: &Self) -> bool {
         same(&self.hpa, &other.hpa) && self.verdict == other.verdict
     }
+}
+
+/// A service level objective with its verdict.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SloRow {
+    /// The namespace and the name of its Service. The namespace is empty if no Service was found for the name in its
+    /// rules, or several.
+    pub namespace: Name,
+    pub service: Name,
+    pub measured: Arc<Measured>,
+    pub verdict: SloVerdict,
 }
 
 /// The measured traffic of a Service or a proxy, with the shares of its backends.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use crate::domain::haproxy::HaproxySettings;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::log::Logs;
 use crate::domain::node::Node;
@@ -22,7 +23,7 @@ use super::event::Identity;
 use super::routes::Routes;
 use super::table::{Row, Table};
 use super::tables::Tables;
-pub use super::verdicts::{HpaRow, TrafficRow};
+pub use super::verdicts::{HpaRow, SloRow, TrafficRow};
 pub use crate::domain::cause::{Cause, Effect, Severity, Silenced};
 pub use crate::domain::node::NodeState;
 
@@ -58,6 +59,10 @@ pub struct ClusterInfo {
     pub read_only: bool,
     /// The namespaces that the user asked for; empty: all.
     pub namespaces: Arc<[Name]>,
+    /// The HAProxies of the config.
+    pub haproxy: Arc<[HaproxySettings]>,
+    /// The URL of a Service's dashboard from the config, with `$namespace` and `$service`; empty: none.
+    pub dashboard: Name,
     /// The silences from the config.
     pub silences: Arc<[Silence]>,
     /// The balancing policies from the config, by `NAMESPACE/NAME` or a glob for it.
@@ -135,6 +140,11 @@ impl Cluster {
         self.derived.traffic.iter().find(is)
     }
 
+    /// The service level objectives of a Service.
+    pub fn slos(&self, namespace: &str, name: &str) -> impl Iterator<Item = &Arc<SloRow>> {
+        self.derived.slos.iter().filter(move |row| row.namespace == namespace && row.service == name)
+    }
+
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
         self.nodes.iter().find(|n| n.name == name)
     }
@@ -178,6 +188,8 @@ pub struct Derived {
     pub hpas: Table<HpaRow>,
     /// One for each of [`Cluster::traffic`], in its order.
     pub traffic: Arc<[Arc<TrafficRow>]>,
+    /// One for each service level objective, ordered by namespace, Service and name.
+    pub slos: Arc<[Arc<SloRow>]>,
     /// The routes by the Services that they name.
     pub routes: Arc<Routes>,
     /// ReplicaSet uid -> its owner.

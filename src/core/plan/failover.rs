@@ -257,6 +257,7 @@ fn weight(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         return;
     }
     ready_behind(input.cluster, plan, shift, rises);
+    plan.diff.extend(pairs.first().map(|pair| shares(input.cluster, shift, pair)).unwrap_or_default());
     let now = |pair: &routes::Pair| format!("{}:{}", pair.from.weight, pair.to.weight);
     let mut before: Vec<(String, Value)> =
         pairs.iter().flat_map(|p| [p.from.held.clone(), p.to.held.clone()]).collect();
@@ -290,6 +291,24 @@ fn weight(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         plan.warnings.push(Warning::WeightsAlready { route });
     }
     plan.undo = format!("weights back to {}", pairs.first().map(now).unwrap_or_default());
+}
+
+/// Describes the two backends as they are: the weight, and the share of the requests of both that each gets.
+fn shares(cluster: &Cluster, shift: &WeightShift, pair: &routes::Pair) -> Vec<String> {
+    let rps = |backend: &routes::Backend| {
+        cluster.measured(&shift.namespace, routes::service_name(&backend.name))?.traffic.rps
+    };
+    let both = [&pair.from, &pair.to];
+    // Two subsets of one Service are measured together.
+    let apart = routes::service_name(&pair.from.name) != routes::service_name(&pair.to.name);
+    let sum = rps(&pair.from).zip(rps(&pair.to)).map(|(a, b)| a + b).filter(|sum| apart && *sum > 0.0);
+    let line = |backend: &&routes::Backend| {
+        let gets = rps(backend).zip(sum).map_or_else(String::new, |(rps, sum)| {
+            format!(", gets {:.1} % ({rps:.0} rps)", rps / sum * 100.0)
+        });
+        format!("  now: {} weight {}{gets}", backend.name, backend.weight)
+    };
+    both.iter().map(line).collect()
 }
 
 /// Checks that the Service that gets the traffic has a ready endpoint.

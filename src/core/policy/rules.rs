@@ -16,6 +16,7 @@ mod ready;
 mod refused;
 mod rotation;
 mod services;
+mod slo;
 mod slow;
 mod sources;
 mod starting;
@@ -160,7 +161,7 @@ const WAITING: Parts = Parts::EVENTS.and(Parts::TIME);
 const CLAIMS: Parts = Parts::of(Part::PersistentVolumeClaim);
 
 /// All rules.
-pub const RULES: [Rule; 28] = [
+pub const RULES: [Rule; 29] = [
     Rule {
         finds: &[Code::NodeNotReady],
         inputs: Parts::NODES.and(Parts::PODS).and(Parts::TIME),
@@ -216,6 +217,7 @@ pub const RULES: [Rule; 28] = [
     },
     Rule { finds: &[Code::TrafficUneven], inputs: Parts::TRAFFIC.and(Parts::SERVICES), find: errors::uneven },
     Rule { finds: &[Code::ServiceSlow], inputs: Parts::TRAFFIC, find: slow::slow },
+    Rule { finds: &[Code::SloBurn], inputs: Parts::TRAFFIC, find: slo::burn },
     Rule {
         finds: &[Code::ErrorsSinceRollout],
         inputs: Parts::LOGS.and(Parts::WORKLOADS),

@@ -5,7 +5,9 @@
 
 mod join;
 mod leaving;
+mod nodes;
 mod services;
+mod slos;
 mod verdicts;
 
 use std::collections::{HashMap, HashSet};
@@ -27,7 +29,8 @@ use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
 use crate::facts::routes::Routes;
 use crate::facts::table::{Rows, Wrote};
 use crate::facts::world::{
-    Counts, Derived, HpaRow, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, TrafficRow, WorkloadRow,
+    Counts, Derived, HpaRow, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, SloRow, TrafficRow,
+    WorkloadRow,
 };
 
 /// The hub's working data, in addition to the published [`Derived`].
@@ -48,6 +51,7 @@ pub struct Derivation {
     hpas: Rows<HpaRow>,
     joined: Joined,
     traffic: Arc<[Arc<TrafficRow>]>,
+    slos: Arc<[Arc<SloRow>]>,
     /// The rows of the poll before.
     traffic_before: Arc<[Arc<TrafficRow>]>,
     routes: Arc<Routes>,
@@ -199,6 +203,7 @@ impl Derivation {
         into.services = self.services.table().clone();
         into.hpas = self.hpas.table().clone();
         into.traffic = self.traffic.clone();
+        into.slos = self.slos.clone();
         into.routes = self.routes.clone();
         into.replicaset_owner = self.replicaset_owner.clone();
         into.counts = self.counts;
@@ -297,66 +302,6 @@ impl Derivation {
                 self.owner_totals.remove(&owner.uid);
             }
         }
-    }
-
-    fn node(
-        &mut self,
-        facts: &Facts,
-        delta: &Delta<crate::domain::node::Node>,
-        now: Stamp,
-        dirty: &mut HashSet<Name>,
-        owners: &mut HashSet<Uid>,
-    ) {
-        self.changes.node(delta, facts.nodes.table().cover.is_complete(), now);
-        if let Some(old) = &delta.old
-            && delta.new.as_ref().is_none_or(|new| new.name != old.name)
-            && self.node_by_name.get(&old.name) == Some(&old.uid)
-        {
-            self.node_by_name.remove(&old.name);
-            self.mark_dead(&old.name, false, owners);
-        }
-        if let Some(old) = &delta.old
-            && delta.new.is_none()
-        {
-            self.nodes.remove(&old.uid, Version(0));
-        }
-        if let Some(new) = &delta.new {
-            self.node_by_name.insert(new.name.clone(), new.uid.clone());
-            dirty.insert(new.name.clone());
-        }
-    }
-
-    fn recount_nodes(&mut self) {
-        let rows = self.nodes.table();
-        self.counts.nodes = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        let count =
-            |f: fn(&NodeRow) -> bool| u32::try_from(rows.iter().filter(|r| f(r)).count()).unwrap_or(u32::MAX);
-        self.counts.nodes_ready = count(|r| r.state <= crate::facts::world::NodeState::Suspect);
-        self.counts.nodes_cordoned = count(|r| r.node.cordoned);
-        self.counts.nodes_out_of_service = count(NodeRow::is_out_of_service);
-        self.counts.pods_out_of_service =
-            rows.iter().filter(|r| r.is_out_of_service()).map(|r| r.totals.bad).sum();
-    }
-
-    fn refresh_node(&mut self, facts: &Facts, name: &Name, now: Stamp, owners: &mut HashSet<Uid>) -> bool {
-        let Some(node) = self.node_by_name.get(name).and_then(|uid| facts.nodes.get(uid)) else {
-            return false;
-        };
-        let lease = self.lease_by_node.get(name).and_then(|uid| facts.leases.get(uid));
-        let leases = facts.leases.table();
-        let live = leases.cover.is_complete() && leases.fresh.stale_since.is_none();
-        let watched = live.then_some(facts.leases_back);
-        let verdict = health::judge(node, lease.map(AsRef::as_ref), watched, now);
-        self.mark_dead(name, verdict.state.is_dead(), owners);
-        let row = NodeRow {
-            node: node.clone(),
-            state: verdict.state,
-            since: verdict.since,
-            problems: health::problems(node).into_iter().map(|c| health::problem_words(c).into()).collect(),
-            totals: self.node_totals.get(name).copied().unwrap_or_default(),
-            usage: facts.node_usage.get(name).cloned(),
-        };
-        put(&mut self.nodes, row)
     }
 
     fn replicaset(&mut self, delta: &Delta<crate::domain::workload::Workload>, owners: &mut HashSet<Uid>) {

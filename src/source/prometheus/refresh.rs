@@ -119,6 +119,11 @@ impl Refresh {
         }
     }
 
+    /// Returns the presets that the server has data for, in the order of preference.
+    pub fn found(&self) -> Vec<&Preset> {
+        self.found.iter().map(|found| &found.preset).collect()
+    }
+
     /// Sends the queries that are due. If one of them fails, nothing of this refresh is used, and the presets are
     /// looked for again next time.
     pub async fn run<C: Queries>(

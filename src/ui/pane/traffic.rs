@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use pilothouse_core::domain::service::Endpoint;
+use pilothouse_core::domain::slo::{SloReason, SloState};
 use pilothouse_core::domain::source::Feed;
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::{
@@ -23,7 +24,7 @@ use super::orders::{Order, indexes, sort, texts};
 use super::sources::{self, State};
 
 /// The orders that `o` cycles through.
-pub const ORDERS: [Order; 13] = [
+pub const ORDERS: [Order; 14] = [
     Order::worst("worst first"),
     Order::rises("by name", "SERVICE"),
     Order::falls("by requests", "RPS"),
@@ -37,10 +38,11 @@ pub const ORDERS: [Order; 13] = [
     Order::falls("by active connections", "ACTIVE").wide(),
     Order::rises("by who measured", "MEASURED BY").wide(),
     Order::rises("youngest first", "AGE").wide(),
+    Order::rises("by error budget", "SLO").wide(),
 ];
 
 /// The columns.
-pub const COLUMNS: [Column; 16] = [
+pub const COLUMNS: [Column; 17] = [
     Column::name("SERVICE", 12, 48),
     Column::right("RPS", 4, 6, 0),
     Column::trend("TREND", 8, 30, 17).named("rps-trend"),
@@ -53,6 +55,7 @@ pub const COLUMNS: [Column; 16] = [
     Column::left("SHARE", 11, 12, 5),
     Column::right("READY", 5, 7, 0),
     Column::left("POLICY", 11, 20, 9),
+    Column::left("SLO", 9, 12, 10).whole(),
     Column::left("TYPE", 9, 14, 13),
     Column::right("ACTIVE", 6, 6, 14),
     Column::left("MEASURED BY", 11, 24, 15),
@@ -97,6 +100,8 @@ pub fn order(a: &Joined, b: &Joined, order: usize) -> Ordering {
         10 => falls(active),
         11 => preset(a).cmp(&preset(b)),
         12 => service(b).map(|(_, created)| created).cmp(&service(a).map(|(_, created)| created)),
+        // those without an objective come last
+        13 => budget(a).total_cmp(&budget(b)),
         _ => b
             .grade()
             .cmp(&a.grade())
@@ -135,6 +140,35 @@ fn of_the_most(joined: &Joined) -> String {
 /// Returns the current connections or requests: those of the service, or else of all backends.
 fn active(traffic: &ServiceTraffic) -> Option<f64> {
     traffic.active.or_else(|| traffic.backends.iter().filter_map(|b| b.active).reduce(|a, b| a + b))
+}
+
+/// Returns the share of the error budget that is left, for the order.
+fn budget(joined: &Joined) -> f64 {
+    let Some(slo) = &joined.slo else { return f64::MAX };
+    let burns = slo.verdict.state == SloState::BurningFast;
+    if burns { f64::MIN } else { slo.verdict.budget_left.unwrap_or(f64::MAX / 2.0) }
+}
+
+/// Describes its worst objective: `budget 43 %`, `burn 14x`, `spent` or `–`.
+fn slo(joined: &Joined) -> Cell {
+    let Some(slo) = &joined.slo else { return cell(Role::Dim, "") };
+    let verdict = &slo.verdict;
+    let burn = || match &verdict.why {
+        SloReason::Burning(burn) => {
+            let both = burn.long.zip(burn.short).map(|(long, short)| long.min(short));
+            both.map_or_else(|| "burns".into(), |rate| format!("burn {rate:.0}x"))
+        }
+        _ => "burns".into(),
+    };
+    match verdict.state {
+        SloState::BurningFast => cell(Role::Critical, burn()),
+        SloState::Spent => cell(Role::Warning, "spent"),
+        SloState::BurningSlowly => cell(Role::Warning, burn()),
+        SloState::Fine | SloState::Unknown => match verdict.budget_left {
+            Some(left) => cell(Role::Text, format!("budget {:.0} %", left * 100.0)),
+            None => cell(Role::Dim, "–"),
+        },
+    }
 }
 
 /// Describes the source of the measurement and its window.
@@ -226,6 +260,7 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
             balance(joined),
             ready,
             cell(Role::Dim, joined.measured.as_ref().map_or("", |m| m.balancing.shown().as_str())),
+            slo(joined),
             // traffic without a Service is the proxy's own
             cell(Role::Dim, service.map_or("proxy", |s| s.kind.as_str())),
             plain(rate(traffic.and_then(|t| active(t)))),
@@ -377,6 +412,28 @@ mod tests {
                     "{ratio}: {grade:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_error_budget_is_told_in_a_few_characters() {
+        use pilothouse_core::domain::slo::{Burn, SloVerdict};
+        use pilothouse_core::facts::world::SloRow;
+        let burn = Burn { long: Some(15.2), short: Some(14.6), factor: 14.4, ..Burn::default() };
+        let told = |state, why, budget_left| {
+            let verdict = SloVerdict { state, why, budget_left, ..SloVerdict::default() };
+            let row = SloRow { verdict, ..SloRow::default() };
+            slo(&Joined { slo: Some(Arc::new(row)), ..Joined::default() })
+        };
+        for (cell, text, role) in [
+            (told(SloState::BurningFast, SloReason::Burning(burn), Some(0.4)), "burn 15x", Role::Critical),
+            (told(SloState::BurningSlowly, SloReason::Burning(burn), None), "burn 15x", Role::Warning),
+            (told(SloState::Spent, SloReason::Spent { left: -1.0 }, Some(-1.0)), "spent", Role::Warning),
+            (told(SloState::Fine, SloReason::Within, Some(0.434)), "budget 43 %", Role::Text),
+            (told(SloState::Unknown, SloReason::NotMeasured, None), "–", Role::Dim),
+            (slo(&Joined::default()), "", Role::Dim),
+        ] {
+            assert_eq!((cell.text.as_str(), cell.role), (text, role));
         }
     }
 

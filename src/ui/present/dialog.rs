@@ -209,6 +209,8 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
             let role = match line.chars().next() {
                 Some('+') => Role::Ok,
                 Some('-') => Role::Critical,
+                // what stays, or what is now
+                Some(' ') => Role::Text,
                 _ => Role::Warning,
             };
             out.say(role, format!("  {line}"));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use pilothouse_core::domain::haproxy::{PRESET, ServerRef, backend_of};
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::image;
 use pilothouse_core::domain::pod::Pod;
@@ -30,6 +31,8 @@ pub struct Backend {
     pub trend: Option<Trend>,
     pub scale: Scale,
     pub pod: Option<Uid>,
+    /// The server of a configured HAProxy, if the backend is no pod.
+    pub server: Option<ObjectRef>,
     pub node: Option<Name>,
     pub zone: Option<Name>,
     pub version: String,
@@ -166,6 +169,15 @@ pub fn collect(cluster: &Cluster, namespace: &str, name: &str) -> Vec<Backend> {
             }
         }
     }
+    let of_haproxy = measured.filter(|row| row.traffic.preset == PRESET);
+    let proxy = of_haproxy.and_then(|_| backend_of(&cluster.info.haproxy, namespace, name));
+    if let Some((haproxy, backend)) = proxy {
+        let namespace = Name::from(namespace);
+        for row in backends.iter_mut().filter(|row| row.pod.is_none() && row.traffic.is_some()) {
+            let (haproxy, backend, server) = (haproxy.clone(), backend.clone(), row.name.clone());
+            row.server = Some(ServerRef { haproxy, backend, server }.object(cluster.info.id, &namespace));
+        }
+    }
     let scale = Scale::of(&backends);
     let beside_surplus = backends.iter().any(Backend::has_surplus);
     for backend in &mut backends {
@@ -219,5 +231,39 @@ impl Backend {
     /// Returns the pod, if the backend is a pod.
     pub fn object(&self, cluster: &Cluster, namespace: &Name) -> Option<ObjectRef> {
         self.pod.as_ref().map(|uid| cluster.object(Kind::Pod, namespace, &self.name, uid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::haproxy::HaproxySettings;
+    use pilothouse_core::domain::traffic::ServiceTraffic;
+    use pilothouse_core::facts::world::ClusterInfo;
+
+    use super::*;
+
+    #[test]
+    fn a_row_of_a_configured_haproxy_is_a_server_of_it() {
+        let mut cluster = Cluster::default();
+        let row = |preset: &str| {
+            let backends = Arc::from([BackendTraffic { name: "a".into(), ..BackendTraffic::default() }]);
+            let traffic = ServiceTraffic {
+                name: "shop_cart".into(),
+                preset: preset.into(),
+                backends,
+                ..ServiceTraffic::default()
+            };
+            let mut row = TrafficRow { traffic: Arc::new(traffic), ..TrafficRow::default() };
+            row.shares.backends.push(Share::default());
+            Arc::from([Arc::new(row)])
+        };
+        let server = |cluster: &Cluster| collect(cluster, "", "shop_cart")[0].server.clone();
+        cluster.derived.traffic = row("haproxy");
+        assert_eq!(server(&cluster), None, "no HAProxy is configured");
+        let edge = HaproxySettings { name: "edge".into(), ..HaproxySettings::default() };
+        cluster.info = Arc::new(ClusterInfo { haproxy: [edge].into(), ..ClusterInfo::default() });
+        assert_eq!(server(&cluster).unwrap().name.as_str(), "edge/shop_cart/a");
+        cluster.derived.traffic = row("http_requests_total");
+        assert_eq!(server(&cluster), None, "measured by the applications");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::service::ServiceType;
 use pilothouse_core::domain::traffic::{BAD_ERRORS, GRAVE_ERRORS, ServiceTraffic};
-use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity, TrafficRow};
+use pilothouse_core::facts::world::{Cluster, ServiceRow, Severity, SloRow, TrafficRow};
 
 use super::PaneRows;
 use crate::ui::cell::Grade;
@@ -22,6 +22,8 @@ pub struct Joined {
     pub most_rps: f64,
     /// Its traffic with the shares of its backends.
     pub measured: Option<Arc<TrafficRow>>,
+    /// The worst of its service level objectives.
+    pub slo: Option<Arc<SloRow>>,
 }
 
 impl Joined {
@@ -76,6 +78,12 @@ impl Joined {
     }
 }
 
+/// Returns true if the first objective is worse: by its state, then by the budget that is left.
+fn is_worse(a: &SloRow, b: &SloRow) -> bool {
+    let left = |row: &SloRow| row.verdict.budget_left.unwrap_or(1.0);
+    (b.verdict.state, left(a)) < (a.verdict.state, left(b))
+}
+
 /// Returns the Services with findings, ordered by name.
 fn found(cluster: &Cluster) -> Vec<(Name, Name, Severity)> {
     let causes = cluster.derived.causes.iter();
@@ -93,7 +101,8 @@ pub fn join(rows: &mut PaneRows, cluster: &Cluster) -> bool {
     let found = found(cluster);
     let same = found == rows.found
         && rows.services.as_ref().is_some_and(|s| s.same_rows(&cluster.derived.services))
-        && rows.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.derived.traffic));
+        && rows.traffic.as_ref().is_some_and(|t| Arc::ptr_eq(t, &cluster.derived.traffic))
+        && rows.slos.as_ref().is_some_and(|s| Arc::ptr_eq(s, &cluster.derived.slos));
     if same {
         return false;
     }
@@ -120,13 +129,22 @@ pub fn join(rows: &mut PaneRows, cluster: &Cluster) -> bool {
         found.iter().map(|(ns, name, severity)| ((ns.as_str(), name.as_str()), *severity)).collect();
     let rates = || cluster.traffic.services.iter().filter_map(|t| t.rps).filter(|r| r.is_finite());
     let most = rates().fold(0.0, f64::max);
+    let mut slos: HashMap<(&str, &str), &Arc<SloRow>> = HashMap::new();
+    for slo in cluster.derived.slos.iter() {
+        let held = slos.entry((&slo.namespace, &slo.service)).or_insert(slo);
+        if is_worse(slo, held) {
+            *held = slo;
+        }
+    }
     for one in &mut joined {
         one.most_rps = most;
         one.found = worst.get(&one.name()).copied();
+        one.slo = slos.get(&one.name()).map(|slo| (*slo).clone());
     }
     rows.found = found;
     rows.joined = joined;
     rows.services = Some(cluster.derived.services.clone());
     rows.traffic = Some(cluster.derived.traffic.clone());
+    rows.slos = Some(cluster.derived.slos.clone());
     true
 }

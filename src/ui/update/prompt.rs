@@ -1,5 +1,6 @@
 //! The input line for filters, searches, the palette, a number of replicas and similar values.
 
+use pilothouse_core::domain::haproxy::{MOST_WEIGHT, ServerChange};
 use pilothouse_core::domain::plan::{Act, ScaleBy};
 use pilothouse_core::facts::world::World;
 
@@ -54,6 +55,14 @@ pub fn bounds(ui: &mut Ui, world: &World) {
     };
     ui.input.clear();
     ui.prompt = Some(Prompt::Bounds { target, min: hpa.min, max: hpa.max });
+}
+
+/// Asks for the weight of a server of a HAProxy.
+pub fn server_weight(ui: &mut Ui) {
+    let found = targets::server(ui).and_then(|b| Some((b.server.clone()?, b.traffic.as_ref()?.weight)));
+    let Some((target, now)) = found else { return };
+    ui.input.clear();
+    ui.prompt = Some(Prompt::ServerWeight { target, now });
 }
 
 /// Updates the palette with data that arrived while it was open.
@@ -228,6 +237,16 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             }
             Err(why) => keep(ui, again, input, why),
         },
+        Prompt::ServerWeight { target, .. } => {
+            match input.trim().parse().ok().filter(|n| *n <= MOST_WEIGHT) {
+                Some(weight) => {
+                    dialog::open(ui, world, Act::Server(ServerChange::Weight(weight)), vec![target], effects);
+                }
+                None => {
+                    keep(ui, again, input.clone(), format!("`{input}` is not a weight: 0 to {MOST_WEIGHT}"))
+                }
+            }
+        }
         Prompt::Silence { silences, .. } => {
             if let Err(why) = silence::accept(ui, &input, silences, effects) {
                 keep(ui, again, input, why);

@@ -206,6 +206,10 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             "MIN-MAX, MIN- or -MAX",
             "Enter rehearses   Esc closes",
         ),
+        Prompt::ServerWeight { target, now } => {
+            let now = now.map_or_else(String::new, |now| format!(" (now {now:.0})"));
+            (format!("weight of {}{now}: ", target.name), "0 to 256", "Enter rehearses   Esc closes")
+        }
         Prompt::Silence { title, .. } => (
             format!("silence {} for: ", text::head(title, 40)),
             "30m, 8h, 2d; empty: until the console ends",

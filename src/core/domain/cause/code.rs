@@ -49,6 +49,7 @@ codes! {
     RolloutWaits "rollout-waits"
     ServiceErrors "service-errors"
     ServiceSlow "service-slow"
+    SloBurn "slo-burn"
     Source "source"
     Terminating "terminating"
     TrafficUneven "traffic-uneven"

@@ -5,6 +5,7 @@ use super::FindingCode;
 use crate::domain::autoscaler::HpaReason;
 use crate::domain::id::Name;
 use crate::domain::node::NodeState;
+use crate::domain::slo::Burn;
 use crate::domain::time::ShownTime;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -116,6 +117,17 @@ pub enum Finding {
         p95_ms: f64,
         usual_ms: f64,
     },
+    /// The error budget of a service level objective is used too fast.
+    SloBurn {
+        /// The objective, as `availability 99.9 % over 30d`.
+        objective: String,
+        /// The burn rates and windows of the pair that is too high.
+        burn: Burn,
+        /// The share of the budget that is left; less than 0 if more than all of it was used.
+        left: Option<f64>,
+        /// When the rest will be used at this rate, in seconds.
+        gone_in_secs: Option<u64>,
+    },
     Source {
         sources: Vec<Name>,
         /// The error that all of the sources have. Empty if access is denied.
@@ -175,6 +187,7 @@ impl Finding {
             Self::RolloutWaits { .. } => Code::RolloutWaits,
             Self::ServiceErrors { .. } => Code::ServiceErrors,
             Self::ServiceSlow { .. } => Code::ServiceSlow,
+            Self::SloBurn { .. } => Code::SloBurn,
             Self::Source { .. } => Code::Source,
             Self::Terminating { .. } => Code::Terminating,
             Self::TrafficUneven { .. } => Code::TrafficUneven,

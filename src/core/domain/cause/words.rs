@@ -7,7 +7,9 @@ use super::{
     UnboundClaim,
 };
 use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::slo;
 use crate::domain::text::{brief, count};
+use crate::domain::time::age;
 
 /// The maximum number of names in the line of a group.
 const NAMED: usize = 3;
@@ -279,6 +281,18 @@ impl Cause {
             }
             Finding::ServiceSlow { p95_ms, usual_ms } => {
                 write!(f, "{about} slow: P95 {p95_ms:.0} ms, usually {usual_ms:.0} ms")
+            }
+            Finding::SloBurn { objective, burn, left, gone_in_secs } => {
+                let rate = slo::rate(burn.long.zip(burn.short).map(|(long, short)| long.min(short)));
+                write!(f, "{about} burns the error budget of {objective} at {rate}")?;
+                match (left, gone_in_secs) {
+                    (Some(left), _) if *left <= 0.0 => f.write_str(", nothing of it is left"),
+                    (Some(left), Some(secs)) => {
+                        let gone = age(secs.saturating_mul(1000));
+                        write!(f, ", {:.0} % are left for {gone} at this rate", left * 100.0)
+                    }
+                    _ => Ok(()),
+                }
             }
             Finding::Source { sources, why, denied, server } => match server {
                 _ if *denied => write!(f, "no permission: {}", first_three(sources)),

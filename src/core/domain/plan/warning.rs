@@ -204,6 +204,9 @@ coded! {
         = "it is not known here whether {backend} has a ready endpoint"
     "images-differ" ImagesDiffer { on: ObjectRef, images: All<String>, context: Name, others: All<String>, other: Name }
         = "{on} runs {images} in {context} and {others} in {other}"
+    "last-server" LastServer { backend: Name, server: Name }
+        = "no other server of {backend} gets requests: without {server} they fail"
+    "server-as-it-is" ServerAsItIs { server: Name; what: String } = "{server} has {what} already: nothing to do"
     "traffic-not-moved" TrafficNotMoved
         = "traffic is not moved by this plan: move it (DNS, the load balancer) before the last step"
     "standby-already" StandbyAlready = "both clusters are already in the planned state: nothing to do"

@@ -1,6 +1,6 @@
 //! The text of a query: for all services, as it is sent, and for one service, as a person would type it.
 
-use super::matchers::{equals, matches, pattern};
+use super::matchers::{equals, matches, pattern, together};
 use super::{LabelText, Measure, Preset, Query};
 use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
 
@@ -13,6 +13,14 @@ pub fn filled(query: &Query, window_secs: u32, matchers: &str) -> String {
         promql = promql.replace("$S", matchers);
     }
     promql.replace("$W", &format!("{window_secs}s")).replace("$Q", query.measure.quantile().unwrap_or("0.5"))
+}
+
+/// Returns a query's PromQL for services with these matchers. The answer can have more services.
+pub fn filled_for<'a>(query: &Query, window_secs: u32, selectors: impl Iterator<Item = &'a str>) -> String {
+    let mut parts: Vec<String> =
+        together(selectors).iter().map(|matchers| filled(query, window_secs, matchers)).collect();
+    parts.dedup();
+    parts.join(" or ")
 }
 
 /// Restricts each rate of a query to the series that have a current value: `rate(x[$W])` becomes `(rate(x[$W]) and x)`.

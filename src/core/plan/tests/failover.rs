@@ -99,6 +99,7 @@ fn weights_move_in_steps_with_a_look_after_each() {
         ]
     );
     assert_eq!(p.undo, "weights back to 100:0");
+    assert_eq!(p.diff, ["  now: web weight 100", "  now: all weight 0"]);
     // The revert runs in one step.
     let p = plan("TraefikService", "all", true, traefik(("web", 0), ("all", 100)));
     assert_eq!(steps(&p), ["weight all:web from 100:0 to 0:100 r", "wait 5 s r"]);

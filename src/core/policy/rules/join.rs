@@ -32,6 +32,7 @@ pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &m
             }
             Code::NoReadyEndpoints => cut_off(context, causes, gone, child),
             Code::ServiceSlow => slow_for(causes, gone, child),
+            Code::SloBurn => of_same_service(causes, gone, child),
             Code::PdbBlocks => budget_of(context, causes, gone, child),
             _ => None,
         };
@@ -55,6 +56,19 @@ pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &m
         }
         gone.get_mut(i).into_iter().for_each(|g| *g = true);
     }
+}
+
+/// Returns the finding that says why the Service burns its error budget: its errors, its latency or its missing
+/// endpoints, or what they were joined to.
+fn of_same_service(causes: &[Cause], gone: &[bool], child: &Cause) -> Option<usize> {
+    let service = child.object()?;
+    let tells = |(code, object): &(Code, ObjectRef)| {
+        matches!(code, Code::ServiceErrors | Code::ServiceSlow | Code::NoReadyEndpoints)
+            && object.kind == Kind::Service
+            && (&object.namespace, &object.name) == (&service.namespace, &service.name)
+    };
+    let found = there(causes, gone).find(|(_, cause)| cause.included().iter().any(tells));
+    found.map(|(n, _)| n)
 }
 
 /// Returns the effect of a node's loss on a Service, for the node's line.

@@ -52,6 +52,9 @@ impl Derivation {
         }
         let mut parts = dirty.parts;
         parts.add(changed);
+        if parts.meets(Parts::TRAFFIC.and(Parts::SERVICES)) {
+            self.refresh_slos(facts);
+        }
         let inputs = Parts::TRAFFIC.and(Parts::SERVICES).and(Parts::ROUTES);
         (parts.meets(inputs) || self.changes_parts(dirty)) && self.refresh_traffic(facts)
     }

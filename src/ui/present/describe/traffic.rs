@@ -5,13 +5,14 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::node::Status;
 use pilothouse_core::domain::route::Host;
+use pilothouse_core::domain::slo::{self, SloState};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::domain::traffic::ServiceTraffic;
 use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::facts::world::{Cluster, HpaRow, TrafficRow};
 use pilothouse_core::logs::targets::belongs;
 use pilothouse_core::policy::balancing::{self, Lookup};
-use pilothouse_core::policy::{hpa, split};
+use pilothouse_core::policy::{dashboard, hpa, split};
 
 use super::super::super::cell::{millis, past, rate, ratio};
 use super::super::super::pane::{autoscalers, backends, workloads};
@@ -73,6 +74,7 @@ pub(super) fn service(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, no
         out.field("traffic", format!("{}, measured by {} over {} s", measured(t), t.preset, t.window_secs));
     }
     balanced(out, cluster, object, traffic);
+    objectives(out, cluster, object);
     let found = collect(cluster, &object.namespace, &object.name);
     out.head(&format!("Backends: {}", found.len()));
     let mut found: Vec<_> = found.iter().collect();
@@ -127,6 +129,47 @@ fn balanced(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, traffic: Opt
         };
         let observed = judged.observed.map_or_else(String::new, |o| format!(", observed {:.1}%", o * 100.0));
         out.say(role, format!("  {:<14} {share}{observed}{verdict}", "route"));
+    }
+}
+
+/// Describes the service level objectives, and names the dashboard.
+fn objectives(out: &mut Lines, cluster: &Cluster, object: &ObjectRef) {
+    if let Some(url) = dashboard::url(&cluster.info.dashboard, &object.namespace, &object.name) {
+        out.field("dashboard", url);
+    }
+    for row in cluster.slos(&object.namespace, &object.name) {
+        let (objective, verdict) = (&row.measured.objective, &row.verdict);
+        let role = match verdict.state {
+            SloState::BurningFast => Role::Critical,
+            SloState::Spent | SloState::BurningSlowly => Role::Warning,
+            SloState::Fine => Role::Text,
+            SloState::Unknown => Role::Dim,
+        };
+        let share =
+            |share: Option<f64>| share.map_or_else(|| "–".into(), |s| format!("{} %", slo::percent(s)));
+        let left = verdict.budget_left.map_or_else(|| "–".into(), |left| format!("{:.1} %", left * 100.0));
+        let gone = verdict.gone_in_secs.map_or_else(String::new, |secs| {
+            format!(", which is for {} at this rate", age(secs.saturating_mul(1000)))
+        });
+        out.say(
+            role,
+            format!(
+                "  {:<14} {objective} ({}): {} good, {left} of the error budget left{gone}",
+                "objective",
+                objective.by.as_str(),
+                share(verdict.availability),
+            ),
+        );
+        out.say(role, format!("  {:<14} {}", "", verdict.why));
+        let burns = verdict.burns.iter().map(|burn| {
+            let (long, short) = (slo::rate(burn.long), slo::rate(burn.short));
+            let (of_long, of_short) = (slo::window(burn.long_secs), slo::window(burn.short_secs));
+            format!("{of_long} {long}, {of_short} {short} (too high: both {})", slo::rate(Some(burn.factor)))
+        });
+        out.say(Role::Dim, format!("  {:<14} burn rates: {}", "", burns.collect::<Vec<_>>().join("; ")));
+        if let Some(note) = &row.measured.note {
+            out.say(Role::Dim, format!("  {:<14} {note}", ""));
+        }
     }
 }
 

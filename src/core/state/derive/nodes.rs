@@ -1,0 +1,80 @@
+//! The rows of nodes and their counts.
+
+use std::collections::HashSet;
+
+use crate::domain::id::{Name, Uid, Version};
+use crate::domain::node::Node;
+use crate::domain::time::Stamp;
+use crate::policy::health;
+
+use super::{Derivation, put};
+use crate::facts::reduce::{Delta, Facts};
+use crate::facts::world::{NodeRow, NodeState};
+
+impl Derivation {
+    pub(super) fn node(
+        &mut self,
+        facts: &Facts,
+        delta: &Delta<Node>,
+        now: Stamp,
+        dirty: &mut HashSet<Name>,
+        owners: &mut HashSet<Uid>,
+    ) {
+        self.changes.node(delta, facts.nodes.table().cover.is_complete(), now);
+        if let Some(old) = &delta.old
+            && delta.new.as_ref().is_none_or(|new| new.name != old.name)
+            && self.node_by_name.get(&old.name) == Some(&old.uid)
+        {
+            self.node_by_name.remove(&old.name);
+            self.mark_dead(&old.name, false, owners);
+        }
+        if let Some(old) = &delta.old
+            && delta.new.is_none()
+        {
+            self.nodes.remove(&old.uid, Version(0));
+        }
+        if let Some(new) = &delta.new {
+            self.node_by_name.insert(new.name.clone(), new.uid.clone());
+            dirty.insert(new.name.clone());
+        }
+    }
+
+    pub(super) fn recount_nodes(&mut self) {
+        let rows = self.nodes.table();
+        self.counts.nodes = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let count =
+            |f: fn(&NodeRow) -> bool| u32::try_from(rows.iter().filter(|r| f(r)).count()).unwrap_or(u32::MAX);
+        self.counts.nodes_ready = count(|r| r.state <= NodeState::Suspect);
+        self.counts.nodes_cordoned = count(|r| r.node.cordoned);
+        self.counts.nodes_out_of_service = count(NodeRow::is_out_of_service);
+        self.counts.pods_out_of_service =
+            rows.iter().filter(|r| r.is_out_of_service()).map(|r| r.totals.bad).sum();
+    }
+
+    pub(super) fn refresh_node(
+        &mut self,
+        facts: &Facts,
+        name: &Name,
+        now: Stamp,
+        owners: &mut HashSet<Uid>,
+    ) -> bool {
+        let Some(node) = self.node_by_name.get(name).and_then(|uid| facts.nodes.get(uid)) else {
+            return false;
+        };
+        let lease = self.lease_by_node.get(name).and_then(|uid| facts.leases.get(uid));
+        let leases = facts.leases.table();
+        let live = leases.cover.is_complete() && leases.fresh.stale_since.is_none();
+        let watched = live.then_some(facts.leases_back);
+        let verdict = health::judge(node, lease.map(AsRef::as_ref), watched, now);
+        self.mark_dead(name, verdict.state.is_dead(), owners);
+        let row = NodeRow {
+            node: node.clone(),
+            state: verdict.state,
+            since: verdict.since,
+            problems: health::problems(node).into_iter().map(|c| health::problem_words(c).into()).collect(),
+            totals: self.node_totals.get(name).copied().unwrap_or_default(),
+            usage: facts.node_usage.get(name).cloned(),
+        };
+        put(&mut self.nodes, row)
+    }
+}
