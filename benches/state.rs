@@ -406,7 +406,7 @@ fn rates_of_2000_services_to_traffic(bencher: Bencher) {
     let mut names = Names::default();
     bencher.bench_local(|| {
         let reading = measured::read(&preset, Measure::Rate, &samples, &mut names);
-        let services = measured::services(&preset, 60, std::iter::once(&reading));
+        let services = measured::services(&preset, 60, 15, std::iter::once(&reading));
         assert_eq!(services.len(), 2_000);
         (reading, services)
     });
@@ -421,7 +421,7 @@ fn a_poll_of_2000_services_is_published(bencher: Bencher) {
     let reading = measured::read(&preset, Measure::Rate, &rates(&shop), &mut Names::default());
     bencher
         .with_inputs(|| {
-            let services = measured::services(&preset, 60, std::iter::once(&reading));
+            let services = measured::services(&preset, 60, 15, std::iter::once(&reading));
             TrafficSeen { services: services.into(), at: NOW, ..TrafficSeen::default() }
         })
         .bench_local_values(|seen| {
@@ -438,7 +438,7 @@ fn server(body: String) -> u16 {
     std::thread::spawn(move || {
         for mut socket in listener.incoming().map_while(Result::ok) {
             let lines = BufReader::new(socket.try_clone().unwrap()).lines();
-            drop(lines.map_while(Result::ok).take_while(|line| !line.is_empty()).count());
+            lines.map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
             let head =
                 format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             drop(socket.write_all(head.as_bytes()).and_then(|()| socket.write_all(body.as_bytes())));

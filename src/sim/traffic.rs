@@ -2,8 +2,8 @@
 //! really distributed: every number in metrics, logs and autoscalers is counted here and nowhere else.
 //!
 //! [`field`] is the state that readers share, `facts` and `read` load pods and endpoints into it, [`rules`] reads the
-//! objects that say how requests are distributed, `route` chooses backends, `serve` processes the requests of one pod,
-//! `flow` is one step of all Services, [`meter`] is the metrics server.
+//! objects that say how requests are distributed, `split` and `route` choose backends, `serve` processes the requests of
+//! one pod, `flow` is one step of all Services, [`meter`] is the metrics server.
 
 pub mod draw;
 mod facts;
@@ -14,6 +14,7 @@ pub(crate) mod read;
 mod route;
 pub mod rules;
 mod serve;
+mod split;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

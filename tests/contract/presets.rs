@@ -82,7 +82,10 @@ impl Prometheus {
 
     /// The first value of the answer to a query.
     fn value(&self, promql: &str) -> Option<f64> {
-        let escaped: String = promql.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let mut escaped = String::new();
+        for byte in promql.bytes() {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
         let answer: serde_json::Value =
             serde_json::from_str(&self.get(&format!("/api/v1/query?query={escaped}"))?).ok()?;
         answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()

@@ -181,7 +181,7 @@ fn what_fails_for_the_whole_time_is_said_first_and_fails() {
         (whole("200 OK", "", "{}"), "NOT SEEN: pods (answer not understood: it is an object without kind"),
         (
             whole("200 OK", "", r#"{"kind":"Status","code":403,"message":"rewritten"}"#),
-            "NOT SEEN: pods (403: a Status",
+            "NOT SEEN: pods (403: error Status",
         ),
         (whole("429 X", "retry-after: 600\r\n", "busy"), "NOT SEEN: pods (busy)"),
     ] {

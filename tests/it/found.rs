@@ -37,7 +37,11 @@ fn status(code: u16, reason: &str, message: &str) -> String {
 }
 
 fn vector(value: &str) -> String {
-    let result = json!([{"metric": {}, "value": [1, value]}]);
+    vector_of(json!({}), value)
+}
+
+fn vector_of(labels: Value, value: &str) -> String {
+    let result = json!([{"metric": labels, "value": [1, value]}]);
     let body = json!({"status": "success", "data": {"resultType": "vector", "result": result}});
     whole("200 OK", JSON, &body.to_string())
 }
@@ -159,7 +163,7 @@ fn each_way_to_fail_is_told_in_words() {
             page,
             "not-installed",
             "other",
-            "a web page, perhaps for a login, and not JSON; is this Service a Prometheus?",
+            "an HTML page, perhaps for a login, and not JSON; is this Service a Prometheus?",
         ),
         (
             whole("404 Not Found", "", "404 page not found\n"),
@@ -198,8 +202,9 @@ fn one_with_data_is_preferred_to_one_without() {
     let (text, document, _) = doctor(services, &[], |path| match path {
         path if path.contains("/namespaces/a/") => empty(),
         path if path.contains("/namespaces/b/") => plain(path),
+        path if path.contains("count%28up%29") => vector("12"),
         // it has metrics of HAProxy
-        path if path.contains("count%28up%29") || path.contains("count_over_time%28haproxy") => vector("12"),
+        path if path.contains("count_over_time%28haproxy") => vector_of(json!({"preset": "haproxy"}), "12"),
         _ => empty(),
     });
     assert_eq!(source(&document)["through"], "c/prometheus-server:http", "{text}");

@@ -74,7 +74,7 @@ fn answer(mode: Mode, target: &str) -> Option<Vec<u8>> {
     Some(text.into_bytes())
 }
 
-fn serve(socket: TcpStream, mode: &Mutex<Mode>) {
+fn serve(mut socket: &TcpStream, mode: &Mutex<Mode>) {
     let mut lines = BufReader::new(socket.try_clone().unwrap());
     let (mut first, mut length) = (String::new(), 0);
     loop {
@@ -100,7 +100,7 @@ fn serve(socket: TcpStream, mode: &Mutex<Mode>) {
     let mode = *mode.lock().unwrap();
     if let Some(bytes) = answer(mode, &target) {
         // a client that does not want the rest closes the connection
-        drop((&socket).write_all(&bytes));
+        drop(socket.write_all(&bytes));
     }
 }
 
@@ -108,7 +108,7 @@ fn listen(listener: TcpListener, mode: Arc<Mutex<Mode>>) {
     std::thread::spawn(move || {
         for socket in listener.incoming().map_while(Result::ok) {
             let mode = mode.clone();
-            std::thread::spawn(move || serve(socket, &mode));
+            std::thread::spawn(move || serve(&socket, &mode));
         }
     });
 }

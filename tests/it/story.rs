@@ -153,6 +153,7 @@ stories! {
     zone_outage "zone-outage"
     bad_backend "bad-backend"
     traffic_skew "traffic-skew"
+    bad_canary "bad-canary"
     hot_hpa "hot-hpa"
     error_storm "error-storm"
     pdb_stuck "pdb-stuck"

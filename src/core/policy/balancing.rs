@@ -204,7 +204,11 @@ fn policy(
         discovered(Policy::ByClient, from, &format!("a client IP keeps its backend for {kept}"))
     } else {
         let detail = "each connection goes to a random backend, and keeps it for all its requests";
-        Balancing { origin: Origin::Assumed, ..discovered(Policy::Random, "kube-proxy".to_owned(), detail) }
+        Balancing {
+            origin: Origin::Assumed,
+            per_connection: true,
+            ..discovered(Policy::Random, "kube-proxy".to_owned(), detail)
+        }
     };
     Balancing { no_share: nearness, ..kube_proxy }
 }

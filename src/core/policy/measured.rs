@@ -189,10 +189,12 @@ struct OneService {
     backends: BTreeMap<Name, OneBackend>,
 }
 
-/// Converts the readings of a preset's queries to services and backends, ordered by name.
+/// Converts the readings of a preset's queries to services and backends, ordered by name. `scrape_secs` is the interval
+/// of the scrapes.
 pub fn services<'r>(
     preset: &Preset,
     window_secs: u32,
+    scrape_secs: u32,
     readings: impl Iterator<Item = &'r Reading>,
 ) -> Vec<Arc<ServiceTraffic>> {
     let mut all: BTreeMap<(Name, Name), OneService> = BTreeMap::new();
@@ -218,7 +220,7 @@ pub fn services<'r>(
     }
     let judges = |measure: Measure| preset.query(measure).is_some();
     let finish = |service: OneService| service.finish(preset, window_secs, judges(Measure::Errors));
-    all.into_values().map(finish).map(Arc::new).collect()
+    all.into_values().map(|service| Arc::new(ServiceTraffic { scrape_secs, ..finish(service) })).collect()
 }
 
 impl OneService {
@@ -333,7 +335,7 @@ mod tests {
         let mut names = Names::default();
         let readings: Vec<Reading> =
             answers.iter().map(|(measure, samples)| read(preset, *measure, samples, &mut names)).collect();
-        services(preset, 60, readings.iter())
+        services(preset, 60, 15, readings.iter())
     }
 
     #[test]

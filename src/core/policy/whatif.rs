@@ -236,9 +236,16 @@ mod tests {
         let balancing = Balancing { policy, split: split.to_vec().into(), ..Balancing::default() };
         let judged = shares::judge(&traffic, &balancing, Some(&endpoints), Stamp(0));
         let shares = shares::over_time(judged, &traffic, &balancing, None, Stamp(0));
-        let endpoints = Some(endpoints);
-        let past = Arc::default();
-        (cluster, TrafficRow { traffic: Arc::new(traffic), endpoints, balancing, shares, past })
+        (
+            cluster,
+            TrafficRow {
+                traffic: Arc::new(traffic),
+                endpoints: Some(endpoints),
+                balancing,
+                shares,
+                ..TrafficRow::default()
+            },
+        )
     }
 
     fn part(name: &str, weight: f64, backends: &[&str]) -> Part {

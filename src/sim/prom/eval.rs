@@ -254,7 +254,7 @@ impl Args<'_> {
             }
             _ => self.vector(0)?.into_iter().map(|(labels, _)| (labels, self.at as f64 / 1000.0)).collect(),
         };
-        Ok(Value::Vector(points.into_iter().map(|(labels, value): Point| (unnamed(labels), value)).collect()))
+        Ok(Value::Vector(points.into_iter().map(|(labels, value)| (unnamed(labels), value)).collect()))
     }
 
     fn map(&self, work: impl Fn(f64) -> f64) -> Result<Value, QueryError> {

@@ -13,7 +13,8 @@ use crate::traffic::{Counts, Pod};
 use crate::world::State;
 
 /// The bounds in the form of `le`.
-const LE: [&str; 11] = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "+Inf"];
+pub(super) const LE: [&str; 11] =
+    ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "+Inf"];
 
 /// The port of a pod's metrics.
 pub fn instance(pod: &Pod) -> Arc<str> {

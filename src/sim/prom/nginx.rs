@@ -1,18 +1,17 @@
 //! The metrics of an ingress-nginx controller: its calls to the Services of Ingresses. A request to a canary has the
-//! Ingress and Service beside which the canary exists, and the canary's upstream in its own label.
+//! Ingress and Service beside which the canary exists, and the canary's upstream in its own label. The histogram lacks
+//! the controller's highest bound, 10 s, because traffic does not count it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use super::export::LE;
 use super::ledger::{Ledger, Told};
 use super::sheet::{Desk, Sheet};
 use crate::traffic::field::CODES;
 use crate::traffic::{Counts, Field, Pod};
-
-/// The bounds in the form of `le`. The controller has one more, 10, which traffic does not count.
-const LE: [&str; 11] = ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "+Inf"];
 
 /// The counters of one controller, since its container started.
 #[derive(Default)]

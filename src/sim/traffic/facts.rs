@@ -399,7 +399,7 @@ fn place(field: &mut Field, id: &Id) -> usize {
         offered: 0,
         forwarded: 0,
         askers: BTreeMap::new(),
-        again: BTreeMap::new(),
+        again: Vec::new(),
         lost: 0.0,
         failing: 0.0,
         excess: 0.0,

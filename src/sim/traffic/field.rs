@@ -222,6 +222,22 @@ pub type Pending = BinaryHeap<std::cmp::Reverse<(i64, usize)>>;
 /// Who sends requests: a Service's pods, by its index; `None` is somebody outside of the cluster.
 pub type Asker = Option<usize>;
 
+/// Requests to a Service from one asker in one step.
+#[derive(Debug)]
+pub struct Ask {
+    pub asker: Asker,
+    pub n: u64,
+    /// The route that sent them here: the index of its Service and of the leg. A caller applies one route, so these
+    /// requests are not split again.
+    pub by: Option<(usize, usize)>,
+}
+
+impl Ask {
+    pub fn new(asker: Asker, n: u64) -> Self {
+        Self { asker, n, by: None }
+    }
+}
+
 /// A part of the requests to a Service, as a route splits them.
 #[derive(Debug, Clone)]
 pub struct Leg {
@@ -266,8 +282,8 @@ pub struct Service {
     pub forwarded: u64,
     /// The requests that its own backends got, or that found none, by who sent them.
     pub askers: BTreeMap<Asker, u64>,
-    /// Calls that are retried in the next step.
-    pub again: BTreeMap<Asker, u64>,
+    /// Requests of the next step: calls that are retried.
+    pub again: Vec<Ask>,
     /// In the last step: the ratio of requests that failed without and with an answer, and the additional latency.
     pub lost: f64,
     pub failing: f64,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::draw::Dice;
-use super::field::{Asker, Code, Fate, Field, Leg, Note, Wrong};
+use super::field::{Ask, Code, Fate, Field, Leg, Note, Wrong};
 use super::read::age;
 use super::route::{Choice, Route, spread_clients};
 use super::serve::Taken;
+use super::split::{Forwarded, come_back, distribute};
 use crate::world::{Call, Policy, State};
 
 /// The timeout of a call without an answer, in seconds.
@@ -21,14 +22,11 @@ const CHECK_MILLIS: u32 = 2000;
 const CHECK_FALLS: u32 = 3;
 
 /// The requests of one backend in this step.
-struct Work {
+pub(super) struct Work {
     backend: usize,
     pod: usize,
     taken: Taken,
 }
-
-/// Where a route sent requests in this step, and how many.
-type Forwarded = Vec<(usize, u64)>;
 
 /// The order of Services, callers first, and split Services before those that get a part of their requests; calls that
 /// would close a circle are left out.
@@ -106,13 +104,13 @@ pub(super) fn step(field: &mut Field, state: &State, order: &Order, dice: &mut D
     field.notes.clear();
     field.served.clear();
     field.served_total = 0;
-    let mut asked: Vec<Vec<(Asker, u64)>> = vec![Vec::new(); field.services.len()];
+    let mut asked: Vec<Vec<Ask>> = std::iter::repeat_with(Vec::new).take(field.services.len()).collect();
     let mut works: Vec<(Vec<Work>, Forwarded)> = Vec::with_capacity(order.order.len());
     for at in &order.order {
         let mut all = asked.get_mut(*at).map(std::mem::take).unwrap_or_default();
-        all.push((None, dice.poisson(demand(state, field, *at, passed) * seconds)));
+        all.push(Ask::new(None, dice.poisson(demand(state, field, *at, passed) * seconds)));
         if let Some(service) = field.services.get_mut(*at) {
-            all.extend(std::mem::take(&mut service.again));
+            all.append(&mut service.again);
         }
         checks(field, *at, seconds);
         let (work, forwarded) = distribute(field, *at, all, &mut asked, dice, stretch);
@@ -120,10 +118,14 @@ pub(super) fn step(field: &mut Field, state: &State, order: &Order, dice: &mut D
             work.iter().map(|work| work.taken.taken - work.taken.by_version - work.taken.by_pod).sum();
         for (to, call) in order.calls.get(*at).map(Vec::as_slice).unwrap_or_default() {
             if let Some(asked) = asked.get_mut(*to) {
-                asked.push((Some(*at), dice.whole(answers as f64 * call.per_request)));
+                asked.push(Ask::new(Some(*at), dice.whole(answers as f64 * call.per_request)));
             }
         }
         works.push((work, forwarded));
+    }
+    // Routes in a circle sent these to a Service whose turn was over: they come in the next step.
+    for (service, asks) in field.services.iter_mut().zip(asked) {
+        service.again.extend(asks);
     }
     for (at, (work, forwarded)) in order.order.iter().zip(&works).rev() {
         let calls = order.calls.get(*at).map(Vec::as_slice).unwrap_or_default();
@@ -170,99 +172,8 @@ fn checks(field: &mut Field, at: usize, seconds: f64) {
     }
 }
 
-/// Distributes the requests to a Service: to its backends, or to the legs of its route. Those for other Services are
-/// added to what these are asked.
-fn distribute(
-    field: &mut Field,
-    at: usize,
-    all: Vec<(Asker, u64)>,
-    asked: &mut [Vec<(Asker, u64)>],
-    dice: &mut Dice,
-    stretch: Stretch,
-) -> (Vec<Work>, Forwarded) {
-    let Some(service) = field.services.get_mut(at) else { return (Vec::new(), Vec::new()) };
-    (service.lost, service.failing) = (0.0, 0.0);
-    service.offered += all.iter().map(|(_, n)| n).sum::<u64>();
-    let mut legs = std::mem::take(&mut service.legs);
-    let weights: Vec<f64> = legs.iter().map(|leg| leg.weight).collect();
-    // A route whose weights are all 0 sends its requests nowhere, which is an error for each of them.
-    let is_split = weights.iter().any(|weight| *weight > 0.0);
-    let mut shares = vec![0; legs.len()];
-    let (mut own, mut forwarded) = (0, vec![(0, 0); legs.len()]);
-    for (asker, n) in all {
-        let mut split = vec![0; legs.len()];
-        dice.multinomial(n, &weights, &mut split);
-        let mut stays = if is_split { 0 } else { n };
-        for ((leg, k), (share, passed)) in legs
-            .iter()
-            .zip(split)
-            .zip(shares.iter_mut().zip(forwarded.iter_mut()))
-            .filter(|((_, k), _)| *k > 0)
-        {
-            *share += k;
-            if leg.to == at {
-                stays += k;
-                continue;
-            }
-            *passed = (leg.to, passed.1 + k);
-            if let Some(asked) = asked.get_mut(leg.to) {
-                asked.push((asker, k));
-            }
-        }
-        own += stays;
-        if stays > 0
-            && let Some(service) = field.services.get_mut(at)
-        {
-            *service.askers.entry(asker).or_default() += stays;
-        }
-    }
-    let mut work = Vec::new();
-    let mut lost = 0;
-    if legs.is_empty() {
-        lost += route(field, at, None, own, &mut work, dice, stretch);
-    } else if is_split {
-        for (leg, n) in legs.iter_mut().zip(shares).filter(|(leg, _)| leg.to == at) {
-            lost += route(field, at, Some(leg), n, &mut work, dice, stretch);
-        }
-    }
-    let passed: u64 = forwarded.iter().map(|(_, k)| k).sum();
-    if let Some(service) = field.services.get_mut(at) {
-        if !legs.is_empty() && !is_split {
-            service.unrouted += own;
-            service.lost = 1.0;
-            lost = own;
-        }
-        service.forwarded += passed;
-        service.legs = legs;
-        if own > 0 {
-            service.lost = lost as f64 / own as f64;
-        }
-    }
-    forwarded.retain(|(_, k)| *k > 0);
-    if !forwarded.is_empty() {
-        forwarded.push((at, own));
-    }
-    (work, forwarded)
-}
-
-/// What callers notice of a split Service: the mean of its parts, by their requests in this step.
-fn come_back(field: &mut Field, at: usize, forwarded: &Forwarded) {
-    let all: u64 = forwarded.iter().map(|(_, n)| n).sum();
-    if all == 0 {
-        return;
-    }
-    let mean = |value: fn(&super::field::Service) -> f64| {
-        let of = |(to, n): &(usize, u64)| field.services.get(*to).map_or(0.0, value) * *n as f64 / all as f64;
-        forwarded.iter().map(of).sum::<f64>()
-    };
-    let (lost, failing, excess) = (mean(|s| s.lost), mean(|s| s.failing), mean(|s| s.excess));
-    if let Some(service) = field.services.get_mut(at) {
-        (service.lost, service.failing, service.excess) = (lost, failing, excess);
-    }
-}
-
 /// Sends `n` requests to the backends of a Service, or to those of a leg's subset. Returns how many got no answer.
-fn route(
+pub(super) fn route(
     field: &mut Field,
     at: usize,
     mut leg: Option<&mut Leg>,
@@ -442,6 +353,6 @@ fn answer(
     service.excess = if asked == 0 { 0.0 } else { slow / asked as f64 };
     let per_call = calls.first().map(|(to, _)| *to);
     if let Some(service) = per_call.and_then(|to| services.get_mut(to)) {
-        *service.again.entry(Some(at)).or_default() += dice.whole(again);
+        service.again.push(Ask::new(Some(at), dice.whole(again)));
     }
 }

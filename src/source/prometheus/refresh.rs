@@ -35,6 +35,7 @@ const MOST_WARNINGS: usize = 3;
 struct Found {
     preset: Preset,
     window_secs: u32,
+    scrape_secs: u32,
     /// Whether a rate is restricted to series with a current value.
     only_current: bool,
 }
@@ -75,10 +76,14 @@ pub(super) struct Refreshed {
     pub notes: Vec<String>,
 }
 
+/// Returns the interval of the scrapes in seconds.
+fn scrape(samples_in_5m: f64) -> u32 {
+    (300.0 / samples_in_5m.max(1.0)).ceil() as u32
+}
+
 /// Returns the window: at least four scrape intervals, and at least the configured value.
 fn window(samples_in_5m: f64, configured: u32) -> u32 {
-    let interval = (300.0 / samples_in_5m.max(1.0)).ceil() as u32;
-    configured.max(interval.saturating_mul(4))
+    configured.max(scrape(samples_in_5m).saturating_mul(4))
 }
 
 /// Returns one query for the number of samples in five minutes of each preset's counter, of the series with the most
@@ -136,7 +141,7 @@ impl Refresh {
             let kept = found.preset.queries.iter().filter_map(|query| {
                 self.kept.get(&(found.preset.name.clone(), query.measure)).map(|kept| &kept.reading)
             });
-            measured::services(&found.preset, found.window_secs, kept)
+            measured::services(&found.preset, found.window_secs, found.scrape_secs, kept)
         };
         let services = each_once(self.found.iter().flat_map(of));
         Ok(Refreshed { services, notes })
@@ -197,7 +202,8 @@ impl Refresh {
             let samples = samples(preset)?;
             let window_secs = window(samples, self.window_secs);
             let only_current = window_secs > LOOKBACK_SECS && samples >= OFTEN;
-            Some(Found { preset: preset.clone(), window_secs, only_current })
+            let preset = preset.clone();
+            Some(Found { preset, window_secs, scrape_secs: scrape(samples), only_current })
         };
         self.found = self.wanted.iter().filter_map(found).collect();
         let found = &self.found;
@@ -285,8 +291,12 @@ mod tests {
     #[test]
     fn the_queries_of_the_built_in_presets_are_sent_as_get() {
         let presets = wanted(&[], &[]);
-        let found =
-            |preset: &Preset| Found { preset: preset.clone(), window_secs: 3_600, only_current: true };
+        let found = |preset: &Preset| Found {
+            preset: preset.clone(),
+            window_secs: 3_600,
+            scrape_secs: 15,
+            only_current: true,
+        };
         let found: Vec<Found> = presets.iter().map(found).collect();
         let queries = found.iter().flat_map(|one| one.preset.queries.iter().map(|query| one.promql(query)));
         for query in queries.chain([samples_query(&presets)]) {

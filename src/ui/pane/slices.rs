@@ -18,12 +18,13 @@ use super::orders::{Order, indexes, sort, texts};
 use super::traffic::errors_role;
 
 /// The orders that `o` cycles through.
-pub const ORDERS: [Order; 5] = [
+pub const ORDERS: [Order; 6] = [
     Order::worst("most errors first"),
     Order::rises("by name", "NAME"),
     Order::falls("by requests", "RPS"),
     Order::falls("by errors", "ERR%"),
     Order::falls("by p95", "P95"),
+    Order::falls("by backends that are not ready", "READY"),
 ];
 
 /// The columns.
@@ -69,10 +70,12 @@ pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
 
 fn order(a: &Slice, b: &Slice, order: usize) -> Ordering {
     let falls = |of: fn(&Slice) -> Option<f64>| of(b).unwrap_or(-1.0).total_cmp(&of(a).unwrap_or(-1.0));
+    let missing = |slice: &Slice| Some(slice.backends.len().saturating_sub(slice.ready? as usize));
     let by = match order {
         1 => Ordering::Equal,
         2 => falls(|slice| slice.rps),
         4 => falls(|slice| slice.p95_ms),
+        5 => missing(b).cmp(&missing(a)),
         _ => falls(|slice| slice.error_ratio),
     };
     by.then_with(|| a.name.cmp(&b.name))

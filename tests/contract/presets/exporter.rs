@@ -204,12 +204,12 @@ fn envoy(page: &mut Page, clusters: &[(&str, f64)], net: &str) {
             0.2,
             1000.0,
         );
-        for i in 0..2 {
+        for (i, rate) in RATES.into_iter().enumerate() {
             let of = format!("{of},envoy_endpoint_address=\"{net}.{}:8080\"", i + 1);
             let failed = if i == 1 { FAILED } else { 0.0 };
-            page.counter(&format!("envoy_cluster_endpoint_rq_total{{{of}}}"), RATES[i] * part);
+            page.counter(&format!("envoy_cluster_endpoint_rq_total{{{of}}}"), rate * part);
             page.counter(&format!("envoy_cluster_endpoint_rq_error{{{of}}}"), failed * part);
-            page.counter(&format!("envoy_cluster_endpoint_rq_success{{{of}}}"), (RATES[i] - failed) * part);
+            page.counter(&format!("envoy_cluster_endpoint_rq_success{{{of}}}"), (rate - failed) * part);
             page.gauge(&format!("envoy_cluster_endpoint_rq_active{{{of}}}"), active[i] * part);
         }
     }

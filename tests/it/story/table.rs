@@ -48,7 +48,7 @@ const fn fix(at: u64, of: Line) -> Fix {
     Fix { at, of, with: With::Offered }
 }
 
-pub static STORIES: [Story; 10] = [
+pub static STORIES: [Story; 11] = [
     Story {
         scenario: "incident",
         truth: &[
@@ -117,6 +117,17 @@ pub static STORIES: [Story; 10] = [
         stays: &[("out-of-rotation", "shop/images*")],
         quiet: 80,
         lasts: 180,
+        is_drawn: false,
+    },
+    // nobody does anything: a rollback by weight is the user's decision
+    Story {
+        scenario: "bad-canary",
+        truth: &[("service-errors", "shop/pricing")],
+        unmended: &[],
+        fixes: &[],
+        stays: &[("service-errors", "shop/pricing")],
+        quiet: 5,
+        lasts: 120,
         is_drawn: false,
     },
     Story {

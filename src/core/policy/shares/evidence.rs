@@ -10,7 +10,7 @@ use crate::domain::traffic::{Balancing, Policy, ServiceTraffic};
 pub const EFFECT: f64 = 0.25;
 /// The probability that noise alone exceeds the bound for one of the backends in one window. The verdict is made again
 /// with each poll, so it is small.
-const ALPHA: f64 = 0.001;
+const ALPHA: f64 = 0.0005;
 /// Fewer requests of a backend than this prove nothing.
 pub const FEWEST: f64 = 5.0;
 /// The number of requests that a connection carries, where connections are balanced and their number is not known.

@@ -24,7 +24,7 @@ const STRONG_POLLS: i8 = 2;
 const STRONG: f64 = 0.5;
 /// A backend that gets much more counts at once if it is so many times beyond the bound. One that gets less may have missed
 /// a scrape, so it must last.
-const BEYOND_DOUBT: f64 = 2.0;
+const BEYOND_DOUBT: f64 = 1.6;
 /// A backend that was uneven is even again below this difference.
 const CLEARED: f64 = 0.15;
 /// A backend below this part of its share gets a mark, even if another one gets too much.

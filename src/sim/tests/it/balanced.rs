@@ -332,3 +332,51 @@ fn requests_go_round_a_route_as_failures_come_back() {
     assert!((ratio - expected).abs() < 0.01, "{ratio} and {expected}");
     assert_eq!(stage.truth("web").total.errors, 0);
 }
+
+#[test]
+fn a_caller_applies_one_route() {
+    let mut stage = Stage::new();
+    stage.service("web", 2, steady(100.0), light());
+    stage.service("web-next", 2, steady(50.0), light());
+    let to = |host: &str, other: &str| {
+        json!({"metadata": {"namespace": "shop", "name": host}, "spec": {"hosts": [host],
+            "http": [{"route": [{"destination": {"host": other}, "weight": 1}]}]}})
+    };
+    stage.make(Res::VirtualServices, to("web", "web-next"));
+    stage.make(Res::VirtualServices, to("web-next", "web"));
+    stage.run(120);
+    let (web, next) = (stage.truth("web"), stage.truth("web-next"));
+    for truth in [&web, &next] {
+        is_conserved(truth);
+        assert!(truth.total.picked > 0, "{truth:?}");
+    }
+    // Each gets what the other one is asked. What has come late in a step is served in the next one.
+    assert!(
+        by_chance(next.total.picked, web.total.picked + next.total.picked, 2.0 / 3.0),
+        "{web:?} {next:?}"
+    );
+}
+
+#[test]
+fn a_route_to_another_service_may_name_its_subset() {
+    let mut stage = subsets(meshed());
+    stage.service("old", 1, steady(80.0), light());
+    stage.make(Res::DestinationRules, destination_rule(json!({"simple": "ROUND_ROBIN"})));
+    let route = json!([{"destination": {"host": "web", "subset": "v2"}, "weight": 50}, {"destination": {"host": "old"}, "weight": 50}]);
+    stage.make(
+        Res::VirtualServices,
+        json!({"metadata": {"namespace": "shop", "name": "old"}, "spec": {"hosts": ["old"], "http": [{"route": route}]}}),
+    );
+    stage.run(1);
+    let before = stage.truth("web");
+    let front = stage.truth("front").total.picked;
+    stage.run(240);
+    let (web, old) = (stage.truth("web"), stage.truth("old"));
+    is_conserved(&web);
+    is_conserved(&old);
+    assert!(by_chance(old.forwarded, old.offered, 0.5), "{old:?}");
+    let next = picked(&web, "web-next") - picked(&before, "web-next");
+    // The calls of `front` go to all five pods in turn.
+    let own = (stage.truth("front").total.picked - front) as f64 * 0.4;
+    assert!((next as f64 - own - old.forwarded as f64).abs() < 600.0, "{next}: {own} and {}", old.forwarded);
+}

@@ -8,6 +8,7 @@ use pilothouse_sim::resources::Res;
 use pilothouse_sim::scenario::Scenario;
 use pilothouse_sim::server::Options;
 use pilothouse_sim::store::{Object, Store};
+use pilothouse_sim::world::Id;
 use serde_json::Value;
 
 use crate::Cluster;
@@ -103,20 +104,20 @@ async fn changing(kubectl: &Kubectl, store: &Store) {
     until(store, |_| get("inventory").int("/status/readyReplicas") == Some(6)).await;
     assert_eq!(pods(store, "inventory").len(), 6);
 
-    let before: Vec<String> = pods(store, "pricing").iter().map(|pod| pod.uid().to_owned()).collect();
-    kubectl.run("rollout restart deploy/pricing -n shop").await;
-    let out = kubectl.run("rollout status deploy/pricing -n shop --timeout 80s").await;
+    let before: Vec<String> = pods(store, "images").iter().map(|pod| pod.uid().to_owned()).collect();
+    kubectl.run("rollout restart deploy/images -n shop").await;
+    let out = kubectl.run("rollout status deploy/images -n shop --timeout 80s").await;
     assert!(out.contains("successfully rolled out"), "{out}");
-    until(store, |store| pods(store, "pricing").len() == 4).await;
-    assert!(pods(store, "pricing").iter().all(|pod| !before.contains(&pod.uid().to_owned())));
-    let history = kubectl.run("rollout history deploy/pricing -n shop").await;
+    until(store, |store| pods(store, "images").len() == 6).await;
+    assert!(pods(store, "images").iter().all(|pod| !before.contains(&pod.uid().to_owned())));
+    let history = kubectl.run("rollout history deploy/images -n shop").await;
     let stands = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
     assert_eq!(history.lines().filter(stands).count(), 2, "{history}");
-    let hash = |store: &Store| get_hash(&pods(store, "pricing"));
+    let hash = |store: &Store| get_hash(&pods(store, "images"));
     let restarted = hash(store);
-    assert!(kubectl.run("rollout undo deploy/pricing -n shop").await.contains("rolled back"));
-    kubectl.run("rollout status deploy/pricing -n shop --timeout 80s").await;
-    until(store, |store| pods(store, "pricing").len() == 4).await;
+    assert!(kubectl.run("rollout undo deploy/images -n shop").await.contains("rolled back"));
+    kubectl.run("rollout status deploy/images -n shop --timeout 80s").await;
+    until(store, |store| pods(store, "images").len() == 6).await;
     assert_ne!(hash(store), restarted);
 
     let gone = pods(store, "mailer").remove(0);
@@ -175,6 +176,48 @@ async fn draining(kubectl: &Kubectl, store: &Store) {
     assert!(store.get(Res::Nodes, "", &node).unwrap().at("/spec/unschedulable").is_null());
 }
 
+/// The objects that distribute requests, and a patch that moves traffic.
+async fn routing(kubectl: &Kubectl, store: &Store, cluster: &Cluster) {
+    let routes = kubectl.run("get httproute -n media").await;
+    assert_eq!(row(&routes, "upload").get(1), Some(&"[\"upload.example\"]"), "{routes}");
+    assert_eq!(
+        row(&kubectl.run("get gateway -n media").await, "uploads").get(1..4),
+        Some(&["sim", "10.0.0.80", "True"][..])
+    );
+    let virtual_services = kubectl.run("get vs -n shop").await;
+    assert_eq!(row(&virtual_services, "pricing").get(1), Some(&"[\"pricing\"]"), "{virtual_services}");
+    assert_eq!(row(&kubectl.run("get dr -A").await, "inventory").get(2), Some(&"inventory"));
+    assert!(row(&kubectl.run("get ingress -n shop").await, "storefront").contains(&"shop.example"));
+    let described = kubectl.run("describe httproute upload -n media").await;
+    assert!(described.contains("ResolvedRefs") && described.contains("upload-next"), "{described}");
+
+    let observe = cluster.running.observe.as_ref().unwrap();
+    let offered = |name: &str| observe.truth().services[&Id::new("media", name)].offered;
+    let patch = r#"[{"op":"test","path":"/spec/rules/0/backendRefs/1/name","value":"upload-next"},{"op":"replace","path":"/spec/rules/0/backendRefs/0/weight","value":0}]"#;
+    kubectl.run(&format!("patch httproute upload -n media --type json -p {patch}")).await;
+    let (all, next) = (offered("upload"), offered("upload-next"));
+    tokio::time::timeout(PATIENCE, async {
+        while offered("upload-next") < next + 20 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .unwrap();
+    // A step of traffic may have begun before the patch.
+    let (all, next) = (offered("upload") - all, offered("upload-next") - next);
+    assert!(all.abs_diff(next) < 30, "{next} of {all}");
+    let generation = store.get(Res::HttpRoutes, "media", "upload").unwrap().generation();
+    until(store, |store| {
+        let route = store.get(Res::HttpRoutes, "media", "upload").unwrap();
+        route.int("/status/parents/0/conditions/0/observedGeneration") == Some(generation)
+    })
+    .await;
+
+    kubectl.run("get vs pricing -n shop -o yaml").await;
+    kubectl.run("delete virtualservice pricing -n shop").await;
+    assert!(!kubectl.attempt("get vs pricing -n shop").await.0);
+}
+
 /// Logs and a watch, each followed while a pod goes.
 async fn following(kubectl: &Kubectl, store: &Store, cluster: &Cluster) {
     let pod = pods(store, "storefront").remove(0);
@@ -213,6 +256,7 @@ async fn kubectl_in_a_calm_cluster() {
     reading(&kubectl, &store).await;
     changing(&kubectl, &store).await;
     draining(&kubectl, &store).await;
+    routing(&kubectl, &store, &cluster).await;
     following(&kubectl, &store, &cluster).await;
     cluster.running.write_kubeconfig(&home.0.join("config"), "viewer").unwrap();
     let (may, out) = kubectl.attempt("auth can-i delete pods -n shop").await;

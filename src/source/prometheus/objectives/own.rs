@@ -72,7 +72,7 @@ pub(super) async fn ask<C: Queries>(
 }
 
 fn rates(preset: &Preset, readings: &[Reading]) -> Counts {
-    let services = measured::services(preset, 0, readings.iter());
+    let services = measured::services(preset, 0, 0, readings.iter());
     Counts::Outcomes(
         services.iter().map(|s| ((s.namespace.clone(), s.name.clone()), (s.rps, s.error_ratio))).collect(),
     )
@@ -93,7 +93,7 @@ fn buckets(preset: &Preset, samples: Vec<Sample>) -> Counts {
     let (mut names, mut of) = (Names::default(), HashMap::<Service, Vec<(f64, f64)>>::new());
     for (bound, samples) in by_bound {
         let reading = measured::read(preset, Measure::Rate, &samples, &mut names);
-        for service in measured::services(preset, 0, [&reading].into_iter()) {
+        for service in measured::services(preset, 0, 0, [&reading].into_iter()) {
             if let Some(rps) = service.rps {
                 let key = (service.namespace.clone(), service.name.clone());
                 of.entry(key).or_default().push((bound * preset.unit.in_ms(), rps));

@@ -3,13 +3,15 @@
 use super::super::refresh::MOST_QUERIES;
 use super::*;
 
+type Labels = &'static [(&'static str, &'static str)];
+
 /// Only the query for recorded objectives has these words.
 const OBJECTIVES: &str = "slo:objective:ratio";
 
 /// A Prometheus that has every preset, one service and one backend of each, and every measure.
 #[allow(clippy::unnecessary_wraps, reason = "a script may fail; this one does not")]
 fn every(query: &str, _: u64) -> Answer {
-    const ALL: [(&str, &str, &[(&str, &str)]); 10] = [
+    const ALL: [(&str, &str, Labels); 10] = [
         ("haproxy", "haproxy_", &[("proxy", "p"), ("server", "s"), ("code", "2xx")]),
         ("istio", "istio_", &[("destination_service_name", "i"), ("pod", "i-0"), ("response_code", "200")]),
         ("linkerd", "dst_", &[("dst_service", "l"), ("dst_pod", "l-0"), ("classification", "success")]),
