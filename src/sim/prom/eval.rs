@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use promql_parser::parser::{self, AggregateExpr, Call, Expr, LabelModifier, Offset, VectorSelector};
 
-use super::functions::{extrapolated, histogram_quantile, instant, quantile, regression};
+use super::functions::{anchored, bound_of, extrapolated, histogram_quantile, instant, quantile, regression};
 use super::matching::{Joined, binary};
 use super::scrape::SharedTsdb;
 use super::tsdb::{Labels, NAME, Need, Sample, Tsdb, is_stale};
@@ -341,7 +341,8 @@ fn function(db: &Tsdb, call: &Call, at: i64) -> Result<Value, QueryError> {
 
 fn label_replace(args: &Args<'_>) -> Result<Value, QueryError> {
     let (target, replacement, source, pattern) = (args.text(1)?, args.text(2)?, args.text(3)?, args.text(4)?);
-    let regex = regex_lite(&pattern)?;
+    let regex = anchored(&pattern)
+        .map_err(|e| QueryError::BadData(format!("invalid regular expression in label_replace(): {e}")))?;
     let mut points = args.vector(0)?;
     for (labels, _) in &mut points {
         let value = labels.get(&source).cloned().unwrap_or_default();
@@ -357,19 +358,13 @@ fn label_replace(args: &Args<'_>) -> Result<Value, QueryError> {
     Ok(Value::Vector(points))
 }
 
-/// An anchored regular expression, as in Prometheus.
-fn regex_lite(pattern: &str) -> Result<regex::Regex, QueryError> {
-    regex::Regex::new(&format!("^(?s:{pattern})$"))
-        .map_err(|e| QueryError::BadData(format!("invalid regular expression in label_replace(): {e}")))
-}
-
 fn histogram(args: &Args<'_>) -> Result<Value, QueryError> {
     let q = args.scalar(0)?;
     let mut groups: Vec<(Labels, Vec<(f64, f64)>)> = Vec::new();
     let mut known: std::collections::HashMap<Labels, usize> = std::collections::HashMap::new();
     for (labels, count) in args.vector(1)? {
         let mut labels = unnamed(labels);
-        let Some(le) = labels.remove("le").and_then(|le| bound(&le)) else { continue };
+        let Some(le) = labels.remove("le").and_then(|le| bound_of(&le)) else { continue };
         let place = *known.entry(labels).or_insert_with_key(|labels| {
             groups.push((labels.clone(), Vec::new()));
             groups.len() - 1
@@ -380,10 +375,6 @@ fn histogram(args: &Args<'_>) -> Result<Value, QueryError> {
     }
     let points = groups.into_iter().map(|(labels, buckets)| (labels, histogram_quantile(q, buckets)));
     Ok(Value::Vector(points.collect()))
-}
-
-fn bound(le: &str) -> Option<f64> {
-    if le == "+Inf" { Some(f64::INFINITY) } else { le.parse().ok() }
 }
 
 /// The labels that identify a group.

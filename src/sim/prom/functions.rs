@@ -2,6 +2,16 @@
 
 use super::tsdb::Sample;
 
+/// An anchored regular expression, as in Prometheus.
+pub fn anchored(pattern: &str) -> Result<regex::Regex, regex::Error> {
+    regex::Regex::new(&format!("^(?s:{pattern})$"))
+}
+
+/// The upper bound of a histogram's bucket.
+pub fn bound_of(le: &str) -> Option<f64> {
+    if le == "+Inf" { Some(f64::INFINITY) } else { le.parse().ok() }
+}
+
 /// The sum of a counter's drops, which its resets caused.
 fn resets(samples: &[Sample]) -> f64 {
     samples
