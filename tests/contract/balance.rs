@@ -17,7 +17,7 @@ use self::plan::Algorithm;
 use self::stand::{SCRAPES, Stand};
 
 #[test]
-#[ignore = "needs haproxy and prometheus: tests/cluster/install"]
+#[ignore = "needs haproxy, prometheus and a machine without other load: tests/cluster/README.md"]
 fn balanced_services_raise_no_alarm_and_a_skew_is_found_real_only() {
     let intervals: Option<u64> =
         std::env::var("PILOTHOUSE_TEST_INTERVALS").ok().map(|text| text.parse().expect("a number"));
