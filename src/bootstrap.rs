@@ -249,7 +249,7 @@ impl Start {
             }
             Command::Get(flags) => self.with_runtime(async |s| look::get(s, &flags).await),
             Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
-            Command::Action(action) => self.with_runtime(async |s| act::run(s, action).await),
+            Command::Action(action) => self.with_runtime(async |s| Box::pin(act::run(s, action)).await),
             Command::Journal { what } => journal::told(&self, &what),
             Command::Config { what } => self.config(&what),
             Command::Keys { markdown: true } => said(Ok(crate::ui::command::keys_table_markdown())),

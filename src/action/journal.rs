@@ -277,7 +277,7 @@ impl Journal {
 
     /// Appends a record and waits until it is on disk. After an error, the request must not be sent.
     pub fn write(&self, record: &Record) -> Result<(), JournalError> {
-        self.write_body(record, &*self.body(record)?)
+        self.write_body(record, &self.body(record)?)
     }
 
     fn body(&self, record: &Record) -> Result<Box<RawValue>, JournalError> {

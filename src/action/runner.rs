@@ -360,7 +360,9 @@ async fn follows(journal: &Journal, id: Name, how: How, cluster: ClusterId) -> F
         How::Compensated | How::Dismissed => Vec::new(),
     };
     // another process numbers clusters differently
-    cordoned.iter_mut().for_each(|node| node.cluster = cluster);
+    for node in &mut cordoned {
+        node.cluster = cluster;
+    }
     Follows { id, how, cordoned }
 }
 

@@ -85,8 +85,8 @@ impl SettingFlags {
                 Some(service) => ("", service),
                 None => (given.as_str(), ""),
             };
-            settings.prometheus.url = url.to_owned();
-            settings.prometheus.service = service.to_owned();
+            url.clone_into(&mut settings.prometheus.url);
+            service.clone_into(&mut settings.prometheus.service);
         }
         settings.logs.files.clone_from(&self.log_file);
     }

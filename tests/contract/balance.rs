@@ -45,7 +45,7 @@ fn balanced_services_raise_no_alarm_and_a_skew_is_found_real_only() {
         outcome.check(intervals.unwrap_or(30));
     }
     let text = table.join("\n");
-    println!("{text}");
+    eprintln!("{text}");
     if let Some(path) = std::env::var_os("PILOTHOUSE_TEST_BALANCE") {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         std::fs::write(path, format!("as of {at}, {seconds} s\n{text}\n")).unwrap();

@@ -72,25 +72,23 @@ fn install(rig: &Rig, at: std::net::SocketAddr) {
     rig.namespace(NAMESPACE);
     rig.apply_in(
         NAMESPACE,
-        &format!(
-            r#"
+        r#"
 apiVersion: v1
 kind: Pod
-metadata: {{name: prometheus-0}}
+metadata: {name: prometheus-0}
 # no scheduler binds it to a node, so nothing else writes its status
-spec: {{schedulerName: none, containers: [{{name: a, image: "a:1"}}]}}
+spec: {schedulerName: none, containers: [{name: a, image: "a:1"}]}
 ---
 apiVersion: v1
 kind: Service
-metadata: {{name: prometheus, labels: {{app.kubernetes.io/name: prometheus, app.kubernetes.io/component: server}}}}
-spec: {{ports: [{{name: web, port: 9090}}]}}
+metadata: {name: prometheus, labels: {app.kubernetes.io/name: prometheus, app.kubernetes.io/component: server}}
+spec: {ports: [{name: web, port: 9090}]}
 ---
 apiVersion: v1
 kind: Service
-metadata: {{name: prometheus-node-exporter, labels: {{app.kubernetes.io/name: prometheus-node-exporter}}}}
-spec: {{ports: [{{name: http, port: 9100}}]}}
-"#
-        ),
+metadata: {name: prometheus-node-exporter, labels: {app.kubernetes.io/name: prometheus-node-exporter}}
+spec: {ports: [{name: http, port: 9100}]}
+"#,
     );
     let status = format!(
         r#"{{"status":{{"phase":"Running","podIP":"{ip}","podIPs":[{{"ip":"{ip}"}}],"conditions":[{{"type":"Ready","status":"True"}}]}}}}"#
@@ -100,14 +98,14 @@ spec: {{ports: [{{name: http, port: 9100}}]}}
     rig.apply_in(
         NAMESPACE,
         &format!(
-            r#"
+            r"
 apiVersion: v1
 kind: Endpoints
 metadata: {{name: prometheus}}
 subsets:
 - addresses: [{{ip: {ip}, targetRef: {{kind: Pod, namespace: {NAMESPACE}, name: prometheus-0}}}}]
   ports: [{{name: web, port: {port}}}]
-"#
+"
         ),
     );
 }

@@ -272,10 +272,10 @@ fn of<'c>(cluster: &'c Cluster, expected: &Expected) -> Result<&'c ServiceTraffi
     };
     let found = cluster.traffic.services.iter().find(is);
     let found = found.ok_or_else(|| format!("no {}/{} in {}", expected.namespace, expected.name, names()))?;
-    if found.preset != expected.preset {
-        Err(format!("{} is by {}", found.name, found.preset))
-    } else {
+    if found.preset == expected.preset {
         Ok(found)
+    } else {
+        Err(format!("{} is by {}", found.name, found.preset))
     }
 }
 
@@ -376,5 +376,5 @@ async fn every_preset_gives_back_what_went_in_real_only() {
 
     let most = polled.queries.iter().copied().fold(0.0, f64::max);
     eprintln!("{} refreshes with at most {most} queries", polled.queries.len());
-    assert!(most <= MOST_QUERIES && most >= MOST_QUERIES - 1.0, "{:?}", polled.queries);
+    assert!((MOST_QUERIES - 1.0..=MOST_QUERIES).contains(&most), "{:?}", polled.queries);
 }

@@ -236,11 +236,9 @@ spec:
     let refused = act(&rig, &["undo", raised["id"].as_str().unwrap()], 3);
     assert!(refused["refusals"][0]["reason"].as_str().unwrap().contains("kubectl-patch at 20"), "{refused}");
     assert_eq!(bounds(), (2, 6));
-    for (replicas, words) in [
-        ("8", "takes it back to its maximum 6"),
-        ("1", "back to its minimum 2"),
-        ("3", "recomputes the number"),
-    ] {
+    for (replicas, words) in
+        [("8", "back to its maximum 6"), ("1", "back to its minimum 2"), ("3", "recomputes the number")]
+    {
         let args =
             ["-n", NAMESPACE, "scale", "deploy/auto", "--replicas", replicas, "--dry-run", "-o", "json"];
         let plan = rig.json(&args, 0);

@@ -18,7 +18,8 @@ fn services(rig: &Rig) -> Vec<Value> {
 fn shows(rig: &Rig, service: &str, wanted: &[(&str, Value)]) {
     until(30, service, || {
         let all = services(rig);
-        let held = all.iter().find(|s| s["name"] == service).cloned().unwrap_or_default();
+        let is = |s: &&Value| s["name"] == service && s["namespace"] == NAMESPACE;
+        let held = all.iter().find(is).cloned().unwrap_or_default();
         let fits = wanted.iter().all(|(at, value)| held.pointer(at).unwrap_or(&Value::Null) == value);
         if fits { Ok(()) } else { Err(format!("{held} instead of {wanted:?}")) }
     });

@@ -37,10 +37,10 @@ fn status(code: u16, reason: &str, message: &str) -> String {
 }
 
 fn vector(value: &str) -> String {
-    vector_of(json!({}), value)
+    vector_of(&json!({}), value)
 }
 
-fn vector_of(labels: Value, value: &str) -> String {
+fn vector_of(labels: &Value, value: &str) -> String {
     let result = json!([{"metric": labels, "value": [1, value]}]);
     let body = json!({"status": "success", "data": {"resultType": "vector", "result": result}});
     whole("200 OK", JSON, &body.to_string())
@@ -204,7 +204,7 @@ fn one_with_data_is_preferred_to_one_without() {
         path if path.contains("/namespaces/b/") => plain(path),
         path if path.contains("count%28up%29") => vector("12"),
         // it has metrics of HAProxy
-        path if path.contains("count_over_time%28haproxy") => vector_of(json!({"preset": "haproxy"}), "12"),
+        path if path.contains("count_over_time%28haproxy") => vector_of(&json!({"preset": "haproxy"}), "12"),
         _ => empty(),
     });
     assert_eq!(source(&document)["through"], "c/prometheus-server:http", "{text}");

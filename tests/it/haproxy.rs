@@ -296,7 +296,10 @@ async fn nothing_is_sent_in_read_only_mode_and_a_protected_namespace_asks_for_mo
     let guards = GuardSettings { read_only: true, ..GuardSettings::default() };
     let rig = Rig::new(&haproxy.socket("admin.sock"), folder.path(), guards).await;
     let plan = rig.of_server(DRAIN, "a").await;
-    assert_eq!(plan.refusals.iter().map(|r| r.code()).collect::<Vec<_>>(), ["read-only"]);
+    assert_eq!(
+        plan.refusals.iter().map(pilothouse_core::domain::plan::Refusal::code).collect::<Vec<_>>(),
+        ["read-only"]
+    );
     // even a plan without the refusal has no client to send it
     let done = rig.run(Plan { refusals: Vec::new(), ..plan }).await;
     assert_ne!(done.outcome, Some(Outcome::Done));

@@ -178,10 +178,10 @@ async fn first(url: &str) -> ObjectivesSeen {
     };
     let deadline = tokio::time::timeout(Duration::from_secs(120), async {
         loop {
-            if let Fact::Objectives(seen) = seen.recv().await.unwrap().fact {
-                if seen.objectives.iter().all(is_whole) {
-                    return seen;
-                }
+            if let Fact::Objectives(seen) = seen.recv().await.unwrap().fact
+                && seen.objectives.iter().all(is_whole)
+            {
+                return seen;
             }
         }
     });

@@ -363,7 +363,7 @@ fn split(s: Seed, subsets: bool) -> RouteRule {
         weight: [0, 10, 90][s.pick(8 + 2 * at, 3) as usize],
         foreign: false,
     };
-    let targets = (0..1 + s.pick(30, 2) as u32).map(target).collect();
+    let targets = (0..=s.pick(30, 2) as u32).map(target).collect();
     RouteRule { targets, conditional: s.pick(16, 4) == 0, ..RouteRule::default() }
 }
 

@@ -56,14 +56,15 @@ impl Desk {
 
 #[test]
 fn look() {
+    type State = fn() -> ClusterState;
     let out = |title: &str, text: String| eprintln!("=== {title}\n{text}");
     for (w, h) in [(80, 24), (120, 36), (200, 50)] {
         out(&format!("trouble {w}x{h}"), Desk::new(scene::trouble()).dump(w, h));
     }
-    for (name, state) in
-        [("loading", scene::loading()), ("denied", scene::denied()), ("stale", scene::stale())]
-    {
-        let mut desk = Desk::new(state);
+    let states: [(&str, State); 3] =
+        [("loading", scene::loading), ("denied", scene::denied), ("stale", scene::stale)];
+    for (name, state) in states {
+        let mut desk = Desk::new(state());
         out(&format!("{name} 80x24"), desk.dump(80, 24));
         out(&format!("{name} 120x36"), desk.dump(120, 36));
     }

@@ -36,20 +36,16 @@ impl Walk<'_> {
                 continue;
             }
             let words = Policy::KNOWN.into_iter().map(Policy::as_str);
-            match policy.get_ref() {
-                DeValue::String(text) => match Policy::parse(text) {
-                    Some(policy) => {
-                        self.out.settings.traffic.balancing.insert(key.to_owned(), policy);
-                    }
-                    None => {
-                        let what = format!("traffic.balancing: {text:?} is no policy");
-                        self.problem(Some(policy.span()), &what, nearest(text, words));
-                    }
-                },
-                _ => {
-                    let what = format!("traffic.balancing.{key:?} must be a text in quotes");
-                    self.problem(Some(policy.span()), &what, nearest("", words));
-                }
+            let DeValue::String(text) = policy.get_ref() else {
+                let what = format!("traffic.balancing.{key:?} must be a text in quotes");
+                self.problem(Some(policy.span()), &what, nearest("", words));
+                continue;
+            };
+            if let Some(policy) = Policy::parse(text) {
+                self.out.settings.traffic.balancing.insert(key.to_owned(), policy);
+            } else {
+                let what = format!("traffic.balancing: {text:?} is no policy");
+                self.problem(Some(policy.span()), &what, nearest(text, words));
             }
         }
     }

@@ -80,6 +80,7 @@ mod tests {
     use crate::domain::time::Stamp;
     use crate::facts::world::Cluster;
 
+    #[allow(clippy::needless_pass_by_value, reason = "shorter for the tests")]
     fn planned(change: ServerChange, found: LookupResult, guards: &GuardSettings) -> Plan {
         let server = ServerRef { haproxy: "edge".into(), backend: "app".into(), server: "a1".into() };
         let intent = Intent {

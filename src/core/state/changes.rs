@@ -66,10 +66,10 @@ impl Changes {
         let (old, new, cluster) = (delta.old.as_deref(), delta.new.as_deref(), self.cluster);
         match (old, new) {
             (None, Some(n)) => {
-                self.say(n.created, ChangeKind::Joined, "joined", n.reference(cluster), None, now)
+                self.say(n.created, ChangeKind::Joined, "joined", n.reference(cluster), None, now);
             }
             (Some(n), None) if complete => {
-                self.say(now, ChangeKind::Left, "left", n.reference(cluster), None, now)
+                self.say(now, ChangeKind::Left, "left", n.reference(cluster), None, now);
             }
             (Some(old), Some(n)) => {
                 if old.cordoned != n.cordoned {

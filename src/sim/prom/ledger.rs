@@ -21,11 +21,14 @@ pub(super) struct Told {
     pub counts: Counts,
 }
 
+/// The run of a container, and its counts.
+type Run = (Option<DateTime<Utc>>, Counts);
+
 /// The counts at the last scrape.
 pub(super) struct Ledger {
     dice: Dice,
-    /// By the pod's UID and the Service's index: the run of the container, and its counts.
-    pods: HashMap<(Arc<str>, usize), (Option<DateTime<Utc>>, Counts)>,
+    /// By the pod's UID and the Service's index.
+    pods: HashMap<(Arc<str>, usize), Run>,
     /// By the Service's index: its askers, and its requests without an answer (timeouts, refused, without backend).
     services: HashMap<usize, (BTreeMap<Asker, u64>, [u64; 3])>,
     /// By the Service's index: its pods, and how many requests each has answered since the last scrape.
@@ -79,7 +82,7 @@ impl Ledger {
                 .collect();
             self.services.insert(to, (service.askers.clone(), lost));
             for (pod, counts) in all.into_iter().filter(|(_, counts)| counts.answers() > 0) {
-                let parts = divide(counts, weights.iter().map(|(_, weight)| *weight), &mut self.dice);
+                let parts = divide(&counts, weights.iter().map(|(_, weight)| *weight), &mut self.dice);
                 let parts = weights.iter().zip(parts).filter(|(_, counts)| counts.answers() > 0);
                 out.extend(parts.map(|((asker, _), counts)| Told { asker: *asker, to, pod, counts }));
             }
@@ -88,7 +91,7 @@ impl Ledger {
     }
 
     /// Divides what a Service was answered among its pods, by how many requests each has answered itself.
-    pub(super) fn among_pods(&mut self, asker: usize, counts: Counts) -> Vec<(usize, Counts)> {
+    pub(super) fn among_pods(&mut self, asker: usize, counts: &Counts) -> Vec<(usize, Counts)> {
         let pods = self.busy.get(&asker).map(Vec::as_slice).unwrap_or_default();
         let parts = divide(counts, pods.iter().map(|(_, weight)| *weight), &mut self.dice);
         pods.iter().map(|(slot, _)| *slot).zip(parts).filter(|(_, counts)| counts.answers() > 0).collect()
@@ -118,7 +121,7 @@ fn unanswered(now: [u64; 3], before: [u64; 3]) -> Counts {
 const SECOND: usize = 7;
 
 /// Divides counts at random in proportion to weights. Answers and latencies of a part have the same number.
-fn divide(counts: Counts, weights: impl Iterator<Item = f64>, dice: &mut Dice) -> Vec<Counts> {
+fn divide(counts: &Counts, weights: impl Iterator<Item = f64>, dice: &mut Dice) -> Vec<Counts> {
     let weights: Vec<f64> = weights.collect();
     let all = counts.answers();
     let mut sizes = vec![0; weights.len()];
@@ -155,7 +158,7 @@ mod tests {
         let mut counts = Counts { sum: 40.0, ..Counts::default() };
         counts.codes = [9_000, 700, 200, 90, 10];
         counts.buckets = [0, 10, 4_000, 5_000, 500, 300, 100, 50, 30, 10, 0];
-        let parts = divide(counts.clone(), [3.0, 0.0, 1.0].into_iter(), &mut dice);
+        let parts = divide(&counts, [3.0, 0.0, 1.0].into_iter(), &mut dice);
         let mut sum = Counts::default();
         for part in &parts {
             assert_eq!(part.answers(), part.buckets.iter().sum::<u64>());

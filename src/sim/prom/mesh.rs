@@ -107,7 +107,7 @@ impl Mesh {
             }
         }
         for ((asker, to, peer, answered), counts) in sent {
-            for (slot, counts) in ledger.among_pods(asker, counts) {
+            for (slot, counts) in ledger.among_pods(asker, &counts) {
                 let uid = field.pod(slot).map(|pod| &pod.uid);
                 if let Some(sidecar) = uid.and_then(|uid| self.sidecars.get_mut(uid)) {
                     sidecar.outbound.entry((to, peer.clone(), answered)).or_default().add(&counts);

@@ -53,7 +53,7 @@ impl Nginx {
             }
         }
         for ((asker, to), counts) in sent {
-            for (slot, counts) in ledger.among_pods(asker, counts) {
+            for (slot, counts) in ledger.among_pods(asker, &counts) {
                 let uid = field.pod(slot).map(|pod| &pod.uid);
                 if let Some(controller) = uid.and_then(|uid| self.controllers.get_mut(uid)) {
                     controller.counts.entry(to).or_default().add(&counts);

@@ -105,8 +105,12 @@ impl Rules {
         if kind == Res::Ingresses {
             let (canaries, stable): (Vec<_>, Vec<_>) =
                 all.iter().partition(|one| one.annotation(CANARY) == Some("true"));
-            stable.into_iter().for_each(|one| self.ingress(one, false));
-            canaries.into_iter().for_each(|one| self.ingress(one, true));
+            for one in stable {
+                self.ingress(one, false);
+            }
+            for one in canaries {
+                self.ingress(one, true);
+            }
             return;
         }
         for object in all {
@@ -237,7 +241,8 @@ impl Rules {
     fn split(&mut self, of: Option<Id>, targets: Vec<Target>) {
         let Some(of) = of.filter(|of| !of.name.is_empty()) else { return };
         let same = |one: &Target| one.to == of && one.subset.is_none() && one.weight > 0.0;
-        if !targets.is_empty() && !(targets.len() == 1 && targets.iter().all(same)) {
+        let is_itself = targets.len() == 1 && targets.iter().all(same);
+        if !targets.is_empty() && !is_itself {
             self.splits.insert(of, targets);
         }
     }

@@ -243,7 +243,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                     dialog::open(ui, world, Act::Server(ServerChange::Weight(weight)), vec![target], effects);
                 }
                 None => {
-                    keep(ui, again, input.clone(), format!("`{input}` is not a weight: 0 to {MOST_WEIGHT}"))
+                    keep(ui, again, input.clone(), format!("`{input}` is not a weight: 0 to {MOST_WEIGHT}"));
                 }
             }
         }

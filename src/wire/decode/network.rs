@@ -252,7 +252,7 @@ mod tests {
         let service = service(&mut Pools::default(), json).unwrap();
         let ports: Vec<_> = service.ports.iter().map(|p| (p.name.as_str(), p.port, p.https)).collect();
         assert_eq!(ports, [("web", 9090, false), ("", 443, true)]);
-        let label = |key| service.app_label(key).map(|value| value.as_str());
+        let label = |key| service.app_label(key).map(pilothouse_core::domain::id::Name::as_str);
         assert_eq!(label("app"), Some("a"));
         assert_eq!(label("app.kubernetes.io/name"), Some("prometheus␛"));
         assert_eq!((label("component"), label("team")), (Some("server"), None));

@@ -268,8 +268,8 @@ pub fn traefik_service(pools: &mut Pools, json: &[u8]) -> Result<Route, DecodeEr
     for service in weighted.services.iter().flatten() {
         let named = host(pools, &doc.metadata.namespace, &service.namespace, &service.name);
         let scope = Scope::Service(named.clone());
-        let sticky = [&service.sticky, &weighted.sticky].into_iter().flatten();
-        if let Some(cookie) = sticky.filter_map(|sticky| sticky.cookie.as_ref()).next() {
+        let mut sticky = [&service.sticky, &weighted.sticky].into_iter().flatten();
+        if let Some(cookie) = sticky.find_map(|sticky| sticky.cookie.as_ref()) {
             balancers.push(persistent(pools, scope, "cookie", &cookie.name, "sticky"));
         } else if let Some((_, policy, detail)) =
             STRATEGIES.iter().find(|(word, ..)| *word == &*service.strategy)

@@ -88,7 +88,7 @@ fn answer(stream: TcpStream, server: usize, n: u64, services: &[Service], counts
             match line.trim_end() {
                 "" => break,
                 "connection: close" | "Connection: close" => closes = true,
-                first if path.is_empty() => path = first.split(' ').nth(1)?.to_owned(),
+                first if path.is_empty() => first.split(' ').nth(1)?.clone_into(&mut path),
                 _ => {}
             }
         }

@@ -309,7 +309,6 @@ fn a_drain_says_how_long_budgets_hold_and_what_the_rest_carries() {
                 of_most: Some(1.2),
             }),
             breaks: vec![Break::OverMost { backend: "cart-2".into(), times: 1.2, most_rps: 17.5 }],
-            ..ServiceEffect::default()
         });
         plan
     });

@@ -368,7 +368,8 @@ fn noise_does_not_move_a_bar() {
 
 #[test]
 fn what_is_not_known_of_backends_is_said() {
-    let states: [(&str, fn() -> ClusterState, &[&str]); 3] = [
+    type State = (&'static str, fn() -> ClusterState, &'static [&'static str]);
+    let states: [State; 3] = [
         ("loading", scene::loading, &["loading", "nothing is measured"]),
         ("denied", scene::denied, &["no prometheus", "nothing is measured"]),
         ("stale", scene::stale, &["prometheus STALE", "expected: round robin"]),

@@ -78,18 +78,15 @@ pub fn together<'a>(selectors: impl Iterator<Item = &'a str>) -> Vec<String> {
         let fits = |(first, _): &&mut (Vec<Matcher<'a>>, Vec<Vec<&'a str>>)| {
             first.len() == of.len() && first.iter().zip(&of).all(is_same)
         };
-        match groups.iter_mut().find(fits) {
-            Some((_, values)) => {
-                for (held, (.., value)) in values.iter_mut().zip(&of) {
-                    if !held.contains(value) {
-                        held.push(value);
-                    }
+        if let Some((_, values)) = groups.iter_mut().find(fits) {
+            for (held, (.., value)) in values.iter_mut().zip(&of) {
+                if !held.contains(value) {
+                    held.push(value);
                 }
             }
-            None => {
-                let values = of.iter().map(|(.., value)| vec![*value]).collect();
-                groups.push((of, values));
-            }
+        } else {
+            let values = of.iter().map(|(.., value)| vec![*value]).collect();
+            groups.push((of, values));
         }
     }
     let merged = |(of, values): (Vec<Matcher<'a>>, Vec<Vec<&'a str>>)| {

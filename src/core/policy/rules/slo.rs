@@ -58,8 +58,7 @@ pub fn burn(context: &RuleContext<'_, '_>) -> Vec<Cause> {
 fn evidence(row: &Arc<SloRow>) -> Vec<Evidence> {
     let (objective, verdict) = (&row.measured.objective, &row.verdict);
     let pair = |burn: &Burn| SloReason::Burning(*burn).to_string();
-    let mut lines: Vec<String> =
-        verdict.burns.iter().filter(|burn| burn.is_on(STILL)).map(|burn| pair(burn)).collect();
+    let mut lines: Vec<String> = verdict.burns.iter().filter(|burn| burn.is_on(STILL)).map(pair).collect();
     let left = verdict.budget_left.map_or_else(|| "unknown".into(), |left| format!("{:.1} %", left * 100.0));
     let good =
         verdict.availability.map_or_else(|| "unknown".into(), |good| format!("{} %", slo::percent(good)));

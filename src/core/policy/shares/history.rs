@@ -141,7 +141,7 @@ fn is_same(shares: &Shares, traffic: &ServiceTraffic, before: &TrafficRow, at: S
         Some(counted) if since(counted) >= evidence::scrape(traffic) => return false,
         Some(_) => {}
     }
-    let rows = shares.backends.iter().zip(&*traffic.backends).enumerate();
+    let mut rows = shares.backends.iter().zip(&*traffic.backends).enumerate();
     let same = |(i, (share, backend)): (usize, (&Share, &BackendTraffic))| {
         let was = earlier(before, i, &backend.name).and_then(|was| was.observed);
         match (share.observed, was) {
@@ -150,7 +150,7 @@ fn is_same(shares: &Shares, traffic: &ServiceTraffic, before: &TrafficRow, at: S
             _ => false,
         }
     };
-    before.shares.backends.len() == shares.backends.len() && rows.map(same).all(|same| same)
+    before.shares.backends.len() == shares.backends.len() && rows.all(same)
 }
 
 /// Returns the settled backends in rotation with their rates.
@@ -228,9 +228,8 @@ fn noise(window: f64, scrape: f64, length: f64) -> f64 {
 /// Returns by how much more the shares may differ because the load changes: targets that are scraped one after the other
 /// see the change up to a scrape interval later, which is at most a quarter of the window.
 fn shift(shares: &Shares, traffic: &ServiceTraffic, total: f64, at: Stamp) -> f64 {
-    let oldest = |share: &Share| {
-        share.trail.past.iter().flatten().filter(|(t, _)| *t < at).map(|(_, rps)| *rps).last()
-    };
+    let oldest =
+        |share: &Share| share.trail.past.iter().flatten().rev().find(|(t, _)| *t < at).map(|(_, rps)| *rps);
     let before: Option<f64> = in_rotation(shares, traffic).map(|(_, share, _)| oldest(share)).sum();
     match before {
         Some(before) if total > 0.0 => ((total - before).abs() / total.max(before) * 0.25).min(0.25),

@@ -204,12 +204,12 @@ impl Model {
     pub fn shares(&self, rps: Option<f64>) -> (Vec<Option<f64>>, bool) {
         let left: Vec<usize> =
             self.members.iter().enumerate().filter(|(_, m)| !m.gone).map(|(i, _)| i).collect();
-        let after = self.policy_shares(
+        let after = Self::policy_shares(
             &self.balancing,
             left.iter().filter_map(|i| self.members.get(*i)).map(|m| &m.traffic),
             rps,
         );
-        let before = self.policy_shares(&self.before, self.were.iter(), rps);
+        let before = Self::policy_shares(&self.before, self.were.iter(), rps);
         let lost: f64 = self.empty_parts().iter().map(|(_, share)| share).sum();
         let kept = (1.0 - lost).max(0.0);
         // What the policy gives, times how much more or less than its share the backend gets now.
@@ -236,10 +236,9 @@ impl Model {
     }
 
     /// The shares that a policy gives to backends that get `rps` together.
-    fn policy_shares<'a>(
-        &self,
+    fn policy_shares<'b>(
         balancing: &Balancing,
-        backends: impl Iterator<Item = &'a BackendTraffic>,
+        backends: impl Iterator<Item = &'b BackendTraffic>,
         rps: Option<f64>,
     ) -> Option<Vec<f64>> {
         let backends: Vec<&BackendTraffic> = backends.collect();

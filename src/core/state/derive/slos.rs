@@ -145,7 +145,7 @@ mod tests {
     fn a_budget_that_burns_is_one_finding_with_the_errors_of_its_service() {
         let (mut state, now) = (ClusterState::new(ClusterInfo::default()), Stamp(1_000_000));
         let fast = objective("shop", "checkout", 0.015, &[300, 3_600], now);
-        state.apply(seen(&[fast.clone()], now), now);
+        state.apply(seen(std::slice::from_ref(&fast), now), now);
         let cluster = state.publish(now, false).unwrap();
         let line = "shop/checkout burns the error budget of availability 99.9 % over 30d at 15x, 100 % are left for 2d at this rate";
         assert_eq!(lines(&cluster), [(FindingCode::SloBurn, Severity::Critical, line.to_owned())]);

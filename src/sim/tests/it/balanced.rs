@@ -51,7 +51,7 @@ fn virtual_service(weights: [i64; 2]) -> Value {
         "spec": {"hosts": ["web"], "http": [{"route": [to("v1", a), to("v2", b)]}]}})
 }
 
-fn destination_rule(balancer: Value) -> Value {
+fn destination_rule(balancer: &Value) -> Value {
     json!({"metadata": {"namespace": "shop", "name": "web"}, "spec": {"host": "web",
         "trafficPolicy": {"loadBalancer": balancer},
         "subsets": [{"name": "v1", "labels": {"app": "web"}}, {"name": "v2", "labels": {"app": "web-next"}}]}})
@@ -92,7 +92,7 @@ fn an_http_route_sends_shares_to_services_and_a_patch_moves_them() {
     stage
         .store
         .update(Res::HttpRoutes, "shop", "web", "test", |old| {
-            old["spec"] = http_route([0, 100])["spec"].clone()
+            old["spec"] = http_route([0, 100])["spec"].clone();
         })
         .unwrap();
     stage.run(60);
@@ -102,7 +102,7 @@ fn an_http_route_sends_shares_to_services_and_a_patch_moves_them() {
     stage
         .store
         .update(Res::HttpRoutes, "shop", "web", "test", |old| {
-            old["spec"] = http_route([0, 0])["spec"].clone()
+            old["spec"] = http_route([0, 0])["spec"].clone();
         })
         .unwrap();
     stage.run(60);
@@ -115,7 +115,7 @@ fn an_http_route_sends_shares_to_services_and_a_patch_moves_them() {
 #[test]
 fn a_virtual_service_splits_a_service_into_subsets() {
     let mut stage = subsets(meshed());
-    stage.make(Res::DestinationRules, destination_rule(json!({"simple": "ROUND_ROBIN"})));
+    stage.make(Res::DestinationRules, destination_rule(&json!({"simple": "ROUND_ROBIN"})));
     stage.make(Res::VirtualServices, virtual_service([75, 25]));
     stage.run(1);
     let before = stage.truth("web");
@@ -134,7 +134,7 @@ fn a_virtual_service_splits_a_service_into_subsets() {
     stage
         .store
         .update(Res::VirtualServices, "shop", "web", "test", |old| {
-            old["spec"]["http"][0]["route"] = json!([gone])
+            old["spec"]["http"][0]["route"] = json!([gone]);
         })
         .unwrap();
     stage.run(1);
@@ -150,7 +150,7 @@ fn a_destination_rule_decides_how_backends_are_chosen() {
     let shares = |balancer: Value| {
         let mut stage = Stage::new();
         stage.service("web", 4, Demand { clients: 10, ..steady(100.0) }, meshed());
-        stage.make(Res::DestinationRules, destination_rule(balancer));
+        stage.make(Res::DestinationRules, destination_rule(&balancer));
         stage.run(1);
         let before = stage.truth("web");
         stage.run(240);
@@ -231,7 +231,7 @@ fn the_metrics_of_sidecars_agree_with_the_pods_own_counts() {
     let mut app = meshed();
     app.versions.insert("v2".to_owned(), Version { errors: 0.06, slower: 3.0, ..Version::default() });
     let mut stage = subsets(app);
-    stage.make(Res::DestinationRules, destination_rule(json!({"simple": "LEAST_REQUEST"})));
+    stage.make(Res::DestinationRules, destination_rule(&json!({"simple": "LEAST_REQUEST"})));
     stage.make(Res::VirtualServices, virtual_service([90, 10]));
     stage.run(59);
     let before = stage.truth("web");
@@ -361,7 +361,7 @@ fn a_caller_applies_one_route() {
 fn a_route_to_another_service_may_name_its_subset() {
     let mut stage = subsets(meshed());
     stage.service("old", 1, steady(80.0), light());
-    stage.make(Res::DestinationRules, destination_rule(json!({"simple": "ROUND_ROBIN"})));
+    stage.make(Res::DestinationRules, destination_rule(&json!({"simple": "ROUND_ROBIN"})));
     let route = json!([{"destination": {"host": "web", "subset": "v2"}, "weight": 50}, {"destination": {"host": "old"}, "weight": 50}]);
     stage.make(
         Res::VirtualServices,

@@ -40,12 +40,12 @@ impl Inside {
         let passed = passed.map_err(|error| self.refused(&error))?;
         match passed.refusal() {
             Some(error) => Err(self.refused(&error)),
-            None => self.read(&passed),
+            None => Self::read(&passed),
         }
     }
 
     /// Reads the answer of the server behind the Service.
-    fn read(&self, passed: &Passed) -> Result<(Data, Remarks), PrometheusError> {
+    fn read(passed: &Passed) -> Result<(Data, Remarks), PrometheusError> {
         let code = passed.status.as_u16();
         // the API server keeps the header with credentials, so a login cannot succeed
         let is_login =

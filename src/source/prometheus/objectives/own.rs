@@ -122,7 +122,7 @@ impl Counts {
                 let all = buckets.iter().find(|(bound, _)| bound.is_infinite()).map(|(_, rps)| *rps);
                 // the largest bound that is not above the objective's: what is between them counts as late
                 let wanted = f64::from(ms) * 1.000_001;
-                let within = buckets.iter().filter(|(bound, _)| *bound <= wanted).next_back();
+                let within = buckets.iter().rfind(|(bound, _)| *bound <= wanted);
                 match (all.filter(|all| *all > 0.0), within) {
                     (Some(all), Some((bound, fast))) => {
                         let note = (bound + 0.5 < f64::from(ms)).then(|| {

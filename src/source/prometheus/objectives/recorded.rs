@@ -164,7 +164,7 @@ fn define(samples: &[Sample]) -> BTreeMap<Key, Defined> {
                 defined.labels = labels_of(by, sample);
             }
             "slo:time_period:days" => {
-                defined.window_secs = sample.value.and_then(|days| secs(days * 86_400.0))
+                defined.window_secs = sample.value.and_then(|days| secs(days * 86_400.0));
             }
             "pyrra_window" => defined.window_secs = sample.value.and_then(secs),
             _ => defined.availability = sample.value,

@@ -7,9 +7,8 @@ async fn an_api_that_does_not_exist_is_not_denied() {
     for (discovery, installed) in [(refuse(404, "404 page not found"), false), (ok("{}"), true)] {
         let script = vec![refuse(403, "no"), refuse(403, "no"), discovery];
         let (reported, asked) = run_at("/apis/mesh.example/v1/things", script, |reported| {
-            let is_told = |s: &Reported| {
-                matches!(s, Reported::Rows(Batch::Denied { .. }) | Reported::Rows(Batch::NotInstalled))
-            };
+            let is_told =
+                |s: &Reported| matches!(s, Reported::Rows(Batch::Denied { .. } | Batch::NotInstalled));
             reported.iter().any(is_told)
         })
         .await;
