@@ -309,7 +309,7 @@ pub struct ServiceEffect {
     /// The backend that gets the most requests afterwards.
     #[serde(default)]
     pub busiest: Option<Busiest>,
-    /// What goes beyond a limit only afterwards, the worst first.
+    /// The limits that are exceeded only after the change, the worst first.
     #[serde(default)]
     pub breaks: Vec<Break>,
 }

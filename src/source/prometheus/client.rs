@@ -68,7 +68,7 @@ pub enum PrometheusError {
     /// No Service of the cluster can be a Prometheus.
     #[error("{0}")]
     NoneFound(String),
-    /// The API server does not get to the server behind a Service.
+    /// The API server cannot reach the server behind a Service.
     #[error("{message}")]
     Service { outcome: Outcome, message: String },
 }

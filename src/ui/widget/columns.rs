@@ -124,7 +124,7 @@ impl Column {
         Self { cut: Cut::Newest, right: true, ..Self::left(head, min, max, leave) }
     }
 
-    /// Whether it is a drawing, which has no order of its own.
+    /// Whether the column is a drawing. Rows cannot be ordered by it.
     pub const fn is_drawn(&self) -> bool {
         matches!(self.cut, Cut::Scale | Cut::Bar | Cut::Newest)
     }

@@ -125,7 +125,7 @@ pub enum Finding {
         burn: Burn,
         /// The share of the budget that is left; less than 0 if more than all of it was used.
         left: Option<f64>,
-        /// When the rest will be used at this rate, in seconds.
+        /// The seconds until the rest of the budget is used at this rate.
         gone_in_secs: Option<u64>,
     },
     Source {

@@ -198,7 +198,7 @@ fn recent(shares: &Shares, traffic: &ServiceTraffic, part: f64, at: Stamp) -> Op
     let (window, scrape) = (f64::from(traffic.window_secs), evidence::scrape(traffic));
     let secs = |stamp: Stamp| at.since(stamp) as f64 / 1_000.0;
     let wanted = (window * part).max(2.0 * scrape);
-    // All backends have the rates of the same polls, except those that came later.
+    // Every backend has rates of the same polls, except for those that were added later.
     let (_, first, _) = in_rotation(shares, traffic).next()?;
     let times = first.trail.past.iter().flatten().map(|(stamp, _)| *stamp);
     let times = times.filter(|stamp| *stamp < at && (wanted * 0.75..=window * 0.55).contains(&secs(*stamp)));
