@@ -39,6 +39,7 @@ fn bytes(key: &str) -> Option<String> {
         "space" => " ".into(),
         "f1" => "\x1bOP".into(),
         "f2" => "\x1bOQ".into(),
+        "minus" => "-".into(),
         "left" => "\x1b[D".into(),
         "right" => "\x1b[C".into(),
         "up" => "\x1b[A".into(),

@@ -21,6 +21,8 @@ pub const MOST_QUERIES: usize = 15;
 const AT_ONCE: usize = 4;
 /// How often to check which presets have data.
 const DETECT_EVERY: Duration = Duration::from_secs(60);
+/// The most presets that one query detects: it should fit in a URL.
+const IN_ONE_QUERY: usize = 7;
 /// How long an answer is shown if its query has no turn.
 const KEEP: Duration = Duration::from_secs(300);
 /// Prometheus returns the newest value of a series for up to this time. A rate over a longer window needs an extra
@@ -86,16 +88,47 @@ fn window(samples_in_5m: f64, configured: u32) -> u32 {
     configured.max(scrape(samples_in_5m).saturating_mul(4))
 }
 
-/// Returns one query for the number of samples in five minutes of each preset's counter, of the series with the most
-/// samples. It shows both whether the metric exists and its scrape interval.
+/// Returns a query for the number of samples in five minutes of each preset's counter, of the series with the most
+/// samples. It shows both whether the metric exists and its scrape interval. A sample without the label `preset` is of
+/// the first preset.
 fn samples_query(presets: &[Preset]) -> String {
-    let of = |preset: &Preset| {
-        format!(
-            "label_replace(max(count_over_time({}[5m])), \"preset\", \"{}\", \"\", \"\")",
-            preset.counter, preset.name
-        )
+    let of = |(at, preset): (usize, &Preset)| {
+        let samples = format!("max(count_over_time({}[5m]))", preset.counter);
+        match at {
+            0 => samples,
+            _ => format!("label_replace({samples}, \"preset\", \"{}\", \"\", \"\")", preset.name),
+        }
     };
-    presets.iter().map(of).collect::<Vec<_>>().join(" or ")
+    presets.iter().enumerate().map(of).collect::<Vec<_>>().join(" or ")
+}
+
+/// The number of samples in five minutes of each preset that the server has data for.
+type Samples = HashMap<Name, f64>;
+
+/// Asks which presets the server has data for, and hands each answer to `heard`.
+async fn samples<C: Queries>(
+    presets: &[Preset],
+    client: &C,
+    limit: Duration,
+    mut heard: impl FnMut(&Vector),
+) -> Result<Samples, PrometheusError> {
+    let asked = presets.chunks(IN_ONE_QUERY).map(async |some| {
+        let answer = client.query(&samples_query(some), limit).await?;
+        Ok::<_, PrometheusError>((some, answer))
+    });
+    let mut samples = Samples::new();
+    for answered in futures::future::join_all(asked).await {
+        let (some, answer) = answered?;
+        heard(&answer);
+        for (at, preset) in some.iter().enumerate() {
+            let is_of = |label: &str| label == preset.name.as_str() || at == 0 && label.is_empty();
+            let of = answer.samples.iter().find(|sample| is_of(sample.label("preset")));
+            if let Some(count) = of.and_then(|sample| sample.value).filter(|count| *count >= 1.0) {
+                samples.insert(preset.name.clone(), count);
+            }
+        }
+    }
+    Ok(samples)
 }
 
 /// Returns `most` elements of the list, beginning where the last turn ended.
@@ -156,10 +189,9 @@ impl Refresh {
         let mut budget = MOST_QUERIES;
         let mut said = Said::default();
         if self.found.is_empty() || self.detected.is_none_or(|at| now.duration_since(at) >= DETECT_EVERY) {
-            budget -= 1;
-            let answer = client.query(&samples_query(&self.wanted), limit).await?;
-            self.detect(&answer);
-            said.hear(&answer);
+            budget = budget.saturating_sub(self.wanted.chunks(IN_ONE_QUERY).len());
+            let samples = samples(&self.wanted, client, limit, |answer| said.hear(answer)).await?;
+            self.detect(&samples);
             self.detected = Some(now);
         }
         let due = self.due(budget);
@@ -184,22 +216,14 @@ impl Refresh {
     }
 
     /// Returns true if the server has data for a preset.
-    pub async fn has_traffic<C: Queries>(mut self, client: &C, limit: Duration) -> bool {
-        let answer = client.query(&samples_query(&self.wanted), limit).await;
-        answer.is_ok_and(|answer| {
-            self.detect(&answer);
-            !self.found.is_empty()
-        })
+    pub async fn has_traffic<C: Queries>(self, client: &C, limit: Duration) -> bool {
+        samples(&self.wanted, client, limit, |_| {}).await.is_ok_and(|samples| !samples.is_empty())
     }
 
     /// Keeps the presets that the server has data for, with the rate window that each needs.
-    fn detect(&mut self, answer: &Vector) {
-        let samples = |preset: &Preset| {
-            let of = answer.samples.iter().find(|sample| sample.label("preset") == preset.name.as_str());
-            of.and_then(|sample| sample.value).filter(|samples| *samples >= 1.0)
-        };
+    fn detect(&mut self, samples: &Samples) {
         let found = |preset: &Preset| {
-            let samples = samples(preset)?;
+            let samples = *samples.get(&preset.name)?;
             let window_secs = window(samples, self.window_secs);
             let only_current = window_secs > LOOKBACK_SECS && samples >= OFTEN;
             let preset = preset.clone();
@@ -299,7 +323,7 @@ mod tests {
         };
         let found: Vec<Found> = presets.iter().map(found).collect();
         let queries = found.iter().flat_map(|one| one.preset.queries.iter().map(|query| one.promql(query)));
-        for query in queries.chain([samples_query(&presets)]) {
+        for query in queries.chain(presets.chunks(IN_ONE_QUERY).map(samples_query)) {
             let length = crate::wire::client::escape(&query).len();
             assert!(length + 100 < super::super::client::IN_BODY, "{length}: {query}");
         }

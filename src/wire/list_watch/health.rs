@@ -88,10 +88,13 @@ where
     pub(super) async fn failed(&mut self, run: &mut Run, backoff: &mut Backoff, error: &ApiError) {
         let now = self.clock.now();
         run.attempts += 1;
-        let denied = run.is_denied(error);
+        let mut denied = run.is_denied(error);
         let mut trouble = Trouble::of(error, run.core);
-        if denied && trouble == Trouble::Denied && self.is_absent(run).await {
+        // what answers for an API that it does not have may fail in any way
+        let never = trouble == Trouble::Passing && !run.ever && run.attempts > 1;
+        if (denied && trouble == Trouble::Denied || never) && self.is_absent(run).await {
             trouble = Trouble::Absent;
+            denied = true;
         }
         let wait = match (denied, trouble) {
             (true, Trouble::Absent) => Duration::from_secs(fastrand::u64(ABSENT_AGAIN.0..ABSENT_AGAIN.1)),

@@ -17,3 +17,17 @@ async fn an_api_that_does_not_exist_is_not_denied() {
         assert_eq!(denied, installed, "{reported:?}");
     }
 }
+
+/// A gateway may answer with an error of its own for an API that the server does not have.
+#[tokio::test]
+async fn an_api_that_does_not_exist_may_fail_in_any_way() {
+    for (discovery, installed) in [(refuse(404, "404 page not found"), false), (ok("{}"), true)] {
+        let script = vec![refuse(502, "bad gateway"), refuse(502, "bad gateway"), discovery, ok(LIST)];
+        let (reported, asked) = run_at("/apis/mesh.example/v1/things", script, |reported| {
+            ends(reported) == 1 || reported.iter().any(|s| matches!(s, Reported::Rows(Batch::NotInstalled)))
+        })
+        .await;
+        assert_eq!(asked.get(2).map(String::as_str), Some("/apis/mesh.example/v1"), "{asked:?}");
+        assert_eq!(ends(&reported) == 1, installed, "{reported:?}");
+    }
+}
