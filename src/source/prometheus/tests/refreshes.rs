@@ -151,8 +151,11 @@ async fn hints_of_the_server_are_told_and_are_not_partial_answers() {
     assert_eq!(rig.status().await.error.unwrap(), "the server notes: metric might not be a counter");
 }
 
-/// Answers after some time.
-struct Slow<F>(Script<F>, fn(u64) -> Duration);
+/// The number of queries of a refresh of the preset `haproxy`.
+const QUERIES: usize = 6;
+
+/// Answers after some time, which depends on the number of refreshes so far.
+struct Slow<F>(Script<F>, fn(usize) -> Duration);
 
 impl<F: Fn(&str, u64) -> Answer + Send + Sync> Queries for Slow<F> {
     fn shown(&self) -> String {
@@ -163,7 +166,9 @@ impl<F: Fn(&str, u64) -> Answer + Send + Sync> Queries for Slow<F> {
         if expr.contains(DETECTION) {
             return self.0.query(expr, limit).await;
         }
-        tokio::time::sleep((self.1)(self.0.began.elapsed().as_secs())).await;
+        let is_of_refresh = |q: &str| q.contains("haproxy") && !q.contains(DETECTION);
+        let asked = self.0.asked.lock().unwrap().iter().filter(|(_, q)| is_of_refresh(q)).count();
+        tokio::time::sleep((self.1)(asked / QUERIES)).await;
         self.0.query(expr, limit).await
     }
 }
@@ -180,10 +185,9 @@ async fn a_server_that_answers_slowly_is_asked_less_often_until_it_is_quick_agai
     let out = FactSink::new(ClusterId(0), Clock::manual(NOW), facts_in, control);
     let asked: Arc<Mutex<Vec<(u64, String)>>> = Arc::default();
     let script = Script { answer: both, began: Instant::now(), asked: asked.clone() };
-    let took = |secs: u64| match secs {
-        0..50 => Duration::from_millis(100),
-        50..100 => Duration::from_millis(1_250),
-        100..300 => Duration::from_secs(7),
+    let took = |refreshes: usize| match refreshes {
+        5..8 => Duration::from_millis(1_250),
+        8..12 => Duration::from_secs(7),
         _ => Duration::from_millis(100),
     };
     let all = Supervisor::new();
@@ -201,7 +205,7 @@ async fn a_server_that_answers_slowly_is_asked_less_often_until_it_is_quick_agai
         words,
         [
             None,
-            // six queries, of which four are sent at once
+            // of the six queries, four are sent at once
             Some("its answers take 2.5 s, so it is asked every 25 s instead of every 10 s".to_owned()),
             Some("its answers take 14 s, so it is asked every 60 s instead of every 10 s".to_owned()),
             None,
