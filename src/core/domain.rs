@@ -5,6 +5,7 @@
 pub mod autoscaler;
 pub mod budget;
 pub mod cause;
+pub mod change;
 pub mod claim;
 pub mod cronjob;
 pub mod event;

@@ -32,7 +32,7 @@ pub fn snapshot(world: &World, cluster: &Cluster, now: Stamp) -> doc::Snapshot {
             .iter()
             .map(|c| doc::Change {
                 at: c.at.to_string(),
-                what: c.what.clone(),
+                what: c.kind.to_string(),
                 object: object(&c.object),
                 by: c.by.as_ref().map(ToString::to_string),
             })

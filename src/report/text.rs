@@ -137,7 +137,7 @@ pub fn why(cluster: &Cluster, reach: &str, now: Stamp) -> Vec<String> {
         lines.push("changed in the last 30 minutes (times are UTC):".into());
     }
     for change in fold_for_people(changes) {
-        lines.push(format!("  {} {}", change.at.clock(), words(&change, false)));
+        lines.push(format!("  {} {}", change.change.at.clock(), words(&change, false)));
     }
     lines
 }

@@ -255,7 +255,7 @@ fn check(cluster: &Cluster, published: bool, at: Stamp, expect: &Map<String, Val
             "severity" => assert_eq!(json!(d.causes.first().map(|c| c.severity)), *wanted),
             "changes" => {
                 let changes: Vec<String> =
-                    recent(&d.changes, at).iter().map(|c| format!("{} {}", c.object, c.what)).collect();
+                    recent(&d.changes, at).iter().map(|c| format!("{} {}", c.object, c.kind)).collect();
                 parts(what, wanted, &changes, true);
             }
             "quiet" => assert_eq!(json!(!published), *wanted, "quiet"),

@@ -25,6 +25,7 @@ use super::table::{Row, Table};
 use super::tables::Tables;
 pub use super::verdicts::{HpaRow, SloRow, TrafficRow};
 pub use crate::domain::cause::{Cause, Effect, Severity, Silenced};
+pub use crate::domain::change::{Change, ChangeKind};
 pub use crate::domain::node::NodeState;
 
 /// The whole shared state at one time.
@@ -341,58 +342,4 @@ impl Row for ServiceRow {
 /// Whether two rows have the same content, apart from their versions.
 pub(super) fn same<T: Row>(a: &Arc<T>, b: &Arc<T>) -> bool {
     Arc::ptr_eq(a, b) || a.same_content(b)
-}
-
-/// What kind of change it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ChangeKind {
-    /// The template changed; with the image's tags if one image changed. `back`: it is an earlier template.
-    Rollout {
-        from: Name,
-        to: Name,
-        back: bool,
-    },
-    /// New pods with the same images: a restart, or a changed setting.
-    SameImages,
-    Restarted,
-    Paused,
-    Resumed,
-    /// The number of replicas changed.
-    Scaled,
-    /// An autoscaler reported that it scaled its target.
-    Autoscaled,
-    /// minReplicas or maxReplicas changed.
-    Bounds,
-    Joined,
-    Left,
-    Cordoned,
-    Uncordoned,
-    /// The condition Ready changed.
-    Ready,
-    Taints,
-    Labels,
-    /// Pods of a node were evicted with the Eviction API.
-    Evicted {
-        node: Name,
-        pods: u32,
-    },
-}
-
-impl ChangeKind {
-    /// Whether it is a change of the template that replaces pods.
-    pub fn is_rollout(&self) -> bool {
-        matches!(self, Self::Rollout { .. } | Self::SameImages)
-    }
-}
-
-/// A change in the cluster.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    pub at: Stamp,
-    pub kind: ChangeKind,
-    /// `rollout app:1.0→app:1.1`, `scaled 3→5`, `node joined`.
-    pub what: String,
-    pub object: ObjectRef,
-    /// Who made the change, from managedFields or the journal.
-    pub by: Option<Name>,
 }

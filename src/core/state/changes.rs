@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use crate::domain::autoscaler::Hpa;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
-use crate::domain::image;
 use crate::domain::node::OUT_OF_SERVICE;
 use crate::domain::node::{ChangedBy, Node, Taint};
 use crate::domain::pod::Pod;
 use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
 
+use crate::domain::change::{Bound, Change, ChangeKind, Moved};
 use crate::facts::reduce::{Delta, Facts};
-use crate::facts::world::{Change, ChangeKind};
 
 /// How long changes are kept.
 pub const WINDOW_SECS: i64 = 6 * 3600;
@@ -63,40 +62,24 @@ impl Changes {
     }
 
     pub fn node(&mut self, delta: &Delta<Node>, complete: bool, now: Stamp) {
-        let (old, new, cluster) = (delta.old.as_deref(), delta.new.as_deref(), self.cluster);
-        match (old, new) {
-            (None, Some(n)) => {
-                self.say(n.created, ChangeKind::Joined, "joined", n.reference(cluster), None, now);
-            }
-            (Some(n), None) if complete => {
-                self.say(now, ChangeKind::Left, "left", n.reference(cluster), None, now);
-            }
+        let cluster = self.cluster;
+        match (delta.old.as_deref(), delta.new.as_deref()) {
+            (None, Some(n)) => self.say(n.created, ChangeKind::Joined, n.reference(cluster), None, now),
+            (Some(n), None) if complete => self.say(now, ChangeKind::Left, n.reference(cluster), None, now),
             (Some(old), Some(n)) => {
+                let by = author(n.changed.as_ref(), now);
                 if old.cordoned != n.cordoned {
-                    let (kind, what) = if n.cordoned {
-                        (ChangeKind::Cordoned, "cordoned")
-                    } else {
-                        (ChangeKind::Uncordoned, "uncordoned")
-                    };
-                    self.say(now, kind, what, n.reference(cluster), author(n.changed.as_ref(), now), now);
+                    let kind = if n.cordoned { ChangeKind::Cordoned } else { ChangeKind::Uncordoned };
+                    self.say(now, kind, n.reference(cluster), by.clone(), now);
                 }
                 let ready = |n: &Node| n.condition("Ready").map(|c| c.status);
-                if let (Some(was), Some(is)) = (ready(old), ready(n))
-                    && was != is
+                if let (Some(from), Some(to)) = (ready(old), ready(n))
+                    && from != to
                 {
-                    let what = format!("Ready {}→{}", was.as_str(), is.as_str());
-                    self.say(now, ChangeKind::Ready, &what, n.reference(cluster), None, now);
+                    self.say(now, ChangeKind::Ready { from, to }, n.reference(cluster), None, now);
                 }
-                for (what, taint) in taints(old, n) {
-                    let what = format!("{what} {}:{}", taint.key, taint.effect);
-                    self.say(
-                        now,
-                        ChangeKind::Taints,
-                        &what,
-                        n.reference(cluster),
-                        author(n.changed.as_ref(), now),
-                        now,
-                    );
+                for kind in taints(old, n) {
+                    self.say(now, kind, n.reference(cluster), by.clone(), now);
                 }
             }
             _ => {}
@@ -108,17 +91,15 @@ impl Changes {
         if Arc::ptr_eq(&old.shape, &new.shape) && old.own == new.own || old.uid != new.uid {
             return;
         }
-        let words = |of: &Pod, than: &Pod, sign: &str| {
+        let only = |of: &Pod, than: &Pod| -> Vec<String> {
             let than: Vec<_> = than.labels().iter().collect();
-            let only = of.labels().iter().filter(|label| !than.contains(label)).collect::<Vec<_>>();
-            only.into_iter().map(|(k, v)| format!("{sign}{k}={v}")).collect::<Vec<_>>()
+            let only = of.labels().iter().filter(|label| !than.contains(label));
+            only.map(|(k, v)| format!("{k}={v}")).collect()
         };
-        let mut changed = words(old, new, "-");
-        changed.extend(words(new, old, "+"));
-        if !changed.is_empty() {
+        let (removed, added) = (only(old, new), only(new, old));
+        if !removed.is_empty() || !added.is_empty() {
             let object = new.reference(self.cluster);
-            let what = format!("labels {}", changed.join(" "));
-            self.say(now, ChangeKind::Labels, &what, object, None, now);
+            self.say(now, ChangeKind::Labels { removed, added }, object, None, now);
         }
     }
 
@@ -139,19 +120,16 @@ impl Changes {
             None => (now, 1),
         };
         let (at, pods) = pods;
-        let (object, what) = if pods == 1 {
-            (pod.reference(self.cluster), "evicted".to_owned())
+        let object = if pods == 1 {
+            pod.reference(self.cluster)
         } else {
             let uid = node.map_or_else(Uid::default, |node| node.uid.clone());
-            (
-                ObjectRef::new(self.cluster, Kind::Node, &Name::default(), &on, &uid),
-                format!("{pods} pods evicted"),
-            )
+            ObjectRef::new(self.cluster, Kind::Node, &Name::default(), &on, &uid)
         };
         // An eviction does not record who requested it. Usually the user who drained the node also cordoned it.
         let by = node.filter(|node| node.cordoned).and_then(|node| node.changed.as_ref());
-        let what = by.map_or_else(|| what.clone(), |by| format!("{what}, node cordoned by {}", by.manager));
-        self.say(at, ChangeKind::Evicted { node: on, pods }, &what, object, None, now);
+        let cordoned_by = by.map(|by| by.manager.clone());
+        self.say(at, ChangeKind::Evicted { node: on, pods, cordoned_by }, object, None, now);
     }
 
     pub fn workload(&mut self, delta: &Delta<Workload>, now: Stamp) {
@@ -162,34 +140,22 @@ impl Changes {
         };
         let by = author(new.changed.as_ref(), now);
         if new.kind != Kind::Job && new.kind != Kind::DaemonSet && old.replicas != new.replicas {
-            let what = format!("scaled {}→{}", old.replicas, new.replicas);
-            self.say(now, ChangeKind::Scaled, &what, new.reference(self.cluster), by.clone(), now);
+            let kind = ChangeKind::Scaled { from: old.replicas, to: new.replicas };
+            self.say(now, kind, new.reference(self.cluster), by.clone(), now);
         }
         if old.paused != new.paused {
-            let (kind, what) = if new.paused {
-                (ChangeKind::Paused, "rollout paused")
-            } else {
-                (ChangeKind::Resumed, "rollout resumed")
-            };
-            self.say(now, kind, what, new.reference(self.cluster), by.clone(), now);
+            let kind = if new.paused { ChangeKind::Paused } else { ChangeKind::Resumed };
+            self.say(now, kind, new.reference(self.cluster), by.clone(), now);
         }
         if old.restarted_at != new.restarted_at && new.restarted_at.is_some() {
-            self.say(now, ChangeKind::Restarted, "restarted", new.reference(self.cluster), by.clone(), now);
+            self.say(now, ChangeKind::Restarted, new.reference(self.cluster), by.clone(), now);
         }
         // A Deployment's rollouts are reported by its ReplicaSets. They also show the rollouts before Pilothouse
         // started.
         if new.kind != Kind::Deployment && old.images != new.images {
-            let what = format!("rollout {}", images(&old.images, &new.images));
-            let (from, to) = tags(&old.images, &new.images);
-            let back = self.was_left(&new.uid, &to);
-            self.say(
-                now,
-                ChangeKind::Rollout { from, to, back },
-                &what,
-                new.reference(self.cluster),
-                by,
-                now,
-            );
+            let moved = Moved::between(&old.images, &new.images);
+            let back = self.was_left(&new.uid, &moved.tags().1);
+            self.say(now, ChangeKind::Rollout { moved, back }, new.reference(self.cluster), by, now);
         }
     }
 
@@ -217,20 +183,14 @@ impl Changes {
             .max_by_key(|rs| rs.revision);
         // An existing ReplicaSet has an earlier template.
         let again = delta.old.is_some();
-        let (kind, what) = match before {
-            Some(before) if before.images == new.images => {
-                (ChangeKind::SameImages, "new pods of the same images".to_owned())
-            }
+        let kind = match before {
+            Some(before) if before.images == new.images => ChangeKind::SameImages,
             Some(before) => {
-                let (from, to) = tags(&before.images, &new.images);
-                let what = format!("rollout {}", images(&before.images, &new.images));
-                let back = again || self.was_left(&owner.uid, &to);
-                (ChangeKind::Rollout { from, to, back }, what)
+                let moved = Moved::between(&before.images, &new.images);
+                let back = again || self.was_left(&owner.uid, &moved.tags().1);
+                ChangeKind::Rollout { moved, back }
             }
-            None => {
-                let (from, to) = (Name::default(), Name::default());
-                (ChangeKind::Rollout { from, to, back: again }, format!("rollout to revision {revision}"))
-            }
+            None => ChangeKind::Rollout { moved: Moved::Revision(revision), back: again },
         };
         let deployment = facts.deployments.get(&owner.uid);
         let by = deployment
@@ -238,15 +198,14 @@ impl Changes {
             .filter(|c| c.at.0.abs_diff(at.0) < 60_000)
             .map(|c| c.manager.clone());
         let object = ObjectRef::new(self.cluster, Kind::Deployment, &new.namespace, &owner.name, &owner.uid);
-        self.say(at, kind, &what, object, by, now);
+        self.say(at, kind, object, by, now);
     }
 
     /// Adds who made the rollouts of a Deployment that was read after its ReplicaSets.
     fn name_author(&mut self, deployment: &Workload) {
         let Some(changed) = &deployment.changed else { return };
         for change in self.list.iter_mut().filter(|c| c.object.uid == deployment.uid && c.by.is_none()) {
-            let is_rollout = matches!(change.kind, ChangeKind::Rollout { .. } | ChangeKind::SameImages);
-            if is_rollout && changed.at.0.abs_diff(change.at.0) < 60_000 {
+            if change.kind.is_rollout() && changed.at.0.abs_diff(change.at.0) < 60_000 {
                 Arc::make_mut(change).by = Some(changed.manager.clone());
                 self.dirty = true;
             }
@@ -255,7 +214,8 @@ impl Changes {
 
     /// Returns true if a rollout in the list replaced this tag.
     fn was_left(&self, workload: &Uid, tag: &Name) -> bool {
-        let left = |c: &Arc<Change>| matches!(&c.kind, ChangeKind::Rollout { from, .. } if from == tag);
+        let left =
+            |c: &Arc<Change>| matches!(&c.kind, ChangeKind::Rollout { moved, .. } if moved.tags().0 == *tag);
         !tag.is_empty() && self.list.iter().any(|c| c.object.uid == *workload && left(c))
     }
 
@@ -264,32 +224,21 @@ impl Changes {
         let object = new.reference(self.cluster);
         let Some(old) = delta.old.as_deref() else {
             if let Some(at) = new.last_scale {
-                let what = format!("scaled its target, now {}", new.desired.unwrap_or(0));
-                self.say(at, ChangeKind::Autoscaled, &what, object, None, now);
+                let kind = ChangeKind::Autoscaled(new.desired.unwrap_or(0));
+                self.say(at, kind, object, None, now);
             }
             return;
         };
         let by = author(new.changed.as_ref(), now);
-        if old.max != new.max {
-            let what = format!("max {}→{}", old.max, new.max);
-            self.say(now, ChangeKind::Bounds, &what, object.clone(), by.clone(), now);
-        }
-        if old.min != new.min {
-            let what = format!("min {}→{}", old.min, new.min);
-            self.say(now, ChangeKind::Bounds, &what, object, by, now);
+        for (bound, from, to) in [(Bound::Max, old.max, new.max), (Bound::Min, old.min, new.min)] {
+            if from != to {
+                self.say(now, ChangeKind::Bound { bound, from, to }, object.clone(), by.clone(), now);
+            }
         }
     }
 
-    fn say(
-        &mut self,
-        at: Stamp,
-        kind: ChangeKind,
-        what: &str,
-        object: ObjectRef,
-        by: Option<Name>,
-        now: Stamp,
-    ) {
-        self.add(Change { at, kind, what: what.to_owned(), object, by }, now);
+    fn say(&mut self, at: Stamp, kind: ChangeKind, object: ObjectRef, by: Option<Name>, now: Stamp) {
+        self.add(Change { at, kind, object, by }, now);
     }
 }
 
@@ -300,10 +249,39 @@ pub fn recent(changes: &[Arc<Change>], now: Stamp) -> &[Arc<Change>] {
     changes.get(..end).unwrap_or_default()
 }
 
-/// Returns the changes for people. The newest comes first. Many similar changes become one entry without an object's
-/// name (`50 nodes joined`). A restart is not shown again for its ReplicaSet.
-pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Change> {
-    let mut groups: Vec<(String, Vec<&Change>)> = Vec::new();
+/// A line about one change, or about similar changes of several objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The change, or the newest of several.
+    pub change: Change,
+    /// The number of objects, if there are several.
+    objects: Option<usize>,
+    /// Whether several changes are equal, numbers included.
+    exactly: bool,
+}
+
+impl Told {
+    /// Returns the object, or `None` if the line is about several.
+    pub fn object(&self) -> Option<&ObjectRef> {
+        Some(&self.change.object).filter(|_| self.objects.is_none())
+    }
+
+    /// Returns what changed: `scaled 3→5`, `50 nodes joined`.
+    pub fn what(&self) -> String {
+        match self.objects {
+            None => self.change.kind.to_string(),
+            Some(objects) => {
+                let what = self.change.kind.of_many(self.exactly);
+                format!("{objects} {} {what}", plural(&self.change.object.kind))
+            }
+        }
+    }
+}
+
+/// Returns the changes for people. The newest comes first. Many similar changes become one line (`50 nodes joined`). A
+/// restart is not shown again for its ReplicaSet.
+pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Told> {
+    let mut groups: Vec<Vec<&Change>> = Vec::new();
     for change in changes {
         let told_twice = change.kind == ChangeKind::SameImages
             && changes.iter().any(|other| {
@@ -314,54 +292,39 @@ pub fn fold_for_people(changes: &[Arc<Change>]) -> Vec<Change> {
         if told_twice {
             continue;
         }
-        let kind = stem(&change.what);
-        let near = groups.iter_mut().find(|(held, group)| {
-            *held == kind
-                && group.first().is_some_and(|newest| {
-                    newest.object.kind == change.object.kind
-                        && newest.object.namespace == change.object.namespace
-                        && newest.by == change.by
-                        && newest.at.since(change.at) <= ALIKE_MS
-                })
+        let near = groups.iter_mut().find(|group| {
+            group.first().is_some_and(|newest| {
+                newest.kind.is_like(&change.kind)
+                    && newest.object.kind == change.object.kind
+                    && newest.object.namespace == change.object.namespace
+                    && newest.by == change.by
+                    && newest.at.since(change.at) <= ALIKE_MS
+            })
         });
         match near {
-            Some((_, group)) => group.push(change),
-            None => groups.push((kind, vec![change])),
+            Some(group) => group.push(change),
+            None => groups.push(vec![change]),
         }
     }
-    let mut told: Vec<Change> = Vec::new();
-    for (kind, group) in groups {
+    let mut told: Vec<Told> = Vec::new();
+    for group in groups {
         let mut objects: Vec<&Name> = group.iter().map(|c| &c.object.name).collect();
         objects.sort();
         objects.dedup();
         match group.as_slice() {
-            [newest, ..] if objects.len() >= FOLD_FROM => {
-                let same = group.iter().all(|c| c.what == newest.what);
-                let what = if same { newest.what.as_str() } else { kind.as_str() };
-                let object = ObjectRef::new(
-                    newest.object.cluster,
-                    newest.object.kind.clone(),
-                    &newest.object.namespace,
-                    &Name::default(),
-                    &Uid::default(),
-                );
-                let what = what.replace(" its target", " their targets");
-                let what = format!("{} {} {what}", objects.len(), plural(&newest.object.kind));
-                let (kind, by) = (newest.kind.clone(), newest.by.clone());
-                told.push(Change { at: newest.at, kind, what, object, by });
+            [newest, ..] if objects.len() >= FOLD_FROM => told.push(Told {
+                change: Change::clone(newest),
+                objects: Some(objects.len()),
+                exactly: group.iter().all(|c| c.kind == newest.kind),
+            }),
+            _ => {
+                let alone = |change: &Change| Told { change: change.clone(), objects: None, exactly: true };
+                told.extend(group.into_iter().map(alone));
             }
-            _ => told.extend(group.into_iter().cloned()),
         }
     }
-    told.sort_by_key(|change| std::cmp::Reverse(change.at));
+    told.sort_by_key(|told| std::cmp::Reverse(told.change.at));
     told
-}
-
-/// Returns the words of a change without its numbers: `scaled` for `scaled 3→5`.
-fn stem(what: &str) -> String {
-    let end = what.find(|c: char| c.is_ascii_digit()).unwrap_or(what.len());
-    let words = what.get(..end).unwrap_or(what).trim_end();
-    words.strip_suffix(", now").unwrap_or(words).to_owned()
 }
 
 fn plural(kind: &Kind) -> String {
@@ -373,25 +336,24 @@ fn plural(kind: &Kind) -> String {
 
 /// Returns a change as text without its time: `shop/checkout rollout app 1.0→1.1 (argocd)`. With `brief`, for narrow
 /// places: `checkout 1.0→1.1`.
-pub fn words(change: &Change, brief: bool) -> String {
-    let object = &change.object;
-    let mut what = change.what.as_str();
+pub fn words(told: &Told, brief: bool) -> String {
+    let Change { kind, object, by, .. } = &told.change;
+    let mut what = told.what();
     let place = match (&object.kind, object.name.as_str()) {
-        (_, "") if object.namespace.is_empty() => String::new(),
-        (_, "") => format!("{}: ", object.namespace),
+        _ if told.objects.is_some() && object.namespace.is_empty() => String::new(),
+        _ if told.objects.is_some() => format!("{}: ", object.namespace),
         (Kind::Node, name) => format!("node {name} "),
         (Kind::HorizontalPodAutoscaler, name) if brief => format!("HPA {name} "),
         (Kind::HorizontalPodAutoscaler, name) => format!("HPA {}/{name} ", object.namespace),
         (_, name) if brief || object.namespace.is_empty() => {
-            // The name of the image is left out if it is the name of the workload.
-            if let Some(rest) = what.strip_prefix("rollout ") {
-                what = rest.strip_prefix(name).and_then(|rest| rest.strip_prefix(' ')).unwrap_or(rest);
+            if let ChangeKind::Rollout { moved, .. } = kind {
+                what = moved.of(name);
             }
             format!("{name} ")
         }
         (_, name) => format!("{}/{name} ", object.namespace),
     };
-    let by = change.by.as_ref().filter(|_| !brief).map_or_else(String::new, |by| format!(" ({by})"));
+    let by = by.as_ref().filter(|_| !brief).map_or_else(String::new, |by| format!(" ({by})"));
     format!("{place}{what}{by}")
 }
 
@@ -401,82 +363,53 @@ fn author(changed: Option<&ChangedBy>, now: Stamp) -> Option<Name> {
 }
 
 /// Returns the taints that were added to a node, and those that were removed.
-fn taints<'a>(old: &'a Node, new: &'a Node) -> Vec<(&'static str, &'a Taint)> {
+fn taints(old: &Node, new: &Node) -> Vec<ChangeKind> {
     // The node controller's own taints repeat the Ready condition and the cordon.
     let own = |t: &&Taint| !t.key.starts_with("node.kubernetes.io/") || t.key == OUT_OF_SERVICE;
-    let only = |of: &'a Node, than: &'a Node| {
+    let only = |of: &Node, than: &Node| -> Vec<(Name, Name)> {
         let same = |a: &Taint, b: &Taint| (&a.key, &a.effect) == (&b.key, &b.effect);
-        of.taints.iter().filter(own).filter(move |t| !than.taints.iter().any(|o| same(t, o)))
+        let only = of.taints.iter().filter(own).filter(|t| !than.taints.iter().any(|o| same(t, o)));
+        only.map(|t| (t.key.clone(), t.effect.clone())).collect()
     };
-    let added = only(new, old).map(|t| ("taint", t));
-    added.chain(only(old, new).map(|t| ("no more taint", t))).collect()
-}
-
-/// Returns the tags of the image that changed. They are empty unless exactly one image changed.
-fn tags(old: &[Name], new: &[Name]) -> (Name, Name) {
-    let mut changed = old.iter().zip(new).filter(|(a, b)| a != b);
-    match (changed.next(), changed.next()) {
-        (Some((a, b)), None) if image::split(a).0 == image::split(b).0 => {
-            (image::split(a).1.into(), image::split(b).1.into())
-        }
-        _ => Default::default(),
-    }
-}
-
-/// Returns `app:1.0→1.1` if one image changed. Returns the number of images if several changed.
-fn images(old: &[Name], new: &[Name]) -> String {
-    let changed: Vec<(&str, &str)> =
-        old.iter().zip(new).filter(|(a, b)| a != b).map(|(a, b)| (a.as_str(), b.as_str())).collect();
-    match changed.as_slice() {
-        [(a, b)] => {
-            let (name_a, tag_a) = image::split(a);
-            let (name_b, tag_b) = image::split(b);
-            if name_a == name_b {
-                format!("{name_a} {tag_a}→{tag_b}")
-            } else {
-                format!("{name_a}:{tag_a}→{name_b}:{tag_b}")
-            }
-        }
-        [] => "of another template".into(),
-        many => format!("of {} images", many.len()),
-    }
+    let added = only(new, old).into_iter().map(|(key, effect)| ChangeKind::Tainted { key, effect });
+    let removed = only(old, new).into_iter().map(|(key, effect)| ChangeKind::Untainted { key, effect });
+    added.chain(removed).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn images_show_what_moved() {
-        assert_eq!(images(&["r.io/shop/app:1.0".into()], &["r.io/shop/app:1.1".into()]), "app 1.0→1.1");
-    }
-
-    fn change(secs: i64, kind: Kind, name: &str, what: &str) -> Arc<Change> {
-        let of = match what {
-            "restarted" => ChangeKind::Restarted,
-            "new pods of the same images" => ChangeKind::SameImages,
-            _ => ChangeKind::Scaled,
-        };
+    fn change(secs: i64, kind: Kind, name: &str, what: ChangeKind) -> Arc<Change> {
         let namespace = if kind == Kind::Node { "" } else { "shop" };
         let object =
             ObjectRef::new(ClusterId(0), kind, &namespace.into(), &name.into(), &Uid::Text(name.into()));
-        Arc::new(Change { at: Stamp::from_secs(secs), kind: of, what: what.into(), object, by: None })
+        Arc::new(Change { at: Stamp::from_secs(secs), kind: what, object, by: None })
+    }
+
+    fn rollout(from: &str, to: &str) -> ChangeKind {
+        ChangeKind::Rollout { moved: Moved::Image { from: from.into(), to: to.into() }, back: false }
     }
 
     #[test]
     fn what_is_alike_is_told_as_one() {
         let mut changes: Vec<_> =
-            (0..50).map(|i| change(5_000 - i, Kind::Node, &format!("n{i}"), "joined")).collect();
-        changes.push(change(4_000, Kind::Node, "late", "joined"));
+            (0..50).map(|i| change(5_000 - i, Kind::Node, &format!("n{i}"), ChangeKind::Joined)).collect();
+        changes.push(change(4_000, Kind::Node, "late", ChangeKind::Joined));
         for (i, to) in [5, 7, 9].into_iter().enumerate() {
-            changes.push(change(3_000, Kind::Deployment, &format!("d{i}"), &format!("scaled 3→{to}")));
+            changes.push(change(
+                3_000,
+                Kind::Deployment,
+                &format!("d{i}"),
+                ChangeKind::Scaled { from: 3, to },
+            ));
         }
-        changes.push(change(2_010, Kind::Deployment, "pay", "restarted"));
-        changes.push(change(2_000, Kind::Deployment, "pay", "new pods of the same images"));
-        changes.push(change(1_000, Kind::Deployment, "app", "rollout app 1.0→1.1"));
+        changes.push(change(2_010, Kind::Deployment, "pay", ChangeKind::Restarted));
+        changes.push(change(2_000, Kind::Deployment, "pay", ChangeKind::SameImages));
+        changes.push(change(1_000, Kind::Deployment, "app", rollout("r.io/app:1.0", "r.io/app:1.1")));
         let told: Vec<String> = fold_for_people(&changes)
             .iter()
-            .map(|c| format!("{} {}", c.at.0 / 1000, words(c, false)))
+            .map(|c| format!("{} {}", c.change.at.0 / 1000, words(c, false)))
             .collect();
         assert_eq!(
             told,
@@ -494,21 +427,22 @@ mod tests {
 
     #[test]
     fn one_object_that_changes_often_is_not_many() {
-        let scaled = |i: i64| change(100 - i, Kind::Deployment, "web", &format!("scaled {i}→{}", i + 1));
+        let scaled = |from: i32| {
+            change(100 - i64::from(from), Kind::Deployment, "web", ChangeKind::Scaled { from, to: from + 1 })
+        };
         assert_eq!(fold_for_people(&(0..5).map(scaled).collect::<Vec<_>>()).len(), 5);
     }
 
     #[test]
     fn a_deployment_that_is_read_after_its_replicasets_names_who_rolled_it_out() {
         let mut changes = Changes::new(ClusterId(0));
-        let rollout = change(100, Kind::Deployment, "web", "rollout web 1→2");
-        let other = change(100, Kind::Deployment, "api", "rollout api 1→2");
-        let kind = || ChangeKind::Rollout { from: "1".into(), to: "2".into(), back: false };
-        for held in [&rollout, &other] {
-            changes.add(Change { kind: kind(), ..Change::clone(held) }, Stamp::from_secs(110));
+        let web = change(100, Kind::Deployment, "web", rollout("web:1", "web:2"));
+        let api = change(100, Kind::Deployment, "api", rollout("api:1", "api:2"));
+        for held in [&web, &api] {
+            changes.add(Change::clone(held), Stamp::from_secs(110));
         }
         let by = ChangedBy { manager: "argocd".into(), at: Stamp::from_secs(101) };
-        let web = Workload { uid: rollout.object.uid.clone(), changed: Some(by), ..Workload::default() };
+        let web = Workload { uid: web.object.uid.clone(), changed: Some(by), ..Workload::default() };
         changes.workload(&Delta { old: None, new: Some(Arc::new(web)) }, Stamp::from_secs(110));
         let told = changes.take(Stamp::from_secs(110)).unwrap();
         let by: Vec<_> = told.iter().map(|c| (c.object.name.as_str(), c.by.as_deref())).collect();
@@ -521,8 +455,7 @@ mod tests {
         let now = Stamp::from_secs(10_000);
         let change = |secs| Change {
             at: Stamp::from_secs(secs),
-            kind: ChangeKind::Scaled,
-            what: "x".into(),
+            kind: ChangeKind::Joined,
             object: ObjectRef::new(ClusterId(0), Kind::Node, &"".into(), &"n".into(), &Uid::default()),
             by: None,
         };

@@ -200,9 +200,12 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
 pub fn change_rows(cluster: &Cluster, namespace: Option<&Name>, now: Stamp) -> Vec<RowView> {
     fold_for_people(recent(&cluster.derived.changes, now))
         .iter()
-        .filter(|c| namespace.is_none_or(|ns| c.object.namespace.is_empty() || c.object.namespace == *ns))
+        .filter(|c| {
+            namespace
+                .is_none_or(|ns| c.change.object.namespace.is_empty() || c.change.object.namespace == *ns)
+        })
         .map(|c| RowView {
-            cells: vec![cell(Role::Dim, c.at.clock()), plain(words(c, false))],
+            cells: vec![cell(Role::Dim, c.change.at.clock()), plain(words(c, false))],
             ..RowView::default()
         })
         .collect()
@@ -236,14 +239,14 @@ pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
     line.push(cell(Role::Title, ":"));
     let head = line.len();
     let folded = fold_for_people(recent(&cluster.derived.changes, now));
-    let wanted = folded
-        .iter()
-        .filter(|c| namespace.is_none_or(|ns| c.object.namespace.is_empty() || c.object.namespace == *ns));
+    let wanted = folded.iter().filter(|c| {
+        namespace.is_none_or(|ns| c.change.object.namespace.is_empty() || c.change.object.namespace == *ns)
+    });
     for (i, change) in wanted.take(12).enumerate() {
         if i > 0 {
             line.push(cell(Role::Dim, "·"));
         }
-        line.push(cell(Role::Dim, change.at.clock()));
+        line.push(cell(Role::Dim, change.change.at.clock()));
         line.push(cell(Role::Text, words(change, brief)));
     }
     if line.len() == head {

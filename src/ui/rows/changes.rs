@@ -6,7 +6,7 @@ use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef, Uid};
 use pilothouse_core::domain::plan::Fate;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{ActionView, Change, ChangeKind, Cluster, World};
-use pilothouse_core::state::changes::fold_for_people;
+use pilothouse_core::state::changes::{Told, fold_for_people};
 
 use super::actions;
 use crate::ui::cell::Grade;
@@ -49,7 +49,8 @@ impl Entries {
         let done = world.actions.iter().filter(|a| a.is_of(cluster)).map(|a| action(a, cluster.id()));
         // evictions by an action are listed with the action
         let ours = |change: &Change| world.actions.iter().any(|a| a.is_of(cluster) && has_evicted(a, change));
-        self.list = fold_for_people(changes).iter().filter(|c| !ours(c)).map(change).chain(done).collect();
+        self.list =
+            fold_for_people(changes).iter().filter(|c| !ours(&c.change)).map(change).chain(done).collect();
         self.list.sort_by_key(|entry| std::cmp::Reverse(entry.at));
     }
 }
@@ -65,8 +66,9 @@ fn has_evicted(action: &ActionView, change: &Change) -> bool {
         && action.plan.pods.iter().any(|p| p.node == *node && goes(p.fate))
 }
 
-fn change(change: &Change) -> Entry {
-    let object = Some(change.object.clone()).filter(|o| !o.name.is_empty());
+fn change(told: &Told) -> Entry {
+    let (change, what) = (&told.change, told.what());
+    let object = told.object().cloned();
     let place = match &object {
         Some(o) if o.namespace.is_empty() => format!("{}/{}", o.kind.short(), o.name),
         Some(o) => format!("{}/{}/{}", o.namespace, o.kind.short(), o.name),
@@ -77,17 +79,20 @@ fn change(change: &Change) -> Entry {
         None => change.object.namespace.to_string(),
     };
     let grade = match change.kind {
-        ChangeKind::Rollout { .. } | ChangeKind::Taints | ChangeKind::Left => Grade::Warning,
-        ChangeKind::Autoscaled | ChangeKind::Joined => Grade::Fine,
+        ChangeKind::Rollout { .. }
+        | ChangeKind::Tainted { .. }
+        | ChangeKind::Untainted { .. }
+        | ChangeKind::Left => Grade::Warning,
+        ChangeKind::Autoscaled(_) | ChangeKind::Joined => Grade::Fine,
         _ => Grade::Info,
     };
     Entry {
         at: change.at,
-        key: Uid::Text(Name::from(format!("{} {place} {}", change.at.0, change.what))),
+        key: Uid::Text(Name::from(format!("{} {place} {}", change.at.0, what))),
         object,
         namespace: change.object.namespace.clone(),
         place,
-        what: change.what.clone(),
+        what,
         by: change.by.as_ref().map(ToString::to_string).unwrap_or_default(),
         grade,
     }
@@ -165,8 +170,7 @@ mod tests {
         let mut drain = ActionView::new("a".into(), Arc::new(plan), Stamp::from_secs(100));
         let change = |node: &str, secs| Change {
             at: Stamp::from_secs(secs),
-            kind: ChangeKind::Evicted { node: node.into(), pods: 3 },
-            what: "3 pods evicted".into(),
+            kind: ChangeKind::Evicted { node: node.into(), pods: 3, cordoned_by: None },
             object: pod.clone(),
             by: None,
         };

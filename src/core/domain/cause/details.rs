@@ -65,10 +65,7 @@ impl Display for Release {
     /// Writes `, after rollout v1.8.1→v1.8.2 by argocd`. The words say "after", not "since": the errors may be older
     /// than the rollout if the logs were not read before.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let what = self.rollout.trim_start_matches("rollout ");
-        // The container often has the workload's name.
-        let what = what.strip_prefix(self.workload.as_str()).map_or(what, str::trim_start);
-        write!(f, ", after rollout {what}")?;
+        write!(f, ", after rollout {}", self.moved.of(&self.workload))?;
         match &self.by {
             Some(by) => write!(f, " by {by}"),
             None => Ok(()),
@@ -114,7 +111,7 @@ impl Display for RemedyKind {
             Self::RolledBack { from, to } => ("rolled back", from, to),
             Self::Rollout { from, to } => ("new rollout", from, to),
             Self::Restarted => return f.write_str("restarted"),
-            Self::Changed(words) => return f.write_str(words),
+            Self::Changed(change) => return write!(f, "{change}"),
             Self::OutOfRotation { pod } => return write!(f, "{pod} taken out of rotation"),
             Self::NodesOutOfService => return f.write_str("lost nodes taken out of service"),
         };

@@ -3,6 +3,7 @@
 
 use super::FindingCode;
 use crate::domain::autoscaler::HpaReason;
+use crate::domain::change::Moved;
 use crate::domain::id::Name;
 use crate::domain::node::NodeState;
 use crate::domain::slo::Burn;
@@ -25,8 +26,7 @@ pub enum Finding {
     },
     ErrorsSinceRollout {
         after_secs: u64,
-        /// The rollout, in the words of its change.
-        rollout: String,
+        moved: Moved,
         template: Name,
     },
     /// Pods of a namespace that evictions left behind.
@@ -294,8 +294,7 @@ pub enum Blocked {
 /// A rollout after which errors began.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The rollout, in the words of its change: `rollout app 1.0→1.1`.
-    pub rollout: String,
+    pub moved: Moved,
     pub workload: Name,
     pub by: Option<Name>,
 }

@@ -1,5 +1,6 @@
 //! How a finding develops: when it was first seen, and what was done about it.
 
+use crate::domain::change::ChangeKind;
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
 
@@ -38,8 +39,8 @@ pub enum RemedyKind {
         to: Name,
     },
     Restarted,
-    /// Another change (resumed, scaled, other bounds), in the words of the change.
-    Changed(String),
+    /// Another change: resumed, scaled, other bounds.
+    Changed(ChangeKind),
     OutOfRotation {
         pod: Name,
     },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::cause::{
     Cause, Culprit, Evidence, Finding, FirstSeen, Gains, Impact, Release, Remediation, Severity, Suggestion,
 };
+use crate::domain::change::Moved;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::{ErrorGroup, Level};
 use crate::domain::time::Stamp;
@@ -296,13 +297,14 @@ const AFTER_SECS: u64 = 600;
 /// A rollout, and an error that was never seen before it.
 struct NewErrors<'a> {
     change: &'a Change,
+    moved: &'a Moved,
     group: &'a ErrorGroup,
 }
 
 impl NewErrors<'_> {
     fn release(&self) -> Release {
         let change = self.change;
-        Release { rollout: change.what.clone(), workload: change.object.name.clone(), by: change.by.clone() }
+        Release { moved: self.moved.clone(), workload: change.object.name.clone(), by: change.by.clone() }
     }
 
     fn after_secs(&self) -> u64 {
@@ -313,7 +315,7 @@ impl NewErrors<'_> {
         let (change, group) = (self.change, self.group);
         let by = change.by.as_ref().map_or("unknown", |by| by.as_str());
         [
-            format!("{} at {} by {by}", change.what, change.at.told(now)).into(),
+            format!("{} at {} by {by}", change.kind, change.at.told(now)).into(),
             Evidence::FirstSeen(FirstSeen {
                 after_secs: self.after_secs(),
                 lines: group.count,
@@ -338,10 +340,11 @@ fn release_of<'a>(context: &RuleContext<'_, 'a>, group: &'a ErrorGroup) -> Optio
     let change = rollouts.max_by_key(|c| c.at)?;
     let after = group.first >= change.at && group.first.secs_since(change.at) <= AFTER_SECS;
     let goes_on = !group.has_stopped(context.now);
-    let ChangeKind::Rollout { from, back, .. } = &change.kind else { return None };
+    let ChangeKind::Rollout { moved, back } = &change.kind else { return None };
+    let (from, _) = moved.tags();
     // If the previous version logs the error too, this rollout is not the cause. A rollback must not be undone.
-    let shared = !from.is_empty() && group.versions.contains(from);
-    (after && goes_on && !shared && !back).then_some(NewErrors { change, group })
+    let shared = !from.is_empty() && group.versions.contains(&from);
+    (after && goes_on && !shared && !back).then_some(NewErrors { change, moved, group })
 }
 
 /// Returns the rollout and the error of a workload behind a Service. Of several errors, it is the most frequent one.
@@ -365,7 +368,7 @@ pub fn errors_since_rollout(context: &RuleContext<'_, '_>) -> Vec<Cause> {
             let (change, group) = (release.change, release.group);
             let finding = Finding::ErrorsSinceRollout {
                 after_secs: release.after_secs(),
-                rollout: change.what.clone(),
+                moved: release.moved.clone(),
                 template: group.template.clone(),
             };
             Cause {

@@ -58,9 +58,10 @@ fn remedy(context: &RuleContext<'_, '_>, prior: &Cause, cause: &Cause) -> Option
     // A release, and an action about it, explain more than the nodes of the pods.
     let for_nodes = held.is_none() && cause.objects.len() == 1;
     let done = context.cluster.derived.changes.iter().filter(|c| c.at > after);
-    let done = done.filter(|c| c.kind != ChangeKind::Scaled || !is_autoscaled(context, &c.object));
+    let done =
+        done.filter(|c| !matches!(c.kind, ChangeKind::Scaled { .. }) || !is_autoscaled(context, &c.object));
     let newest = done
-        .filter(|change| for_nodes || change.kind != ChangeKind::Taints)
+        .filter(|change| for_nodes || !change.kind.is_of_taints())
         .filter_map(|change| Some((change, remedy_kind(context, cause, &subjects, change)?)))
         .max_by_key(|(change, _)| change.at);
     let mut remedy = match (held, newest) {
@@ -179,16 +180,16 @@ fn remedy_kind(
     let of_subject = subjects.contains(&change.object.uid);
     let service = cause.object().filter(|o| o.kind == Kind::Service);
     match &change.kind {
-        ChangeKind::Rollout { from, to, back } if of_subject => {
-            let (from, to) = (from.clone(), to.clone());
+        ChangeKind::Rollout { moved, back } if of_subject => {
+            let (from, to) = moved.tags();
             Some(if *back { RemedyKind::RolledBack { from, to } } else { RemedyKind::Rollout { from, to } })
         }
         ChangeKind::SameImages | ChangeKind::Restarted if of_subject => Some(RemedyKind::Restarted),
-        ChangeKind::Resumed | ChangeKind::Scaled | ChangeKind::Bounds if of_subject => {
-            Some(RemedyKind::Changed(change.what.clone()))
+        ChangeKind::Resumed | ChangeKind::Scaled { .. } | ChangeKind::Bound { .. } if of_subject => {
+            Some(RemedyKind::Changed(change.kind.clone()))
         }
         // The pod is one that the Service no longer selects. Other labels change nothing.
-        ChangeKind::Labels if cause.impact.error_ratio.is_some() => {
+        ChangeKind::Labels { .. } if cause.impact.error_ratio.is_some() => {
             let (service, pod) = (service?, &change.object);
             let answered = pod.namespace == service.namespace && has_answered(context, service, &pod.name);
             let labels = answered.then(|| context.cluster.pod(&pod.namespace, &pod.name)).flatten()?;
@@ -196,7 +197,7 @@ fn remedy_kind(
             out.then(|| RemedyKind::OutOfRotation { pod: pod.name.clone() })
         }
         // The change is about a node of the Service's pods.
-        ChangeKind::Taints => {
+        ChangeKind::Tainted { .. } | ChangeKind::Untainted { .. } => {
             let (service, node) = (service?, &change.object);
             let is_off = |row: &&Arc<NodeRow>| row.node.uid == node.uid && row.is_out_of_service();
             context.cluster.derived.nodes.iter().find(is_off)?;
