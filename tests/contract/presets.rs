@@ -30,8 +30,8 @@ use self::exporter::{Expected, Exporter};
 
 /// The most queries of a refresh.
 const MOST_QUERIES: f64 = 15.0;
-/// How long Prometheus scrapes before the source starts, so that windows are full.
-const SCRAPED: Duration = Duration::from_secs(85);
+/// Every target has this many scrapes before the source starts, so that windows are full.
+const SCRAPES: f64 = 80.0;
 
 /// A Prometheus that ends with the test.
 struct Prometheus {
@@ -89,6 +89,20 @@ impl Prometheus {
         let answer: serde_json::Value =
             serde_json::from_str(&self.get(&format!("/api/v1/query?query={escaped}"))?).ok()?;
         answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    }
+
+    /// Waits until every target has been scraped often enough.
+    async fn has_scraped(&self, limit: Duration) {
+        let began = Instant::now();
+        let targets = exporter::SYSTEMS.len() as f64;
+        loop {
+            let full = self.value(&format!("count(count_over_time(up[5m]) >= {SCRAPES})"));
+            if full == Some(targets) {
+                return;
+            }
+            assert!(began.elapsed() < limit, "{full:?} of {targets} targets have {SCRAPES} scrapes");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     /// How many queries it has been sent, as it counts itself.
@@ -331,7 +345,7 @@ fn the_promql_is_right(server: &Prometheus, cluster: &Cluster, expected: &[Expec
 async fn every_preset_gives_back_what_went_in_real_only() {
     let exporter = Exporter::start();
     let server = Prometheus::start(exporter.port);
-    tokio::time::sleep(SCRAPED).await;
+    server.has_scraped(Duration::from_secs(240)).await;
     let expected = exporter::expected();
     let mut polled = Polled::start(server.port);
     let began = Instant::now();
