@@ -187,6 +187,10 @@ pub struct Service {
     pub no_share: Option<String>,
     /// The parts that a route splits the requests into.
     pub split: Vec<Part>,
+    /// The preset that the figures are from, or null if nothing measures the Service.
+    pub preset: Option<String>,
+    /// The other presets that measure it too.
+    pub other_presets: Vec<String>,
     /// The share that the Service has of a route, among other Services.
     pub of_route: Option<RouteShare>,
     pub rps: Option<f64>,

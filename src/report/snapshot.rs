@@ -312,6 +312,8 @@ fn service(
                 backends: part.backends.iter().map(ToString::to_string).collect(),
             })
             .collect(),
+        preset: traffic.map(|t| t.preset.to_string()),
+        other_presets: traffic.map_or_else(Vec::new, |t| t.others.iter().map(ToString::to_string).collect()),
         of_route: None,
         rps: traffic.and_then(|t| t.rps),
         error_ratio: traffic.and_then(|t| t.error_ratio),

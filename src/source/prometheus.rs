@@ -161,7 +161,7 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
     loop {
         let now = out.clock().now();
         let began = tokio::time::Instant::now();
-        let (wait, least) = match refresh.run(&client, limit).await {
+        let (wait, least) = match refresh.run(&client, limit, objectives.reserved()).await {
             Ok(refreshed) => {
                 backoff.reset();
                 let took = began.elapsed();

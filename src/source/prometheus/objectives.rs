@@ -97,6 +97,11 @@ impl Objectives {
         }
     }
 
+    /// Returns the most queries of the next refresh, unless it is the first.
+    pub fn reserved(&self) -> usize {
+        if self.own.is_empty() { self.recorded.due().min(AT_ONCE) } else { AT_ONCE }
+    }
+
     /// Sends the queries that are due, and returns all objectives, or `None` if there are none. The first refresh sends
     /// all queries that it can within `limit`; the others send at most two.
     pub async fn refresh<C: Queries>(

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::client::{PrometheusError, Queries, Vector};
 
-/// The most queries of one refresh, over all presets.
+/// The most queries of one refresh, over all presets and objectives.
 pub const MOST_QUERIES: usize = 15;
 /// The most queries at the same time.
 const AT_ONCE: usize = 4;
@@ -157,14 +157,15 @@ impl Refresh {
         self.found.iter().map(|found| &found.preset).collect()
     }
 
-    /// Sends the queries that are due. If one of them fails, nothing of this refresh is used, and the presets are
+    /// Sends the queries that are due, `reserved` fewer than [`MOST_QUERIES`] at most. If one of them fails, nothing of this refresh is used, and the presets are
     /// looked for again next time.
     pub async fn run<C: Queries>(
         &mut self,
         client: &C,
         limit: Duration,
+        reserved: usize,
     ) -> Result<Refreshed, PrometheusError> {
-        let answered = self.ask(client, limit).await;
+        let answered = self.ask(client, limit, MOST_QUERIES.saturating_sub(reserved)).await;
         if answered.is_err() {
             self.detected = None;
         }
@@ -184,9 +185,9 @@ impl Refresh {
         &mut self,
         client: &C,
         limit: Duration,
+        mut budget: usize,
     ) -> Result<(Vec<String>, Instant), PrometheusError> {
         let now = Instant::now();
-        let mut budget = MOST_QUERIES;
         let mut said = Said::default();
         if self.found.is_empty() || self.detected.is_none_or(|at| now.duration_since(at) >= DETECT_EVERY) {
             budget = budget.saturating_sub(self.wanted.chunks(IN_ONE_QUERY).len());

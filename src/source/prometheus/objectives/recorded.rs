@@ -65,6 +65,13 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
+    /// Returns how many queries the next refresh sends. It is one more if objectives are found for the first time.
+    pub fn due(&self) -> usize {
+        let is_due = |last: Option<Instant>, every| last.is_none_or(|at| at.elapsed() >= every);
+        let reads = !self.defined.is_empty() && is_due(self.read, READ_EVERY);
+        usize::from(is_due(self.checked, DEFINED_EVERY)) + usize::from(reads)
+    }
+
     /// Sends the queries that are due, and returns their number.
     pub async fn refresh<C: Queries>(&mut self, client: &C, limit: Duration, now: Stamp) -> usize {
         let mut sent = 0;
