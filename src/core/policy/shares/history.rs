@@ -12,7 +12,7 @@ use super::settled_ms;
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{
-    BackendTraffic, Balancing, Imbalance, ServiceTraffic, Share, Shares, Standing, Stray, Trail,
+    BackendTraffic, Balancing, Imbalance, Rates, ServiceTraffic, Share, Shares, Standing, Stray, Trail,
 };
 use crate::facts::verdicts::TrafficRow;
 
@@ -76,14 +76,17 @@ pub fn over_time(
         let newest =
             recent.each_ref().map(|recent| recent.as_ref().and_then(|r| r.gap(i, range, dispersion)));
         let effect = EFFECT + scrapes;
+        let gaps = || iter::once(&whole).chain(&newest).flatten();
         let side = |effect: f64, bound: f64| -> i8 {
-            let gaps = iter::once(whole).chain(newest).flatten();
-            gaps.map(|gap| gap.side(effect, bound)).find(|side| *side != 0).unwrap_or(0)
+            gaps().map(|gap| gap.side(effect, bound)).find(|side| *side != 0).unwrap_or(0)
         };
         // A backend without a share that gets requests has no relative difference.
         let zero = range.1 <= 0.0 && share.significant == Some(true);
         let (side, strong, beyond_doubt) = if zero {
             (1, 1, 1)
+        } else if gaps().all(|gap| gap.effect.abs() < effect) {
+            // most are
+            (0, 0, 0)
         } else {
             let strong = STRONG.max(effect);
             (side(effect, bound), side(strong, bound), side(strong, bound * BEYOND_DOUBT))
@@ -210,7 +213,7 @@ fn recent(
     let wanted = (window * part).max(2.0 * scrape);
     // Every backend has rates of the same polls, except for those that were added later.
     let (_, first) = shares_of(shares, settled).next()?;
-    let times = first.trail.past.iter().flatten().map(|(stamp, _)| *stamp);
+    let times = first.trail.past.iter().map(|(stamp, _)| stamp);
     let times = times.filter(|stamp| *stamp < at && (wanted * 0.75..=window * 0.55).contains(&secs(*stamp)));
     let nearest = |a: &Stamp, b: &Stamp| (secs(*a) - wanted).abs().total_cmp(&(secs(*b) - wanted).abs());
     let then = times.min_by(nearest)?;
@@ -218,7 +221,7 @@ fn recent(
     let mut rates = vec![None; shares.backends.len()];
     for ((i, share), (_, rps)) in shares_of(shares, settled).zip(settled) {
         // All or none: without one of the backends, the sum is wrong.
-        let (_, older) = share.trail.past.iter().flatten().find(|(stamp, _)| *stamp == then)?;
+        let (_, older) = share.trail.past.iter().find(|(stamp, _)| *stamp == then)?;
         let newer = (window * rps - (window - length) * older) / length;
         *rates.get_mut(i)? = Some(newer.max(0.0));
     }
@@ -238,8 +241,7 @@ fn noise(window: f64, scrape: f64, length: f64) -> f64 {
 /// Returns by how much more the shares may differ because the load changes: targets that are scraped one after the other
 /// see the change up to a scrape interval later, which is at most a quarter of the window.
 fn shift(shares: &Shares, settled: &Settled, total: f64, at: Stamp) -> f64 {
-    let oldest =
-        |share: &Share| share.trail.past.iter().flatten().rev().find(|(t, _)| *t < at).map(|(_, rps)| *rps);
+    let oldest = |share: &Share| share.trail.past.iter().rev().find(|(t, _)| *t < at).map(|(_, rps)| rps);
     let before: Option<f64> = shares_of(shares, settled).map(|(_, share)| oldest(share)).sum();
     match before {
         Some(before) if total > 0.0 => ((total - before).abs() / total.max(before) * 0.25).min(0.25),
@@ -323,14 +325,10 @@ fn stray(shares: &Shares, traffic: &ServiceTraffic, at: Stamp) -> Vec<Stray> {
 fn remember(trail: &mut Trail, at: Stamp, rps: Option<f64>, window: f64) {
     let apart_ms = (window * 1_000.0 / 6.0 * 0.75) as u64;
     let Some(rps) = rps.filter(|rps| rps.is_finite()) else {
-        trail.past = Default::default();
+        trail.past = Rates::default();
         return;
     };
-    if trail.past.first().copied().flatten().is_none_or(|(last, _)| last >= at || at.since(last) >= apart_ms)
-    {
-        trail.past.rotate_right(1);
-        if let Some(first) = trail.past.first_mut() {
-            *first = Some((at, rps));
-        }
+    if trail.past.iter().next().is_none_or(|(last, _)| last >= at || at.since(last) >= apart_ms) {
+        trail.past.add(at, rps);
     }
 }
