@@ -19,8 +19,9 @@ use pilothouse_core::domain::plan::{DrainOptions, Lookups};
 use pilothouse_core::domain::pod::{ContainerShape, Phase, Pod, PodShape, Trouble};
 use pilothouse_core::domain::preset::{Measure, Preset, Sample, all};
 use pilothouse_core::domain::quantity::Resources;
+use pilothouse_core::domain::route::{Host, Route, RouteRule, Target};
 use pilothouse_core::domain::selector::Selector;
-use pilothouse_core::domain::service::Service;
+use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
 use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::TrafficSeen;
@@ -193,6 +194,57 @@ impl Shop {
         }
     }
 
+    /// The endpoints of a Service: its pods, of which the first `ready` are ready.
+    fn slice(&self, i: u32, version: u64, ready: u32) -> EndpointSlice {
+        let endpoint = |n: u32| {
+            let pod = i * PODS_A_SET + n;
+            Endpoint {
+                address: format!("10.{}.{}.{}", pod >> 16, (pod >> 8) & 255, pod & 255).into(),
+                pod: Some(format!("app-{i:05}-7c9f-{pod:06x}").into()),
+                pod_uid: Some(uid(1, pod)),
+                ready: n < ready,
+                serving: true,
+                node: Some(self.nodes[pod as usize % self.nodes.len()].clone()),
+                zone: Some("a".into()),
+                ..Endpoint::default()
+            }
+        };
+        EndpointSlice {
+            uid: uid(7, i),
+            version: Version(version),
+            namespace: self.sets[i as usize].namespace.clone(),
+            name: format!("app-{i:05}-x7k2p").into(),
+            service: format!("app-{i:05}").into(),
+            address_type: "IPv4".into(),
+            endpoints: (0..PODS_A_SET).map(endpoint).collect(),
+            ..EndpointSlice::default()
+        }
+    }
+
+    /// An HTTPRoute that splits requests between a Service and another one of its namespace.
+    fn route(&self, i: u32, version: u64, weight: u32) -> Route {
+        let namespace = &self.sets[i as usize].namespace;
+        let target = |i: u32, weight: u32| Target {
+            host: Host { namespace: namespace.clone(), name: format!("app-{i:05}").into() },
+            weight,
+            ..Target::default()
+        };
+        let other = (i + 100) % u32::try_from(self.sets.len()).unwrap_or(u32::MAX);
+        Route {
+            uid: uid(8, i),
+            version: Version(version),
+            namespace: namespace.clone(),
+            name: format!("app-{i:05}").into(),
+            kind: Kind::HTTPRoute,
+            rules: [RouteRule {
+                targets: [target(i, 100 - weight), target(other, weight)].into(),
+                ..RouteRule::default()
+            }]
+            .into(),
+            ..Route::default()
+        }
+    }
+
     /// All of it received and published.
     fn open(&self, pods: u32) -> ClusterState {
         let (nodes, sets) = (self.nodes.len() as u32, self.sets.len() as u32);
@@ -214,6 +266,16 @@ impl Shop {
         );
         apply(s, whole((0..sets).map(|i| self.service(i)).collect()).map(Fact::Services));
         apply(s, whole((0..pods).map(|i| self.pod(i, 0)).collect()).map(Fact::Pods));
+        state.publish(NOW, true);
+        state
+    }
+
+    /// The same with the endpoints of the Services.
+    fn open_with_endpoints(&self, pods: u32) -> ClusterState {
+        let mut state = self.open(pods);
+        let services = self.sets.len() as u32;
+        let slices: Vec<EndpointSlice> = (0..services).map(|i| self.slice(i, 1, PODS_A_SET)).collect();
+        apply(&mut state, whole(slices).map(Fact::EndpointSlices));
         state.publish(NOW, true);
         state
     }
@@ -412,21 +474,78 @@ fn rates_of_2000_services_to_traffic(bencher: Bencher) {
     });
 }
 
+/// The polls of such a Prometheus, 15 s apart.
+struct Polls {
+    preset: Preset,
+    reading: measured::Reading,
+    at: Stamp,
+}
+
+impl Polls {
+    fn new(shop: &Shop) -> Self {
+        let preset = preset();
+        let reading = measured::read(&preset, Measure::Rate, &rates(shop), &mut Names::default());
+        Self { preset, reading, at: NOW.plus_secs(3_600) }
+    }
+
+    fn next(&mut self) -> TrafficSeen {
+        self.at = self.at.plus_secs(15);
+        let services = measured::services(&self.preset, 60, 15, std::iter::once(&self.reading));
+        TrafficSeen { services: services.into(), at: self.at, ..TrafficSeen::default() }
+    }
+}
+
 /// What it costs in the hub: joined with the Services, judged and published.
-#[divan::bench(sample_count = 20, sample_size = 1)]
+#[divan::bench(sample_count = 40, sample_size = 1)]
 fn a_poll_of_2000_services_is_published(bencher: Bencher) {
     let shop = Shop::new(1_000, 40_000);
-    let mut state = shop.open(40_000);
-    let preset = preset();
-    let reading = measured::read(&preset, Measure::Rate, &rates(&shop), &mut Names::default());
+    let mut state = shop.open_with_endpoints(40_000);
+    let mut polls = Polls::new(&shop);
+    bencher.with_inputs(|| polls.next()).bench_local_values(|seen| {
+        let at = seen.at;
+        state.apply(Fact::Traffic(seen), at);
+        black_box(state.publish(at, false))
+    });
+}
+
+/// Between two polls, a pod of one of the services becomes ready or not ready.
+#[divan::bench(sample_count = 40, sample_size = 1)]
+fn endpoints_of_one_of_2000_services_change(bencher: Bencher) {
+    let shop = Shop::new(1_000, 40_000);
+    let (mut state, mut polls) = (shop.open_with_endpoints(40_000), Polls::new(&shop));
+    let seen = polls.next();
+    let (at, mut version) = (seen.at, 1);
+    state.apply(Fact::Traffic(seen), at);
+    state.publish(at, false);
     bencher
         .with_inputs(|| {
-            let services = measured::services(&preset, 60, 15, std::iter::once(&reading));
-            TrafficSeen { services: services.into(), at: NOW, ..TrafficSeen::default() }
+            version += 1;
+            shop.slice(7, version, PODS_A_SET - u32::from(version.is_multiple_of(2)))
         })
-        .bench_local_values(|seen| {
-            state.apply(Fact::Traffic(seen), NOW);
-            black_box(state.publish(NOW, false))
+        .bench_local_values(|slice| {
+            state.apply(Fact::EndpointSlices(Batch::Upsert(vec![slice])), at);
+            black_box(state.publish(at, false))
+        });
+}
+
+/// Between two polls, the weights of one of 2,000 routes change.
+#[divan::bench(sample_count = 40, sample_size = 1)]
+fn one_of_2000_routes_changes(bencher: Bencher) {
+    let shop = Shop::new(1_000, 40_000);
+    let (mut state, mut polls) = (shop.open_with_endpoints(40_000), Polls::new(&shop));
+    apply(&mut state, whole((0..2_000).map(|i| shop.route(i, 1, 10)).collect()).map(Fact::HttpRoutes));
+    let seen = polls.next();
+    let (at, mut version) = (seen.at, 1);
+    state.apply(Fact::Traffic(seen), at);
+    state.publish(at, false);
+    bencher
+        .with_inputs(|| {
+            version += 1;
+            shop.route(7, version, 10 + u32::from(version.is_multiple_of(2)))
+        })
+        .bench_local_values(|route| {
+            state.apply(Fact::HttpRoutes(Batch::Upsert(vec![route])), at);
+            black_box(state.publish(at, false))
         });
 }
 

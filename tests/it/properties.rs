@@ -535,6 +535,27 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The next message about something that policies are found from.
+fn step_about_policies() -> impl Strategy<Value = Step> {
+    let tables = [
+        Table::Services,
+        Table::Slices,
+        Table::Pods,
+        Table::HttpRoutes,
+        Table::VirtualServices,
+        Table::DestinationRules,
+    ];
+    let table = move || prop::sample::select(tables.to_vec());
+    let seeds = || prop::collection::vec(seed(), 0..3);
+    prop_oneof![
+        6 => (table(), seeds()).prop_map(|(table, seeds)| Step::Upsert(table, seeds)),
+        2 => (table(), 0..5u32, 0..12u64).prop_map(|(table, index, version)| Step::Gone { table, index, version }),
+        1 => (table(), seeds(), any::<bool>()).prop_map(|(table, seeds, whole)| Step::Relist { table, seeds, whole }),
+        1 => any::<u64>().prop_map(Step::Traffic),
+        5 => Just(Step::Publish { tick: false }),
+    ]
+}
+
 /// The objects that the API server would have: for each name the newest one reported.
 #[derive(Default)]
 struct Truth {
@@ -737,6 +758,31 @@ fn fact() -> impl Strategy<Value = Fact> {
     ]
 }
 
+/// The shares of each service follow from its endpoints, and its policy is the one that is found from scratch in `fresh`.
+fn shares_are_those_of_the_rows(cluster: &Cluster, fresh: &Cluster) -> Result<(), TestCaseError> {
+    let d = &cluster.derived;
+    prop_assert_eq!(d.traffic.len(), cluster.traffic.services.len());
+    let known = balancing::Lookup::new(fresh);
+    for (row, service) in d.traffic.iter().zip(cluster.traffic.services.iter()) {
+        prop_assert!(Arc::ptr_eq(&row.traffic, service));
+        let is =
+            |r: &&Arc<ServiceRow>| r.service.namespace == service.namespace && r.service.name == service.name;
+        let endpoints = cluster.in_rotation(d.services.iter().find(is).map(AsRef::as_ref));
+        prop_assert_eq!(row.endpoints.as_deref(), endpoints);
+        let host = Host { namespace: service.namespace.clone(), name: service.name.clone() };
+        prop_assert_eq!(&row.balancing, &balancing::discover(&host, Some(service), &known));
+        // The rest depends on the polls before.
+        let alone = shares::judge(service, &row.balancing, endpoints, cluster.traffic.at);
+        let of_poll = |shares: &Shares| {
+            let of = |s: &Share| (s.observed, s.expected, s.range, s.out, s.new, s.level);
+            let backends: Vec<_> = shares.backends.iter().map(of).collect();
+            (backends, shares.silent.clone(), shares.arriving.clone(), shares.note)
+        };
+        prop_assert_eq!(of_poll(&row.shares), of_poll(&alone));
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -781,25 +827,22 @@ proptest! {
             prop_assert_eq!(&row.hpa, cluster.hpas.by_uid(&row.hpa.uid).unwrap());
             prop_assert_eq!(&row.verdict, &judge_hpa(&row.hpa, NOW));
         }
-        prop_assert_eq!(d.traffic.len(), cluster.traffic.services.len());
-        let known = balancing::Lookup::new(cluster);
-        for (row, service) in d.traffic.iter().zip(cluster.traffic.services.iter()) {
-            prop_assert!(Arc::ptr_eq(&row.traffic, service));
-            let is = |r: &&Arc<ServiceRow>| {
-                r.service.namespace == service.namespace && r.service.name == service.name
-            };
-            let endpoints = cluster.in_rotation(d.services.iter().find(is).map(AsRef::as_ref));
-            prop_assert_eq!(row.endpoints.as_deref(), endpoints);
-            let host = Host { namespace: service.namespace.clone(), name: service.name.clone() };
-            prop_assert_eq!(&row.balancing, &balancing::discover(&host, Some(service), &known));
-            // The rest depends on the polls before.
-            let alone = shares::judge(service, &row.balancing, endpoints, cluster.traffic.at);
-            let of_poll = |shares: &Shares| {
-                let of = |s: &Share| (s.observed, s.expected, s.range, s.out, s.new, s.level);
-                let backends: Vec<_> = shares.backends.iter().map(of).collect();
-                (backends, shares.silent.clone(), shares.arriving.clone(), shares.note)
-            };
-            prop_assert_eq!(of_poll(&row.shares), of_poll(&alone));
+        shares_are_those_of_the_rows(cluster, cluster)?;
+    }
+
+    #[test]
+    fn a_policy_that_was_kept_is_the_one_that_all_facts_give_now(
+        first in any::<u64>(),
+        steps in prop::collection::vec(step_about_policies(), 0..40),
+    ) {
+        let (mut state, mut truth) = (empty(), Truth::default());
+        for step in [Step::Traffic(first)].iter().chain(&steps).chain([&Step::Publish { tick: false }]) {
+            truth.play(&mut state, step);
+            if matches!(step, Step::Publish { .. }) {
+                let mut once = truth.told_once();
+                once.publish(NOW, false);
+                shares_are_those_of_the_rows(state.published(), once.published())?;
+            }
         }
     }
 

@@ -39,7 +39,8 @@ impl Name {
 
 impl Default for Name {
     fn default() -> Self {
-        Self(Arc::from(""))
+        // All empty names share one allocation: a row has several, and a poll has 10,000s of rows.
+        Self(Arc::default())
     }
 }
 

@@ -13,7 +13,7 @@ use super::route::{NoShare, RouteShare};
 use super::time::Stamp;
 
 pub use breaks::Break;
-pub use shares::{Imbalance, Share, Shares, Standing, Stray, Trail, Unjudged};
+pub use shares::{Imbalance, Rates, Share, Shares, Standing, Stray, Trail, Unjudged};
 
 /// The error ratio from which on a service or one of its backends has severity warning.
 pub const BAD_ERRORS: f64 = 0.01;

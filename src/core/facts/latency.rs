@@ -22,6 +22,22 @@ type Key = (Name, Name);
 struct Past {
     at: Stamp,
     p95_ms: VecDeque<f64>,
+    /// Their median, if there are enough.
+    usual_ms: Option<f64>,
+    /// The last poll that had the Service.
+    seen: Stamp,
+}
+
+impl Past {
+    fn add(&mut self, p95_ms: f64) {
+        self.p95_ms.push_back(p95_ms);
+        if self.p95_ms.len() > KEPT {
+            self.p95_ms.pop_front();
+        }
+        let mut sorted: Vec<f64> = self.p95_ms.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        self.usual_ms = sorted.get(sorted.len() / 2).copied().filter(|_| sorted.len() >= ENOUGH);
+    }
 }
 
 /// The past 95th percentiles of all Services.
@@ -43,34 +59,26 @@ impl Latency {
             return;
         }
         self.seen = seen.at;
-        let mut past = std::mem::take(&mut self.past);
         for service in seen.services.iter() {
-            let mut held = past.remove(&key(service)).unwrap_or_default();
-            if let Some(p95) = service.p95_ms
-                && (held.p95_ms.is_empty() || seen.at.since(held.at) >= EVERY_MS)
-                && !is_slow(service)
-            {
-                held.at = seen.at;
-                held.p95_ms.push_back(p95);
-                if held.p95_ms.len() > KEPT {
-                    held.p95_ms.pop_front();
+            let Some(p95) = service.p95_ms else {
+                if let Some(held) = self.past.get_mut(&key(service)) {
+                    held.seen = seen.at;
                 }
-            }
-            if !held.p95_ms.is_empty() {
-                self.past.insert(key(service), held);
+                continue;
+            };
+            let held = self.past.entry(key(service)).or_default();
+            held.seen = seen.at;
+            if (held.p95_ms.is_empty() || seen.at.since(held.at) >= EVERY_MS) && !is_slow(service) {
+                held.at = seen.at;
+                held.add(p95);
             }
         }
+        self.past.retain(|_, held| held.seen == seen.at && !held.p95_ms.is_empty());
     }
 
     /// The median of the past samples, in milliseconds; None if there are too few.
     pub fn usual_ms(&self, service: &ServiceTraffic) -> Option<f64> {
-        let past = &self.past.get(&key(service))?.p95_ms;
-        if past.len() < ENOUGH {
-            return None;
-        }
-        let mut sorted: Vec<f64> = past.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied()
+        self.past.get(&key(service))?.usual_ms
     }
 }
 

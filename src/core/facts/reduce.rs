@@ -151,6 +151,21 @@ impl Dirty {
         [&self.deployments, &self.statefulsets, &self.daemonsets, &self.jobs].into_iter().flatten()
     }
 
+    /// The objects that distribute requests that changed.
+    pub fn routes(&self) -> impl Iterator<Item = &Delta<Route>> {
+        [
+            &self.httproutes,
+            &self.virtualservices,
+            &self.destinationrules,
+            &self.traefikservices,
+            &self.ingresses,
+            &self.rollouts,
+            &self.canaries,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty() && !self.cover
     }
@@ -238,21 +253,6 @@ impl Facts {
         [&self.deployments, &self.statefulsets, &self.daemonsets, &self.jobs]
             .into_iter()
             .find_map(|rows| rows.get(uid))
-    }
-
-    /// The objects of all kinds that distribute requests.
-    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        [
-            &self.httproutes,
-            &self.virtualservices,
-            &self.destinationrules,
-            &self.traefikservices,
-            &self.ingresses,
-            &self.rollouts,
-            &self.canaries,
-        ]
-        .into_iter()
-        .flat_map(|rows| rows.table().iter())
     }
 }
 

@@ -1,21 +1,25 @@
 //! The routes by the Services that they name, so that nobody has to look through all routes for one Service.
 
+mod index;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+pub use self::index::RouteIndex;
+#[cfg(test)]
+pub use self::index::of;
 use crate::domain::id::{Kind, Name};
 use crate::domain::route::{Host, Route, RouteRule, Target};
 
-/// The routes of a cluster, by Service. It is built again when a route changes.
-#[derive(Clone, Debug, Default)]
+/// What the routes of a cluster say of each Service, by namespace and name. [`RouteIndex`] keeps it up to date.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routes {
-    services: HashMap<Host, About>,
-    /// Some routes split requests by the labels of pods.
-    pub by_labels: bool,
+    /// Snapshots share the namespaces, so that a changed route copies only its own.
+    namespaces: HashMap<Name, Arc<HashMap<Name, Arc<About>>>>,
 }
 
 /// What the routes say of one Service.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// The splits of whose targets it is one, or whose root it is. The ones that count most come first.
     pub splits: Vec<Arc<Split>>,
@@ -24,7 +28,7 @@ pub struct About {
 }
 
 /// A rule that distributes requests over several targets.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Split {
     /// `HTTPRoute shop/web`
     pub route: Name,
@@ -76,69 +80,84 @@ struct Ruled<'a> {
 }
 
 impl Routes {
-    pub fn new<'a>(all: impl Iterator<Item = &'a Arc<Route>>) -> Self {
-        let mut all: Vec<&Arc<Route>> = all.collect();
-        all.sort_by(|a, b| {
-            (place(&a.kind), &a.namespace, &a.name).cmp(&(place(&b.kind), &b.namespace, &b.name))
-        });
-        let rules = rules(&all);
-        let mut index = Self::default();
-        // rules by their targets, of the Services that are part of a split
-        let mut split: HashSet<&Host> = HashSet::new();
-        for rule in rules.iter().filter(|rule| rule.is_split()) {
-            split.extend(rule.targets.iter().filter(|t| !t.foreign).map(|t| &t.host));
-        }
-        let mut named: HashMap<&Host, Vec<usize>> = HashMap::new();
-        for (i, rule) in rules.iter().enumerate() {
-            // the target of a DestinationRule gets no requests from it
-            let sends = rule.route.kind != Kind::DestinationRule;
-            for target in rule.targets.iter().filter(|t| sends && split.contains(&t.host)) {
-                named.entry(&target.host).or_default().push(i);
-            }
-        }
-        for rule in rules.iter().filter(|rule| rule.is_split() && !rule.conditional) {
-            let others = rule.targets.iter().filter_map(|t| named.get(&t.host)).flatten();
-            let partial = others.filter_map(|i| rules.get(*i)).any(|other| {
-                // a controller reports what the other objects do, so it is no other way
-                place(&other.route.kind) <= place(&Kind::Ingress)
-                    && (other.conditional || !agree(&rule.targets, &other.targets))
-            });
-            let own = Arc::new(Split {
-                route: rule.route.to_string().into(),
-                roots: rule.route.roots.clone(),
-                targets: merged(&rule.targets),
-                partial,
-            });
-            index.by_labels |= own.targets.iter().any(|t| t.subset.is_some());
-            let targets = own.targets.iter().filter(|t| !t.foreign).map(|t| &t.host);
-            let hosts: HashSet<&Host> = targets.chain(own.roots.iter()).collect();
-            for host in hosts {
-                index.services.entry(host.clone()).or_default().splits.push(own.clone());
-            }
-        }
-        for route in all.iter().filter(|r| !r.balancers.is_empty() || !r.subsets.is_empty()) {
-            let hosts: HashSet<&Host> =
-                route.rules.iter().flat_map(|rule| rule.targets.iter()).map(|t| &t.host).collect();
-            for host in hosts {
-                index.services.entry(host.clone()).or_default().balancers.push((*route).clone());
-            }
-        }
-        for (host, about) in &mut index.services {
-            // of two objects of a kind, the one beside the Service counts
-            about.balancers.sort_by_key(|r| (place(&r.kind), r.namespace != host.namespace));
-        }
-        index
+    /// What the routes say of a Service, from the objects that name it to those that name all Services.
+    pub fn about(&self, host: &Host) -> [Option<&Arc<About>>; 3] {
+        let of = |namespace: &str, name: &str| self.namespaces.get(namespace)?.get(name);
+        [of(&host.namespace, &host.name), of(&host.namespace, "*"), of("*", "*")]
     }
 
-    /// What the routes say of a Service, from the objects that name it to those that name all Services.
-    pub fn about(&self, host: &Host) -> impl Iterator<Item = &About> {
-        let any: Name = "*".into();
-        let of_namespace = Host { namespace: host.namespace.clone(), name: any.clone() };
-        let of_all = Host { namespace: any.clone(), name: any };
-        [self.services.get(host), self.services.get(&of_namespace), self.services.get(&of_all)]
-            .into_iter()
-            .flatten()
+    fn own(&self, host: &Host) -> Option<&Arc<About>> {
+        self.namespaces.get(&host.namespace)?.get(&host.name)
     }
+
+    /// Replaces what the routes say of a Service. `None` removes it.
+    fn set(&mut self, host: &Host, about: Option<About>) {
+        let services = Arc::make_mut(self.namespaces.entry(host.namespace.clone()).or_default());
+        if let Some(about) = about {
+            services.insert(host.name.clone(), Arc::new(about));
+        } else {
+            services.remove(&host.name);
+            if services.is_empty() {
+                self.namespaces.remove(&host.namespace);
+            }
+        }
+    }
+}
+
+/// Returns what these routes say of the Services that they name.
+fn told(mut all: Vec<&Arc<Route>>) -> HashMap<Host, About> {
+    all.sort_by(|a, b| {
+        let key = |r: &&Arc<Route>| place(&r.kind);
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| (&a.namespace, &a.name, &a.uid).cmp(&(&b.namespace, &b.name, &b.uid)))
+    });
+    let rules = rules(&all);
+    let mut services: HashMap<Host, About> = HashMap::new();
+    // rules by their targets, of the Services that are part of a split
+    let mut split: HashSet<&Host> = HashSet::new();
+    for rule in rules.iter().filter(|rule| rule.is_split()) {
+        split.extend(rule.targets.iter().filter(|t| !t.foreign).map(|t| &t.host));
+    }
+    let mut named: HashMap<&Host, Vec<usize>> = HashMap::new();
+    for (i, rule) in rules.iter().enumerate() {
+        // the target of a DestinationRule gets no requests from it
+        let sends = rule.route.kind != Kind::DestinationRule;
+        for target in rule.targets.iter().filter(|t| sends && split.contains(&t.host)) {
+            named.entry(&target.host).or_default().push(i);
+        }
+    }
+    for rule in rules.iter().filter(|rule| rule.is_split() && !rule.conditional) {
+        let others = rule.targets.iter().filter_map(|t| named.get(&t.host)).flatten();
+        let partial = others.filter_map(|i| rules.get(*i)).any(|other| {
+            // a controller reports what the other objects do, so it is no other way
+            place(&other.route.kind) <= place(&Kind::Ingress)
+                && (other.conditional || !agree(&rule.targets, &other.targets))
+        });
+        let own = Arc::new(Split {
+            route: rule.route.to_string().into(),
+            roots: rule.route.roots.clone(),
+            targets: merged(&rule.targets),
+            partial,
+        });
+        let targets = own.targets.iter().filter(|t| !t.foreign).map(|t| &t.host);
+        let hosts: HashSet<&Host> = targets.chain(own.roots.iter()).collect();
+        for host in hosts {
+            services.entry(host.clone()).or_default().splits.push(own.clone());
+        }
+    }
+    for route in all.iter().filter(|r| !r.balancers.is_empty() || !r.subsets.is_empty()) {
+        let hosts: HashSet<&Host> =
+            route.rules.iter().flat_map(|rule| rule.targets.iter()).map(|t| &t.host).collect();
+        for host in hosts {
+            services.entry(host.clone()).or_default().balancers.push((*route).clone());
+        }
+    }
+    for (host, about) in &mut services {
+        // of two objects of a kind, the one beside the Service counts
+        about.balancers.sort_by_key(|r| (place(&r.kind), r.namespace != host.namespace));
+    }
+    services
 }
 
 impl Ruled<'_> {
@@ -151,8 +170,10 @@ impl Ruled<'_> {
 fn rules<'a>(all: &[&'a Arc<Route>]) -> Vec<Ruled<'a>> {
     let is_canary = |rule: &RouteRule| rule.rest.is_some() || (rule.conditional && rule.at != 0);
     let weighted = all.iter().flat_map(|r| r.rules.iter().map(|rule| (&r.namespace, rule)));
-    let weighted: HashSet<(&Name, u64)> =
-        weighted.filter(|(_, rule)| rule.rest.is_some()).map(|(ns, rule)| (ns, rule.at)).collect();
+    let weighted: HashSet<(&Name, u64)> = weighted
+        .filter(|(_, rule)| rule.rest.is_some() && rule.at != 0)
+        .map(|(ns, rule)| (ns, rule.at))
+        .collect();
     let mut mains: HashMap<(&Name, u64), &RouteRule> = HashMap::new();
     for route in all {
         for rule in route.rules.iter().filter(|rule| !is_canary(rule)) {
@@ -200,6 +221,7 @@ fn merged(targets: &[Target]) -> Arc<[Target]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::id::Uid;
 
     fn host(name: &str) -> Host {
         Host { namespace: "shop".into(), name: name.into() }
@@ -213,6 +235,7 @@ mod tests {
 
     fn route(kind: Kind, name: &str, rules: Vec<RouteRule>) -> Arc<Route> {
         Arc::new(Route {
+            uid: Uid::parse(&format!("{kind} {name}")),
             kind,
             namespace: "shop".into(),
             name: name.into(),
@@ -223,12 +246,13 @@ mod tests {
 
     /// The splits of a Service as `ROUTE weight…`, with `!` if they are partial.
     fn splits(routes: &[Arc<Route>], service: &str) -> Vec<String> {
-        let index = Routes::new(routes.iter());
+        let index = of(routes);
         let told = |s: &Arc<Split>| {
             let weights: Vec<String> = s.targets.iter().map(|t| t.weight.to_string()).collect();
             format!("{} {}{}", s.route, weights.join(":"), if s.partial { "!" } else { "" })
         };
-        index.about(&host(service)).flat_map(|about| about.splits.iter().map(told)).collect()
+        let about = index.about(&host(service)).into_iter().flatten();
+        about.flat_map(|about| about.splits.iter().map(told)).collect()
     }
 
     #[test]

@@ -313,9 +313,50 @@ pub struct ServiceRow {
     /// The pods that came into rotation recently, with the time, ordered by name. Their rates
     /// over a window are too low, because they did not receive requests for the whole window.
     pub came: Arc<[(Name, Stamp)]>,
+    /// The pods behind the endpoints, ordered by name, and whether they get requests.
+    pub pods: Arc<[(Name, bool)]>,
 }
 
 impl ServiceRow {
+    pub fn new(service: Arc<Service>, slices: Arc<[Arc<EndpointSlice>]>, came: Arc<[(Name, Stamp)]>) -> Self {
+        struct Behind<'e> {
+            id: &'e Name,
+            is_pod: bool,
+            ready: bool,
+            gets: bool,
+        }
+        let endpoints = || slices.iter().flat_map(|slice| slice.endpoints.iter());
+        // Like in kube-proxy, if no endpoint is ready, the requests go to those that are terminating and still serving.
+        let any_ready = endpoints().any(|e| e.ready);
+        let behind = endpoints().map(|e| Behind {
+            id: e.pod.as_ref().unwrap_or(&e.address),
+            is_pod: e.pod.is_some(),
+            ready: e.ready,
+            gets: e.ready || !any_ready && e.serving && e.terminating,
+        });
+        let mut all: Vec<Behind<'_>> = behind.collect();
+        all.sort_unstable_by(|a, b| a.id.cmp(b.id));
+        // A pod has one endpoint for each address family, and counts once.
+        all.dedup_by(|other, held| {
+            let is_same = other.id == held.id;
+            if is_same {
+                held.is_pod |= other.is_pod;
+                held.ready |= other.ready;
+                held.gets |= other.gets;
+            }
+            is_same
+        });
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            ready: count(all.iter().filter(|one| one.ready).count()),
+            total: count(all.len()),
+            pods: all.iter().filter(|one| one.is_pod).map(|one| (one.id.clone(), one.gets)).collect(),
+            service,
+            slices,
+            came,
+        }
+    }
+
     /// When a pod came into rotation; `None` if it was long ago, or never.
     pub fn came_at(&self, pod: &str) -> Option<Stamp> {
         let at = self.came.binary_search_by(|(name, _)| name.as_str().cmp(pod)).ok()?;

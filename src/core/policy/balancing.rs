@@ -15,14 +15,21 @@ use crate::domain::service::{Distribution, Endpoint};
 use crate::domain::settings::glob;
 use crate::domain::time::age;
 use crate::domain::traffic::{Balancing, Origin, Policy, ServiceTraffic};
-use crate::facts::routes::{Routes, Split};
+use crate::facts::routes::{About, Split};
 use crate::facts::world::{Cluster, ServiceRow};
+
+/// What the routes say of a Service, from the objects that name it to those that name all Services.
+pub type Told<'k> = [Option<&'k Arc<About>>; 3];
+
+fn balancers<'k>(told: &Told<'k>) -> impl Iterator<Item = &'k Arc<Route>> {
+    told.iter().flatten().flat_map(|about| about.balancers.iter())
+}
 
 /// What the policy of a Service depends on, besides its traffic.
 pub trait Known {
     /// The policies from the config, by `NAMESPACE/NAME` or a glob for it.
     fn configured(&self) -> &BTreeMap<String, Policy>;
-    fn routes(&self) -> &Routes;
+    fn about(&self, host: &Host) -> Told<'_>;
     fn service(&self, host: &Host) -> Option<&Arc<ServiceRow>>;
     fn pod(&self, uid: &Uid) -> Option<&Arc<Pod>>;
 }
@@ -44,8 +51,8 @@ impl Known for Lookup<'_> {
     fn configured(&self) -> &BTreeMap<String, Policy> {
         &self.cluster.info.balancing
     }
-    fn routes(&self) -> &Routes {
-        &self.cluster.derived.routes
+    fn about(&self, host: &Host) -> Told<'_> {
+        self.cluster.derived.routes.about(host)
     }
     fn service(&self, host: &Host) -> Option<&Arc<ServiceRow>> {
         let services = self.services.get_or_init(|| {
@@ -135,13 +142,18 @@ pub fn of(traffic: &ServiceTraffic) -> Balancing {
     }
 }
 
+/// Returns true if the traffic in two polls does not differ in anything that [`discover`] reads of it.
+pub fn is_found_alike(one: &ServiceTraffic, other: &ServiceTraffic) -> bool {
+    one.preset == other.preset && one.policy == other.policy && one.origin == other.origin
+}
+
 /// Returns the policy of a Service, with the parts that a route splits its requests into. `traffic` is what is measured
 /// of it.
 pub fn discover(host: &Host, traffic: Option<&ServiceTraffic>, known: &impl Known) -> Balancing {
-    let row = known.service(host);
-    let splits: Vec<&Arc<Split>> = known.routes().about(host).flat_map(|about| about.splits.iter()).collect();
-    let mut found = policy(host, traffic, row, splits.first().copied(), known);
-    split::fill(&mut found, host, &splits, known);
+    let (row, told) = (known.service(host), known.about(host));
+    let splits: Vec<&Arc<Split>> = told.iter().flatten().flat_map(|about| about.splits.iter()).collect();
+    let mut found = policy(host, traffic, row, splits.first().copied(), &told, known.configured());
+    split::fill(&mut found, host, row, &splits, balancers(&told), known);
     found
 }
 
@@ -150,7 +162,8 @@ fn policy(
     traffic: Option<&ServiceTraffic>,
     row: Option<&Arc<ServiceRow>>,
     split: Option<&Arc<Split>>,
-    known: &impl Known,
+    told: &Told<'_>,
+    config: &BTreeMap<String, Policy>,
 ) -> Balancing {
     let discovered = |policy, read_from: String, detail: &str| Balancing {
         policy,
@@ -159,7 +172,7 @@ fn policy(
         detail: detail.into(),
         ..Balancing::default()
     };
-    if let Some((key, policy)) = configured(host, known.configured()) {
+    if let Some((key, policy)) = configured(host, config) {
         return Balancing {
             origin: Origin::Configured,
             ..discovered(policy, format!("config traffic.balancing.\"{key}\""), "")
@@ -168,7 +181,7 @@ fn policy(
     let preset = traffic.map_or("", |traffic| traffic.preset.as_str());
     let proxy = PROXIES.iter().find(|proxy| proxy.presets.contains(&preset));
     let wanted = proxy.and_then(|proxy| proxy.configured_by.as_ref());
-    if let Some(found) = of_objects(host, row, split, wanted, known) {
+    if let Some(found) = of_objects(host, row, split, wanted, told) {
         return found;
     }
     if let Some(traffic) = traffic.filter(|traffic| traffic.origin != Origin::Assumed) {
@@ -177,10 +190,7 @@ fn policy(
     let Some(row) = row else { return traffic.map(of).unwrap_or_default() };
     let nearness = nearness(row);
     // a Service that a DestinationRule names is in Istio's mesh, whoever measures it
-    let is_meshed = || {
-        let mut routes = known.routes().about(host).flat_map(|about| about.balancers.iter());
-        routes.any(|route| route.kind == Kind::DestinationRule)
-    };
+    let is_meshed = || balancers(told).any(|route| route.kind == Kind::DestinationRule);
     let istio = || PROXIES.iter().find(|proxy| proxy.configured_by == Some(Kind::DestinationRule));
     let proxy = proxy.or_else(|| if is_meshed() { istio() } else { None });
     let service = &row.service;
@@ -232,7 +242,7 @@ fn of_objects(
     row: Option<&Arc<ServiceRow>>,
     split: Option<&Arc<Split>>,
     wanted: Option<&Kind>,
-    known: &impl Known,
+    told: &Told<'_>,
 ) -> Option<Balancing> {
     let subsets: Vec<&Name> = split
         .into_iter()
@@ -240,7 +250,7 @@ fn of_objects(
         .filter(|target| target.host == *host)
         .filter_map(|target| target.subset.as_ref())
         .collect();
-    let routes = || known.routes().about(host).flat_map(|about| about.balancers.iter());
+    let routes = || balancers(told);
     let say = |route| Some((route, chosen(route, host, &subsets)?));
     // the objects of the proxy that measured count first
     let of_proxy = routes().filter(|route| Some(&route.kind) == wanted).find_map(|route| say(route));
@@ -317,6 +327,7 @@ mod tests {
     use crate::domain::selector::Selector;
     use crate::domain::service::{EndpointSlice, Service};
     use crate::domain::time::Stamp;
+    use crate::facts::routes::{self, Routes};
 
     fn host(name: &str) -> Host {
         Host { namespace: "shop".into(), name: name.into() }
@@ -326,7 +337,7 @@ mod tests {
     #[derive(Default)]
     struct Given {
         configured: BTreeMap<String, Policy>,
-        routes: Routes,
+        routes: Arc<Routes>,
         services: HashMap<Host, Arc<ServiceRow>>,
         pods: HashMap<Uid, Arc<Pod>>,
     }
@@ -335,8 +346,8 @@ mod tests {
         fn configured(&self) -> &BTreeMap<String, Policy> {
             &self.configured
         }
-        fn routes(&self) -> &Routes {
-            &self.routes
+        fn about(&self, host: &Host) -> Told<'_> {
+            self.routes.about(host)
         }
         fn service(&self, host: &Host) -> Option<&Arc<ServiceRow>> {
             self.services.get(host)
@@ -369,13 +380,15 @@ mod tests {
             let at = Host { namespace: service.namespace.clone(), name: service.name.clone() };
             let slices = Arc::from([Arc::new(slice)]);
             let service = Arc::new(service);
-            self.services.insert(at, Arc::new(ServiceRow { service, slices, ..ServiceRow::default() }));
+            self.services.insert(at, Arc::new(ServiceRow::new(service, slices, Arc::default())));
             self
         }
 
         fn route(mut self, routes: &[Route]) -> Self {
-            let routes: Vec<Arc<Route>> = routes.iter().cloned().map(Arc::new).collect();
-            self.routes = Routes::new(routes.iter());
+            let numbered = routes.iter().zip(0..);
+            let routes: Vec<Arc<Route>> =
+                numbered.map(|(route, n)| Arc::new(Route { uid: Uid::Uuid(n), ..route.clone() })).collect();
+            self.routes = routes::of(&routes);
             self
         }
 

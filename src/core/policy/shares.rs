@@ -8,8 +8,6 @@ mod evidence;
 mod expected;
 mod history;
 
-use std::collections::{HashMap, HashSet};
-
 use self::evidence::{EFFECT, FEWEST, Gap};
 pub use self::expected::expected;
 use self::expected::{Expected, levels};
@@ -42,39 +40,49 @@ struct Unmeasured {
 /// `row` has the Service's current endpoints. They count only if the source's backends are the Service's pods. A
 /// proxy's servers have other names, so the endpoints do not describe them.
 fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<Share>, Unmeasured) {
-    let endpoints = || row.into_iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
-    // Like in kube-proxy, if no endpoint is ready, the requests go to those that are terminating and still serving.
-    let any_ready = endpoints().any(|e| e.ready);
-    let mut gets_requests: HashMap<&Name, bool> = HashMap::new();
-    for endpoint in endpoints() {
-        if let Some(pod) = &endpoint.pod {
-            let last_ones = !any_ready && endpoint.serving && endpoint.terminating;
-            // A pod has one endpoint for each address family.
-            *gets_requests.entry(pod).or_default() |= endpoint.ready || last_ones;
+    let pods = row.map_or(&[][..], |row| &*row.pods);
+    let places: Vec<Option<usize>> = places(&service.backends, pods).collect();
+    let by_pod = places.iter().any(Option::is_some);
+    let gets_requests =
+        |place: &Option<usize>| place.and_then(|at| pods.get(at)).is_some_and(|(_, gets)| *gets);
+    let is_new = |pod: &str| row.is_some_and(|row| is_new(service, row, pod, at));
+    let mut is_measured = vec![false; pods.len()];
+    let mut shares = Vec::with_capacity(service.backends.len());
+    for (backend, place) in service.backends.iter().zip(&places) {
+        let out = backend.up == Some(false) || by_pod && !gets_requests(place);
+        shares.push(Share { out, new: !out && is_new(&backend.name), ..Share::default() });
+        if let Some(is_measured) = place.and_then(|at| is_measured.get_mut(at)) {
+            *is_measured = true;
         }
     }
-    let by_pod = service.backends.iter().any(|b| gets_requests.contains_key(&b.name));
-    let in_rotation = |b: &BackendTraffic| !by_pod || gets_requests.get(&b.name) == Some(&true);
-    let is_new = |pod: &str| row.is_some_and(|row| is_new(service, row, pod, at));
-    let shares = service.backends.iter().map(|b| {
-        let out = b.up == Some(false) || !in_rotation(b);
-        Share { out, new: !out && is_new(&b.name), ..Share::default() }
-    });
-    let shares = shares.collect();
-    let measured: HashSet<&Name> = service.backends.iter().map(|b| &b.name).collect();
-    let ready = gets_requests.into_iter().filter(|(pod, gets)| *gets && !measured.contains(pod));
+    let any_ready = row.is_some_and(|row| row.ready > 0);
     let mut unmeasured = Unmeasured::default();
-    for (pod, _) in ready {
+    for ((pod, _), _) in
+        pods.iter().zip(&is_measured).filter(|((_, gets), is_measured)| *gets && !**is_measured)
+    {
         if is_new(pod) {
             unmeasured.arriving.push(pod.clone());
         } else if by_pod && any_ready {
             unmeasured.silent.push(pod.clone());
         }
     }
-    // A map has no fixed order.
-    unmeasured.silent.sort();
-    unmeasured.arriving.sort();
     (shares, unmeasured)
+}
+
+/// Returns the place of each backend among the pods. Most sources order their backends by name as well, so the next backend
+/// is usually the next pod.
+fn places<'a>(
+    backends: &'a [BackendTraffic],
+    pods: &'a [(Name, bool)],
+) -> impl Iterator<Item = Option<usize>> {
+    let mut next = 0;
+    backends.iter().map(move |backend| {
+        let is_next = pods.get(next).is_some_and(|(pod, _)| *pod == backend.name);
+        let place =
+            if is_next { Some(next) } else { pods.binary_search_by(|(pod, _)| pod.cmp(&backend.name)).ok() };
+        next = place.map_or(next, |place| place + 1);
+        place
+    })
 }
 
 /// Calculates the shares of the settled backends in rotation, as parts of their sum, and judges them by this poll alone.
@@ -85,10 +93,11 @@ fn aside(service: &ServiceTraffic, row: Option<&ServiceRow>, at: Stamp) -> (Vec<
 /// from its own rate and those of the settled backends.
 pub fn judge(service: &ServiceTraffic, balancing: &Balancing, row: Option<&ServiceRow>, at: Stamp) -> Shares {
     let policy = balancing.policy;
-    let (aside, Unmeasured { silent, arriving }) = aside(service, row, at);
+    let (mut backends, Unmeasured { silent, arriving }) = aside(service, row, at);
     let backend = |i: &usize| service.backends.get(*i);
     let settled: Vec<usize> =
-        (0..aside.len()).filter(|i| aside.get(*i).is_some_and(|share| !share.out && !share.new)).collect();
+        backends.iter().enumerate().filter(|(_, share)| !share.out && !share.new).map(|(i, _)| i).collect();
+    let new = backends.iter().filter(|share| share.new).count();
     let total: f64 = settled.iter().filter_map(|i| backend(i)?.rps).sum();
     let window = evidence::counted(service);
     let k = settled.len();
@@ -102,7 +111,7 @@ pub fn judge(service: &ServiceTraffic, balancing: &Balancing, row: Option<&Servi
     // If the weight of one settled backend is missing, no share can be expected. A backend out of rotation needs no
     // weight.
     let shares = of(&settled);
-    let mut backends = aside.clone();
+    let mut place = 0;
     let mut smallest: Option<f64> = None;
     for (i, share) in backends.iter_mut().enumerate() {
         let rps = backend(&i).and_then(|b| b.rps);
@@ -115,8 +124,9 @@ pub fn judge(service: &ServiceTraffic, balancing: &Balancing, row: Option<&Servi
             let members: Vec<usize> = settled.iter().copied().chain([i]).collect();
             (total + rps.unwrap_or(0.0), of(&members).and_then(|all| all.last().copied()))
         } else {
-            let place = settled.binary_search(&i).ok();
-            (total, shares.as_ref().and_then(|all: &Vec<Expected>| all.get(place?).copied()))
+            let expects = shares.as_ref().and_then(|all: &Vec<Expected>| all.get(place).copied());
+            place += 1;
+            (total, expects)
         };
         let observed = rps.filter(|_| total > 0.0).map(|rps| rps / total);
         let range = expects.map(|e| (e.low, e.high));
@@ -149,7 +159,6 @@ pub fn judge(service: &ServiceTraffic, balancing: &Balancing, row: Option<&Servi
             }
         }
     }
-    let new = aside.iter().filter(|share| share.new).count();
     let note = if policy == Policy::Unknown {
         Some(Unjudged::UnknownPolicy)
     } else if let Some(why) = balancing.no_share {
@@ -247,7 +256,7 @@ mod tests {
         };
         let slice =
             EndpointSlice { endpoints: endpoints.iter().map(endpoint).collect(), ..EndpointSlice::default() };
-        ServiceRow { slices: Arc::from([Arc::new(slice)]), ..ServiceRow::default() }
+        ServiceRow::new(Arc::default(), Arc::from([Arc::new(slice)]), Arc::default())
     }
 
     fn named(rates: &[(&str, f64)]) -> ServiceTraffic {
@@ -335,7 +344,7 @@ mod tests {
         let mut endpoints = slice.endpoints.to_vec();
         (endpoints[0].serving, endpoints[0].terminating) = (true, true);
         slice.endpoints = endpoints.into();
-        row.slices = Arc::from([Arc::new(slice)]);
+        row = ServiceRow::new(Arc::default(), Arc::from([Arc::new(slice)]), Arc::default());
         let judged = judge(&named(&[("a", 20.0), ("b", 5.0)]), Some(&row));
         assert_eq!(judged.backends.iter().map(|b| b.out).collect::<Vec<_>>(), [false, true]);
     }

@@ -383,10 +383,11 @@ mod tests {
                 backends: measured.collect(),
                 ..ServiceTraffic::default()
             }),
-            endpoints: Some(Arc::new(ServiceRow {
-                slices: [Arc::new(slice)].into(),
-                ..ServiceRow::default()
-            })),
+            endpoints: Some(Arc::new(ServiceRow::new(
+                Arc::default(),
+                [Arc::new(slice)].into(),
+                Arc::default(),
+            ))),
             shares: Shares { backends: backends.iter().map(share).collect(), ..Shares::default() },
             ..TrafficRow::default()
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::balancing::Known;
 use crate::domain::id::Name;
-use crate::domain::route::{Host, NoShare, RouteShare, Subset, Target};
+use crate::domain::route::{Host, NoShare, Route, RouteShare, Subset, Target};
 use crate::domain::traffic::{Balancing, Origin, Part, ServiceTraffic};
 use crate::facts::routes::Split;
 use crate::facts::world::ServiceRow;
@@ -16,14 +16,22 @@ const EFFECT: f64 = 0.25;
 const FEWEST: f64 = 5.0;
 
 /// Adds the parts of a Service, or its share of the route that it is a part of.
-pub(super) fn fill(found: &mut Balancing, host: &Host, splits: &[&Arc<Split>], known: &impl Known) {
+pub(super) fn fill<'k>(
+    found: &mut Balancing,
+    host: &Host,
+    row: Option<&Arc<ServiceRow>>,
+    splits: &[&Arc<Split>],
+    balancers: impl Iterator<Item = &'k Arc<Route>>,
+    known: &impl Known,
+) {
     // a Service with subsets can be a part of another route
     found.of_route = splits.iter().filter(|split| split.total() > 0).find_map(|split| of_route(host, split));
     let Some(split) = splits.first().filter(|split| split.total() > 0) else { return };
     let own: Vec<&Target> = split.targets.iter().filter(|t| !t.foreign && t.host == *host).collect();
     let parts: Vec<Part> = if own.iter().any(|target| target.subset.is_some()) {
-        let Some(row) = known.service(host) else { return };
-        let part = |target: &&Target| of_subset(target, row, host, known);
+        let Some(row) = row else { return };
+        let subsets: Vec<&Subset> = balancers.flat_map(|route| route.subsets.iter()).collect();
+        let part = |target: &&Target| of_subset(target, row, &subsets, known);
         own.iter().map(part).collect()
     } else if own.is_empty() {
         split.targets.iter().map(|target| of_service(target, host, known)).collect()
@@ -84,9 +92,9 @@ fn names(pods: impl Iterator<Item = Name>) -> Arc<[Name]> {
 }
 
 /// A subset: the pods of the Service whose labels it selects. A destination without a subset has all pods.
-fn of_subset(target: &Target, row: &ServiceRow, host: &Host, known: &impl Known) -> Part {
+fn of_subset(target: &Target, row: &ServiceRow, subsets: &[&Subset], known: &impl Known) -> Part {
     let name = target.subset.clone();
-    let subset = name.as_ref().and_then(|name| subset(name, host, known));
+    let subset = name.as_ref().and_then(|name| subsets.iter().find(|subset| subset.name == *name));
     let selected = |uid: Option<&crate::domain::id::Uid>| match (&name, subset) {
         (None, _) => true,
         (Some(_), None) => false,
@@ -97,14 +105,9 @@ fn of_subset(target: &Target, row: &ServiceRow, host: &Host, known: &impl Known)
     let backends = pods(row).filter(|(_, uid)| selected(*uid)).map(|(pod, _)| pod.clone());
     Part {
         backends: names(backends),
-        name: name.unwrap_or_else(|| host.name.clone()),
+        name: name.unwrap_or_else(|| target.host.name.clone()),
         weight: f64::from(target.weight),
     }
-}
-
-fn subset<'a>(name: &Name, host: &Host, known: &'a impl Known) -> Option<&'a Subset> {
-    let routes = known.routes().about(host).flat_map(|about| about.balancers.iter());
-    routes.flat_map(|route| route.subsets.iter()).find(|subset| subset.name == *name)
 }
 
 /// A Service that gets a part of the requests to another one.

@@ -217,7 +217,7 @@ mod tests {
         };
         let slice =
             EndpointSlice { endpoints: (0..rates.len()).map(endpoint).collect(), ..EndpointSlice::default() };
-        let endpoints = Arc::new(ServiceRow { slices: [Arc::new(slice)].into(), ..ServiceRow::default() });
+        let endpoints = Arc::new(ServiceRow::new(Arc::default(), [Arc::new(slice)].into(), Arc::default()));
         let backend = |(i, rps): (usize, &f64)| BackendTraffic {
             name: name(i),
             rps: Some(*rps),

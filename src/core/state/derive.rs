@@ -6,6 +6,7 @@
 mod join;
 mod leaving;
 mod nodes;
+mod policies;
 mod services;
 mod slos;
 mod verdicts;
@@ -21,12 +22,13 @@ use crate::policy::{health, rollout};
 
 use self::join::Joined;
 use self::leaving::Leaving;
+use self::policies::Policies;
 use super::changes::Changes;
 use crate::domain::traffic::TrafficSeen;
 use crate::facts::events_about::EventsAbout;
 use crate::facts::latency::Latency;
 use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
-use crate::facts::routes::Routes;
+use crate::facts::routes::RouteIndex;
 use crate::facts::table::{Rows, Wrote};
 use crate::facts::world::{
     Counts, Derived, HpaRow, NodeRow, NodeState, NodeTotals, OwnerTotals, ServiceRow, SloRow, TrafficRow,
@@ -54,7 +56,9 @@ pub struct Derivation {
     slos: Arc<[Arc<SloRow>]>,
     /// The rows of the poll before.
     traffic_before: Arc<[Arc<TrafficRow>]>,
-    routes: Arc<Routes>,
+    routes: RouteIndex,
+    /// The policy of each service of the traffic, in the same order.
+    policies: Policies,
     /// The poll of the traffic that the rows are from.
     polled: Option<Arc<TrafficSeen>>,
     /// True if the endpoints were completely known at the last update.
@@ -204,7 +208,7 @@ impl Derivation {
         into.hpas = self.hpas.table().clone();
         into.traffic = self.traffic.clone();
         into.slos = self.slos.clone();
-        into.routes = self.routes.clone();
+        into.routes = self.routes.told().clone();
         into.replicaset_owner = self.replicaset_owner.clone();
         into.counts = self.counts;
         if let Some(changes) = self.changes.take(now) {

@@ -84,13 +84,37 @@ pub struct Trail {
     pub strong: i8,
     /// It is out of rotation since then.
     pub out_since: Option<Stamp>,
-    /// Its requests per second in some of the polls within the last window, the newest first.
-    pub past: [Option<(Stamp, f64)>; Self::KEPT],
+    pub past: Rates,
 }
 
-impl Trail {
-    /// The number of past rates that are kept: enough for one from half a window ago, whatever the interval of the polls.
-    pub const KEPT: usize = 4;
+/// The requests per second in some of the polls within the last window: enough for one from half a window ago, whatever
+/// the interval of the polls. The size counts, because there are 10,000s of backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    at: [Stamp; Self::KEPT],
+    rps: [f32; Self::KEPT],
+    len: u8,
+}
+
+impl Rates {
+    const KEPT: usize = 4;
+
+    /// Returns the rates with their times, the newest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Stamp, f64)> + Clone {
+        let kept = usize::from(self.len).min(Self::KEPT);
+        let rates = self.at.iter().zip(&self.rps).take(kept);
+        rates.map(|(at, rps)| (*at, f64::from(*rps)))
+    }
+
+    /// Adds a rate, and forgets the oldest if there are too many.
+    pub fn add(&mut self, at: Stamp, rps: f64) {
+        self.at.rotate_right(1);
+        self.rps.rotate_right(1);
+        if let (Some(first), Some(rate)) = (self.at.first_mut(), self.rps.first_mut()) {
+            (*first, *rate) = (at, rps as f32);
+        }
+        self.len = (self.len + 1).min(Self::KEPT as u8);
+    }
 }
 
 /// A backend that is not ready and gets requests all the same.

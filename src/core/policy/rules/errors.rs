@@ -205,6 +205,9 @@ fn time(backend: &BackendTraffic) -> Option<f64> {
 pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let services = context.cluster.derived.traffic.iter().filter_map(|row| {
         let s = &row.traffic;
+        if !row.shares.backends.iter().any(|share| share.significant == Some(true)) {
+            return None;
+        }
         let times = if context.was_found(&about(context, s)) { STILL_UNEVEN } else { UNEVEN };
         let mut late: Vec<f64> = s.backends.iter().filter_map(time).collect();
         late.sort_by(f64::total_cmp);

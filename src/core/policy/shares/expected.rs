@@ -55,7 +55,7 @@ fn within(policy: Policy, backends: &[&BackendTraffic]) -> Option<Vec<Expected>>
     }
     let weights: Option<Vec<f64>> = match policy {
         Policy::RoundRobin | Policy::Random | Policy::ByClient | Policy::ByRequest | Policy::ByName => {
-            Some(vec![1.0; backends.len()])
+            return equal(backends).map(|share| vec![Expected::exact(share); backends.len()]);
         }
         Policy::Weighted => {
             backends.iter().map(|b| b.weight.filter(|w| w.is_finite() && *w >= 0.0)).collect()
@@ -69,16 +69,19 @@ fn within(policy: Policy, backends: &[&BackendTraffic]) -> Option<Vec<Expected>>
 /// All backends are equal. Many balancers take the less busy of two random ones, so a slow backend may get less, at most
 /// as little as under least connections.
 fn at_random(backends: &[&BackendTraffic]) -> Option<Vec<Expected>> {
-    let share = parts(&vec![1.0; backends.len()])?;
-    let by_time = by_time(Policy::LeastConnections, backends).unwrap_or_default();
-    let low = |i: usize, share: f64| by_time.get(i).map_or(share, |by_time| by_time.share.min(share));
-    Some(
-        share
-            .iter()
-            .enumerate()
-            .map(|(i, share)| Expected { low: low(i, *share), ..Expected::exact(*share) })
-            .collect(),
-    )
+    let all = Expected::exact(equal(backends)?);
+    let Some(mut by_time) = by_time(Policy::LeastConnections, backends) else {
+        return Some(vec![all; backends.len()]);
+    };
+    for expected in &mut by_time {
+        *expected = Expected { low: expected.share.min(all.share), ..all };
+    }
+    Some(by_time)
+}
+
+/// Returns the share of each backend if all are equal.
+fn equal(backends: &[&BackendTraffic]) -> Option<f64> {
+    (!backends.is_empty()).then(|| 1.0 / backends.len() as f64)
 }
 
 /// Returns the weights as parts of their sum.

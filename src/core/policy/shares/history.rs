@@ -12,7 +12,7 @@ use super::settled_ms;
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{
-    BackendTraffic, Balancing, Imbalance, ServiceTraffic, Share, Shares, Standing, Stray, Trail,
+    BackendTraffic, Balancing, Imbalance, Rates, ServiceTraffic, Share, Shares, Standing, Stray, Trail,
 };
 use crate::facts::verdicts::TrafficRow;
 
@@ -53,17 +53,17 @@ pub fn over_time(
         share.standing = held.standing;
     }
     let counted = evidence::counted(traffic);
-    let total: f64 = in_rotation(&shares, traffic).map(|(_, _, rps)| rps).sum();
+    let settled = settled(&shares, traffic);
+    let total: f64 = settled.iter().map(|(_, rps)| rps).sum();
     let assumed = evidence::assumed(traffic, balancing, total * counted);
     let least = evidence::least(balancing.policy, assumed);
     let learned = before.and_then(|row| row.shares.dispersion);
     let dispersion = learned.unwrap_or(assumed).max(least);
-    let recent = NEWEST.map(|part| recent(&shares, traffic, part, at));
-    let k = in_rotation(&shares, traffic).count();
-    let bound = evidence::bound(k);
+    let recent = NEWEST.map(|part| recent(&shares, &settled, traffic, part, at));
+    let bound = evidence::bound(settled.len());
     let is_same = before.is_some_and(|row| is_same(&shares, traffic, row, at));
     shares.counted = if is_same { before.and_then(|row| row.shares.counted) } else { Some(at) };
-    let scrapes = shift(&shares, traffic, total, at);
+    let scrapes = shift(&shares, &settled, total, at);
     for (i, share) in shares.backends.iter_mut().enumerate() {
         let was = share.standing;
         let (Some(_), Some(observed), Some(range)) = (share.significant, share.observed, share.range) else {
@@ -76,14 +76,17 @@ pub fn over_time(
         let newest =
             recent.each_ref().map(|recent| recent.as_ref().and_then(|r| r.gap(i, range, dispersion)));
         let effect = EFFECT + scrapes;
+        let gaps = || iter::once(&whole).chain(&newest).flatten();
         let side = |effect: f64, bound: f64| -> i8 {
-            let gaps = iter::once(whole).chain(newest).flatten();
-            gaps.map(|gap| gap.side(effect, bound)).find(|side| *side != 0).unwrap_or(0)
+            gaps().map(|gap| gap.side(effect, bound)).find(|side| *side != 0).unwrap_or(0)
         };
         // A backend without a share that gets requests has no relative difference.
         let zero = range.1 <= 0.0 && share.significant == Some(true);
         let (side, strong, beyond_doubt) = if zero {
             (1, 1, 1)
+        } else if gaps().all(|gap| gap.effect.abs() < effect) {
+            // most are
+            (0, 0, 0)
         } else {
             let strong = STRONG.max(effect);
             (side(effect, bound), side(strong, bound), side(strong, bound * BEYOND_DOUBT))
@@ -109,11 +112,11 @@ pub fn over_time(
         };
     }
     mark(&mut shares);
-    shares.dispersion = Some(learn(&shares, traffic, learned.unwrap_or(assumed), total * counted));
-    shares.imbalance = imbalance(&shares, traffic, total * counted, dispersion);
+    shares.dispersion = Some(learn(&shares, &settled, learned.unwrap_or(assumed), total * counted));
+    shares.imbalance = imbalance(&shares, &settled, total * counted, dispersion);
     let most = before.and_then(|row| row.shares.most_rps);
-    let settled = in_rotation(&shares, traffic).map(|(_, _, rps)| rps);
-    shares.most_rps = settled.chain(most).filter(|rps| rps.is_finite()).reduce(f64::max);
+    let rates = settled.iter().map(|(_, rps)| *rps);
+    shares.most_rps = rates.chain(most).filter(|rps| rps.is_finite()).reduce(f64::max);
     shares.stray = stray(&shares, traffic, at);
     for (share, backend) in shares.backends.iter_mut().zip(&*traffic.backends) {
         share.significant = share.significant.map(|_| share.standing.is_uneven());
@@ -153,14 +156,18 @@ fn is_same(shares: &Shares, traffic: &ServiceTraffic, before: &TrafficRow, at: S
     before.shares.backends.len() == shares.backends.len() && rows.all(same)
 }
 
-/// Returns the settled backends in rotation with their rates.
-fn in_rotation<'a>(
-    shares: &'a Shares,
-    traffic: &'a ServiceTraffic,
-) -> impl Iterator<Item = (usize, &'a Share, f64)> {
+/// The settled backends in rotation, by their indexes, with their rates.
+type Settled = [(usize, f64)];
+
+fn settled(shares: &Shares, traffic: &ServiceTraffic) -> Vec<(usize, f64)> {
     let rows = shares.backends.iter().zip(&*traffic.backends).enumerate();
     rows.filter(|(_, (share, _))| !share.out && !share.new)
-        .filter_map(|(i, (share, backend))| Some((i, share, backend.rps.filter(|rps| rps.is_finite())?)))
+        .filter_map(|(i, (_, backend))| Some((i, backend.rps.filter(|rps| rps.is_finite())?)))
+        .collect()
+}
+
+fn shares_of<'a>(shares: &'a Shares, settled: &'a Settled) -> impl Iterator<Item = (usize, &'a Share)> {
+    settled.iter().filter_map(|(i, _)| Some((*i, shares.backends.get(*i)?)))
 }
 
 /// A poll that proves nothing new can end a streak, but not continue it.
@@ -194,21 +201,27 @@ impl Recent {
 
 /// Returns the rates of about the newest `part` of the window, and of at least two scrapes: what is in this window and
 /// not in the one that ended so long ago. The requests of the older window are taken to be spread evenly within it.
-fn recent(shares: &Shares, traffic: &ServiceTraffic, part: f64, at: Stamp) -> Option<Recent> {
+fn recent(
+    shares: &Shares,
+    settled: &Settled,
+    traffic: &ServiceTraffic,
+    part: f64,
+    at: Stamp,
+) -> Option<Recent> {
     let (window, scrape) = (f64::from(traffic.window_secs), evidence::scrape(traffic));
     let secs = |stamp: Stamp| at.since(stamp) as f64 / 1_000.0;
     let wanted = (window * part).max(2.0 * scrape);
     // Every backend has rates of the same polls, except for those that were added later.
-    let (_, first, _) = in_rotation(shares, traffic).next()?;
-    let times = first.trail.past.iter().flatten().map(|(stamp, _)| *stamp);
+    let (_, first) = shares_of(shares, settled).next()?;
+    let times = first.trail.past.iter().map(|(stamp, _)| stamp);
     let times = times.filter(|stamp| *stamp < at && (wanted * 0.75..=window * 0.55).contains(&secs(*stamp)));
     let nearest = |a: &Stamp, b: &Stamp| (secs(*a) - wanted).abs().total_cmp(&(secs(*b) - wanted).abs());
     let then = times.min_by(nearest)?;
     let length = secs(then);
     let mut rates = vec![None; shares.backends.len()];
-    for (i, share, rps) in in_rotation(shares, traffic) {
+    for ((i, share), (_, rps)) in shares_of(shares, settled).zip(settled) {
         // All or none: without one of the backends, the sum is wrong.
-        let (_, older) = share.trail.past.iter().flatten().find(|(stamp, _)| *stamp == then)?;
+        let (_, older) = share.trail.past.iter().find(|(stamp, _)| *stamp == then)?;
         let newer = (window * rps - (window - length) * older) / length;
         *rates.get_mut(i)? = Some(newer.max(0.0));
     }
@@ -227,10 +240,9 @@ fn noise(window: f64, scrape: f64, length: f64) -> f64 {
 
 /// Returns by how much more the shares may differ because the load changes: targets that are scraped one after the other
 /// see the change up to a scrape interval later, which is at most a quarter of the window.
-fn shift(shares: &Shares, traffic: &ServiceTraffic, total: f64, at: Stamp) -> f64 {
-    let oldest =
-        |share: &Share| share.trail.past.iter().flatten().rev().find(|(t, _)| *t < at).map(|(_, rps)| *rps);
-    let before: Option<f64> = in_rotation(shares, traffic).map(|(_, share, _)| oldest(share)).sum();
+fn shift(shares: &Shares, settled: &Settled, total: f64, at: Stamp) -> f64 {
+    let oldest = |share: &Share| share.trail.past.iter().rev().find(|(t, _)| *t < at).map(|(_, rps)| rps);
+    let before: Option<f64> = shares_of(shares, settled).map(|(_, share)| oldest(share)).sum();
     match before {
         Some(before) if total > 0.0 => ((total - before).abs() / total.max(before) * 0.25).min(0.25),
         _ => 0.0,
@@ -251,16 +263,16 @@ fn mark(shares: &mut Shares) {
 }
 
 /// Returns the dispersion with the experience of this poll. Nothing is learned while a backend differs.
-fn learn(shares: &Shares, traffic: &ServiceTraffic, known: f64, n: f64) -> f64 {
+fn learn(shares: &Shares, settled: &Settled, known: f64, n: f64) -> f64 {
     let mut chi = 0.0;
     let mut k = 0u32;
-    for (_, share, _) in in_rotation(shares, traffic) {
+    for (_, share) in shares_of(shares, settled) {
         let (Some(observed), Some((low, high))) = (share.observed, share.range) else { return known };
         let Some(gap) = Gap::of(observed, (low, high), n, 1.0) else { return known };
         if gap.effect.abs() >= CLEARED || !matches!(share.standing, Standing::Even) {
             return known;
         }
-        chi += (gap.z).powi(2) * (1.0 - high.max(low));
+        chi += gap.z_squared() * (1.0 - high.max(low));
         k += 1;
     }
     if k < 2 {
@@ -270,23 +282,22 @@ fn learn(shares: &Shares, traffic: &ServiceTraffic, known: f64, n: f64) -> f64 {
     known + LEARNS * (seen.min(4.0 * known) - known)
 }
 
-fn imbalance(shares: &Shares, traffic: &ServiceTraffic, n: f64, dispersion: f64) -> Option<Imbalance> {
-    let judged = || {
-        in_rotation(shares, traffic).filter(|(_, share, _)| share.significant.is_some()).filter_map(
-            |(i, share, _)| {
-                // Within the range, a share is as expected.
-                let (observed, (low, high)) = (share.observed?, share.range?);
-                let p = observed.clamp(low.min(high), high.max(low));
-                (p > 0.0).then(|| (i, observed / p, p))
-            },
-        )
-    };
-    let (backend, times, p) = judged().max_by(|a, b| a.1.total_cmp(&b.1))?;
-    let k = judged().count() as f64;
+fn imbalance(shares: &Shares, settled: &Settled, n: f64, dispersion: f64) -> Option<Imbalance> {
+    let judged = shares_of(shares, settled).filter(|(_, share)| share.significant.is_some());
+    // Within the range, a share is as expected.
+    let times = judged.filter_map(|(i, share)| {
+        let (observed, (low, high)) = (share.observed?, share.range?);
+        let p = observed.clamp(low.min(high), high.max(low));
+        (p > 0.0).then(|| (i, observed / p, p))
+    });
+    let judged: Vec<(usize, f64, f64)> = times.collect();
+    let (backend, times, p) = judged.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let k = judged.len() as f64;
     if k < 2.0 || n <= 0.0 {
         return None;
     }
-    let (sum, squares) = judged().fold((0.0, 0.0), |(sum, squares), (_, x, _)| (sum + x, squares + x * x));
+    let (sum, squares) =
+        judged.iter().fold((0.0, 0.0), |(sum, squares), (_, x, _)| (sum + x, squares + x * x));
     Some(Imbalance {
         times,
         floor: 1.0 + evidence::bound(k as usize) * (dispersion * (1.0 - p) / (n * p)).sqrt(),
@@ -314,14 +325,10 @@ fn stray(shares: &Shares, traffic: &ServiceTraffic, at: Stamp) -> Vec<Stray> {
 fn remember(trail: &mut Trail, at: Stamp, rps: Option<f64>, window: f64) {
     let apart_ms = (window * 1_000.0 / 6.0 * 0.75) as u64;
     let Some(rps) = rps.filter(|rps| rps.is_finite()) else {
-        trail.past = Default::default();
+        trail.past = Rates::default();
         return;
     };
-    if trail.past.first().copied().flatten().is_none_or(|(last, _)| last >= at || at.since(last) >= apart_ms)
-    {
-        trail.past.rotate_right(1);
-        if let Some(first) = trail.past.first_mut() {
-            *first = Some((at, rps));
-        }
+    if trail.past.iter().next().is_none_or(|(last, _)| last >= at || at.since(last) >= apart_ms) {
+        trail.past.add(at, rps);
     }
 }

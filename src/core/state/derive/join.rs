@@ -22,9 +22,20 @@ pub(super) struct Joined {
     pub seen: Arc<TrafficSeen>,
 }
 
+#[derive(Clone)]
 struct Held {
     row: Option<Arc<ServiceRow>>,
+    polled: Arc<ServiceTraffic>,
     joined: Arc<ServiceTraffic>,
+    /// How its backends were named, if the names come from its own row.
+    named: Option<Arc<[Named]>>,
+}
+
+/// The name of a backend, and its place in the poll. Polls have the same addresses in the same order for as long as the
+/// endpoints are the same.
+struct Named {
+    name: Name,
+    place: usize,
 }
 
 /// The pods by their addresses; `None` for an address that several pods share.
@@ -32,6 +43,10 @@ type Pods<'r> = HashMap<IpAddr, Option<&'r Name>>;
 
 /// Returns the address in `10.1.2.3`, `10.1.2.3:8080`, `[fd00::1]:8080` or `http://10.1.2.3:8080`.
 fn address(text: &str) -> Option<IpAddr> {
+    // the names of most pods are told apart quickly
+    if !text.starts_with(|first: char| first.is_ascii_digit()) && !text.contains(':') {
+        return None;
+    }
     let host = text.split_once("://").map_or(text, |(_, host)| host).trim_end_matches('/');
     if let Some(v6) = host.strip_prefix('[') {
         return v6.split_once(']')?.0.parse().ok();
@@ -73,6 +88,37 @@ fn with_pods(service: &ServiceTraffic, pods: &Pods<'_>) -> Option<ServiceTraffic
         }
     }
     Some(ServiceTraffic { backends: backends.into_values().collect(), ..service.clone() })
+}
+
+/// Returns how [`with_pods`] named the backends. `None` if several addresses became one backend, or if it named none.
+fn named(polled: &ServiceTraffic, joined: &ServiceTraffic) -> Option<Arc<[Named]>> {
+    if polled.backends.len() != joined.backends.len() {
+        return None;
+    }
+    let place = |backend: &BackendTraffic| {
+        let known_as = if backend.address.is_empty() { &backend.name } else { &backend.address };
+        let is_it = |b: &BackendTraffic| b.name == *known_as;
+        polled.backends.iter().position(is_it).map(|place| Named { name: backend.name.clone(), place })
+    };
+    joined.backends.iter().map(place).collect()
+}
+
+/// Returns the service with its backends named as in the poll before.
+fn with_names(service: &ServiceTraffic, names: &[Named]) -> ServiceTraffic {
+    let backend = |named: &Named| {
+        let mut backend = service.backends.get(named.place)?.clone();
+        if backend.name != named.name {
+            backend.address = std::mem::replace(&mut backend.name, named.name.clone());
+        }
+        Some(backend)
+    };
+    ServiceTraffic { backends: names.iter().filter_map(backend).collect(), ..service.clone() }
+}
+
+/// True if a poll has the same backends of a service, in the same order, as the one before.
+fn has_same_backends(service: &ServiceTraffic, before: &ServiceTraffic) -> bool {
+    service.backends.len() == before.backends.len()
+        && service.backends.iter().zip(before.backends.iter()).all(|(a, b)| a.name == b.name)
 }
 
 /// Adds what another address of the same pod has.
@@ -118,9 +164,9 @@ impl Derivation {
             };
             self.joined.is_needed = polled.services.iter().any(has_address);
             self.joined.polled = Some(polled.clone());
-            self.joined.held.clear();
         }
         if !self.joined.is_needed {
+            self.joined.held.clear();
             self.joined.seen = polled.clone();
             return polled.clone();
         }
@@ -128,38 +174,45 @@ impl Derivation {
         let mut held = Vec::with_capacity(polled.services.len());
         let mut changed = !is_same_poll;
         for (at, service) in polled.services.iter().enumerate() {
-            let (named, row) = self.named(service);
+            let (found, row) = self.named(service);
             let before = self.joined.held.get(at);
-            let is_same = |before: &&Held| match (&before.row, &row) {
+            let same_row = before.filter(|before| match (&before.row, &row) {
                 (Some(a), Some(b)) => Arc::ptr_eq(a, b),
                 _ => false,
-            };
-            if let Some(before) = before.filter(is_same) {
-                held.push(Held { row, joined: before.joined.clone() });
+            });
+            if let Some(before) = same_row.filter(|_| is_same_poll) {
+                held.push(Held { row, ..before.clone() });
                 continue;
             }
-            let joined = match &row {
-                Some(row) => with_pods(&named, &pods(std::iter::once(row.as_ref()))),
+            let is_named_alike = |before: &&Held| has_same_backends(service, &before.polled);
+            let names = same_row.filter(is_named_alike).and_then(|before| before.named.clone());
+            let joined = match (&row, &names) {
+                (_, Some(names)) => Some(with_names(&found, names)),
+                (Some(row), None) => with_pods(&found, &pods(std::iter::once(row.as_ref()))),
                 // a route is no Service, and its backends are pods of the Services in its namespace
-                None if named.backends.iter().any(|b| address(&b.name).is_some()) => {
-                    let pods = of_namespace.entry(named.namespace.clone()).or_insert_with_key(|namespace| {
+                (None, _) if found.backends.iter().any(|b| address(&b.name).is_some()) => {
+                    let pods = of_namespace.entry(found.namespace.clone()).or_insert_with_key(|namespace| {
                         let rows = self.services.table().iter().map(AsRef::as_ref);
                         pods(rows.filter(|row: &&ServiceRow| row.service.namespace == *namespace))
                     });
-                    with_pods(&named, pods)
+                    with_pods(&found, pods)
                 }
-                None => None,
+                (None, _) => None,
             };
-            let joined = joined.map_or(named, Arc::new);
+            let names = match (&row, &joined) {
+                (Some(_), Some(joined)) => names.or_else(|| named(service, joined)),
+                _ => None,
+            };
+            let joined = joined.map_or(found, Arc::new);
             // a service that has no row is joined each time, mostly with the same result
-            let joined = match before {
+            let joined = match before.filter(|_| is_same_poll) {
                 Some(before) if before.joined == joined => before.joined.clone(),
                 _ => {
                     changed = true;
                     joined
                 }
             };
-            held.push(Held { row, joined });
+            held.push(Held { row, polled: service.clone(), joined, named: names });
         }
         let services = || each_once(held.iter().map(|held| held.joined.clone()));
         let seen = changed.then(|| TrafficSeen { services: services().into(), ..TrafficSeen::clone(polled) });
@@ -302,6 +355,45 @@ mod tests {
         let later = state.publish(Stamp(1), false).unwrap();
         assert_eq!(names(&later)[0].1, ["cart-a 4.0", "cart-b 2.0"]);
         assert_eq!(names(&later)[1].1, ["cart-a 4.0", "cart-b 2.0"]);
+    }
+
+    #[test]
+    fn backends_are_named_as_in_the_poll_before_only_while_nothing_changes() {
+        let traffic = |backends: &[(&str, f64)]| ServiceTraffic {
+            namespace: "my-shop".into(),
+            name: "cart".into(),
+            backends: backends.iter().map(|(name, rps)| backend(name, *rps, 0.0)).collect(),
+            ..ServiceTraffic::default()
+        };
+        let all = [("10.0.0.1", "cart-b"), ("10.0.0.2", "cart-a"), ("10.0.0.3", "cart-c")];
+        let first = traffic(&[("10.0.0.1:80", 1.0), ("10.0.0.2:80", 2.0), ("other", 3.0)]);
+        let (mut state, cluster) = shop(vec![first], &all);
+        let told = |cluster: &Cluster| names(cluster).remove(0).1;
+        assert_eq!(told(&cluster), ["cart-a 2.0", "cart-b 1.0", "other 3.0"]);
+        let mut after = |at: i64, backends: &[(&str, f64)], endpoints: &[(&str, &str)]| {
+            let services = [Arc::new(traffic(backends))].into();
+            let change = slice("cart", at as u64, endpoints);
+            state.apply(Fact::EndpointSlices(Batch::Upsert(vec![change])), Stamp(at));
+            state.apply(
+                Fact::Traffic(TrafficSeen { services, at: Stamp(at), ..TrafficSeen::default() }),
+                Stamp(at),
+            );
+            state.publish(Stamp(at), false).unwrap()
+        };
+        let same = after(2, &[("10.0.0.1:80", 4.0), ("10.0.0.2:80", 5.0), ("other", 6.0)], &all);
+        assert_eq!(told(&same), ["cart-a 5.0", "cart-b 4.0", "other 6.0"]);
+        let address = |cluster: &Cluster| cluster.traffic.services[0].backends[0].address.clone();
+        assert_eq!(address(&same), "10.0.0.2:80");
+        let more = after(3, &[("10.0.0.1:80", 4.0), ("10.0.0.3:80", 5.0), ("other", 6.0)], &all);
+        assert_eq!(told(&more), ["cart-b 4.0", "cart-c 5.0", "other 6.0"], "another backend");
+        let moved = [("10.0.0.1", "cart-x"), ("10.0.0.3", "cart-c")];
+        let moved = after(4, &[("10.0.0.1:80", 4.0), ("10.0.0.3:80", 5.0), ("other", 6.0)], &moved);
+        assert_eq!(told(&moved), ["cart-c 5.0", "cart-x 4.0", "other 6.0"], "another pod has the address");
+        let twice = [("10.0.0.1", "cart-x"), ("10.0.0.3", "cart-x")];
+        for at in [5, 6] {
+            let twice = after(at, &[("10.0.0.1:80", 4.0), ("10.0.0.3:80", 5.0), ("other", 6.0)], &twice);
+            assert_eq!(told(&twice), ["cart-x 9.0", "other 6.0"]);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Rows of Services joined with their EndpointSlices.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::domain::id::{Name, Uid, Version};
@@ -106,21 +106,9 @@ impl Derivation {
                 .flatten()
                 .filter_map(|uid| facts.slices.get(uid).cloned())
                 .collect();
-            let mut seen: HashMap<&str, bool> = HashMap::new();
-            for endpoint in slices.iter().flat_map(|s| s.endpoints.iter()) {
-                // A pod has one endpoint for each address family, and counts once.
-                let id = endpoint.pod.as_ref().map_or(endpoint.address.as_str(), |pod| pod.as_str());
-                *seen.entry(id).or_default() |= endpoint.ready;
-            }
-            let ready = seen.values().filter(|ready| **ready).count();
             let before = self.services.get(&service.uid).filter(|_| self.endpoints_known && !again);
-            let row = ServiceRow {
-                service: service.clone(),
-                came: came(facts, before, &slices, now),
-                ready: u32::try_from(ready).unwrap_or(u32::MAX),
-                total: u32::try_from(seen.len()).unwrap_or(u32::MAX),
-                slices: slices.into(),
-            };
+            let came = came(facts, before, &slices, now);
+            let row = ServiceRow::new(service.clone(), slices.into(), came);
             changed |= put(&mut self.services, row);
         }
         self.endpoints_known = facts.slices.table().cover.is_read();

@@ -1,20 +1,18 @@
 //! Verdicts on autoscalers, and the shares of backends. They are made here once, and every reader uses the result.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::domain::autoscaler::{Hpa, HpaState};
 use crate::domain::id::{Uid, Version};
-use crate::domain::pod::Pod;
-use crate::domain::route::Host;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{Policy, ServiceTraffic};
-use crate::policy::{balancing, hpa, shares};
+use crate::domain::traffic::{Balancing, ServiceTraffic};
+use crate::policy::{hpa, shares};
 
+use super::policies::{Other, is_same};
 use super::{Derivation, put};
 use crate::facts::past::Past;
-use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
-use crate::facts::routes::Routes;
+use crate::facts::reduce::{Dirty, Facts, Parts};
 use crate::facts::table::Wrote;
 use crate::facts::world::{HpaRow, ServiceRow, TrafficRow};
 
@@ -47,122 +45,72 @@ impl Derivation {
     /// Judges the shares again if something that they depend on has changed. `changed` are the parts whose derived rows
     /// changed. Returns true if some shares changed between two polls.
     pub(super) fn refresh_shares(&mut self, facts: &Facts, dirty: &Dirty, changed: Parts) -> bool {
-        if dirty.parts.meets(Parts::ROUTES) {
-            self.routes = Arc::new(Routes::new(facts.routes()));
-        }
+        let are_routes_changed = dirty.parts.meets(Parts::ROUTES) && self.routes.update(dirty.routes());
         let mut parts = dirty.parts;
         parts.add(changed);
-        if parts.meets(Parts::TRAFFIC.and(Parts::SERVICES)) {
+        let inputs = Parts::TRAFFIC.and(Parts::SERVICES);
+        if parts.meets(inputs) {
             self.refresh_slos(facts);
         }
-        let inputs = Parts::TRAFFIC.and(Parts::SERVICES).and(Parts::ROUTES);
-        (parts.meets(inputs) || self.changes_parts(dirty)) && self.refresh_traffic(facts)
+        let relabelled = self.relabelled(dirty);
+        (parts.meets(inputs) || are_routes_changed || !relabelled.is_empty())
+            && self.refresh_traffic(facts, &relabelled)
     }
 
     /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints or
     /// policy changed. Returns true if some did between two polls.
-    fn refresh_traffic(&mut self, facts: &Facts) -> bool {
+    fn refresh_traffic(&mut self, facts: &Facts, relabelled: &HashSet<&Uid>) -> bool {
         let seen = &self.join_traffic(facts);
         let is_same_poll = self.polled.as_ref().is_some_and(|polled| Arc::ptr_eq(polled, seen));
-        let known = Held { facts, derivation: self };
-        let row = |(i, traffic): (usize, &Arc<ServiceTraffic>)| {
-            let endpoints = self.endpoints(facts, traffic);
-            let host = Host { namespace: traffic.namespace.clone(), name: traffic.name.clone() };
-            let balancing = balancing::discover(&host, Some(traffic), &known);
-            let held = self.traffic.get(i).filter(|held| {
+        let held = self.traffic.clone();
+        self.refresh_policies(facts, seen, &Other::new(&held), relabelled);
+        // The verdict on shares continues that of the poll before.
+        let before = Other::new(if is_same_poll { &self.traffic_before } else { &held });
+        let slices = facts.slices.table();
+        let services = seen.services.iter().zip(&self.policies.found).enumerate();
+        let judged = services.map(|(i, (traffic, found))| {
+            // If the EndpointSlices are not current, they do not show which pods are in rotation.
+            let endpoints = found.row.as_ref().filter(|_| slices.is_current(&traffic.namespace));
+            let held = held.get(i).filter(|held| {
                 is_same_poll
-                    && is_same(held.endpoints.as_ref(), endpoints.as_ref())
-                    && held.balancing == balancing
+                    && is_same(held.endpoints.as_ref(), endpoints)
+                    && held.balancing == found.balancing
             });
             held.cloned().unwrap_or_else(|| {
-                let shares = shares::judge(traffic, &balancing, endpoints.as_deref(), seen.at);
-                let before = before(self.traffic_before(is_same_poll), i, traffic);
-                let shares = shares::over_time(shares, traffic, &balancing, before, seen.at);
-                let past = match before {
-                    // another source was polled, but not the one of this Service
-                    Some(row) if Arc::ptr_eq(&row.traffic, traffic) => row.past.clone(),
-                    row => Past::after(row.map(|row| &row.past), traffic, seen.at),
-                };
-                Arc::new(TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares, past })
+                let before = before.find(i, traffic).map(|(_, row)| row.as_ref());
+                Arc::new(row(traffic, endpoints, &found.balancing, before, seen.at))
             })
-        };
-        let rows: Vec<Arc<TrafficRow>> = seen.services.iter().enumerate().map(row).collect();
-        let all_held = rows.iter().zip(self.traffic.iter()).all(|(row, held)| Arc::ptr_eq(row, held));
+        });
+        let rows: Vec<Arc<TrafficRow>> = judged.collect();
+        let all_held = rows.iter().zip(held.iter()).all(|(row, held)| Arc::ptr_eq(row, held));
         if !is_same_poll || !all_held {
-            if !is_same_poll {
-                self.traffic_before = std::mem::take(&mut self.traffic);
-            }
             self.traffic = rows.into();
+        }
+        if !is_same_poll {
+            self.traffic_before = held;
             self.polled = Some(seen.clone());
         }
         is_same_poll && !all_held
     }
-
-    /// Returns true if pods came, left or changed their labels, while a route splits requests by them.
-    fn changes_parts(&self, dirty: &Dirty) -> bool {
-        let has_changed = |delta: &Delta<Pod>| match (&delta.old, &delta.new) {
-            (Some(old), Some(new)) => {
-                let shared = Arc::ptr_eq(&old.shape, &new.shape) && old.own == new.own;
-                !shared && !old.labels().iter().eq(new.labels().iter())
-            }
-            _ => true,
-        };
-        self.routes.by_labels && dirty.pods.iter().any(has_changed)
-    }
-
-    /// Returns the rows of the poll before. The verdict on shares continues theirs.
-    fn traffic_before(&self, is_same_poll: bool) -> &[Arc<TrafficRow>] {
-        if is_same_poll { &self.traffic_before } else { &self.traffic }
-    }
-
-    /// Returns the Service's row. Returns `None` if the EndpointSlices are not current, so that they do not show
-    /// which pods are in rotation.
-    fn endpoints(&self, facts: &Facts, traffic: &ServiceTraffic) -> Option<Arc<ServiceRow>> {
-        if !facts.slices.table().is_current(&traffic.namespace) {
-            return None;
-        }
-        let uid = self.service_by_name.get(&(traffic.namespace.clone(), traffic.name.clone()))?;
-        self.services.get(uid).cloned()
-    }
 }
 
-/// Returns the row of a service in another poll. The services are usually in the same order.
-fn before<'a>(rows: &'a [Arc<TrafficRow>], i: usize, traffic: &ServiceTraffic) -> Option<&'a TrafficRow> {
-    let is_it = |row: &&Arc<TrafficRow>| {
-        row.traffic.name == traffic.name && row.traffic.namespace == traffic.namespace
+/// Judges a service. `before` is its row in the poll before.
+fn row(
+    traffic: &Arc<ServiceTraffic>,
+    endpoints: Option<&Arc<ServiceRow>>,
+    balancing: &Balancing,
+    before: Option<&TrafficRow>,
+    at: Stamp,
+) -> TrafficRow {
+    let shares = shares::judge(traffic, balancing, endpoints.map(AsRef::as_ref), at);
+    let shares = shares::over_time(shares, traffic, balancing, before, at);
+    let past = match before {
+        // another source was polled, but not the one of this Service
+        Some(row) if Arc::ptr_eq(&row.traffic, traffic) => row.past.clone(),
+        row => Past::after(row.map(|row| &row.past), traffic, at),
     };
-    let found = rows.get(i).filter(is_it).or_else(|| rows.iter().find(is_it));
-    found.map(AsRef::as_ref)
-}
-
-/// What the hub knows of a cluster, for the policies of its Services.
-struct Held<'a> {
-    facts: &'a Facts,
-    derivation: &'a Derivation,
-}
-
-impl balancing::Known for Held<'_> {
-    fn configured(&self) -> &BTreeMap<String, Policy> {
-        &self.facts.balancing
-    }
-    fn routes(&self) -> &Routes {
-        &self.derivation.routes
-    }
-    fn service(&self, host: &Host) -> Option<&Arc<ServiceRow>> {
-        let key = (host.namespace.clone(), host.name.clone());
-        self.derivation.services.get(self.derivation.service_by_name.get(&key)?)
-    }
-    fn pod(&self, uid: &Uid) -> Option<&Arc<Pod>> {
-        self.facts.pods.get(uid)
-    }
-}
-
-fn is_same(a: Option<&Arc<ServiceRow>>, b: Option<&Arc<ServiceRow>>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-        (None, None) => true,
-        _ => false,
-    }
+    let (endpoints, balancing) = (endpoints.cloned(), balancing.clone());
+    TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares, past }
 }
 
 #[cfg(test)]
