@@ -6,4 +6,5 @@ mod json;
 pub mod level;
 pub mod message;
 pub mod targets;
+pub mod templates;
 pub mod time;

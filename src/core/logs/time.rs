@@ -55,6 +55,19 @@ fn is_time_key(key: &str) -> bool {
     KEYS.iter().any(|name| key.eq_ignore_ascii_case(name))
 }
 
+/// The length of a time at the start of the text, with the brackets around it, and whether it is that of syslog, which a
+/// host follows.
+pub(super) fn prefix(text: &str) -> Option<(usize, bool)> {
+    let inner = text.trim_start_matches(['[', '(']);
+    let dated = inner.split_once([' ', ',']).filter(|(day, _)| scan::is_weekday(day));
+    let inner = dated.map_or(inner, |(_, after)| after.trim_start());
+    let (time, length) = scan::time(inner)?;
+    let rest = inner.get(length..)?;
+    let ends = rest.trim_start_matches([']', ')', ',', ':', '|']);
+    let syslog = time.year.is_none() && inner.starts_with(|c: char| c.is_ascii_uppercase());
+    Some((text.len() - ends.len(), syslog && time.day.is_some()))
+}
+
 /// The range of a part of the line.
 fn range_of(line: &str, part: &str) -> Option<Range<usize>> {
     let from = (part.as_ptr() as usize).checked_sub(line.as_ptr() as usize)?;
