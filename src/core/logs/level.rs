@@ -2,8 +2,11 @@
 //!
 //! One pass over the text without a regular expression, because every line of a log flood goes through it.
 
+mod frames;
 mod json;
 mod words;
+
+pub use self::frames::{continues, is_exception};
 
 use crate::domain::log::Level;
 
@@ -206,7 +209,7 @@ fn trace_level(head: &str) -> Option<Level> {
     {
         return Some(Level::Error);
     }
-    if head.starts_with("Traceback (most recent call last)") || head.starts_with("Exception in thread") {
+    if head.contains("Traceback (most recent call last)") || head.starts_with("Exception in thread") {
         return Some(Level::Error);
     }
     let thrown = ["Uncaught ", "Unhandled ", "(node:"];
@@ -219,19 +222,6 @@ fn trace_level(head: &str) -> Option<Level> {
     let plain = class.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'$'));
     (plain && class.len() > 5 && (class.ends_with("Exception") || class.ends_with("Error")))
         .then_some(Level::Error)
-}
-
-/// True if the line continues the entry before it: stack frames, causes, indented text.
-pub fn continues(line: &str) -> bool {
-    if line.starts_with('\t') || line.starts_with("    ") || line.starts_with("  File \"") {
-        return true;
-    }
-    let trimmed = line.trim_start();
-    (line.len() > trimmed.len() && (trimmed.starts_with("at ") || trimmed.starts_with("... ")))
-        || trimmed.starts_with("Caused by:")
-        || trimmed.starts_with("Suppressed:")
-        || (trimmed.starts_with("goroutine ") && trimmed.ends_with(':'))
-        || trimmed == "}"
 }
 
 #[cfg(test)]
