@@ -8,6 +8,7 @@ use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, ClusterInfo, World};
+use pilothouse_core::logs::fingerprint::Masks;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -136,7 +137,10 @@ fn cluster(
     sources: Supervisor,
 ) -> Result<ClusterHandle, String> {
     let reader = connection.reader().map_err(|e| e.to_string())?;
-    let logs = Arc::new(LogStore::new(start.settings.logs.memory_mib as usize * 1024 * 1024));
+    let of_logs = &start.settings.logs;
+    // the check of the config has reported an invalid mask
+    let masks = Masks::new(&of_logs.masks, &of_logs.unmasked).unwrap_or_default();
+    let logs = Arc::new(LogStore::with_masks(of_logs.memory_mib as usize * 1024 * 1024, masks));
     let setup = Setup {
         connection: &connection,
         reader: &reader,

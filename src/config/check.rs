@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::domain::text::clean;
+use pilothouse_core::logs::fingerprint::Masks;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -148,6 +149,9 @@ impl Walk<'_> {
             match set(field, value.get_ref(), &mut self.out.settings) {
                 Ok(()) => {
                     self.sets(format!("{section}.{key}"), &name.span());
+                    if (section, key) == ("logs", "masks") {
+                        self.masks(value);
+                    }
                     if let (Place::Lists(_), DeValue::Table(lists)) = (&field.place, value.get_ref()) {
                         lists.keys().for_each(|list| {
                             self.sets(format!("{section}.{key}.{}", list.get_ref()), &list.span());
@@ -160,6 +164,18 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    /// Reports the first invalid mask.
+    fn masks(&mut self, value: &Spanned<DeValue<'_>>) {
+        let Err((name, why)) = Masks::new(&self.out.settings.logs.masks, &[]) else { return };
+        self.out.settings.logs.masks.clear();
+        let why = why.lines().last().unwrap_or_default();
+        self.problem(
+            Some(value.span()),
+            &format!("logs.masks.{name}: {why}"),
+            "a mask is a name in lower case and a regular expression".to_owned(),
+        );
     }
 
     /// A guard that matches nothing protects nothing.

@@ -207,6 +207,18 @@ pub const FIELDS: &[Field] = &[
         doc: "maximum memory for log lines in MiB, 1 to 1024",
         place: Place::Number(|s| &mut s.logs.memory_mib, 1, 1024),
     },
+    Field {
+        section: "logs",
+        key: "masks",
+        doc: "parts of error lines that are replaced by <name> before lines are grouped, for example { order = 'ORD-[A-Z]+' }; can also be a section [logs.masks]",
+        place: Place::Pairs(|s| &mut s.logs.masks),
+    },
+    Field {
+        section: "logs",
+        key: "unmasked",
+        doc: "words that are never masked, so that lines with different ones are different groups, for example [\"502\", \"503\"]",
+        place: Place::Texts(|s| &mut s.logs.unmasked),
+    },
 ];
 
 /// A field's value as TOML.
@@ -245,11 +257,14 @@ pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
             let open = without_credentials(get(settings)).into_owned();
             *get(settings) = open;
         }
-        Place::Pairs(get) => get(settings).values_mut().for_each(|value| HIDDEN.clone_into(value)),
+        Place::Pairs(get) if field.key == "headers" => {
+            get(settings).values_mut().for_each(|value| HIDDEN.clone_into(value))
+        }
         Place::Text(_)
         | Place::Flag(_)
         | Place::Number(..)
         | Place::Texts(_)
+        | Place::Pairs(_)
         | Place::Policies(_)
         | Place::Lists(_) => {}
     }

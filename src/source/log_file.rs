@@ -155,7 +155,7 @@ impl FileLog {
             tail: Tail::new(path),
             joiner: Joiner::new(Name::default(), name.clone()),
             input,
-            origin: Origin { workload: name, version: Name::default() },
+            origin: Origin { workload: name, ..Origin::default() },
             clock,
         }
     }

@@ -46,6 +46,9 @@ pub(super) struct Target {
     pub workload: Name,
     /// The tag of the image.
     pub version: Name,
+    /// The image without its tag.
+    pub image: Name,
+    pub node: Name,
 }
 
 /// The containers to follow. The caller derives them from the World and can change them at any time.

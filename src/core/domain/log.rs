@@ -1,5 +1,6 @@
 //! What the log store sends to the shared state: groups of error lines, but not the lines.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -54,6 +55,12 @@ pub struct ErrorGroup {
     pub pods: Arc<[Name]>,
     /// Image tags of the pods that wrote the lines.
     pub versions: Arc<[Name]>,
+    /// The nodes of these pods, up to 100.
+    #[serde(default)]
+    pub nodes: Arc<[Name]>,
+    /// The images without their tags.
+    #[serde(default)]
+    pub images: Arc<[Name]>,
     /// One complete line, sanitised and limited in length.
     pub sample: Name,
 }
@@ -63,6 +70,18 @@ impl ErrorGroup {
     pub fn has_stopped(&self, now: Stamp) -> bool {
         let apart = self.last.since(self.first) / self.count.saturating_sub(1).max(1);
         now.since(self.last) > (apart * 3).clamp(60_000, 300_000)
+    }
+
+    /// How widely the group is spread: over workloads, then nodes and pods.
+    pub fn spread(&self) -> (usize, usize, u32) {
+        (self.workloads.len(), self.nodes.len(), self.pod_count)
+    }
+
+    /// The zones of the group's nodes. A node's zone is looked up when it is asked for, because a node can be seen after
+    /// the lines of its pods.
+    pub fn zones(&self, zone_of: impl Fn(&Name) -> Option<Name>) -> Vec<Name> {
+        let zones: BTreeSet<Name> = self.nodes.iter().filter_map(zone_of).collect();
+        zones.into_iter().collect()
     }
 
     /// The lines of both: the same error, read by two sources that share no pod.
@@ -81,8 +100,38 @@ impl ErrorGroup {
             pod_count: self.pod_count.saturating_add(other.pod_count),
             pods: all_of(&self.pods, &other.pods),
             versions: all_of(&self.versions, &other.versions),
+            nodes: all_of(&self.nodes, &other.nodes),
+            images: all_of(&self.images, &other.images),
             sample: newest.sample.clone(),
         }
+    }
+}
+
+/// An order of groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupOrder {
+    /// Those that began after the moment first, the youngest of them before the others.
+    Novelty { since: Stamp },
+    /// The most lines in the last minute first.
+    Rate,
+    /// Those of the most workloads, nodes and pods first.
+    Spread,
+}
+
+impl GroupOrder {
+    /// Compares two groups. Groups that are equal in this order are ordered by rate, number, and fingerprint.
+    pub fn compare(self, a: &ErrorGroup, b: &ErrorGroup) -> Ordering {
+        let by = match self {
+            Self::Novelty { since } => {
+                let novelty = |group: &ErrorGroup| (group.first > since).then_some(group.first);
+                novelty(b).cmp(&novelty(a))
+            }
+            Self::Rate => Ordering::Equal,
+            Self::Spread => b.spread().cmp(&a.spread()),
+        };
+        by.then_with(|| b.per_minute.total_cmp(&a.per_minute))
+            .then_with(|| b.count.cmp(&a.count))
+            .then_with(|| a.fingerprint.cmp(&b.fingerprint))
     }
 }
 
@@ -117,6 +166,9 @@ pub struct LogSummary {
     pub lines: u64,
     /// The number of lines that were lost before they were counted, because of a rate limit or a full buffer.
     pub dropped: u64,
+    /// The number of lines that were counted and grouped, but that the store no longer holds.
+    #[serde(default)]
+    pub evicted: u64,
     pub groups: Arc<[Arc<ErrorGroup>]>,
 }
 
@@ -241,5 +293,31 @@ mod tests {
         let short = group("a", 1, 1, "y");
         assert_eq!(*longer.joined(&short).trend, [5, 7, 9]);
         assert_eq!(*short.joined(&longer).trend, [5, 7, 9]);
+    }
+
+    #[test]
+    fn groups_are_ordered_by_novelty_rate_and_spread() {
+        let of = |print: &str, rate: u64, first: i64, pods: u32, nodes: &[&str]| ErrorGroup {
+            first: Stamp(first),
+            pod_count: pods,
+            nodes: nodes.iter().map(|n| Name::from(*n)).collect(),
+            ..ErrorGroup::clone(&group(print, rate, 1000, "shop/web"))
+        };
+        let groups = [
+            of("old", 9, 10, 2, &["a"]),
+            of("new", 1, 60, 1, &["a"]),
+            of("newer", 1, 70, 9, &["b"]),
+            of("wide", 2, 20, 2, &["a", "b"]),
+        ];
+        let sorted = |order: GroupOrder| {
+            let mut groups: Vec<_> = groups.iter().collect();
+            groups.sort_by(|a, b| order.compare(a, b));
+            groups.iter().map(|g| g.fingerprint.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(sorted(GroupOrder::Novelty { since: Stamp(50) }), "newer new old wide");
+        assert_eq!(sorted(GroupOrder::Rate), "old wide new newer");
+        assert_eq!(sorted(GroupOrder::Spread), "wide newer old new");
+        let zone_of = |node: &Name| (*node == "a").then(|| Name::from("eu-1"));
+        assert_eq!(groups[3].zones(zone_of), [Name::from("eu-1")]);
     }
 }

@@ -139,13 +139,24 @@ pub struct LogSettings {
     pub max_streams: u32,
     /// The log store's memory for lines, in MiB.
     pub memory_mib: u32,
+    /// Name -> regular expression of the parts of a line that are masked before lines are grouped.
+    pub masks: std::collections::BTreeMap<String, String>,
+    /// Words that are never masked.
+    pub unmasked: Vec<String>,
     /// Files that are followed as well; by flags only.
     pub files: Vec<std::path::PathBuf>,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { enabled: true, max_streams: 50, memory_mib: 16, files: Vec::new() }
+        Self {
+            enabled: true,
+            max_streams: 50,
+            memory_mib: 16,
+            masks: std::collections::BTreeMap::new(),
+            unmasked: Vec::new(),
+            files: Vec::new(),
+        }
     }
 }
 

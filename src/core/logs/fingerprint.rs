@@ -1,12 +1,17 @@
 //! The fingerprint of a log line: a hash of its text after the varying parts are masked.
 //!
-//! Everything here is one pass over the text without a regular expression, because every line of a log flood goes
+//! The built-in masks are one pass over the text without a regular expression, because every error of a log flood goes
 //! through it.
 
 use std::borrow::Cow;
 
+use regex::{NoExpand, Regex};
+
 /// Longer templates are cut, because the rest does not tell lines apart.
 const TEMPLATE_CAP: usize = 400;
+
+/// The masks, which stand for the varying parts of a line.
+const MASKS: [&str; 9] = ["<n>", "<hex>", "<dur>", "<id>", "<ip>", "<time>", "<uuid>", "<q>", "<host>"];
 
 /// A line with its varying parts masked, and the hash of that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,21 +21,89 @@ pub struct Masked {
     pub template: String,
 }
 
-/// Masks numbers, hex, UUIDs, addresses, times, durations, ids and quoted strings.
+/// Masks numbers, hex, UUIDs, addresses, hosts, times, durations, ids and quoted strings.
 pub fn mask(line: &str) -> Masked {
-    let template = template(line);
-    // a hex id sometimes has no letter, and is still the same id
-    let print = if template.contains("<hex>") {
-        Cow::Owned(template.replace("<hex>", "<n>"))
-    } else {
-        Cow::Borrowed(template.as_str())
-    };
-    // FNV-1a: stable between versions, unlike the standard library's hasher
-    let hash = print
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    Masked { fingerprint: format!("{hash:016x}"), template }
+    Masks::default().mask(line)
 }
+
+/// What is masked in addition to the varying parts that are known, and what is not masked.
+#[derive(Clone, Debug, Default)]
+pub struct Masks {
+    /// The text that replaces a match, such as `<order>`, with its pattern.
+    patterns: Vec<(String, Regex)>,
+    kept: Vec<String>,
+}
+
+impl Masks {
+    /// The masks with these names and patterns, in their order, and the words that are never masked. The error is the
+    /// name of the mask and what is wrong with it.
+    pub fn new<'a>(
+        patterns: impl IntoIterator<Item = (&'a String, &'a String)>,
+        kept: &[String],
+    ) -> Result<Self, (String, String)> {
+        let patterns = patterns.into_iter().map(|(name, pattern)| {
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') {
+                return Err((name.clone(), "a mask's name has only the letters a-z and hyphens".into()));
+            }
+            let regex = Regex::new(pattern).map_err(|e| (name.clone(), e.to_string()))?;
+            if regex.is_match("") {
+                return Err((name.clone(), "the pattern matches the empty text".into()));
+            }
+            Ok((format!("<{name}>"), regex))
+        });
+        Ok(Self { patterns: patterns.collect::<Result<_, _>>()?, kept: kept.to_vec() })
+    }
+
+    /// True if they change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty() && self.kept.is_empty()
+    }
+
+    /// Masks a line with these masks, then with the built-in ones.
+    pub fn mask(&self, line: &str) -> Masked {
+        let mut line = Cow::Borrowed(line);
+        for (mask, regex) in &self.patterns {
+            if let Cow::Owned(masked) = regex.replace_all(&line, NoExpand(mask)) {
+                line = Cow::Owned(masked);
+            }
+        }
+        let template = masked(&line, &self.kept);
+        Masked { fingerprint: print(&template), template }
+    }
+}
+
+/// The fingerprint of a masked line. The kind of a mask does not matter: a hex id sometimes has no letter, and is still
+/// the same id.
+pub fn print(template: &str) -> String {
+    // FNV-1a: stable between versions, unlike the standard library's hasher
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut rest = template;
+    while let Some((before, length)) = next_mask(rest) {
+        let (literal, tail) = rest.split_at_checked(before).unwrap_or((rest, ""));
+        hash = folded(folded(hash, literal), "<>");
+        rest = tail.get(length..).unwrap_or_default();
+    }
+    format!("{:016x}", folded(hash, rest))
+}
+
+fn folded(hash: u64, text: &str) -> u64 {
+    text.bytes().fold(hash, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The position and the length of the next mask.
+fn next_mask(text: &str) -> Option<(usize, usize)> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr(b'<', text.as_bytes().get(from..)?)?;
+        let rest = text.get(at..)?;
+        if let Some(mask) = MASKS.iter().find(|mask| rest.starts_with(**mask)) {
+            return Some((at, mask.len()));
+        }
+        from = at + 1;
+    }
+}
+
+const METHODS: [&str; 7] = ["GET ", "POST ", "PUT ", "DELETE ", "HEAD ", "PATCH ", "OPTIONS "];
 
 fn is_token(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':')
@@ -38,6 +111,10 @@ fn is_token(c: char) -> bool {
 
 /// The masked line.
 pub fn template(line: &str) -> String {
+    masked(line, &[])
+}
+
+fn masked(line: &str, kept: &[String]) -> String {
     let mut out = String::with_capacity(line.len().min(TEMPLATE_CAP + 64));
     let mut rest = line.trim();
     let mut before = ' ';
@@ -53,15 +130,25 @@ pub fn template(line: &str) -> String {
             }
             rest = after;
         } else if matches!(c, '"' | '\'' | '`') && !before.is_alphanumeric() && after.contains(c) {
+            let end = after.find(c).unwrap_or(0);
+            let (quoted, tail) = after.split_at_checked(end).unwrap_or(("", after));
             out.push(c);
+            // requests with another method are another group
+            out.push_str(METHODS.iter().find(|method| quoted.starts_with(**method)).unwrap_or(&""));
             out.push_str("<q>");
             out.push(c);
-            let end = after.find(c).unwrap_or(0);
-            rest = after.get(end + c.len_utf8()..).unwrap_or_default();
+            rest = tail.get(c.len_utf8()..).unwrap_or_default();
         } else if is_token(c) {
             let end = rest.find(|c| !is_token(c)).unwrap_or(rest.len());
             let token = rest.get(..end).unwrap_or_default();
-            push_token(&mut out, token);
+            let next = rest.get(end..).unwrap_or_default().trim_start();
+            if is_kept(kept, token) {
+                out.push_str(token);
+            } else if is_day(token, next) {
+                out.push_str("<time>");
+            } else {
+                push_token(&mut out, token);
+            }
             rest = rest.get(end..).unwrap_or_default();
         } else {
             out.push(c);
@@ -74,16 +161,35 @@ pub fn template(line: &str) -> String {
     out
 }
 
+/// A weekday or a month of a date: `Fri` and `Jun` of `Fri Jun 17 20:55:07`.
+fn is_day(token: &str, next: &str) -> bool {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    let number = next.starts_with(|c: char| c.is_ascii_digit());
+    token.len() == 3
+        && (MONTHS.contains(&token) && number
+            || DAYS.contains(&token) && (number || MONTHS.iter().any(|month| next.starts_with(month))))
+}
+
+fn is_kept(kept: &[String], token: &str) -> bool {
+    let bare = token.trim_matches([':', '.', '-', '_']);
+    kept.iter().any(|word| word == token || word == bare)
+}
+
 fn push_token(out: &mut String, token: &str) {
     if !token.bytes().any(|b| b.is_ascii_digit()) {
-        out.push_str(token);
+        let hex = token.len() >= 8 && token.bytes().all(|b| b.is_ascii_hexdigit());
+        out.push_str(if hex { "<hex>" } else { token });
         return;
     }
     // punctuation around a value is not part of it: `took:` `(1.5s.`
     let start = token.len() - token.trim_start_matches([':', '.', '-', '_']).len();
     let core = token.trim_matches([':', '.', '-', '_']);
     let tail = token.get(start + core.len()..).unwrap_or_default();
-    out.push_str(token.get(..start).unwrap_or_default());
+    // a number can have a sign
+    let before = token.get(..start).unwrap_or_default();
+    out.push_str(before.strip_suffix('-').unwrap_or(before));
     if let Some(word) = class(core) {
         out.push_str(word);
     } else {
@@ -116,7 +222,18 @@ fn class(token: &str) -> Option<&'static str> {
     if is_duration(token) {
         return Some("<dur>");
     }
-    None
+    is_host(token).then_some("<host>")
+}
+
+/// `ip-10-0-0-1.ec2.internal`, `n219.example.com`: a name with at least two dots and a domain in letters.
+fn is_host(token: &str) -> bool {
+    let letters = |part: &str| part.len() >= 2 && part.bytes().all(|b| b.is_ascii_lowercase());
+    let label = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    token.rsplit_once('.').is_some_and(|(_, domain)| letters(domain))
+        && token.matches('.').count() >= 2
+        && token.split('.').all(label)
 }
 
 fn is_uuid(token: &str) -> bool {
@@ -185,6 +302,9 @@ fn push_parts(out: &mut String, token: &str) {
     while !rest.is_empty() {
         let end = rest.find(['-', '_', '.', ':']).unwrap_or(rest.len());
         let part = rest.get(..end).unwrap_or_default();
+        if out.ends_with("_-") && part.starts_with(|c: char| c.is_ascii_digit()) {
+            out.pop();
+        }
         push_part(out, part);
         let tail = rest.get(end..).unwrap_or_default();
         if let Some(separator) = tail.chars().next() {
@@ -251,6 +371,35 @@ mod tests {
         assert_eq!(mask("took 5ms").fingerprint, mask("took 17ms").fingerprint);
         assert_eq!(mask("intent 0a1b2c3d4e").fingerprint, mask("intent 0123456789").fingerprint);
         assert_ne!(mask("took 5ms").fingerprint, mask("lost 5ms").fingerprint);
+    }
+
+    #[test]
+    fn the_kind_of_a_mask_does_not_matter() {
+        let print = |line: &str| mask(line).fingerprint;
+        assert_eq!(
+            print("block blk_-160899 of 10.0.0.7"),
+            print("block blk_38865 of ip-10-0-0-7.ec2.internal")
+        );
+        assert_eq!(print("took 5ms"), print("took 5"));
+        assert_ne!(print("took <5"), print("took >5"));
+        assert_ne!(print("\"GET /a 1\" 502"), print("\"POST /a 1\" 502"));
+        // fingerprints are in bookmarks and notes of users: they are the same in every version
+        assert_eq!(print("timeout after 1.5s calling 10.0.0.7:8080"), "c945b7112cabdf26");
+    }
+
+    #[test]
+    fn masks_of_the_config_merge_and_words_that_are_kept_split() {
+        let rules = |list: &[(&str, &str)]| -> std::collections::BTreeMap<String, String> {
+            list.iter().map(|(name, pattern)| ((*name).into(), (*pattern).into())).collect()
+        };
+        let masks = Masks::new(&rules(&[("fruit", "apples?|pears?")]), &["503".into()]).unwrap();
+        assert_eq!(masks.mask("no apples for order 7: 503").template, "no <fruit> for order <n>: 503");
+        assert_eq!(masks.mask("no pear: 1").fingerprint, masks.mask("no apple: 2").fingerprint);
+        assert_ne!(masks.mask("status=503").fingerprint, masks.mask("status=502").fingerprint);
+        assert!(!masks.is_empty() && Masks::default().is_empty());
+        for (name, pattern) in [("a", "("), ("A b", "x"), ("a", "x*"), ("", "x")] {
+            assert_eq!(Masks::new(&rules(&[(name, pattern)]), &[]).unwrap_err().0, name);
+        }
     }
 
     proptest! {

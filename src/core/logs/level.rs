@@ -2,8 +2,11 @@
 //!
 //! One pass over the text without a regular expression, because every line of a log flood goes through it.
 
+mod frames;
 mod json;
 mod words;
+
+pub use self::frames::{continues, is_exception};
 
 use crate::domain::log::Level;
 
@@ -18,6 +21,9 @@ pub fn level(line: &str) -> Option<Level> {
     if line.starts_with('{') {
         return json::level(line);
     }
+    if line.starts_with("Caused by: ") {
+        return Some(Level::Error);
+    }
     let end = (0..=LEVEL_WINDOW.min(line.len())).rev().find(|i| line.is_char_boundary(*i)).unwrap_or(0);
     let head = line.get(..end).unwrap_or_default();
     logfmt_level(line)
@@ -25,8 +31,31 @@ pub fn level(line: &str) -> Option<Level> {
         .or_else(|| syslog_level(head))
         .or_else(|| redis_level(head))
         .or_else(|| words::level(head))
+        .or_else(|| program_level(head))
         .or_else(|| access_level(line))
         .or_else(|| trace_level(head))
+        .or_else(|| super::json::object(line).and_then(json::level))
+}
+
+/// Levels in forms of their own: PHP, Erlang, MySQL, and programs behind syslog's head.
+fn program_level(head: &str) -> Option<Level> {
+    let own = head.strip_prefix("PHP ").or_else(|| head.split_once("] PHP ").map(|(_, rest)| rest));
+    if let Some((kind, _)) = own.and_then(|rest| rest.split_once(':')) {
+        return Some(match kind {
+            "Fatal error" | "Core error" | "Compile error" => Level::Fatal,
+            "Parse error" | "Recoverable fatal error" | "Catchable fatal error" => Level::Error,
+            "Warning" | "Core Warning" | "Compile Warning" => Level::Warn,
+            "Notice" | "Deprecated" | "Strict Standards" => Level::Info,
+            _ => return None,
+        });
+    }
+    if let Some(report) = head.strip_prefix('=') {
+        return report.split_once(" REPORT====").and_then(|(kind, _)| by_name(kind));
+    }
+    if head.contains(" [System] [MY-") {
+        return Some(Level::Info);
+    }
+    words::begins_with_day(head).then(|| head.split_once("]: "))?.and_then(|(_, text)| words::level(text))
 }
 
 /// The level with this name, in any case.
@@ -34,9 +63,8 @@ pub(super) fn by_name(word: &str) -> Option<Level> {
     Some(match word.to_ascii_lowercase().as_str() {
         "trace" | "trc" | "trce" | "trac" | "finest" | "verbose" | "vrb" | "silly" => Level::Trace,
         "debug" | "dbg" | "dbug" | "debu" | "fine" | "finer" | "d" => Level::Debug,
-        "info" | "information" | "informational" | "inf" | "notice" | "note" | "i" | "default" | "log" => {
-            Level::Info
-        }
+        "success" | "info" | "information" | "informational" | "inf" | "notice" | "note" | "i"
+        | "default" | "log" => Level::Info,
         "warn" | "warning" | "wrn" | "w" => Level::Warn,
         "error" | "err" | "erro" | "eror" | "fail" | "severe" | "e" => Level::Error,
         "fatal" | "ftl" | "fata" | "critical" | "crit" | "alert" | "emergency" | "emerg" | "panic"
@@ -151,8 +179,10 @@ fn redis_level(head: &str) -> Option<Level> {
 
 /// A 5xx in an access log: `"GET / HTTP/1.1" 502 …`.
 fn access_level(line: &str) -> Option<Level> {
-    let (_, after) = line.split_once(" HTTP/")?;
-    let (_, after) = after.split_once("\" ")?;
+    let after = match line.strip_prefix("[GIN] ") {
+        Some(gin) => gin.split_once(" | ")?.1,
+        None => line.split_once(" HTTP/")?.1.split_once("\" ")?.1,
+    };
     let code = after.split(' ').next()?;
     if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -161,10 +191,25 @@ fn access_level(line: &str) -> Option<Level> {
 }
 
 fn trace_level(head: &str) -> Option<Level> {
-    if head.starts_with("panic: ") || head.starts_with("fatal error: ") || head.starts_with("FATAL") {
+    let panicked = head.starts_with("thread '") && head.contains("' panicked at ")
+        || head.starts_with("thread '") && head.contains(") panicked at ");
+    if panicked
+        || head.starts_with("panic: ")
+        || head.starts_with("fatal error: ")
+        || head.starts_with("FATAL")
+    {
         return Some(Level::Fatal);
     }
-    if head.starts_with("Traceback (most recent call last)") || head.starts_with("Exception in thread") {
+    // compilers, and Ruby's errors behind the place or in front of the message
+    if head.starts_with("error[")
+        || head.contains(":in `") && head.trim_end().ends_with("Error)")
+        || head
+            .split_once("Error (")
+            .is_some_and(|(class, _)| class.bytes().all(|b| b.is_ascii_alphabetic() || b == b':'))
+    {
+        return Some(Level::Error);
+    }
+    if head.contains("Traceback (most recent call last)") || head.starts_with("Exception in thread") {
         return Some(Level::Error);
     }
     let thrown = ["Uncaught ", "Unhandled ", "(node:"];
@@ -177,19 +222,6 @@ fn trace_level(head: &str) -> Option<Level> {
     let plain = class.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'$'));
     (plain && class.len() > 5 && (class.ends_with("Exception") || class.ends_with("Error")))
         .then_some(Level::Error)
-}
-
-/// True if the line continues the entry before it: stack frames, causes, indented text.
-pub fn continues(line: &str) -> bool {
-    if line.starts_with('\t') || line.starts_with("    ") || line.starts_with("  File \"") {
-        return true;
-    }
-    let trimmed = line.trim_start();
-    (line.len() > trimmed.len() && (trimmed.starts_with("at ") || trimmed.starts_with("... ")))
-        || trimmed.starts_with("Caused by:")
-        || trimmed.starts_with("Suppressed:")
-        || (trimmed.starts_with("goroutine ") && trimmed.ends_with(':'))
-        || trimmed == "}"
 }
 
 #[cfg(test)]

@@ -1,12 +1,9 @@
 //! The message of a log entry without time, level and thread. It decides the entry's group, and is the group's title.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::Value;
-
-use super::level;
+use super::json::Value;
+use super::{json, level, time};
 
 /// The part of an entry that names the error: the message of a JSON or logfmt line, with its error; otherwise the first
 /// line without the fields before the message. If the first line is only a heading, the more specific line is used: the
@@ -58,43 +55,21 @@ const MESSAGES: [&str; 11] = [
 
 /// The message of a JSON line. Of a truncated line, the existing part is used.
 fn json(line: &str) -> Option<String> {
-    let mut found: [Option<String>; MESSAGES.len()] = Default::default();
-    let mut reader = serde_json::Deserializer::from_str(line);
-    // malformed JSON: the part before the error counts
-    let _whole = Messages(&mut found).deserialize(&mut reader);
-    found.into_iter().flatten().next()
-}
-
-struct Messages<'f>(&'f mut [Option<String>; MESSAGES.len()]);
-
-impl<'de> DeserializeSeed<'de> for Messages<'_> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Messages<'_> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON log line")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Cow<'_, str>>()? {
-            let place = MESSAGES.iter().position(|name| key.eq_ignore_ascii_case(name));
-            match place.and_then(|at| self.0.get_mut(at)).filter(|held| held.is_none()) {
-                Some(held) => {
-                    if let Value::String(text) = map.next_value::<Value>()? {
-                        *held = Some(text).filter(|text| !text.is_empty());
-                    }
-                }
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+    let mut found: Option<(usize, Value<'_>)> = None;
+    for (key, value) in json::members(line) {
+        let place = MESSAGES.iter().position(|name| key.eq_ignore_ascii_case(name));
+        let Some(place) = place.filter(|place| found.is_none_or(|(held, _)| *place < held)) else { continue };
+        if matches!(value, Value::Text(raw) | Value::Cut(raw) if !raw.is_empty()) {
+            found = Some((place, value));
         }
-        Ok(())
+        if place == 0 && found.is_some() {
+            break;
+        }
     }
+    let message = found?.1.text();
+    // a stack trace in the message
+    let first = message.split('\n').next().unwrap_or_default();
+    Some(headed(first, &message).unwrap_or_else(|| first.to_owned()))
 }
 
 /// The value of a key of a logfmt line, unquoted.
@@ -124,7 +99,7 @@ fn logfmt(line: &str) -> Option<String> {
 }
 
 /// `E0102 15:04:05.123456       1 file.go:12] message`: the text after the bracket.
-fn klog(line: &str) -> Option<&str> {
+pub(super) fn klog(line: &str) -> Option<&str> {
     let rest = line.strip_prefix(['I', 'W', 'E', 'F'])?;
     let dated = rest.len() > 4 && rest.bytes().take(4).all(|b| b.is_ascii_digit());
     let (_, message) = dated.then(|| rest.split_once("] "))??;
@@ -136,16 +111,6 @@ fn klog_structured(rest: &str) -> Option<String> {
     let (message, keys) = rest.strip_prefix('"')?.split_once('"')?;
     let error = value(keys, "err");
     Some(error.map_or_else(|| message.to_owned(), |error| format!("{message}: {error}")))
-}
-
-/// A date, a time, or both: digits with separators.
-fn is_time(word: &str) -> bool {
-    let word = word.trim_matches(['[', ']', ',']);
-    let between = |b: u8| matches!(b, b':' | b'-' | b'/' | b'.' | b',' | b'T' | b'Z' | b'+');
-    word.len() >= 8
-        && word.bytes().next().is_some_and(|b| b.is_ascii_digit())
-        && word.bytes().all(|b| b.is_ascii_digit() || between(b))
-        && word.bytes().filter(|b| matches!(b, b':' | b'-' | b'/')).count() >= 2
 }
 
 /// `ERROR`, `[error]`, `error:`. A word in a sentence, as in `Error reading x`, is part of the message.
@@ -169,13 +134,27 @@ fn is_nginx(word: &str) -> bool {
 fn headless(line: &str) -> &str {
     let (mut rest, mut leveled) = (line.trim_start(), false);
     loop {
+        if let Some((length, syslog)) = time::prefix(rest) {
+            let tail = rest.get(length..).unwrap_or_default().trim_start();
+            // the host, unless it is followed by something else than a program
+            let host = tail.split_once(' ').filter(|(host, after)| {
+                let program = after.split(' ').next().unwrap_or_default();
+                syslog && !host.ends_with(':') && program.ends_with(':')
+            });
+            let tail = host.map_or(tail, |(_, after)| after);
+            if tail.is_empty() {
+                return rest;
+            }
+            rest = tail;
+            continue;
+        }
         let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         let (word, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
         let tail = tail.trim_start();
         let process = leveled && (is_nginx(word) || word.bytes().all(|b| b.is_ascii_digit() || b == b'-'));
         let thread = leveled && word.starts_with('[') && word.ends_with(']');
         let level = is_level(word);
-        if tail.is_empty() || !(is_time(word) || level || process || thread) {
+        if tail.is_empty() || !(level || process || thread) {
             return rest;
         }
         leveled |= level;

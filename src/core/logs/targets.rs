@@ -90,6 +90,10 @@ pub struct Choice {
     pub workload: Name,
     /// The image's tag.
     pub version: Name,
+    /// The image without its tag.
+    pub image: Name,
+    /// The pod's node; empty before the pod is scheduled.
+    pub node: Name,
 }
 
 /// The containers of a pod that are worth a stream: before the pod has started, the init container that ended; later
@@ -189,6 +193,8 @@ pub fn choose(cluster: &Cluster, limit: usize, now: Stamp) -> (Vec<Choice>, u32)
             container: c.name.clone(),
             workload: workload.clone(),
             version: Name::from(image::version(&c.image)),
+            image: Name::from(image::split(&c.image).0),
+            node: pod.node.clone().unwrap_or_default(),
         })
     });
     (streams.take(limit).collect(), candidates)

@@ -37,6 +37,8 @@ pub(super) async fn choose_while_it_changes(
                     container: c.container,
                     workload: c.workload,
                     version: c.version,
+                    image: c.image,
+                    node: c.node,
                 })
                 .collect();
             let new = FollowPlan { targets, candidates };

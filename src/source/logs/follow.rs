@@ -92,7 +92,12 @@ pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut
 
 /// Follows a target into the store until it is stopped or no more lines can arrive.
 pub(super) async fn keep_following(read: ReadClient, input: LogInput, target: Target) {
-    let origin = Origin { workload: target.workload.clone(), version: target.version.clone() };
+    let origin = Origin {
+        workload: target.workload.clone(),
+        version: target.version.clone(),
+        node: target.node.clone(),
+        image: target.image.clone(),
+    };
     let pod = PodWatch::new(&read, &target.namespace, &target.pod, target.uid);
     let query = LogQuery {
         namespace: target.namespace,

@@ -7,8 +7,7 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::logs::fingerprint;
-use pilothouse_core::logs::message::subject;
+use pilothouse_core::logs::templates::Group as Template;
 
 use super::store::{LogLine, Origin};
 
@@ -27,6 +26,7 @@ const MINUTES: usize = 30;
 /// The maximum number of distinct pods that are counted exactly.
 const PODS: usize = 2000;
 const NAMES: usize = 8;
+const NODES: usize = 100;
 const SAMPLE: usize = 2048;
 
 #[derive(Debug)]
@@ -43,6 +43,8 @@ struct Group {
     workloads: BTreeSet<Name>,
     pods: HashSet<Name>,
     versions: BTreeSet<Name>,
+    nodes: BTreeSet<Name>,
+    images: BTreeSet<Name>,
     sample: Name,
 }
 
@@ -86,8 +88,9 @@ impl Groups {
         self.by_print.is_empty()
     }
 
-    pub fn add(&mut self, line: &LogLine, origin: &Origin) {
-        let Some(print) = &line.fingerprint else { return };
+    /// Adds a line of the group with this template.
+    pub fn add(&mut self, line: &LogLine, template: &Template, origin: &Origin) {
+        let print = &template.fingerprint;
         if !self.by_print.contains_key(print) {
             if self.by_print.len() >= GROUPS
                 && let Some(quietest) =
@@ -96,7 +99,7 @@ impl Groups {
                 self.by_print.remove(&quietest);
             }
             let group = Group {
-                template: Name::from(fingerprint::template(subject(&line.text).as_ref())),
+                template: template.template.clone(),
                 level: line.level,
                 count: 0,
                 minutes: HashMap::new(),
@@ -106,12 +109,18 @@ impl Groups {
                 workloads: BTreeSet::new(),
                 pods: HashSet::new(),
                 versions: BTreeSet::new(),
+                nodes: BTreeSet::new(),
+                images: BTreeSet::new(),
                 sample: Name::default(),
             };
             self.by_print.insert(print.clone(), group);
         }
         let Some(group) = self.by_print.get_mut(print) else { return };
         group.count += 1;
+        // it becomes more general
+        if group.template != template.template {
+            group.template = template.template.clone();
+        }
         group.level = group.level.max(line.level);
         group.first = group.first.min(line.at);
         if line.at >= group.last {
@@ -127,9 +136,13 @@ impl Groups {
         if group.pods.len() < PODS && !line.pod.is_empty() {
             group.pods.insert(line.pod.clone());
         }
-        for (set, name) in [(&mut group.workloads, &origin.workload), (&mut group.versions, &origin.version)]
-        {
-            if !name.is_empty() && set.len() < NAMES && !set.contains(name) {
+        for (set, name, most) in [
+            (&mut group.workloads, &origin.workload, NAMES),
+            (&mut group.versions, &origin.version, NAMES),
+            (&mut group.nodes, &origin.node, NODES),
+            (&mut group.images, &origin.image, NAMES),
+        ] {
+            if !name.is_empty() && set.len() < most && !set.contains(name) {
                 set.insert(name.clone());
             }
         }
@@ -161,6 +174,8 @@ impl Groups {
                     pod_count: u32::try_from(g.pods.len()).unwrap_or(u32::MAX),
                     pods: pods.into(),
                     versions: g.versions.iter().cloned().collect(),
+                    nodes: g.nodes.iter().cloned().collect(),
+                    images: g.images.iter().cloned().collect(),
                     sample: g.sample.clone(),
                 })
             })
@@ -179,6 +194,12 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pilothouse_core::logs::fingerprint;
+    use pilothouse_core::logs::message::subject;
+
+    fn template(print: &str) -> Template {
+        Template { fingerprint: print.into(), template: Name::default() }
+    }
 
     #[test]
     fn one_error_of_many_pods_is_one_group() {
@@ -186,20 +207,26 @@ mod tests {
         let now = Stamp(10 * 60_000 + 30_000);
         for i in 0..6 {
             let text = format!(r#"{{"level":"error","msg":"timeout after {i}ms","id":{i}}}"#);
-            let print = fingerprint::mask(&subject(&text)).fingerprint;
+            let masked = fingerprint::mask(&subject(&text));
+            let template = Template {
+                fingerprint: masked.fingerprint.as_str().into(),
+                template: masked.template.as_str().into(),
+            };
             let line = LogLine {
                 at: Stamp(now.0 - i * 60_000),
                 pod: Name::from(format!("n/p{}", i % 3)),
                 level: Level::Error,
                 text: Name::from(text),
-                fingerprint: Some(Name::from(print)),
                 ..LogLine::default()
             };
-            groups.add(&line, &Origin { workload: "n/w".into(), version: "v1".into() });
+            let node = Name::from(format!("node-{}", i % 2));
+            let origin = Origin { workload: "n/w".into(), version: "v1".into(), node, ..Origin::default() };
+            groups.add(&line, &template, &origin);
         }
         let view = groups.view(now);
         assert_eq!(view.len(), 1);
         let group = &view[0];
+        assert_eq!(*group.nodes, ["node-0", "node-1"].map(Name::from));
         assert_eq!((group.count, group.pod_count, group.template.as_str()), (6, 3, "timeout after <dur>"));
         assert_eq!(group.trend.iter().rev().take(6).copied().collect::<Vec<_>>(), [1, 1, 1, 1, 1, 1]);
     }
@@ -212,8 +239,8 @@ mod tests {
             for _ in 0..secs {
                 at = at.plus_secs(1);
                 for _ in 0..each {
-                    let line = LogLine { at, fingerprint: Some("f".into()), ..LogLine::default() };
-                    groups.add(&line, &Origin::default());
+                    let line = LogLine { at, ..LogLine::default() };
+                    groups.add(&line, &template("f"), &Origin::default());
                 }
             }
             let told = groups.view(at);
@@ -243,9 +270,8 @@ mod tests {
     fn the_number_of_groups_is_bounded() {
         let mut groups = Groups::default();
         for i in 0..(GROUPS as i64 + 50) {
-            let line =
-                LogLine { at: Stamp(i), fingerprint: Some(Name::from(i.to_string())), ..LogLine::default() };
-            groups.add(&line, &Origin::default());
+            let line = LogLine { at: Stamp(i), ..LogLine::default() };
+            groups.add(&line, &template(&i.to_string()), &Origin::default());
         }
         assert_eq!(groups.by_print.len(), GROUPS);
         assert_eq!(groups.view(Stamp(0)).len(), TOLD);

@@ -1,6 +1,8 @@
 //! Converts the bytes of a kubelet's log stream to entries with timestamps and levels. The lines of a stack trace
 //! become one entry.
 
+use std::borrow::Cow;
+
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::text;
@@ -29,6 +31,8 @@ pub(in crate::source) struct Raw {
     pub level: Option<Level>,
     /// Whether the line continues the previous entry.
     pub more: bool,
+    /// The part of a cut line that names the error, read from the whole line.
+    pub subject: Option<String>,
 }
 
 /// Parses a line such as `2026-01-01T00:00:00.123456789Z text`.
@@ -43,7 +47,9 @@ pub(in crate::source) fn raw(line: &[u8]) -> Raw {
     // the level is determined before tabs are made visible
     let body = text::strip_ansi(body);
     let (level, more) = (level::level(&body), level::continues(&body));
-    Raw { at, stamp, text: text::clean(&text::cap(&body, LINE_CAP)).into_owned(), level, more }
+    let is_error = level.is_some_and(|level| level >= Level::Error);
+    let subject = (is_error && body.len() > LINE_CAP).then(|| subject(&body).into_owned());
+    Raw { at, stamp, text: text::clean(&text::cap(&body, LINE_CAP)).into_owned(), level, more, subject }
 }
 
 /// Joins the lines of a container's stream to entries.
@@ -61,6 +67,8 @@ enum Trace {
     Go,
     /// A Python trace: lines up to the one with the exception.
     Python,
+    /// The first line of a Rust panic, whose message is the next line.
+    Rust,
 }
 
 #[derive(Debug)]
@@ -71,6 +79,8 @@ struct Held {
     lines: usize,
     full: bool,
     trace: Option<Trace>,
+    /// The subject of the first line, if it was cut.
+    subject: Option<String>,
 }
 
 const TRACEBACK: &str = "Traceback (most recent call last)";
@@ -80,6 +90,8 @@ fn trace_of(line: &str) -> Option<Trace> {
         Some(Trace::Go)
     } else if line.starts_with(TRACEBACK) {
         Some(Trace::Python)
+    } else if line.starts_with("thread '") && line.contains(" panicked at ") && line.ends_with(':') {
+        Some(Trace::Rust)
     } else {
         None
     }
@@ -102,14 +114,17 @@ impl Held {
             ["During handling of the above exception", "The above exception was the direct cause"];
         let in_trace = match self.trace {
             Some(Trace::Go) => raw.level.is_none() && is_go_frame(&raw.text),
-            Some(Trace::Python) => true,
+            Some(Trace::Python | Trace::Rust) => true,
             None => false,
         };
         if raw.more || in_trace {
             return true;
         }
+        // the exception under the line that it was logged with
+        let logged = self.lines == 1 && level::is_exception(&raw.text) && !level::is_exception(&self.text);
+        let indented = raw.level.is_none() && raw.text.starts_with("  ");
         let on = [TRACEBACK].iter().chain(&BETWEEN).any(|words| raw.text.starts_with(words));
-        self.is_error() && (raw.text.is_empty() || on)
+        self.is_error() && (raw.text.is_empty() || on || logged || indented)
     }
 
     fn add(&mut self, raw: &Raw) {
@@ -148,6 +163,7 @@ impl Joiner {
             lines: 1,
             full: false,
             trace: trace_of(&raw.text),
+            subject: raw.subject.clone(),
         });
         done
     }
@@ -167,8 +183,9 @@ impl Joiner {
         } else {
             Level::Info
         });
+        let subject = || held.subject.as_deref().map_or_else(|| subject(&held.text), Cow::Borrowed);
         let fingerprint =
-            (level >= Level::Error).then(|| Name::from(fingerprint::mask(&subject(&held.text)).fingerprint));
+            (level >= Level::Error).then(|| Name::from(fingerprint::mask(&subject()).fingerprint));
         Some(LogLine {
             at: held.at,
             pod: self.pod.clone(),
@@ -246,12 +263,112 @@ mod tests {
         assert_eq!(entries(&severe), [(Level::Info, 1), (Level::Error, 1), (Level::Info, 1)]);
     }
 
+    /// Real traces, each followed by an ordinary line.
+    #[test]
+    fn the_traces_of_more_languages_are_one_entry_each() {
+        let java = [
+            "2026-01-02 15:04:05,123 ERROR [main] c.x.Orders - cannot save order 7",
+            "org.hibernate.exception.LockException: could not lock",
+            "\tat org.hibernate.Dialect.lock(Dialect.java:12)",
+            "\tSuppressed: java.io.IOException: closed",
+            "\t\tat c.x.Y.close(Y.java:3)",
+            "Caused by: java.sql.SQLException: Deadlock found",
+            "\tat com.mysql.Jdbc.x(Jdbc.java:7)",
+            "\t... 12 more",
+        ];
+        let chained = [
+            "ERROR:root:it broke",
+            "Traceback (most recent call last):",
+            "  File \"a.py\", line 1, in f",
+            "    return 1 / 0",
+            "           ~~^~~",
+            "ZeroDivisionError: division by zero",
+            "",
+            "During handling of the above exception, another exception occurred:",
+            "",
+            "Traceback (most recent call last):",
+            "  File \"a.py\", line 3, in <module>",
+            "RuntimeError: gave up",
+        ];
+        let rust = [
+            "thread 'main' panicked at src/main.rs:3:5:",
+            "index out of bounds: the len is 1 but the index is 5",
+            "stack backtrace:",
+            "   0: rust_begin_unwind",
+            "             at /rustc/abc/library/std/src/panicking.rs:645:5",
+            "   1: app::main",
+            "note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.",
+        ];
+        let dotnet = [
+            "Unhandled exception. System.InvalidOperationException: no stock",
+            " ---> System.IO.IOException: broken pipe",
+            "   at Shop.Pay.Run() in /src/Pay.cs:line 12",
+            "   --- End of inner exception stack trace ---",
+            "   at Shop.Program.Main() in /src/Program.cs:line 7",
+        ];
+        let node = [
+            "Error: ENOENT: no such file or directory, open 'x'",
+            "    at Object.openSync (node:fs:601:3)",
+            "  errno: -2,",
+            "  code: 'ENOENT'",
+            "}",
+        ];
+        let php = [
+            "PHP Fatal error:  Uncaught Exception: x in /var/www/a.php:7",
+            "Stack trace:",
+            "#0 /var/www/a.php(12): f()",
+            "#1 {main}",
+            "  thrown in /var/www/a.php on line 7",
+        ];
+        let ruby = [
+            "E, [2026-01-02T15:04:05.123456 #1] ERROR -- : no stock (RuntimeError)",
+            "app/models/order.rb:7:in `save'",
+            "\tfrom app/models/order.rb:3:in `block'",
+        ];
+        let go = [
+            "panic: runtime error: invalid memory address or nil pointer dereference",
+            "[signal SIGSEGV: segmentation violation code=0x1 addr=0x0 pc=0x48f2a0]",
+            "",
+            "goroutine 1 [running]:",
+            "main.(*Server).run(0x0)",
+            "\t/src/main.go:12 +0x1d",
+            "created by main.main in goroutine 7",
+            "\t/src/main.go:7 +0x3a",
+        ];
+        let all: [(&[&str], Level); 8] = [
+            (&java, Level::Error),
+            (&chained, Level::Error),
+            (&rust, Level::Fatal),
+            (&dotnet, Level::Error),
+            (&node, Level::Error),
+            (&php, Level::Fatal),
+            (&ruby, Level::Error),
+            (&go, Level::Fatal),
+        ];
+        let ordinary = "2026-01-02 15:04:06,000 INFO [main] c.x.Y - ready";
+        for (trace, level) in all {
+            let lines: Vec<&str> = trace.iter().copied().chain([ordinary, trace[0]]).collect();
+            let want = [(level, trace.len()), (Level::Info, 1), (level, 1)];
+            assert_eq!(entries(&lines), want, "{}", trace[0]);
+        }
+        // one after the other, without a line between them
+        let lines: Vec<&str> = all.iter().flat_map(|(trace, _)| trace.iter().copied()).collect();
+        let want: Vec<_> = all.iter().map(|(trace, level)| (*level, trace.len())).collect();
+        assert_eq!(entries(&lines), want);
+        let indented = ["ERROR x", "    2026/01/02 15:04:05 [INFO] agent: next"];
+        assert_eq!(entries(&indented), [(Level::Error, 1), (Level::Info, 1)]);
+    }
+
     #[test]
     fn a_very_long_line_is_cut_with_a_mark_and_judged_whole() {
         let long = format!(r#"{{"blob":"{}","level":"error","msg":"x"}}"#, "y".repeat(100_000));
         let line = raw(long.as_bytes());
         assert_eq!(line.level, Some(Level::Error));
         assert!(line.text.len() < LINE_CAP + 40 && line.text.ends_with(" bytes"), "{}", line.text.len());
+        let mut joiner = Joiner::new("n/p".into(), "app".into());
+        joiner.take(&line, Stamp(0));
+        let print = joiner.flush().unwrap().fingerprint.unwrap();
+        assert_eq!(print.as_str(), fingerprint::mask("x").fingerprint, "the message is behind the cut");
     }
 
     #[test]

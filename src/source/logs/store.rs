@@ -1,5 +1,6 @@
-//! The store of log lines: one ring with a limit on its bytes. The oldest lines are dropped first and counted.
-//! Followers and views share it. Each lock is held only for the duration of a copy.
+//! The store of log lines: a ring for each log, with one limit on the bytes of all. If it is reached, the oldest lines of
+//! the largest ring are removed and counted, so a log that writes a lot does not displace the others. Followers and
+//! views share the store. Each lock is held only for the duration of a copy.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{Level, LogSummary};
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::logs::fingerprint::{self, Masked, Masks};
+use pilothouse_core::logs::message::subject;
+use pilothouse_core::logs::templates::{Group, Templates};
 
 use super::group::Groups;
 
 /// The memory of a line in addition to its text.
 const OVERHEAD: usize = 120;
+/// The memory of a ring in addition to its lines.
+const RING_OVERHEAD: usize = 400;
+/// The share of the limit that is freed at once, so that the largest ring is seldom searched for.
+const FREED: usize = 256;
 
 /// An entry of a log. A stack trace is one entry with line feeds. The text is sanitized and limited in length.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,10 +47,13 @@ pub struct LogFilter {
 }
 
 impl LogFilter {
+    fn wants_log(&self, pod: &Name, container: &Name) -> bool {
+        (self.pods.is_empty() || self.pods.contains(pod))
+            && self.container.as_ref().is_none_or(|wanted| wanted == container)
+    }
+
     fn wants(&self, line: &LogLine) -> bool {
-        (self.pods.is_empty() || self.pods.contains(&line.pod))
-            && self.container.as_ref().is_none_or(|c| *c == line.container)
-            && self.fingerprint.as_ref().is_none_or(|f| line.fingerprint.as_ref() == Some(f))
+        self.fingerprint.as_ref().is_none_or(|f| line.fingerprint.as_ref() == Some(f))
             && self.at_least.is_none_or(|l| line.level >= l)
     }
 }
@@ -52,6 +63,9 @@ impl LogFilter {
 pub struct Origin {
     pub workload: Name,
     pub version: Name,
+    pub node: Name,
+    /// The image without its tag.
+    pub image: Name,
 }
 
 /// The contribution of one source.
@@ -60,45 +74,127 @@ struct Part {
     groups: Groups,
     lines: u64,
     dropped: u64,
+    evicted: u64,
     following: u32,
     candidates: u32,
     changes: u64,
 }
 
+/// The lines of one log.
 #[derive(Debug, Default)]
-struct Inner {
-    ring: VecDeque<LogLine>,
+struct Ring {
+    lines: VecDeque<(u64, LogLine)>,
     bytes: usize,
-    /// The parts by the name of the source.
-    parts: BTreeMap<Name, Part>,
 }
 
-/// The store: one ring with the lines of all sources, and the groups of each source.
+/// The source, the pod and the container.
+type Log = (Name, Name, Name);
+
+#[derive(Debug, Default)]
+struct Inner {
+    rings: BTreeMap<Log, Ring>,
+    bytes: usize,
+    /// The number of lines so far, which is the order of lines with the same time.
+    arrived: u64,
+    /// The parts by the name of the source.
+    parts: BTreeMap<Name, Part>,
+    templates: Templates,
+}
+
+impl Inner {
+    fn keep(&mut self, source: &Name, line: LogLine, cap: usize) {
+        self.arrived += 1;
+        let ring = self
+            .rings
+            .entry((source.clone(), line.pod.clone(), line.container.clone()))
+            .or_insert_with(|| {
+                self.bytes += RING_OVERHEAD;
+                Ring::default()
+            });
+        let bytes = line.text.len() + OVERHEAD;
+        ring.bytes += bytes;
+        ring.lines.push_back((self.arrived, line));
+        self.bytes += bytes;
+        while self.bytes > cap && self.free(cap) {}
+    }
+
+    /// Removes the oldest lines of the largest ring. Returns `false` if there is none.
+    fn free(&mut self, cap: usize) -> bool {
+        let largest = self.rings.iter().max_by_key(|(_, ring)| ring.bytes).map(|(log, _)| log.clone());
+        let Some((log, ring)) = largest.and_then(|log| self.rings.get_mut(&log).map(|ring| (log, ring)))
+        else {
+            return false;
+        };
+        let (limit, mut evicted) = (cap - cap / FREED, 0);
+        while self.bytes > limit {
+            let Some((_, oldest)) = ring.lines.pop_front() else { break };
+            let bytes = oldest.text.len() + OVERHEAD;
+            ring.bytes = ring.bytes.saturating_sub(bytes);
+            self.bytes = self.bytes.saturating_sub(bytes);
+            evicted += 1;
+            // a few at a time, because another ring can be the largest now
+            if evicted * OVERHEAD > cap / FREED {
+                break;
+            }
+        }
+        if ring.lines.is_empty() {
+            self.rings.remove(&log);
+            self.bytes = self.bytes.saturating_sub(RING_OVERHEAD);
+        }
+        self.parts.entry(log.0).or_default().evicted += evicted as u64;
+        true
+    }
+}
+
+/// The store: the lines of all sources, and the groups of each source.
 #[derive(Debug)]
 pub struct LogStore {
     inner: Mutex<Inner>,
     cap: usize,
+    masks: Masks,
 }
 
 impl LogStore {
     /// Creates a store that keeps at most this many bytes of lines.
     pub fn new(cap: usize) -> Self {
-        Self { inner: Mutex::default(), cap }
+        Self::with_masks(cap, Masks::default())
+    }
+
+    /// Creates a store that groups errors with these masks.
+    pub fn with_masks(cap: usize, masks: Masks) -> Self {
+        Self { inner: Mutex::default(), cap, masks }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // after a panic elsewhere, the ring lacks at most one line
+        // after a panic elsewhere, a ring lacks at most one line
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the newest `max` lines that match the filter, the oldest first.
     pub fn lines(&self, filter: &LogFilter, max: usize) -> Vec<LogLine> {
-        let mut out: Vec<LogLine> =
-            self.lock().ring.iter().rev().filter(|l| filter.wants(l)).take(max).cloned().collect();
-        out.reverse();
+        self.lines_that(filter, max, |_| true)
+    }
+
+    /// Returns the newest `max` lines that match the filter and for which `wanted` is true, the oldest first. Each log is
+    /// locked for itself.
+    pub fn lines_that(
+        &self,
+        filter: &LogFilter,
+        max: usize,
+        wanted: impl Fn(&LogLine) -> bool,
+    ) -> Vec<LogLine> {
+        let logs: Vec<Log> = self.lock().rings.keys().cloned().collect();
+        let mut out: Vec<(u64, LogLine)> = Vec::new();
+        for log in logs.iter().filter(|(_, pod, container)| filter.wants_log(pod, container)) {
+            let inner = self.lock();
+            let Some(ring) = inner.rings.get(log) else { continue };
+            let found = ring.lines.iter().rev().filter(|(_, line)| filter.wants(line) && wanted(line));
+            out.extend(found.take(max).cloned());
+        }
         // streams run at different speeds, so the lines are sorted by time
-        out.sort_by_key(|l| l.at);
-        out
+        out.sort_by_key(|(arrived, line)| (line.at, *arrived));
+        let surplus = out.len().saturating_sub(max);
+        out.into_iter().skip(surplus).map(|(_, line)| line).collect()
     }
 
     /// Returns the input of one source. `unit` is the plural of what its logs belong to (`pods`).
@@ -125,19 +221,25 @@ impl LogInput {
         change(inner.parts.entry(self.source.clone()).or_default())
     }
 
-    /// Adds a line. Errors are grouped.
-    pub fn push(&self, line: LogLine, origin: &Origin) {
+    /// Adds a line. A line with a fingerprint is grouped; it gets the fingerprint of its group.
+    pub fn push(&self, mut line: LogLine, origin: &Origin) {
+        // the masks of the config can split what has one fingerprint without them
+        let masked = (line.fingerprint.is_some() && !self.store.masks.is_empty())
+            .then(|| self.store.masks.mask(&subject(&line.text)));
         let mut inner = self.store.lock();
+        let inner = &mut *inner;
+        let group = line.fingerprint.as_ref().map(|print| match masked {
+            Some(masked) => inner.templates.group(&masked),
+            None => known_or_new(&mut inner.templates, print, &line.text),
+        });
         let part = inner.parts.entry(self.source.clone()).or_default();
         part.lines += 1;
         part.changes += 1;
-        part.groups.add(&line, origin);
-        inner.bytes += line.text.len() + OVERHEAD;
-        inner.ring.push_back(line);
-        while inner.bytes > self.store.cap {
-            let Some(oldest) = inner.ring.pop_front() else { break };
-            inner.bytes = inner.bytes.saturating_sub(oldest.text.len() + OVERHEAD);
+        if let Some(group) = group {
+            part.groups.add(&line, &group, origin);
+            line.fingerprint = Some(group.fingerprint);
         }
+        inner.keep(&self.source, line, self.store.cap);
     }
 
     /// Counts lines that never reached the store, because of a limit or a lost connection.
@@ -171,6 +273,7 @@ impl LogInput {
             candidates: part.candidates,
             lines: part.lines,
             dropped: part.dropped,
+            evicted: part.evicted,
             groups: part.groups.view(now),
         })
     }
@@ -185,6 +288,14 @@ impl LogInput {
     }
 }
 
+/// The group of a line by its fingerprint, which can be that of a line before it was cut.
+fn known_or_new(templates: &mut Templates, print: &Name, text: &str) -> Group {
+    templates.known(print).unwrap_or_else(|| {
+        let template = fingerprint::template(&subject(text));
+        templates.group(&Masked { fingerprint: print.to_string(), template })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first_and_the_newest_are_shown() {
-        let store = Arc::new(LogStore::new(3 * (OVERHEAD + 10)));
+        let store = Arc::new(LogStore::new(RING_OVERHEAD + 3 * (OVERHEAD + 10)));
         let input = store.input("logs", "pods");
         for i in 0..5 {
             input.push(line(i, "n/p", "0123456789"), &Origin::default());
@@ -224,7 +335,7 @@ mod tests {
 
     #[test]
     fn sources_share_the_lines_and_have_their_own_numbers() {
-        let store = Arc::new(LogStore::new(2 * (OVERHEAD + 10)));
+        let store = Arc::new(LogStore::new(2 * RING_OVERHEAD + 2 * (OVERHEAD + 10)));
         let (pods, files) = (store.input("logs", "pods"), store.input("log file a", "files"));
         let error = |at| LogLine {
             level: Level::Error,
@@ -244,8 +355,78 @@ mod tests {
         assert_eq!(told(&files), ("files".into(), 1, 4, 0, 1));
         let kept: Vec<i64> = store.lines(&LogFilter::default(), 9).iter().map(|l| l.at.0).collect();
         assert_eq!(kept, [2, 3], "the memory for lines is one for all");
+        assert_eq!((pods.summary(Stamp(9)).evicted, files.summary(Stamp(9)).evicted), (1, 0));
         let before = pods.changes();
         files.push(error(4), &Origin::default());
         assert_eq!(pods.changes(), before, "one source's lines are no news of another");
+    }
+
+    #[test]
+    fn a_log_that_writes_a_lot_does_not_displace_the_others() {
+        let store = Arc::new(LogStore::new(64 << 10));
+        let input = store.input("logs", "pods");
+        for i in 0..20 {
+            input.push(line(i, "n/quiet", "it began"), &Origin::default());
+        }
+        for i in 20..50_000 {
+            input.push(line(i, "n/loud", "again and again and again"), &Origin::default());
+        }
+        let of = |pod: &str| {
+            store.lines(&LogFilter { pods: vec![pod.into()], ..LogFilter::default() }, usize::MAX).len()
+                as u64
+        };
+        assert_eq!(of("n/quiet"), 20);
+        let summary = input.summary(Stamp(0));
+        assert_eq!(
+            of("n/loud") + of("n/quiet") + summary.evicted,
+            summary.lines,
+            "each line is held or counted"
+        );
+        let inner = store.lock();
+        let held: usize = inner.rings.values().map(|ring| ring.bytes + RING_OVERHEAD).sum();
+        assert!(held == inner.bytes && held <= 64 << 10, "{held}");
+    }
+
+    #[test]
+    fn many_logs_share_the_memory() {
+        let store = Arc::new(LogStore::new(64 << 10));
+        let input = store.input("logs", "pods");
+        for i in 0..20_000 {
+            input.push(line(i, &format!("n/p{}", i % 300), "text"), &Origin::default());
+        }
+        let inner = store.lock();
+        assert!(inner.bytes <= 64 << 10 && inner.rings.len() > 50, "{} {}", inner.bytes, inner.rings.len());
+    }
+
+    #[test]
+    fn lines_of_one_template_are_one_group_and_masks_of_the_config_decide() {
+        let push = |input: &LogInput, text: &str| {
+            let print = fingerprint::mask(&subject(text)).fingerprint;
+            let error =
+                LogLine { level: Level::Error, fingerprint: Some(Name::from(print)), ..line(1, "n/p", text) };
+            input.push(error, &Origin::default());
+        };
+        let groups = |masks: Masks, texts: &[&str]| {
+            let store = Arc::new(LogStore::with_masks(1 << 20, masks));
+            let input = store.input("logs", "pods");
+            texts.iter().for_each(|text| push(&input, text));
+            let mut told: Vec<(String, u64)> =
+                input.summary(Stamp(2)).groups.iter().map(|g| (g.template.to_string(), g.count)).collect();
+            told.sort();
+            let print = input.summary(Stamp(2)).groups[0].fingerprint.clone();
+            let of = store.lines(&LogFilter { fingerprint: Some(print), ..LogFilter::default() }, 99).len();
+            assert_eq!(
+                of as u64,
+                input.summary(Stamp(2)).groups[0].count,
+                "the lines have their group's print"
+            );
+            told
+        };
+        let users = ["ERROR no account for user alice", "ERROR no account for user bob"];
+        assert_eq!(groups(Masks::default(), &users), [("no account for user <*>".into(), 2)]);
+        let codes = ["ERROR answered 502 to x", "ERROR answered 503 to x"];
+        assert_eq!(groups(Masks::default(), &codes), [("answered <n> to x".into(), 2)]);
+        let kept = Masks::new(&BTreeMap::new(), &["502".into(), "503".into()]).unwrap();
+        assert_eq!(groups(kept, &codes).len(), 2);
     }
 }

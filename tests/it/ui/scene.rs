@@ -292,6 +292,7 @@ fn logs() -> LogSummary {
                 Arc::from(["v1.8.1".into(), "v1.8.2".into()])
             },
             sample: "upstream 10.0.1.7 timed out after 3000ms".into(),
+            ..ErrorGroup::default()
         })
     };
     LogSummary {
@@ -306,6 +307,7 @@ fn logs() -> LogSummary {
             group(1, "connection reset by peer", 12.0, 86_400),
             group(2, "upstream <ip> timed out after <n>ms", 214.0, 160),
         ]),
+        ..LogSummary::default()
     }
 }
 

@@ -151,6 +151,46 @@ fn levels_by_format() {
     }
 }
 
+/// Lines of real programs by origin, each with the first letter of its level, or `-` if it names none.
+const SHAPES: &str = include_str!("tests/shapes.txt");
+
+#[test]
+fn shapes_of_real_programs() {
+    let letter = |level: Option<Level>| match level {
+        Some(Level::Trace) => "T",
+        Some(Level::Debug) => "D",
+        Some(Level::Info) => "I",
+        Some(Level::Warn) => "W",
+        Some(Level::Error) => "E",
+        Some(Level::Fatal) => "F",
+        None => "-",
+    };
+    let (mut table, mut missed, mut all) = (Vec::new(), Vec::new(), 0);
+    for line in SHAPES.lines() {
+        if let Some(origin) = line.strip_prefix("# ") {
+            table.push((origin, 0, 0));
+            continue;
+        }
+        let (want, line) = line.split_once(' ').unwrap();
+        let (_, hits, of) = table.last_mut().unwrap();
+        let coloured = format!("\u{1b}[31m{line}\u{1b}[0m");
+        for line in [line, &crate::domain::text::strip_ansi(&coloured)] {
+            *of += 1;
+            if letter(level(line)) == want {
+                *hits += 1;
+            } else {
+                missed.push(format!("{} instead of {want}: {line}", letter(level(line))));
+            }
+        }
+        all += 1;
+    }
+    for (origin, hits, of) in table {
+        println!("{:>4} of {:>4}  {origin}", hits / 2, of / 2);
+    }
+    assert!(missed.is_empty(), "{} of {all}:\n{}", missed.len() / 2, missed.join("\n"));
+    assert!(all >= 300, "{all}");
+}
+
 #[test]
 fn stack_traces_continue() {
     for line in [

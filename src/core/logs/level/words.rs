@@ -31,6 +31,7 @@ impl Word<'_> {
     fn is_enclosed(&self) -> bool {
         let pairs = [('[', ']'), ('<', '>'), ('|', '|')];
         pairs.iter().any(|(open, shut)| self.before == Some(*open) && self.after == Some(*shut))
+            || (self.before == Some('[') && self.rest.trim_start_matches(' ').starts_with(']'))
             || (self.bracketed && self.before == Some(':') && self.after == Some(']'))
     }
 
@@ -137,7 +138,7 @@ fn is_calendar(word: &str) -> bool {
     NAMES.iter().any(|name| word.eq_ignore_ascii_case(name))
 }
 
-fn begins_with_day(head: &str) -> bool {
+pub(super) fn begins_with_day(head: &str) -> bool {
     let word =
         head.trim_start_matches('[').split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     word.len() == 3 && is_calendar(word)
