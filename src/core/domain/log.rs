@@ -32,6 +32,15 @@ impl Level {
     }
 }
 
+/// What a line that stands in a log, but was not written by it, says about this log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mark {
+    /// Lines are missing here, or can be missing.
+    Gap,
+    /// Why the log has no lines.
+    Note,
+}
+
 /// Error lines with the same fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErrorGroup {
@@ -65,9 +74,10 @@ impl ErrorGroup {
         now.since(self.last) > (apart * 3).clamp(60_000, 300_000)
     }
 
-    /// The lines of both: the same error, read by two sources that share no pod.
+    /// The lines of both: the same error, read by two sources. A pod that both name counts once.
     fn joined(&self, other: &Self) -> Self {
         let newest = if other.last > self.last { other } else { self };
+        let both = self.pods.iter().filter(|pod| other.pods.contains(pod)).count();
         Self {
             fingerprint: self.fingerprint.clone(),
             template: self.template.clone(),
@@ -78,7 +88,10 @@ impl ErrorGroup {
             first: self.first.min(other.first),
             last: newest.last,
             workloads: all_of(&self.workloads, &other.workloads),
-            pod_count: self.pod_count.saturating_add(other.pod_count),
+            pod_count: self
+                .pod_count
+                .saturating_add(other.pod_count)
+                .saturating_sub(u32::try_from(both).unwrap_or(0)),
             pods: all_of(&self.pods, &other.pods),
             versions: all_of(&self.versions, &other.versions),
             sample: newest.sample.clone(),
@@ -117,6 +130,9 @@ pub struct LogSummary {
     pub lines: u64,
     /// The number of lines that were lost before they were counted, because of a rate limit or a full buffer.
     pub dropped: u64,
+    /// The number of times that lines are missing, or can be missing, and nobody knows how many.
+    #[serde(default)]
+    pub gaps: u64,
     pub groups: Arc<[Arc<ErrorGroup>]>,
 }
 
@@ -126,6 +142,8 @@ pub struct Logs {
     /// The newest of the summaries' times; zero before the first summary.
     pub at: Stamp,
     pub dropped: u64,
+    /// The number of times that lines are missing, or can be missing, and nobody knows how many.
+    pub gaps: u64,
     /// Groups with one fingerprint are one group, whoever read their lines.
     pub groups: Arc<[Arc<ErrorGroup>]>,
     /// One summary a source, in the order of the sources' names.
@@ -143,6 +161,7 @@ impl Logs {
         Self {
             at: sources.iter().map(|s| s.at).max().unwrap_or_default(),
             dropped: sources.iter().map(|s| s.dropped).sum(),
+            gaps: sources.iter().map(|s| s.gaps).sum(),
             groups: together(&sources),
             sources: sources.into(),
         }

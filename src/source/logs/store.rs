@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::log::{Level, LogSummary};
+use pilothouse_core::domain::log::{Level, LogSummary, Mark};
 use pilothouse_core::domain::time::Stamp;
 
 use super::group::Groups;
@@ -26,6 +26,8 @@ pub struct LogLine {
     pub text: Name,
     /// The fingerprint. Only errors have one.
     pub fingerprint: Option<Name>,
+    /// Set if the line is not one of the log, but says something about it.
+    pub mark: Option<Mark>,
 }
 
 /// Selects lines. Empty parts select all.
@@ -60,6 +62,7 @@ struct Part {
     groups: Groups,
     lines: u64,
     dropped: u64,
+    gaps: u64,
     following: u32,
     candidates: u32,
     changes: u64,
@@ -129,7 +132,8 @@ impl LogInput {
     pub fn push(&self, line: LogLine, origin: &Origin) {
         let mut inner = self.store.lock();
         let part = inner.parts.entry(self.source.clone()).or_default();
-        part.lines += 1;
+        part.lines += u64::from(line.mark.is_none());
+        part.gaps += u64::from(line.mark == Some(Mark::Gap));
         part.changes += 1;
         part.groups.add(&line, origin);
         inner.bytes += line.text.len() + OVERHEAD;
@@ -171,6 +175,7 @@ impl LogInput {
             candidates: part.candidates,
             lines: part.lines,
             dropped: part.dropped,
+            gaps: part.gaps,
             groups: part.groups.view(now),
         })
     }

@@ -13,7 +13,8 @@ use pilothouse_core::facts::intern::Names;
 use pilothouse_core::policy::measured::{self, Reading};
 use tokio::time::Instant;
 
-use super::client::{PrometheusError, Queries, Vector};
+use super::client::{Queries, Vector};
+use crate::source::server::ServerError;
 
 /// The most queries of one refresh, over all presets.
 pub const MOST_QUERIES: usize = 15;
@@ -111,10 +112,10 @@ async fn samples<C: Queries>(
     client: &C,
     limit: Duration,
     mut heard: impl FnMut(&Vector),
-) -> Result<Samples, PrometheusError> {
+) -> Result<Samples, ServerError> {
     let asked = presets.chunks(IN_ONE_QUERY).map(async |some| {
         let answer = client.query(&samples_query(some), limit).await?;
-        Ok::<_, PrometheusError>((some, answer))
+        Ok::<_, ServerError>((some, answer))
     });
     let mut samples = Samples::new();
     for answered in futures::future::join_all(asked).await {
@@ -163,7 +164,7 @@ impl Refresh {
         &mut self,
         client: &C,
         limit: Duration,
-    ) -> Result<Refreshed, PrometheusError> {
+    ) -> Result<Refreshed, ServerError> {
         let answered = self.ask(client, limit).await;
         if answered.is_err() {
             self.detected = None;
@@ -184,7 +185,7 @@ impl Refresh {
         &mut self,
         client: &C,
         limit: Duration,
-    ) -> Result<(Vec<String>, Instant), PrometheusError> {
+    ) -> Result<(Vec<String>, Instant), ServerError> {
         let now = Instant::now();
         let mut budget = MOST_QUERIES;
         let mut said = Said::default();
@@ -325,7 +326,7 @@ mod tests {
         let queries = found.iter().flat_map(|one| one.preset.queries.iter().map(|query| one.promql(query)));
         for query in queries.chain(presets.chunks(IN_ONE_QUERY).map(samples_query)) {
             let length = crate::wire::client::escape(&query).len();
-            assert!(length + 100 < super::super::client::IN_BODY, "{length}: {query}");
+            assert!(length + 100 < crate::source::server::IN_BODY, "{length}: {query}");
         }
     }
 
