@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::kinds::Purpose;
-use pilothouse_core::domain::settings::Settings;
+use pilothouse_core::domain::settings::{LogServerSettings, Settings};
 use pilothouse_core::domain::source::{Feed, SourceState, SourceStatus};
 use pilothouse_core::facts::event::Identity;
 use pilothouse_core::facts::table::Coverage;
@@ -69,6 +69,22 @@ impl Setup<'_> {
             Catalog::Listed { reader: self.reader.clone(), namespaces }
         };
         Access { reader: self.reader.clone(), catalog }
+    }
+
+    /// Starts reading a log store.
+    fn store(
+        &self,
+        store: &'static log_server::Store,
+        settings: &LogServerSettings,
+        sink: &FactSink,
+    ) -> Result<Vec<Name>, String> {
+        let place = log_server::Place {
+            lines: self.lines,
+            twice: self.twice,
+            world: self.world,
+            namespaces: &self.scope.namespaces,
+        };
+        log_server::start(store, settings, || self.access(), &place, sink, self.supervisor)
     }
 
     /// Returns the namespace that is read if the user may not read the whole cluster.
@@ -152,7 +168,7 @@ pub const SOURCES: &[Source] = &[
         section: LOKI.kind.section,
         needs: &[Purpose::Metrics],
         off: |settings| log_server::off(&LOKI, &settings.loki.server),
-        start: |setup, sink| log_server::start(&LOKI, &setup.settings.loki, setup, sink),
+        start: |setup, sink| setup.store(&LOKI, &setup.settings.loki, sink),
         is_settled: have_answered,
     },
     Source {
@@ -161,7 +177,7 @@ pub const SOURCES: &[Source] = &[
         section: VICTORIA_LOGS.kind.section,
         needs: &[Purpose::Metrics],
         off: |settings| log_server::off(&VICTORIA_LOGS, &settings.victorialogs.server),
-        start: |setup, sink| log_server::start(&VICTORIA_LOGS, &setup.settings.victorialogs, setup, sink),
+        start: |setup, sink| setup.store(&VICTORIA_LOGS, &setup.settings.victorialogs, sink),
         is_settled: have_answered,
     },
     Source {

@@ -28,11 +28,11 @@ use self::writer::Writer;
 use super::logs::join::{Joiner, untimed};
 use super::logs::store::Origin;
 use super::logs::twice::{Side, Twice};
-use super::logs::{LogInput, keep_telling};
-use super::server::{self, Kind, ServerError};
+use super::logs::{LogInput, LogStore, keep_telling};
+use super::search;
+use super::server::{self, Access, Kind, ServerError};
 use super::sink::FactSink;
-use super::supervise::Backoff;
-use super::{Setup, search};
+use super::supervise::{Backoff, Supervisor};
 use crate::wire::list_watch::jitter;
 
 /// How often the labels of the store are read again, to choose the streams.
@@ -96,32 +96,42 @@ pub fn off(store: &Store, settings: &ServerSettings) -> Option<&'static str> {
     settings.is_off().then_some(store.off)
 }
 
-/// Starts reading the store of the settings.
+/// Where the lines of a store go, and what is known of their pods.
+pub struct Place<'a> {
+    pub lines: &'a Arc<LogStore>,
+    pub twice: &'a Arc<Twice>,
+    pub world: &'a watch::Receiver<Arc<World>>,
+    /// The namespaces that are watched. Empty: all.
+    pub namespaces: &'a [Name],
+}
+
+/// Starts reading the store of the settings. `inside` is not needed for a URL.
 pub fn start(
     store: &'static Store,
     settings: &LogServerSettings,
-    setup: &Setup<'_>,
+    inside: impl FnOnce() -> Access,
+    place: &Place<'_>,
     sink: &FactSink,
+    supervisor: &Supervisor,
 ) -> Result<Vec<Name>, String> {
-    let way = server::way(&store.kind, &settings.server, || setup.access())?;
-    let client = Client::new(store, way);
-    let input = setup.lines.input(store.kind.section, store.unit);
+    let client = Client::new(store, server::way(&store.kind, &settings.server, inside)?);
+    let input = place.lines.input(store.kind.section, store.unit);
     let reader = Reader {
         store,
         settings: settings.clone(),
-        namespaces: setup.scope.namespaces.clone(),
+        namespaces: place.namespaces.to_vec(),
         input: input.clone(),
-        twice: setup.twice.clone(),
-        world: setup.world.clone(),
+        twice: place.twice.clone(),
+        world: place.world.clone(),
         cluster: sink.cluster(),
         writers: BTreeSet::new(),
         clusters: BTreeSet::new(),
     };
     let out = sink.clone();
-    setup.supervisor.spawn(store.kind.section, sink.clone(), move || {
+    supervisor.spawn(store.kind.section, sink.clone(), move || {
         reader.clone().run(client.clone(), out.clone())
     });
-    keep_telling(&input, setup.supervisor, sink);
+    keep_telling(&input, supervisor, sink);
     Ok(vec![input.source().clone()])
 }
 

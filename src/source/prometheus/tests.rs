@@ -8,6 +8,7 @@ use pilothouse_core::facts::event::Event;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::super::server::ServerError;
 use super::client::{Sample, Vector};
 use super::*;
 use crate::clock::Clock;
