@@ -189,6 +189,7 @@ impl Reader {
                     if matches!(error, ServerError::NoneFound(_)) {
                         self.twice.expect(false);
                     }
+                    tails.iter_mut().for_each(Tail::fail);
                     let least = error.retry_after().unwrap_or_default();
                     let wait = backoff.next().max(every).max(least);
                     server::failed(&mut held, &error, client.seen(), self.store.path(), now, wait);

@@ -147,8 +147,8 @@ fn good(target: &str) -> (String, String) {
         return ok(r#"{"status":"success","data":["namespace","pod"]}"#);
     }
     assert!(target.contains("/loki/api/v1/query_range?query=%7Bnamespace%3D~%22.%2B%22%7D"), "{target}");
-    let at = now() - 60_000_000_000;
-    let at = at - at.rem_euclid(3_600_000_000_000);
+    static BEGAN: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
+    let at = BEGAN.get_or_init(now);
     ok(&format!(
         r#"{{"status":"success","warnings":["one ingester is late"],"data":{{"resultType":"streams","result":[{{"stream":{{"namespace":"shop","pod":"a-1","container":"app","app":"a"}},"values":[["{at}","ERROR boom 7"]]}}]}}}}"#
     ))
@@ -201,9 +201,10 @@ async fn a_store_without_streams_is_live_and_a_query_for_numbers_is_an_error() {
 
 #[tokio::test]
 async fn victorialogs_is_read_like_loki() {
-    let (url, script) = scripted(|target| {
+    let one = Clock::system().now();
+    let (url, script) = scripted(move |target| {
         assert!(target.contains("/select/logsql/query?query="), "{target}");
-        let (desc, one) = (target.contains("desc"), "2026-01-02T03:04:05.000000001Z");
+        let desc = target.contains("desc");
         let row = |msg: &str| {
             format!(
                 "{{\"_time\":\"{one}\",\"_msg\":\"{msg}\",\"level\":\"error\",\"kubernetes.pod_namespace\":\"shop\",\"kubernetes.pod_name\":\"a-1\",\"kubernetes.container_name\":\"app\"}}\n"

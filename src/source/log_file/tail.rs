@@ -1,7 +1,8 @@
 //! A file that is followed by its name, over rotations. A file that was renamed is read to its end before the one in its
 //! place. If a file was truncated after it was copied (logrotate's `copytruncate`), the rest of it is read from the copy.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -22,6 +23,8 @@ const LOOK_BYTES: u64 = 8 << 20;
 /// was truncated and written again, and the copy of it.
 const HEAD: usize = 256;
 const TRAIL: usize = 1024;
+/// The number of files that had the name before and are remembered.
+const OLD: usize = 16;
 /// The maximum number of other files in the folder that are looked at.
 const SIBLINGS: usize = 1000;
 
@@ -43,6 +46,8 @@ pub(super) struct Tail {
     before: Vec<Open>,
     /// Whether the path was opened once. A file that exists from the start is read from its end.
     has_looked: bool,
+    /// The last files that had the name, with their beginnings.
+    old: VecDeque<(Id, Vec<u8>)>,
     /// The other files of the rotation when the path was last opened.
     siblings: HashSet<Id>,
     /// The number of lines of closed files that were cut.
@@ -70,6 +75,7 @@ impl Tail {
             now: None,
             before: Vec::new(),
             has_looked: false,
+            old: VecDeque::new(),
             siblings: HashSet::new(),
             cut: 0,
         }
@@ -92,7 +98,10 @@ impl Tail {
     pub fn has(&self, path: &Path, found: &Metadata) -> bool {
         let id = id(found);
         let mut open = self.now.iter().chain(&self.before);
+        let mut old = self.old.iter().filter(|(had, _)| *had == id);
         open.any(|one| one.id == id || one.is_copied_to(path, found.len()))
+            // a new file can get the inode of one that was removed
+            || old.any(|(_, head)| Open::new(path).is_ok_and(|one| has_at(&one.file, head, 0)))
     }
 
     /// Returns the number of newly cut lines. Each is reported once.
@@ -110,6 +119,10 @@ impl Tail {
             }
             before.lines.finish(|line| take.line(line, None));
             self.cut += before.cut();
+            self.old.push_back((before.id, before.head));
+            if self.old.len() > OLD {
+                self.old.pop_front();
+            }
         }
         let first = !std::mem::replace(&mut self.has_looked, true);
         let Some(now) = &mut self.now else {
@@ -199,7 +212,8 @@ impl Tail {
                 id != new && id != now.id && !known.contains(&id) && time(found) >= time(&last)
             })
             .collect();
-        missed.sort_by_key(|(_, found)| time(found));
+        // files that were written at the same moment are in the order of the rotation
+        missed.sort_by_key(|(path, found)| (time(found), Reverse(number(path)), path.clone()));
         let mut opened = Vec::new();
         for (path, _) in missed {
             match (is_compressed(&path), Open::new(&path)) {
@@ -218,6 +232,11 @@ fn is_rotated(other: &[u8], name: &[u8]) -> bool {
     let stem = name.strip_suffix(b".log").unwrap_or(name);
     after(name).is_some_and(|(sign, rest)| is_sign(sign) && !rest.is_empty())
         || after(stem).is_some_and(|(sign, rest)| is_sign(sign) && rest.first().is_some_and(u8::is_ascii_digit))
+}
+
+/// The number at the end of `app.log.7`, or 0.
+fn number(path: &Path) -> u64 {
+    path.extension().and_then(|end| end.to_str()?.parse().ok()).unwrap_or(0)
 }
 
 /// Whether the name says that the file is compressed.

@@ -491,6 +491,57 @@ mod tests {
         assert!(stream.is_new(&line("2026-01-01T00:00:01.000000003Z", "a")));
     }
 
+    #[test]
+    fn a_log_that_was_rotated_begins_elsewhere() {
+        let line = |stamp: &str, text: &str| raw(format!("2026-01-01T00:00:0{stamp}Z {text}").as_bytes());
+        let broken = || {
+            let mut stream = Stream::new(LogQuery::default(), String::new());
+            assert_eq!(texts(&mut stream, vec![line("2.1", "a"), line("2.2", "b")]), ["a", "b"]);
+            stream.seen.resume(i64::MIN);
+            stream.overlap = Overlap::Expected;
+            stream
+        };
+        for (raws, elsewhere, new) in [
+            (vec![line("2.1", "a"), line("2.2", "b"), line("2.3", "c")], false, vec!["c"]),
+            (vec![line("2.2", "b"), line("2.3", "c")], false, vec!["c"]),
+            // a resume reaches back to lines from before the beginning, which were not asked for
+            (vec![line("1.9", "before"), line("2.1", "a"), line("2.2", "b")], false, vec![]),
+            (vec![line("2.2", "another line of that time"), line("2.2", "b")], false, vec!["another line of that time"]),
+            (vec![line("2.3", "c")], true, vec!["c"]),
+            (vec![], false, vec![]),
+        ] {
+            let mut stream = broken();
+            assert_eq!(stream.begins_elsewhere(&raws), elsewhere, "{raws:?}");
+            assert_eq!(texts(&mut stream, raws), new);
+        }
+        let mut stream = broken();
+        stream.partial = Some(line("2.3", "half"));
+        assert!(!stream.begins_elsewhere(&[line("2.3", "half of a line")]), "the line is whole now");
+        stream.overlap = Overlap::Free;
+        assert!(!stream.begins_elsewhere(&[line("9.0", "x")]), "another run of the container");
+    }
+
+    #[test]
+    fn equal_lines_of_one_time_are_counted() {
+        let mut stream = Stream::new(LogQuery::default(), String::new());
+        let line = || raw(b"2026-01-01T00:00:01Z same");
+        assert_eq!(texts(&mut stream, vec![line(), line()]).len(), 2);
+        stream.seen.resume(i64::MIN);
+        assert_eq!(texts(&mut stream, vec![line(), line(), line()]).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_caught_up_is_told_in_the_log() {
+        let mut stream = Stream::new(LogQuery::default(), String::new());
+        let (mut out, mut told) = mpsc::channel(9);
+        let lines = texts(&mut stream, vec![raw(b"2026-01-01T00:00:01.5Z last")]);
+        assert_eq!(lines, ["last"]);
+        stream.gap("lines can be missing", &mut out).await;
+        let Some(Told::Line(line)) = told.recv().await else { panic!("a line") };
+        assert_eq!((line.mark, line.at), (Some(Mark::Gap), Stamp::parse("2026-01-01T00:00:01.5Z").unwrap()));
+        assert!(line.fingerprint.is_none());
+    }
+
     fn texts(stream: &mut Stream, raws: Vec<Raw>) -> Vec<String> {
         let mut out = stream.entries(raws);
         out.extend(stream.joiner.flush());
