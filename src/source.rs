@@ -203,15 +203,22 @@ pub struct Started {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     All,
-    /// All sources except those that read logs through the API server.
+    /// All sources except the logs of pods.
     WithoutPodLogs,
+    /// All sources except those that read logs of the cluster.
+    WithoutLogs,
 }
 
 /// Starts the sources that the settings enable. A source that is off reports how to enable it.
 pub fn start(setup: &Setup<'_>, wanted: Wanted) -> Result<Vec<Started>, String> {
     let mut started = Vec::new();
     for source in SOURCES {
-        if wanted == Wanted::WithoutPodLogs && source.is_log_of_cluster() {
+        let is_wanted = match wanted {
+            Wanted::All => true,
+            Wanted::WithoutPodLogs => source.name != logs::NAME,
+            Wanted::WithoutLogs => !source.is_log_of_cluster(),
+        };
+        if !is_wanted {
             continue;
         }
         let sink = setup.sink.of(source.feed);
