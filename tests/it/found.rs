@@ -187,7 +187,7 @@ fn each_way_to_fail_is_told_in_words() {
         let source = source(&document);
         assert_eq!(source["state"], state, "{words}: {text}");
         assert!(source["error"].as_str().unwrap().contains(words), "{words}: {source}");
-        let tried = searched(&document, "prometheus")["tried"];
+        let tried = &searched(&document, "prometheus")["tried"];
         assert_eq!(tried.as_array().unwrap().len(), 1, "never an Alertmanager: {tried}");
         assert_eq!(tried[0]["outcome"], outcome, "{words}");
         assert!(tried[0]["error"].as_str().unwrap().contains(words), "{words}: {tried}");
@@ -232,7 +232,7 @@ fn a_named_service_is_read_without_a_search_and_a_namespace_does_not_hide_the_pr
     let flag = ["--prometheus", "svc/x/https:gateway:web/prometheus"];
     let (text, document, asked) = doctor(&[], &flag, plain);
     has(&text, "source prometheus live (0 s ago), x/https:gateway:web/prometheus through the API server");
-    assert_eq!(document["searches"], json!([]));
+    assert!(document["searches"].as_array().unwrap().iter().all(|s| s["source"] != "prometheus"));
     let root = "/api/v1/namespaces/x/services/https:gateway:web/proxy/prometheus/api/v1/query?query=";
     assert!(asked.iter().all(|path| path.starts_with(root)), "{asked:?}");
     let (text, ..) = doctor(ONE, &["-n", "shop"], plain);
