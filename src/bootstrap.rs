@@ -22,9 +22,9 @@ mod signals;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
-#[cfg(feature = "demo")]
-use pilothouse_core::domain::settings::PrometheusSettings;
 use pilothouse_core::domain::settings::Settings;
+#[cfg(feature = "demo")]
+use pilothouse_core::domain::settings::{LogServerSettings, PrometheusSettings, ServerSettings};
 use pilothouse_core::policy::kubectl::quote;
 
 use crate::action::journal::Journal;
@@ -150,14 +150,25 @@ impl Start {
             home.state = Some(demo.folder().to_owned());
             let own = settings.prometheus;
             settings.prometheus = PrometheusSettings {
-                url: demo.prometheus.clone(),
+                server: ServerSettings::at(demo.prometheus.clone()),
                 poll_secs: own.poll_secs,
                 window_secs: own.window_secs,
                 presets: own.presets,
                 ..PrometheusSettings::default()
             };
+            settings.loki = LogServerSettings {
+                server: ServerSettings::at(demo.loki.clone()),
+                poll_secs: settings.loki.poll_secs,
+                ..LogServerSettings::default()
+            };
+            settings.victorialogs = LogServerSettings {
+                server: ServerSettings { discover: false, ..ServerSettings::default() },
+                ..LogServerSettings::default()
+            };
             settings.failover.clear();
-            loaded.origins.push(("prometheus.url".to_owned(), Origin::Flag("--demo".to_owned())));
+            for key in ["prometheus.url", "loki.url", "victorialogs.discover"] {
+                loaded.origins.push((key.to_owned(), Origin::Flag("--demo".to_owned())));
+            }
         }
         let clock = Clock::system();
         let first = global.context.first().cloned();

@@ -1,7 +1,7 @@
 //! Configuration: reads the TOML file into core's settings. It refuses unknown keys and reports all problems at once.
 //! The environment overrides the file, and flags override the environment.
 //!
-//! One table ([`fields::FIELDS`]) lists the settings. The parser, `config print`, `config example` and the hint for an
+//! One table ([`fields::fields`]) lists the settings. The parser, `config print`, `config example` and the hint for an
 //! unknown key all use it.
 
 pub mod check;

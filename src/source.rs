@@ -6,11 +6,13 @@
 //! on demand.
 
 pub mod kube;
-mod log_file;
+pub mod log_file;
+pub mod log_server;
 pub mod logs;
 pub mod objects;
 pub mod prometheus;
 pub mod search;
+pub mod server;
 pub mod sink;
 pub mod supervise;
 
@@ -18,7 +20,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::kinds::Purpose;
-use pilothouse_core::domain::settings::Settings;
+use pilothouse_core::domain::settings::{LogServerSettings, Settings};
 use pilothouse_core::domain::source::{Feed, SourceState, SourceStatus};
 use pilothouse_core::facts::event::Identity;
 use pilothouse_core::facts::table::Coverage;
@@ -27,8 +29,11 @@ use pilothouse_core::policy::seen;
 use tokio::sync::watch;
 
 use self::kube::{Scope, metrics};
+use self::log_server::{LOKI, VICTORIA_LOGS};
 use self::logs::LogStore;
+use self::logs::twice::Twice;
 use self::search::Catalog;
+use self::server::Access;
 use self::sink::FactSink;
 use self::supervise::Supervisor;
 use crate::wire::client::ReadClient;
@@ -44,6 +49,8 @@ pub struct Setup<'a> {
     pub world: &'a watch::Receiver<Arc<World>>,
     /// The store of log lines.
     pub lines: &'a Arc<LogStore>,
+    /// Recognizes lines of pods that a log store delivers too.
+    pub twice: &'a Arc<Twice>,
     /// The number of pods in the last complete list.
     pub pods: &'a watch::Sender<Option<u64>>,
     pub sink: &'a FactSink,
@@ -53,7 +60,7 @@ pub struct Setup<'a> {
 impl Setup<'_> {
     /// Returns the access for sources that are read through the API server. If only some namespaces are watched, all
     /// Services are listed, because a Prometheus usually runs in another namespace.
-    fn inside(&self) -> prometheus::Inside {
+    fn access(&self) -> Access {
         let (world, cluster) = (self.world.clone(), self.sink.cluster());
         let namespaces = self.scope.namespaces.clone();
         let catalog = if namespaces.is_empty() {
@@ -61,7 +68,23 @@ impl Setup<'_> {
         } else {
             Catalog::Listed { reader: self.reader.clone(), namespaces }
         };
-        prometheus::Inside { reader: self.reader.clone(), catalog }
+        Access { reader: self.reader.clone(), catalog }
+    }
+
+    /// Starts reading a log store.
+    fn store(
+        &self,
+        store: &'static log_server::Store,
+        settings: &LogServerSettings,
+        sink: &FactSink,
+    ) -> Result<Vec<Name>, String> {
+        let place = log_server::Place {
+            lines: self.lines,
+            twice: self.twice,
+            world: self.world,
+            namespaces: &self.scope.namespaces,
+        };
+        log_server::start(store, settings, || self.access(), &place, sink, self.supervisor)
     }
 
     /// Returns the namespace that is read if the user may not read the whole cluster.
@@ -90,7 +113,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Whether the source only reads logs through the API server.
+    /// Whether the source reads logs of the cluster, and not files.
     fn is_log_of_cluster(&self) -> bool {
         self.feed == Feed::Logs && !self.needs.is_empty()
     }
@@ -123,7 +146,7 @@ pub const SOURCES: &[Source] = &[
         needs: &[Purpose::Metrics],
         off: prometheus::off,
         start: |setup, sink| {
-            prometheus::start(&setup.settings.prometheus, || setup.inside(), sink, setup.supervisor)
+            prometheus::start(&setup.settings.prometheus, || setup.access(), sink, setup.supervisor)
         },
         is_settled: have_answered,
     },
@@ -138,6 +161,24 @@ pub const SOURCES: &[Source] = &[
         start: |setup, sink| Ok(logs::start(setup, sink)),
         // commands that need the logs of pods with problems wait for them themselves, because most clusters have none
         is_settled: |_, _| true,
+    },
+    Source {
+        name: LOKI.kind.section,
+        feed: Feed::Logs,
+        section: LOKI.kind.section,
+        needs: &[Purpose::Metrics],
+        off: |settings| log_server::off(&LOKI, &settings.loki.server),
+        start: |setup, sink| setup.store(&LOKI, &setup.settings.loki, sink),
+        is_settled: have_answered,
+    },
+    Source {
+        name: VICTORIA_LOGS.kind.section,
+        feed: Feed::Logs,
+        section: VICTORIA_LOGS.kind.section,
+        needs: &[Purpose::Metrics],
+        off: |settings| log_server::off(&VICTORIA_LOGS, &settings.victorialogs.server),
+        start: |setup, sink| setup.store(&VICTORIA_LOGS, &setup.settings.victorialogs, sink),
+        is_settled: have_answered,
     },
     Source {
         name: "log file",
@@ -162,15 +203,22 @@ pub struct Started {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
     All,
-    /// All sources except those that read logs through the API server.
+    /// All sources except the logs of pods.
     WithoutPodLogs,
+    /// All sources except those that read logs of the cluster.
+    WithoutLogs,
 }
 
 /// Starts the sources that the settings enable. A source that is off reports how to enable it.
 pub fn start(setup: &Setup<'_>, wanted: Wanted) -> Result<Vec<Started>, String> {
     let mut started = Vec::new();
     for source in SOURCES {
-        if wanted == Wanted::WithoutPodLogs && source.is_log_of_cluster() {
+        let is_wanted = match wanted {
+            Wanted::All => true,
+            Wanted::WithoutPodLogs => source.name != logs::NAME,
+            Wanted::WithoutLogs => !source.is_log_of_cluster(),
+        };
+        if !is_wanted {
             continue;
         }
         let sink = setup.sink.of(source.feed);

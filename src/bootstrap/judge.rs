@@ -1,6 +1,7 @@
 //! The command `pilothouse config`, and the errors in a config file that only the rooms that use a setting can find.
 
 use pilothouse_core::domain::preset;
+use pilothouse_core::domain::settings::{ServerSettings, Settings};
 use reqwest::Url;
 
 use super::{Start, appearance, said};
@@ -9,7 +10,8 @@ use crate::config::check::nearest;
 use crate::config::{self, Home, Loaded, Origin};
 use crate::report::exit;
 use crate::report::headless::tell;
-use crate::source::prometheus;
+use crate::source::server::{self, Kind};
+use crate::source::{log_server, prometheus};
 use crate::ui::keymap::Keymap;
 use crate::ui::pane;
 use crate::wire::proxy::Proxies;
@@ -30,10 +32,9 @@ pub fn judge(loaded: &mut Loaded, home: &Home) {
     if let Err(why) = appearance::named(home, &loaded.settings.ui.theme) {
         loaded.report("ui.theme", &why, "");
     }
-    if let Err(why) = url(&loaded.settings.prometheus.url) {
-        loaded.report("prometheus.url", &why, "for example http://prometheus.example:9090");
+    for (kind, get) in SERVERS {
+        judge_server(loaded, kind, &get(&loaded.settings).clone());
     }
-    judge_prometheus(loaded);
     for preset in loaded.settings.prometheus.presets.clone() {
         let all = preset::all(&loaded.settings.prometheus.own_presets);
         let known = || all.iter().map(|one| one.name.as_str()).chain([preset::AUTO]);
@@ -45,40 +46,55 @@ pub fn judge(loaded: &mut Loaded, home: &Home) {
     }
 }
 
-/// Adds the errors in the settings of the connection to Prometheus.
-fn judge_prometheus(loaded: &mut Loaded) {
-    let settings = loaded.settings.prometheus.clone();
+/// A server with settings of its own.
+type ServerOf = (&'static Kind, fn(&Settings) -> &ServerSettings);
+
+/// The servers whose addresses and credentials are settings.
+const SERVERS: [ServerOf; 3] = [
+    (&prometheus::KIND, |s| &s.prometheus.server),
+    (&log_server::LOKI.kind, |s| &s.loki.server),
+    (&log_server::VICTORIA_LOGS.kind, |s| &s.victorialogs.server),
+];
+
+/// Adds the errors in the settings of the connection to a server.
+fn judge_server(loaded: &mut Loaded, kind: &Kind, settings: &ServerSettings) {
+    let section = kind.section;
+    let key = |key: &str| format!("{section}.{key}");
+    if let Err(why) = url(&settings.url) {
+        loaded.report(&key("url"), &why, &format!("for example http://{section}.example:9090"));
+    }
     if !settings.service.is_empty() {
-        if let Err(why) = prometheus::service(&settings.service) {
-            loaded.report("prometheus.service", &why, "for example monitoring/prometheus:9090");
+        if let Err(why) = server::service(&settings.service) {
+            loaded.report(&key("service"), &why, &format!("for example {}", kind.example));
         }
         if !settings.url.is_empty() {
-            loaded.report("prometheus.service", "prometheus.url is set too", "only one of them can be read");
+            let what = format!("{section}.url is set too");
+            loaded.report(&key("service"), &what, "only one of them can be read");
         }
     }
     let pairs = [
         ("cert_file", &settings.cert_file, "key_file", &settings.key_file),
         ("key_file", &settings.key_file, "cert_file", &settings.cert_file),
     ];
-    for (key, value, other, needed) in pairs {
+    for (name, value, other, needed) in pairs {
         if !value.is_empty() && needed.is_empty() {
-            loaded.report(&format!("prometheus.{key}"), &format!("prometheus.{other} is missing"), "");
+            loaded.report(&key(name), &format!("{section}.{other} is missing"), "");
         }
     }
     let passwords = [("password_env", &settings.password_env), ("password_file", &settings.password_file)];
-    for (key, value) in passwords {
+    for (name, value) in passwords {
         if !value.is_empty() && settings.username.is_empty() {
-            loaded.report(&format!("prometheus.{key}"), "prometheus.username is missing", "");
+            loaded.report(&key(name), &format!("{section}.username is missing"), "");
         }
     }
     let tokens = [&settings.token_env, &settings.token_file];
     if !settings.username.is_empty() && tokens.iter().any(|token| !token.is_empty()) {
-        loaded.report("prometheus.username", "there is a token too", "only one of them can be sent");
+        loaded.report(&key("username"), "there is a token too", "only one of them can be sent");
     }
     if !settings.proxy_url.is_empty()
         && let Err(why) = Proxies::always(&settings.proxy_url)
     {
-        loaded.report("prometheus.proxy_url", &why, "for example http://proxy.example:3128");
+        loaded.report(&key("proxy_url"), &why, "for example http://proxy.example:3128");
     }
 }
 
@@ -121,7 +137,7 @@ impl Start {
             ConfigCommand::Print => {
                 let mut settings = self.settings.clone();
                 let mut out = String::new();
-                for field in config::fields::FIELDS {
+                for field in config::fields::fields() {
                     let key = format!("{}.{}", field.section, field.key);
                     let origin = self.loaded.origins.iter().rev().find(|(k, _)| *k == key).map(|(_, o)| o);
                     let origin = origin.unwrap_or(&Origin::Default);

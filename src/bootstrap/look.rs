@@ -2,7 +2,7 @@
 
 mod get;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,8 +38,11 @@ const PLANS: Duration = Duration::from_secs(10);
 /// Waits for the logs of pods with problems.
 async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
     let most = start.settings.logs.max_streams as usize;
-    let chosen =
-        session.world.borrow().cluster(session.front).map(|c| choose(c, most, start.clock.now()).0.len());
+    let pods = |cluster: &Arc<Cluster>| {
+        let choices = choose(cluster, most, start.clock.now()).0;
+        choices.into_iter().map(|c| (c.namespace, c.pod)).collect::<HashSet<_>>().len()
+    };
+    let chosen = session.world.borrow().cluster(session.front).map(pods);
     let chosen = chosen.filter(|chosen| *chosen > 0 && start.settings.logs.enabled);
     let Some(chosen) = chosen.and_then(|chosen| u32::try_from(chosen).ok()) else { return };
     let front = session.front;
@@ -50,9 +53,9 @@ async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
     }
 }
 
-/// Opens a session and waits until it is settled or the time limit is reached. If `logs` is set, reads the logs of
-/// pods with problems.
-async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<World>), u8> {
+/// Opens a session and waits until it is settled or the time limit is reached. If all sources are wanted, reads the logs
+/// of pods with problems.
+async fn look(start: &Start, look: &Look, wanted: Wanted) -> Result<(Session, Arc<World>), u8> {
     let failed = |why: String| {
         tell(&format!("pilothouse: {why}"));
         exit::USAGE
@@ -63,7 +66,6 @@ async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<Wo
         tell(&format!("pilothouse: {note}"));
     }
     let unknown = connection.clone();
-    let wanted = if logs { Wanted::All } else { Wanted::WithoutPodLogs };
     let mut session = Session::open(start, connection, false, start.journal().history().0, wanted, |_| {})
         .map_err(failed)?;
     let front = session.front;
@@ -78,7 +80,7 @@ async fn look(start: &Start, look: &Look, logs: bool) -> Result<(Session, Arc<Wo
         session.close(CLOSE).await;
         return Err(failed(why));
     }
-    if logs && complete {
+    if wanted == Wanted::All && complete {
         logs_read(start, &mut session, until.min(Clock::deadline(LOGS))).await;
     }
     let any = session.world.wait_for(|w| !w.clusters.is_empty());
@@ -124,10 +126,11 @@ fn explain_nothing(cluster: &Cluster, waited: Duration) {
 
 pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
     // a single document is for scripts, which run often, so it does not wait for logs
-    let (mut session, mut world) = match look(start, flags, watch).await {
-        Ok(seen) => seen,
-        Err(status) => return status,
-    };
+    let (mut session, mut world) =
+        match look(start, flags, if watch { Wanted::All } else { Wanted::WithoutLogs }).await {
+            Ok(seen) => seen,
+            Err(status) => return status,
+        };
     let status = loop {
         let now = start.clock.now();
         let Some(cluster) = world.cluster(session.front) else { break exit::FAILED };
@@ -172,7 +175,7 @@ fn is_as_bad(cluster: &Cluster, as_what: Severity) -> bool {
 }
 
 pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
-    let (session, world) = match look(start, flags, true).await {
+    let (session, world) = match look(start, flags, Wanted::All).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };
@@ -233,7 +236,7 @@ async fn permissions(reader: &ReadClient, namespaces: &[Name], until: Instant) -
 }
 
 pub async fn doctor(start: &Start, flags: &Look) -> u8 {
-    let (session, world) = match look(start, flags, false).await {
+    let (session, world) = match look(start, flags, Wanted::WithoutPodLogs).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };

@@ -18,6 +18,7 @@ use crate::hub::{CONTROL, FACTS, Hub, Queues};
 use crate::source::kube::Scope;
 use crate::source::logs::LogStore;
 use crate::source::search::Catalog;
+use crate::source::server::Access;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
 use crate::source::{self, Setup, Wanted, prometheus};
@@ -148,6 +149,7 @@ fn cluster(
         settings: &start.settings,
         world: opening.world,
         lines: &logs,
+        twice: &Arc::default(),
         pods: &watch::channel(None).0,
         sink: &sink,
         supervisor: &sources,
@@ -208,8 +210,8 @@ pub fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor) -> Re
     });
     if prometheus::off(&start.settings).is_none() {
         let catalog = Catalog::Listed { reader: reader.clone(), namespaces: namespaces(start) };
-        let inside = prometheus::Inside { reader, catalog };
-        prometheus::start(&start.settings.prometheus, || inside, &sink, supervisor)?;
+        let access = Access { reader, catalog };
+        prometheus::start(&start.settings.prometheus, || access, &sink, supervisor)?;
     }
     Ok(Traffic { seen, fails })
 }

@@ -85,8 +85,8 @@ impl SettingFlags {
                 Some(service) => ("", service),
                 None => (given.as_str(), ""),
             };
-            url.clone_into(&mut settings.prometheus.url);
-            service.clone_into(&mut settings.prometheus.service);
+            url.clone_into(&mut settings.prometheus.server.url);
+            service.clone_into(&mut settings.prometheus.server.service);
         }
         settings.logs.files.clone_from(&self.log_file);
     }
@@ -139,7 +139,11 @@ mod tests {
             let mut settings = Settings::default();
             flags.over(&mut settings);
             assert_eq!(
-                (settings.prometheus.url.as_str(), settings.guards.read_only, settings.ui.theme.as_str()),
+                (
+                    settings.prometheus.server.url.as_str(),
+                    settings.guards.read_only,
+                    settings.ui.theme.as_str()
+                ),
                 ("http://p", true, "default")
             );
             let given = [("guards.read_only", "--read-only"), ("prometheus.url", "--prometheus")];
@@ -156,9 +160,9 @@ mod tests {
         let mut flags = Cli::from_arg_matches(&matches).unwrap().global.settings;
         flags.note(&grammar, &matches);
         let mut settings = Settings::default();
-        settings.prometheus.url = "http://of-the-file".into();
+        settings.prometheus.server.url = "http://of-the-file".into();
         flags.over(&mut settings);
-        let set = (settings.prometheus.url.as_str(), settings.prometheus.service.as_str());
+        let set = (settings.prometheus.server.url.as_str(), settings.prometheus.server.service.as_str());
         assert_eq!(set, ("", "monitoring/prometheus:9090"));
         assert_eq!(flags.given()[0].key, "prometheus.service");
     }

@@ -11,7 +11,7 @@ use pilothouse_core::logs::fingerprint::Masks;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fields::{FIELDS, Field, Place};
+use super::fields::{Field, Place, fields};
 use super::presets;
 
 /// One problem of the file: where it is, what it is, and what to do.
@@ -92,14 +92,14 @@ impl Walk<'_> {
     fn root(&mut self, table: &DeTable<'_>) {
         for (name, value) in table {
             let section = name.get_ref().as_ref();
-            let known = FIELDS.iter().any(|f| f.section == section);
+            let known = fields().any(|f| f.section == section);
             match value.get_ref() {
                 DeValue::Table(plans) if section == "failover" => self.failover(plans),
                 DeValue::Table(entries) if section == "slo" => self.objectives(entries),
                 DeValue::Table(entries) if section == "haproxy" => self.haproxies(entries),
                 value_of if section == "silence" => self.silences(value_of, value),
                 _ if !known => {
-                    let known = FIELDS.iter().map(|f| f.section).chain(OF_ENTRIES);
+                    let known = fields().map(|f| f.section).chain(OF_ENTRIES);
                     let hint = nearest(section, known);
                     self.problem(Some(name.span()), &format!("unknown section [{section}]"), hint);
                     self.out.unsafe_to_write |= hint_is_guard(section);
@@ -135,9 +135,9 @@ impl Walk<'_> {
                 }
                 _ => {}
             }
-            let Some(field) = FIELDS.iter().find(|f| f.section == section && f.key == key) else {
+            let Some(field) = fields().find(|f| f.section == section && f.key == key) else {
                 let own = (section == presets::SECTION).then_some(presets::KEY);
-                let known = FIELDS.iter().filter(|f| f.section == section).map(|f| f.key).chain(own);
+                let known = fields().filter(|f| f.section == section).map(|f| f.key).chain(own);
                 let hint = nearest(key, known);
                 self.problem(Some(name.span()), &format!("unknown key {key:?} in [{section}]"), hint);
                 self.out.unsafe_to_write |= section == "guards";
@@ -310,7 +310,7 @@ mod tests {
         let checked = check(&example(), Path::new("config.example.toml"));
         assert_eq!(checked.problems, []);
         assert_eq!(checked.settings, Settings::default());
-        assert_eq!(checked.set.len(), FIELDS.len());
+        assert_eq!(checked.set.len(), fields().count());
     }
 
     #[test]
@@ -322,7 +322,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (maximum number of frames per second, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (known: failover, guards, haproxy, logs, prometheus, silence, slo, traffic, ui)",
+                "c.toml:8: unknown section [prom] (known: failover, guards, haproxy, logs, loki, prometheus, silence, slo, traffic, ui, victorialogs)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");
@@ -344,7 +344,7 @@ mod tests {
         ] {
             let checked = check(text, Path::new("c"));
             assert_eq!(checked.problems, [], "{text}");
-            let headers: Vec<_> = checked.settings.prometheus.headers.into_iter().collect();
+            let headers: Vec<_> = checked.settings.prometheus.server.headers.into_iter().collect();
             assert_eq!(headers, [("X-Scope-OrgID".to_owned(), "team-a".to_owned())]);
         }
         assert_eq!(problems("[prometheus.headers]\nX = 1\n").len(), 1);

@@ -30,9 +30,153 @@ pub struct Field {
     pub place: Place,
 }
 
-/// Every setting, except for the key bindings (`[ui.keys]`), presets, failover plans, service level objectives, HAProxies and
-/// silences, which have tables of their own.
-pub const FIELDS: &[Field] = &[
+/// The settings of a server's address and of its credentials, which are the same for each server.
+macro_rules! server {
+    ($section:literal, $settings:ident, $product:literal) => {
+        &[
+            Field {
+                section: $section,
+                key: "url",
+                doc: concat!("base URL of ", $product, "; empty: a Service of the cluster"),
+                place: Place::Text(|s| &mut s.$settings.server.url),
+            },
+            Field {
+                section: $section,
+                key: "service",
+                doc: concat!("Service of a ", $product, " in the cluster, read through the API server: NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS); empty: none"),
+                place: Place::Text(|s| &mut s.$settings.server.service),
+            },
+            Field {
+                section: $section,
+                key: "discover",
+                doc: concat!("if url and service are empty, look for a ", $product, " among the cluster's Services"),
+                place: Place::Flag(|s| &mut s.$settings.server.discover),
+            },
+            Field {
+                section: $section,
+                key: "token_env",
+                doc: "name of the environment variable with the bearer token for the URL; empty: none",
+                place: Place::Text(|s| &mut s.$settings.server.token_env),
+            },
+            Field {
+                section: $section,
+                key: "token_file",
+                doc: "file with the bearer token for the URL, read for each query; empty: none",
+                place: Place::Text(|s| &mut s.$settings.server.token_file),
+            },
+            Field {
+                section: $section,
+                key: "username",
+                doc: "name for basic authentication at the URL; empty: none",
+                place: Place::Text(|s| &mut s.$settings.server.username),
+            },
+            Field {
+                section: $section,
+                key: "password_env",
+                doc: "name of the environment variable with its password; empty: none",
+                place: Place::Text(|s| &mut s.$settings.server.password_env),
+            },
+            Field {
+                section: $section,
+                key: "password_file",
+                doc: "file with its password, read for each query; empty: none",
+                place: Place::Text(|s| &mut s.$settings.server.password_file),
+            },
+            Field {
+                section: $section,
+                key: "headers",
+                doc: concat!("headers of each query, for example { \"X-Scope-OrgID\" = \"team-a\" }; can also be a section [", $section, ".headers]"),
+                place: Place::Pairs(|s| &mut s.$settings.server.headers),
+            },
+            Field {
+                section: $section,
+                key: "ca_file",
+                doc: concat!("CA bundle (PEM) to verify the certificate of ", $product, "; empty: the CAs of this machine"),
+                place: Place::Text(|s| &mut s.$settings.server.ca_file),
+            },
+            Field {
+                section: $section,
+                key: "cert_file",
+                doc: "client certificate (PEM) for the URL, with key_file; both are read for each query; empty: none",
+                place: Place::Text(|s| &mut s.$settings.server.cert_file),
+            },
+            Field {
+                section: $section,
+                key: "key_file",
+                doc: "key (PEM) of the client certificate; empty: none",
+                place: Place::Text(|s| &mut s.$settings.server.key_file),
+            },
+            Field {
+                section: $section,
+                key: "insecure",
+                doc: concat!("do not verify the certificate of ", $product),
+                place: Place::Flag(|s| &mut s.$settings.server.insecure),
+            },
+            Field {
+                section: $section,
+                key: "proxy_url",
+                doc: "proxy for the URL (http://, https:// or socks5://), for every host; empty: HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+                place: Place::Text(|s| &mut s.$settings.server.proxy_url),
+            },
+        ]
+    };
+}
+
+/// The settings of a log store, besides those of its address.
+macro_rules! log_server {
+    ($section:literal, $settings:ident, $query:literal) => {
+        &[
+            Field {
+                section: $section,
+                key: "poll_secs",
+                doc: "seconds between queries for new lines, 2 to 300",
+                place: Place::Number(|s| &mut s.$settings.poll_secs, 2, 300),
+            },
+            Field {
+                section: $section,
+                key: "query",
+                doc: concat!(
+                    "the lines to read, for example ",
+                    $query,
+                    "; empty: error lines of all streams"
+                ),
+                place: Place::Text(|s| &mut s.$settings.query),
+            },
+            Field {
+                section: $section,
+                key: "since_mins",
+                doc: "how far back the first query reads, in minutes, 1 to 1440",
+                place: Place::Number(|s| &mut s.$settings.since_mins, 1, 1440),
+            },
+            Field {
+                section: $section,
+                key: "limit",
+                doc: "maximum number of lines of one query, 100 to 100000; the server can have a lower limit",
+                place: Place::Number(|s| &mut s.$settings.limit, 100, 100_000),
+            },
+        ]
+    };
+}
+
+/// The tables of settings, in the order of the example file.
+const TABLES: [&[Field]; 8] = [
+    SCREEN,
+    server!("prometheus", prometheus, "Prometheus"),
+    PROMETHEUS,
+    REST,
+    server!("loki", loki, "Loki"),
+    log_server!("loki", loki, "{namespace=\"shop\"} |= \"error\""),
+    server!("victorialogs", victorialogs, "VictoriaLogs"),
+    log_server!("victorialogs", victorialogs, "kubernetes.pod_namespace:shop error"),
+];
+
+/// Returns every setting, except for the key bindings (`[ui.keys]`), presets, failover plans, service level objectives, HAProxies
+/// and silences, which have tables of their own.
+pub fn fields() -> impl Iterator<Item = &'static Field> {
+    TABLES.into_iter().flatten()
+}
+
+const SCREEN: &[Field] = &[
     Field {
         section: "ui",
         key: "theme",
@@ -75,90 +219,9 @@ pub const FIELDS: &[Field] = &[
         doc: "globs for namespaces that need one confirmation level higher",
         place: Place::Texts(|s| &mut s.guards.protected_namespaces),
     },
-    Field {
-        section: "prometheus",
-        key: "url",
-        doc: "base URL of Prometheus; empty: a Service of the cluster",
-        place: Place::Text(|s| &mut s.prometheus.url),
-    },
-    Field {
-        section: "prometheus",
-        key: "service",
-        doc: "Service of a Prometheus in the cluster, read through the API server: NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS); empty: none",
-        place: Place::Text(|s| &mut s.prometheus.service),
-    },
-    Field {
-        section: "prometheus",
-        key: "discover",
-        doc: "if url and service are empty, look for a Prometheus among the cluster's Services",
-        place: Place::Flag(|s| &mut s.prometheus.discover),
-    },
-    Field {
-        section: "prometheus",
-        key: "token_env",
-        doc: "name of the environment variable with the bearer token for the URL; empty: none",
-        place: Place::Text(|s| &mut s.prometheus.token_env),
-    },
-    Field {
-        section: "prometheus",
-        key: "token_file",
-        doc: "file with the bearer token for the URL, read for each query; empty: none",
-        place: Place::Text(|s| &mut s.prometheus.token_file),
-    },
-    Field {
-        section: "prometheus",
-        key: "username",
-        doc: "name for basic authentication at the URL; empty: none",
-        place: Place::Text(|s| &mut s.prometheus.username),
-    },
-    Field {
-        section: "prometheus",
-        key: "password_env",
-        doc: "name of the environment variable with its password; empty: none",
-        place: Place::Text(|s| &mut s.prometheus.password_env),
-    },
-    Field {
-        section: "prometheus",
-        key: "password_file",
-        doc: "file with its password, read for each query; empty: none",
-        place: Place::Text(|s| &mut s.prometheus.password_file),
-    },
-    Field {
-        section: "prometheus",
-        key: "headers",
-        doc: "headers of each query, for example { \"X-Scope-OrgID\" = \"team-a\" }; can also be a section [prometheus.headers]",
-        place: Place::Pairs(|s| &mut s.prometheus.headers),
-    },
-    Field {
-        section: "prometheus",
-        key: "ca_file",
-        doc: "CA bundle (PEM) to verify the certificate of Prometheus; empty: the CAs of this machine",
-        place: Place::Text(|s| &mut s.prometheus.ca_file),
-    },
-    Field {
-        section: "prometheus",
-        key: "cert_file",
-        doc: "client certificate (PEM) for the URL, with key_file; both are read for each query; empty: none",
-        place: Place::Text(|s| &mut s.prometheus.cert_file),
-    },
-    Field {
-        section: "prometheus",
-        key: "key_file",
-        doc: "key (PEM) of the client certificate; empty: none",
-        place: Place::Text(|s| &mut s.prometheus.key_file),
-    },
-    Field {
-        section: "prometheus",
-        key: "insecure",
-        doc: "do not verify the certificate of Prometheus",
-        place: Place::Flag(|s| &mut s.prometheus.insecure),
-    },
-    Field {
-        section: "prometheus",
-        key: "proxy_url",
-        doc: "proxy for the URL (http://, https:// or socks5://), for every host; empty: HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
-        place: Place::Text(|s| &mut s.prometheus.proxy_url),
-    },
+];
+
+const PROMETHEUS: &[Field] = &[
     Field {
         section: "prometheus",
         key: "poll_secs",
@@ -177,6 +240,9 @@ pub const FIELDS: &[Field] = &[
         doc: "metrics to read traffic from: auto, or names in order of preference, of the built-in presets (`pilothouse config presets`) or of your own ([traffic.presets.NAME])",
         place: Place::Texts(|s| &mut s.prometheus.presets),
     },
+];
+
+const REST: &[Field] = &[
     Field {
         section: "traffic",
         key: "balancing",
@@ -278,7 +344,7 @@ pub fn example() -> String {
         "# Pilothouse: every setting with its default. Save this file as $XDG_CONFIG_HOME/pilothouse/config.toml.\n",
     );
     let mut section = "";
-    for field in FIELDS {
+    for field in fields() {
         if field.section != section {
             section = field.section;
             write!(out, "\n[{section}]\n").unwrap_or_default();

@@ -1,27 +1,29 @@
-//! Follows log files that the user names, by name as `tail -F` does. A file that is renamed is read to its end, and
-//! the file that replaces it is read from its beginning. A truncated file is read from its beginning again. A missing
-//! file is waited for.
+//! Follows log files that the user names, by name as `tail -F` does, over rotations. A missing file is waited for. A name
+//! can be a pattern, such as `/var/log/app/*.log`; files that match it later are followed too.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+mod stdin;
+mod tail;
+
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::log::Mark;
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Fact;
 use pilothouse_core::facts::world::Cluster;
 
+pub use self::stdin::{STDIN, StdinRead, read_stdin};
+use self::tail::{Tail, Take, is_compressed};
 use super::Setup;
-use super::logs::join::{JUDGE_CAP, Joiner, raw};
+use super::logs::join::{Joiner, raw};
 use super::logs::store::Origin;
 use super::logs::{LogInput, keep_telling};
 use super::sink::FactSink;
 use crate::clock::Clock;
-use crate::wire::frames::Lines;
 
 /// How often a file is read. An entry of several lines is complete if a read finds no more lines of it.
 const EVERY: Duration = Duration::from_millis(500);
@@ -29,14 +31,12 @@ const EVERY: Duration = Duration::from_millis(500);
 const SAY_EVERY_MS: u64 = 10_000;
 /// The number of failed reads after which the file counts as missing. A rotation takes a moment.
 const FAILED_LOOKS: u32 = 4;
-/// The number of last lines that a file starts with, as in `tail`, and the number of bytes in which they are
-/// searched.
-const BEGIN_LINES: usize = 10;
-const BEGIN_BYTES: u64 = 64 << 10;
-/// The maximum number of bytes of a file in one read. The remaining bytes are read immediately afterwards.
-const LOOK_BYTES: u64 = 8 << 20;
+/// After how many reads the files of a pattern are searched again.
+const SEARCH_EVERY: u32 = 4;
+/// The maximum number of files of a pattern that are followed. The others are counted.
+const FILES: usize = 200;
 
-/// Starts one source for each file. Duplicates are ignored.
+/// Starts one source for each file or pattern. Duplicates are ignored.
 pub(super) fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
     let mut files: Vec<&PathBuf> = setup.settings.logs.files.iter().collect();
     files.sort();
@@ -46,7 +46,7 @@ pub(super) fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
         let input = setup.lines.input(&format!("log file {}", text::clean(&shown)), "files");
         let (name, path, kept, out) = (input.source().clone(), path.clone(), input.clone(), sink.clone());
         setup.supervisor.spawn(name.to_string(), sink.clone(), move || {
-            follow(FileLog::new(&path, kept.clone(), out.clock().clone()), out.clone())
+            follow(Files::new(&path, kept.clone(), out.clock().clone()), out.clone())
         });
         keep_telling(&input, setup.supervisor, sink);
         name
@@ -62,7 +62,7 @@ pub(super) fn is_settled(cluster: &Cluster, names: &[Name]) -> bool {
     })
 }
 
-async fn follow(mut log: FileLog, out: FactSink) {
+async fn follow(mut log: Files, out: FactSink) {
     let mut held = SourceStatus { name: log.input.source().clone(), ..SourceStatus::default() };
     let mut failed_looks = 0;
     let mut waited = false;
@@ -85,7 +85,7 @@ async fn follow(mut log: FileLog, out: FactSink) {
             Ok(more) => {
                 failed_looks = 0;
                 let is_new = held.state != SourceState::Live;
-                if is_new && log.joiner.is_holding() && !std::mem::replace(&mut waited, true) {
+                if is_new && log.is_holding() && !std::mem::replace(&mut waited, true) {
                     // the next read completes the last entry, which is part of the existing lines
                     tokio::time::sleep(EVERY).await;
                     continue;
@@ -137,197 +137,188 @@ fn words(error: &io::Error) -> String {
     }
 }
 
+/// One file, or all files that match a pattern.
+struct Files {
+    /// The pattern, if the name is one.
+    pattern: Option<String>,
+    logs: Vec<FileLog>,
+    /// How many files match.
+    matching: usize,
+    looks: u32,
+    input: LogInput,
+    clock: Clock,
+}
+
+impl Files {
+    fn new(path: &Path, input: LogInput, clock: Clock) -> Self {
+        let text = path.to_string_lossy();
+        let is_pattern = text.contains(['*', '?', '[']) && !path.exists();
+        let logs = if is_pattern { Vec::new() } else { vec![FileLog::new(Tail::new(path), &clock)] };
+        let pattern = is_pattern.then(|| text.into_owned());
+        Self { pattern, logs, matching: 1, looks: 0, input, clock }
+    }
+
+    /// Reads the new lines of all files. Returns `true` if there are more already.
+    fn look(&mut self) -> io::Result<bool> {
+        let search = self.looks.is_multiple_of(SEARCH_EVERY);
+        let first = self.looks == 0;
+        self.looks = self.looks.wrapping_add(1);
+        if let Some(pattern) = self.pattern.clone().filter(|_| search) {
+            self.search(&pattern, first)?;
+        }
+        let mut more = false;
+        let mut failed = None;
+        let input = &self.input;
+        let is_pattern = self.pattern.is_some();
+        self.logs.retain_mut(|log| match log.look(input) {
+            Ok(left) => {
+                log.failed = 0;
+                more |= left;
+                true
+            }
+            Err(error) => {
+                log.failed += 1;
+                // a file of a pattern that is gone is followed again when it is there again
+                let stays = !is_pattern || log.failed < FAILED_LOOKS;
+                failed = Some(error);
+                stays
+            }
+        });
+        let open = self.logs.iter().filter(|log| log.tail.is_open()).count();
+        self.input.following(open, u32::try_from(self.matching).unwrap_or(u32::MAX));
+        match failed {
+            Some(error) if open == 0 || !is_pattern => Err(error),
+            _ => Ok(more),
+        }
+    }
+
+    /// Follows the files that match the pattern and are not followed yet.
+    fn search(&mut self, pattern: &str, first: bool) -> io::Result<()> {
+        let invalid = |e: glob::PatternError| io::Error::new(ErrorKind::Unsupported, e.to_string());
+        let options =
+            glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
+        let found: Vec<PathBuf> =
+            glob::glob_with(pattern, options).map_err(invalid)?.filter_map(Result::ok).collect();
+        let mut matching = 0;
+        for path in found {
+            let Ok(metadata) = std::fs::metadata(&path) else { continue };
+            if !metadata.is_file() || is_old(&path) {
+                continue;
+            }
+            matching += 1;
+            let known = self.logs.iter().any(|log| log.tail.path() == path || log.tail.has(&path, &metadata));
+            if known || self.logs.len() >= FILES {
+                continue;
+            }
+            let tail = if first { Tail::new(&path) } else { Tail::of_new(&path) };
+            self.logs.push(FileLog::new(tail, &self.clock));
+        }
+        self.matching = matching;
+        if matching == 0 && self.logs.is_empty() {
+            return Err(io::Error::new(
+                ErrorKind::Unsupported,
+                "no file matches; files are read once they are there",
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_holding(&self) -> bool {
+        self.logs.iter().any(|log| log.joiner.is_holding())
+    }
+}
+
+/// Whether the name is that of a file that was rotated: it is compressed, or ends with a number.
+fn is_old(path: &Path) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    is_compressed(path)
+        || name.rsplit_once('.').is_some_and(|(_, end)| digits(end))
+        || name.rsplit_once('-').is_some_and(|(_, end)| digits(end) && end.len() >= 8)
+}
+
 /// Passes the lines of a file to the store.
 struct FileLog {
     tail: Tail,
     joiner: Joiner,
-    input: LogInput,
     origin: Origin,
     clock: Clock,
+    /// The number of reads that failed since the last one that did not.
+    failed: u32,
 }
 
 impl FileLog {
-    fn new(path: &Path, input: LogInput, clock: Clock) -> Self {
+    fn new(tail: Tail, clock: &Clock) -> Self {
+        let path = tail.path();
         let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
         // the lines are shown under the name of the file; a slash would look like a namespace
         let name = Name::from(text::clean(&name).replace('/', "_"));
         Self {
-            tail: Tail::new(path),
             joiner: Joiner::new(Name::default(), name.clone()),
-            input,
             origin: Origin { workload: name, ..Origin::default() },
-            clock,
+            tail,
+            clock: clock.clone(),
+            failed: 0,
         }
     }
 
     /// Reads the new lines. Returns `true` if there are more already.
-    fn look(&mut self) -> io::Result<bool> {
+    fn look(&mut self, input: &LogInput) -> io::Result<bool> {
         let (now, local) = (self.clock.now(), self.clock.local());
-        let (joiner, input, origin) = (&mut self.joiner, &self.input, &self.origin);
-        let mut any = false;
-        let looked = self.tail.look(&mut |line, written| {
-            any = true;
-            // a line without a timestamp gets the time of the last write to its file
-            let at = written.map_or(now, |written| Stamp(now.0 - (local.0 - written.0).max(0)));
-            if let Some(entry) = joiner.take(&raw(line), at) {
-                input.push(entry, origin);
-            }
-        });
-        if !any && let Some(entry) = joiner.flush() {
-            input.push(entry, origin);
+        let mut into =
+            Into { joiner: &mut self.joiner, input, origin: &self.origin, now, local, last: now, any: false };
+        let looked = self.tail.look(&mut into);
+        if !into.any
+            && let Some(entry) = self.joiner.flush()
+        {
+            input.push(entry, &self.origin);
         }
         input.lost(self.tail.cut());
-        input.following(usize::from(self.tail.now.is_some()), 1);
         looked
     }
 }
 
-/// Receives a line, and the time of the last write to the file if the line is older than this read.
-type Take<'a> = &'a mut dyn FnMut(&[u8], Option<Stamp>);
-
-/// A file that is followed by its name.
-struct Tail {
-    path: PathBuf,
-    now: Option<Open>,
-    /// The file that was renamed. Its writer may not have reopened the path yet.
-    before: Option<Open>,
-    /// Whether the path was opened once. A file that exists from the start is read from its end.
-    has_looked: bool,
-    /// The number of lines of closed files that were cut.
-    cut: u64,
+/// The destination of a file's lines.
+struct Into<'a> {
+    joiner: &'a mut Joiner,
+    input: &'a LogInput,
+    origin: &'a Origin,
+    now: Stamp,
+    local: Stamp,
+    /// The time of the last line.
+    last: Stamp,
+    any: bool,
 }
 
-struct Open {
-    file: File,
-    /// The device and inode.
-    id: (u64, u64),
-    read: u64,
-    lines: Lines,
-    /// The number of cut lines that were reported.
-    told: u64,
-}
-
-impl Tail {
-    fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), now: None, before: None, has_looked: false, cut: 0 }
-    }
-
-    /// Returns the number of newly cut lines. Each is reported once.
-    fn cut(&mut self) -> u64 {
-        let open = self.now.as_mut().map_or(0, Open::cut);
-        std::mem::take(&mut self.cut) + open
-    }
-
-    /// Passes the new lines on. Returns `true` if there are more already.
-    fn look(&mut self, take: Take<'_>) -> io::Result<bool> {
-        if let Some(before) = &mut self.before {
-            if before.read(LOOK_BYTES, take)? {
-                return Ok(true);
-            }
-            before.lines.finish(|line| take(line, None));
-            self.cut += before.cut();
-            self.before = None;
+impl Take for Into<'_> {
+    fn line(&mut self, line: &[u8], written: Option<Stamp>) {
+        self.any = true;
+        // a line without a timestamp gets the time of the last write to its file
+        let at = written.map_or(self.now, |written| Stamp(self.now.0 - (self.local.0 - written.0).max(0)));
+        let raw = raw(line);
+        self.last = raw.at.unwrap_or(at);
+        if let Some(entry) = self.joiner.take(&raw, at) {
+            self.input.push(entry, self.origin);
         }
-        let first = !std::mem::replace(&mut self.has_looked, true);
-        let Some(now) = &mut self.now else {
-            let mut opened = Open::new(&self.path)?;
-            if first {
-                opened.begin(take)?;
-            }
-            return self.now.insert(opened).read(LOOK_BYTES, take);
-        };
-        if now.read(LOOK_BYTES, take)? {
-            return Ok(true);
-        }
-        let found = std::fs::metadata(&self.path)?;
-        if id(&found) == now.id {
-            if now.file.metadata()?.len() < now.read {
-                now.lines.finish(|line| take(line, None));
-                now.read = now.file.seek(SeekFrom::Start(0))?;
-            }
-            return now.read(LOOK_BYTES, take);
-        }
-        let opened = Open::new(&self.path)?;
-        self.before = self.now.replace(opened);
-        // the new file is read next time, after the rest of the old one, so that the writer can reopen the path until
-        // then
-        Ok(false)
-    }
-}
-
-fn id(file: &std::fs::Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
-}
-
-fn written(file: &std::fs::Metadata) -> Option<Stamp> {
-    let age = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    i64::try_from(age.as_millis()).ok().map(Stamp)
-}
-
-impl Open {
-    fn new(path: &Path) -> io::Result<Self> {
-        // opening a pipe without a writer would block
-        let flags = rustix::fs::OFlags::NONBLOCK.bits();
-        let file =
-            OpenOptions::new().read(true).custom_flags(i32::try_from(flags).unwrap_or(0)).open(path)?;
-        let found = file.metadata()?;
-        if !found.is_file() {
-            return Err(ErrorKind::InvalidInput.into());
-        }
-        Ok(Self { file, id: id(&found), read: 0, lines: Lines::cut(JUDGE_CAP), told: 0 })
     }
 
-    fn cut(&mut self) -> u64 {
-        let cut = self.lines.oversized();
-        cut - std::mem::replace(&mut self.told, cut)
-    }
-
-    /// Passes the last existing lines on, and continues after them.
-    fn begin(&mut self, take: Take<'_>) -> io::Result<()> {
-        let found = self.file.metadata()?;
-        let from = found.len().saturating_sub(BEGIN_BYTES);
-        self.read = self.file.seek(SeekFrom::Start(from))?;
-        let mut end = Vec::new();
-        self.read += (&mut self.file).take(found.len() - from).read_to_end(&mut end)? as u64;
-        let ends: Vec<usize> = memchr::memchr_iter(b'\n', &end).collect();
-        // the last lines start after the end of the line before them; the first one may lack its beginning
-        let skipped = match ends.len().checked_sub(BEGIN_LINES + 1) {
-            Some(before) => ends.get(before).map_or(0, |at| at + 1),
-            None if from > 0 => ends.first().map_or(end.len(), |at| at + 1),
-            None => 0,
-        };
-        let at = written(&found);
-        self.lines.feed(end.get(skipped..).unwrap_or_default(), |line| take(line, at));
-        Ok(())
-    }
-
-    /// Passes the complete lines on. Returns `true` if there may be more than these bytes.
-    fn read(&mut self, most: u64, take: Take<'_>) -> io::Result<bool> {
-        let mut chunk = vec![0; 64 << 10];
-        let mut left = most;
-        while left > 0 {
-            let got = match self.file.read(&mut chunk) {
-                Ok(0) => return Ok(false),
-                Ok(got) => got,
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e),
-            };
-            self.read += got as u64;
-            left = left.saturating_sub(got as u64);
-            self.lines.feed(chunk.get(..got).unwrap_or_default(), |line| take(line, None));
+    fn gap(&mut self, why: &str) {
+        if let Some(entry) = self.joiner.flush() {
+            self.input.push(entry, self.origin);
         }
-        Ok(true)
+        self.input.push(self.joiner.marked(Mark::Gap, self.last, why), self.origin);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, OpenOptions};
     use std::io::Write as _;
     use std::sync::Arc;
 
     use pilothouse_core::domain::log::Level;
 
+    use super::super::logs::join::JUDGE_CAP;
     use super::super::logs::{LogFilter, LogStore};
     use super::*;
 
@@ -336,7 +327,7 @@ mod tests {
     struct Rig {
         folder: tempfile::TempDir,
         store: Arc<LogStore>,
-        log: FileLog,
+        log: Files,
     }
 
     impl Rig {
@@ -352,7 +343,7 @@ mod tests {
                 fs::write(&path, text).unwrap();
             }
             let store = Arc::new(LogStore::new(1 << 20));
-            let log = FileLog::new(&path, store.input("log file app.log", "files"), Clock::manual(NOW));
+            let log = Files::new(&path, store.input("log file app.log", "files"), Clock::manual(NOW));
             Self { folder, store, log }
         }
 
@@ -372,8 +363,8 @@ mod tests {
             for _ in 0..3 {
                 while self.log.look().is_ok_and(|more| more) {}
             }
-            let lines = self.store.lines(&LogFilter::default(), 1000);
-            lines.iter().map(|line| line.text.to_string()).collect()
+            let lines = self.store.lines(&LogFilter::default(), 100_000);
+            lines.iter().filter(|line| line.mark.is_none()).map(|line| line.text.to_string()).collect()
         }
     }
 
@@ -454,6 +445,145 @@ mod tests {
         assert_eq!(rig.lines().len(), 4);
     }
 
+    fn gaps(rig: &Rig) -> u64 {
+        rig.log.input.summary(NOW).gaps
+    }
+
+    #[test]
+    fn a_truncated_file_that_has_grown_past_its_old_length_is_noticed() {
+        let mut rig = Rig::with("INFO old 1\nINFO old 2\n");
+        rig.lines();
+        fs::write(rig.path("app.log"), "INFO new 1\nINFO new 2\nINFO new 3\nINFO new 4\n").unwrap();
+        let want = ["INFO old 1", "INFO old 2", "INFO new 1", "INFO new 2", "INFO new 3", "INFO new 4"];
+        assert_eq!(rig.lines(), want);
+        assert_eq!(gaps(&rig), 1, "nobody knows what was written before it was truncated");
+    }
+
+    #[test]
+    fn the_rest_of_a_file_that_was_copied_and_truncated_is_read_from_the_copy() {
+        let mut rig = Rig::with("INFO 1\n");
+        rig.lines();
+        rig.append("app.log", "INFO 2\nINFO ha");
+        rig.lines();
+        for round in 0..3 {
+            rig.append("app.log", &format!("lf {round}\nINFO last {round}\n"));
+            fs::rename(rig.path("app.log.1"), rig.path("app.log.2")).unwrap_or_default();
+            fs::copy(rig.path("app.log"), rig.path("app.log.1")).unwrap();
+            fs::write(rig.path("app.log"), format!("INFO first {round}\nINFO ha")).unwrap();
+            rig.lines();
+        }
+        let want: Vec<String> = ["INFO 1".to_owned(), "INFO 2".to_owned()]
+            .into_iter()
+            .chain((0..3).flat_map(|n| {
+                [format!("INFO half {n}"), format!("INFO last {n}"), format!("INFO first {n}")]
+            }))
+            .collect();
+        assert_eq!(rig.lines(), want);
+        assert_eq!(gaps(&rig), 0);
+    }
+
+    #[test]
+    fn two_rotations_between_two_reads_lose_nothing() {
+        let mut rig = Rig::with("INFO 1\n");
+        rig.lines();
+        for n in 2..5 {
+            rig.append("app.log", &format!("INFO {n}\n"));
+            for old in [2, 1] {
+                let (from, to) = (format!("app.log.{old}"), format!("app.log.{}", old + 1));
+                fs::rename(rig.path(&from), rig.path(&to)).unwrap_or_default();
+            }
+            fs::rename(rig.path("app.log"), rig.path("app.log.1")).unwrap();
+            rig.append("app.log", "");
+        }
+        rig.append("app.log", "INFO 5\n");
+        assert_eq!(rig.lines(), ["INFO 1", "INFO 2", "INFO 3", "INFO 4", "INFO 5"]);
+        assert_eq!(gaps(&rig), 0);
+    }
+
+    #[test]
+    fn a_pattern_follows_what_matches_and_what_comes_later() {
+        let mut rig = Rig::with("INFO a\n");
+        rig.append("other.txt", "INFO no\n");
+        rig.append("app.log.1", "INFO rotated\n");
+        let pattern = rig.path("*.log*");
+        let input = rig.store.input("log file pattern", "files");
+        rig.log = Files::new(&pattern, input, Clock::manual(NOW));
+        assert_eq!(rig.lines(), ["INFO a"]);
+        rig.append("new.log", "INFO b\n");
+        rig.append("app.log", "INFO a2\n");
+        for _ in 0..SEARCH_EVERY {
+            rig.lines();
+        }
+        assert_eq!(rig.lines(), ["INFO a", "INFO a2", "INFO b"]);
+        let summary = rig.log.input.summary(NOW);
+        assert_eq!((summary.following, summary.candidates), (2, 2));
+        // a rotated file has another name, but is no new file
+        fs::rename(rig.path("new.log"), rig.path("new-1.log")).unwrap();
+        rig.append("new-1.log", "INFO b2\n");
+        rig.append("new.log", "INFO b3\n");
+        for _ in 0..SEARCH_EVERY {
+            rig.lines();
+        }
+        assert_eq!(rig.lines(), ["INFO a", "INFO a2", "INFO b", "INFO b2", "INFO b3"]);
+        let folder = tempfile::tempdir().unwrap();
+        let none = folder.path().join("*.log");
+        let mut none = Files::new(&none, rig.store.input("x", "files"), Clock::manual(NOW));
+        assert!(words(&none.look().unwrap_err()).contains("no file matches"));
+    }
+
+    /// A real logrotate, with a writer that reopens its file or not.
+    fn rotated(option: &str, reopens: bool) {
+        let mut rig = Rig::with("INFO begins\n");
+        rig.lines();
+        let (log, config, state) = (rig.path("app.log"), rig.path("conf"), rig.path("state"));
+        let text = format!("{} {{\n rotate 9\n {option}\n}}\n", log.display());
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        let open = || OpenOptions::new().append(true).create(true).open(&log).unwrap();
+        let mut writer = open();
+        let mut want = vec!["INFO begins".to_owned()];
+        for round in 0..6 {
+            for n in 0..50 {
+                let line = format!("INFO round {round} line {n}");
+                writeln!(writer, "{line}").unwrap();
+                want.push(line);
+            }
+            if round % 2 == 0 {
+                rig.lines();
+            }
+            let done = std::process::Command::new("logrotate")
+                .args(["--force", "--state"])
+                .args([&state, &config])
+                .output()
+                .expect("logrotate");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            let line = format!("INFO after {round}");
+            writeln!(writer, "{line}").unwrap();
+            want.push(line);
+            rig.lines();
+            if reopens {
+                writer = open();
+            }
+        }
+        let got = rig.lines();
+        assert_eq!(got, want, "{option}");
+        assert_eq!(gaps(&rig), 0);
+    }
+
+    #[test]
+    #[ignore = "needs logrotate"]
+    fn a_real_logrotate_that_renames_loses_and_doubles_nothing() {
+        rotated("create 0644", true);
+        rotated("nocreate", true);
+    }
+
+    #[test]
+    #[ignore = "needs logrotate"]
+    fn a_real_logrotate_that_copies_and_truncates_loses_and_doubles_nothing() {
+        rotated("copytruncate", false);
+        rotated("copytruncate\n dateext\n dateformat -%Y%m%d-%s", false);
+    }
+
     #[test]
     fn a_file_that_comes_later_is_read_from_its_beginning() {
         let mut rig = Rig::new();
@@ -468,10 +598,9 @@ mod tests {
     #[test]
     fn only_a_regular_file_is_followed_and_long_lines_are_counted() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(
-            Tail::new(folder.path()).look(&mut |_, _| {}).unwrap_err().kind(),
-            ErrorKind::InvalidInput
-        );
+        let store = Arc::new(LogStore::new(1 << 20));
+        let mut log = Files::new(folder.path(), store.input("x", "files"), Clock::manual(NOW));
+        assert_eq!(log.look().unwrap_err().kind(), ErrorKind::InvalidInput);
         let mut rig = Rig::with("INFO 1\n");
         rig.lines();
         rig.append("app.log", &format!("{}\n", "x".repeat(JUDGE_CAP + 1)));
@@ -498,7 +627,7 @@ mod tests {
         let (control, mut told) = mpsc::channel(64);
         let out = FactSink::new(ClusterId(0), Clock::manual(NOW), facts, control);
         let all = super::super::supervise::Supervisor::new();
-        all.spawn_once(follow(FileLog::new(&path, rig.log.input.clone(), Clock::manual(NOW)), out));
+        all.spawn_once(follow(Files::new(&path, rig.log.input.clone(), Clock::manual(NOW)), out));
         let first = status(&mut told).await;
         assert_eq!(first.state, SourceState::Down { since: NOW });
         assert!(first.error.is_some_and(|e| e.contains("no such file")));

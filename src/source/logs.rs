@@ -7,19 +7,26 @@ mod group;
 pub(super) mod join;
 mod out;
 pub mod pod;
+mod query;
+pub(super) mod seen;
 pub mod store;
+pub mod twice;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Name, Uid};
-use pilothouse_core::domain::source::{SourceState, SourceStatus};
+use pilothouse_core::domain::source::SourceStatus;
 use pilothouse_core::facts::event::Fact;
 use tokio::sync::watch;
 
 use self::choose::choose_while_it_changes;
 pub use self::follow::{LogQuery, Told, fetch_log, follow_log};
+use self::out::{Kept, Troubles};
+
 pub use self::store::{LogFilter, LogInput, LogLine, LogStore};
+use self::twice::Twice;
 use super::Setup;
 use super::sink::FactSink;
 use super::supervise::Supervisor;
@@ -66,11 +73,11 @@ pub fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
     let input = setup.lines.input(NAME, "pods");
     let (plan_out, plan) = watch::channel(FollowPlan::default());
     let (client, kept, out) = (setup.reader.clone(), input.clone(), sink.clone());
-    let group = setup.supervisor.child();
+    let (group, twice) = (setup.supervisor.child(), setup.twice.clone());
     setup.supervisor.spawn(NAME, sink.clone(), move || {
         // a restart after a panic begins without streams, because the earlier ones stop with their group
-        let streams = group.child();
-        run(client.clone(), kept.clone(), plan.clone(), most, out.clone(), streams)
+        let streams = Streams { group: group.child(), running: HashMap::new() };
+        run(client.clone(), kept.clone(), plan.clone(), most, (twice.clone(), out.clone()), streams)
     });
     setup.supervisor.spawn_once(choose_while_it_changes(
         setup.world.clone(),
@@ -95,6 +102,25 @@ struct Streams {
     running: HashMap<Target, Supervisor>,
 }
 
+impl Streams {
+    /// Stops the streams of other targets.
+    fn keep(&mut self, chosen: &[&Target]) {
+        let keep: HashSet<&Target> = chosen.iter().copied().collect();
+        self.running.retain(|held, stream| {
+            let stays = keep.contains(held);
+            if !stays {
+                stream.cancel();
+            }
+            stays
+        });
+    }
+
+    /// The number of pods that are followed. A pod can have several containers.
+    fn pods(&self) -> usize {
+        self.running.keys().map(|target| (&target.namespace, &target.pod)).collect::<HashSet<_>>().len()
+    }
+}
+
 impl Drop for Streams {
     fn drop(&mut self) {
         self.group.cancel();
@@ -106,50 +132,49 @@ async fn run(
     input: LogInput,
     mut plan: watch::Receiver<FollowPlan>,
     max_streams: u32,
-    out: FactSink,
-    group: Supervisor,
+    (twice, out): (Arc<Twice>, FactSink),
+    mut streams: Streams,
 ) {
-    let mut streams = Streams { group, running: HashMap::new() };
+    let troubles = Arc::new(Troubles::default());
     plan.mark_changed();
-    while plan.changed().await.is_ok() {
-        let wanted = plan.borrow_and_update().clone();
-        let chosen: Vec<&Target> = wanted.targets.iter().take(max_streams as usize).collect();
-        let keep: HashSet<&Target> = chosen.iter().copied().collect();
-        streams.running.retain(|held, stream| {
-            let stays = keep.contains(held);
-            if !stays {
-                stream.cancel();
-            }
-            stays
-        });
-        for target in chosen {
-            if streams.running.contains_key(target) {
-                continue;
-            }
-            let stream = streams.group.child();
-            streams.running.insert(target.clone(), stream.clone());
-            let (client, input, target) = (client.clone(), input.clone(), target.clone());
-            stream.spawn("log stream", out.clone(), move || {
-                follow::keep_following(client.clone(), input.clone(), target.clone())
-            });
-            tokio::time::sleep(STAGGER).await;
-            if plan.has_changed().unwrap_or(false) {
-                // the new plan decides about the remaining targets
-                break;
-            }
-        }
-        input.following(streams.running.len(), wanted.candidates);
-        let now = out.clock().now();
-        let status = SourceStatus {
-            name: input.source().clone(),
-            state: SourceState::Live,
-            last_ok: Some(now),
-            ..SourceStatus::default()
+    loop {
+        let changed = tokio::select! {
+            changed = plan.changed() => changed.is_ok(),
+            () = troubles.changed.notified() => false,
         };
-        out.status(status).await;
+        if changed {
+            let wanted = plan.borrow_and_update().clone();
+            let chosen: Vec<&Target> = wanted.targets.iter().take(max_streams as usize).collect();
+            streams.keep(&chosen);
+            for target in chosen {
+                if streams.running.contains_key(target) {
+                    continue;
+                }
+                let stream = streams.group.child();
+                streams.running.insert(target.clone(), stream.clone());
+                let (client, target) = (client.clone(), target.clone());
+                let (input, twice) = (input.clone(), twice.clone());
+                let (troubles, clock) = (troubles.clone(), out.clock().clone());
+                stream.spawn("log stream", out.clone(), move || {
+                    let (input, twice, troubles) = (input.clone(), twice.clone(), troubles.clone());
+                    let kept = Kept::new(input, &target, twice, troubles, clock.clone());
+                    follow::keep_following(client.clone(), kept, target.clone())
+                });
+                tokio::time::sleep(STAGGER).await;
+                if plan.has_changed().unwrap_or(false) {
+                    // the new plan decides about the remaining targets
+                    break;
+                }
+            }
+            input.following(streams.pods(), wanted.candidates);
+        } else if plan.has_changed().is_err() {
+            // the plan no longer changes, so the running streams continue until this task is stopped
+            troubles.changed.notified().await;
+        }
+        let (state, error) = troubles.state(streams.running.len());
+        let (name, last_ok) = (input.source().clone(), Some(out.clock().now()));
+        out.status(SourceStatus { name, state, last_ok, error, ..SourceStatus::default() }).await;
     }
-    // the plan no longer changes, so the running streams continue until this task is stopped
-    std::future::pending::<()>().await;
 }
 
 async fn tell(input: LogInput, out: FactSink) {

@@ -8,89 +8,63 @@ mod objectives;
 mod refresh;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pilothouse_core::domain::found::ServiceAddress;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::{PrometheusSettings, Settings};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
+#[cfg(test)]
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen, each_once};
 use pilothouse_core::facts::event::Fact;
 
-pub use self::client::{Prometheus, PrometheusError, PrometheusOptions};
-use self::client::{Queries, extra_headers};
+pub use self::client::Prometheus;
+use self::client::Queries;
 use self::discovered::Discovered;
 use self::objectives::Objectives;
 use self::refresh::Refresh;
-use super::search::Catalog;
+use super::server::{self, Access, Kind, Seen, Way};
 use super::sink::FactSink;
 use super::supervise::{Backoff, Supervisor};
-use crate::wire::client::ReadClient;
-use crate::wire::env::Env;
 use crate::wire::list_watch::jitter;
 
 /// The name of the source.
 pub const NAME: &str = "prometheus";
-/// A refresh may take this part of the interval. If it takes longer, the interval becomes longer.
-const PART_OF_INTERVAL: u32 = 10;
-/// The longest interval because of slow answers.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How the config and the messages name it.
+pub const KIND: Kind = Kind {
+    section: NAME,
+    product: "Prometheus",
+    api: "/api/v1",
+    not_base: "/graph, /query or /api/v1",
+    ask_less: "name fewer presets in prometheus.presets",
+    example: "monitoring/prometheus:9090",
+};
 
 /// Returns the reason why no Prometheus is queried.
 pub fn off(settings: &Settings) -> Option<&'static str> {
-    let PrometheusSettings { url, service, discover, .. } = &settings.prometheus;
-    let off = url.is_empty() && service.is_empty() && !discover;
-    off.then_some(
+    settings.prometheus.server.is_off().then_some(
         "no Prometheus is configured (--prometheus URL, or prometheus.url in the config), and prometheus.discover is \
          false",
     )
-}
-
-/// The access to the cluster, for a Prometheus that is read through the API server.
-pub struct Inside {
-    pub reader: ReadClient,
-    pub catalog: Catalog,
 }
 
 /// Starts polling the Prometheus of the settings: the one with a URL, the one behind a Service, or one that is searched
 /// for in the cluster. `inside` is not needed for a URL.
 pub fn start(
     settings: &PrometheusSettings,
-    inside: impl FnOnce() -> Inside,
+    inside: impl FnOnce() -> Access,
     sink: &FactSink,
     supervisor: &Supervisor,
 ) -> Result<Vec<Name>, String> {
-    let wrong = |e: PrometheusError| e.to_string();
-    if !settings.url.is_empty() {
-        let client = Prometheus::new(&options(settings, Env::default())?).map_err(wrong)?;
-        return Ok(spawn(client, settings, None, sink, supervisor));
-    }
-    let headers = extra_headers(&settings.headers).map_err(wrong)?;
-    let inside = inside();
-    if !settings.service.is_empty() {
-        let address = service(&settings.service).map_err(|e| format!("prometheus.service: {e}"))?;
-        let client = Prometheus::behind(inside.reader, address, headers);
-        return Ok(spawn(client, settings, None, sink, supervisor));
-    }
-    let client = Discovered::new(inside.catalog, inside.reader, headers, settings.clone());
-    Ok(spawn(
-        client,
-        settings,
-        Some("looking for a Prometheus among the cluster's Services"),
-        sink,
-        supervisor,
-    ))
-}
-
-/// Parses `prometheus.service`.
-pub fn service(text: &str) -> Result<ServiceAddress, String> {
-    ServiceAddress::parse(text).ok_or_else(|| {
-        format!(
-            "{text:?} is not NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS)"
-        )
+    Ok(match server::way(&KIND, &settings.server, inside)? {
+        Way::Fixed(server) => spawn(Prometheus::of(server), settings, None, sink, supervisor),
+        Way::Search(access, headers) => {
+            let client = Discovered::new(access.catalog, access.reader, headers, settings.clone());
+            let waiting = Some("looking for a Prometheus among the cluster's Services");
+            spawn(client, settings, waiting, sink, supervisor)
+        }
     })
 }
 
@@ -116,40 +90,6 @@ fn spawn<C: Queries + Clone + 'static>(
     vec![NAME.into()]
 }
 
-/// Returns the connection options from the settings.
-fn options(settings: &PrometheusSettings, env: Env) -> Result<PrometheusOptions, String> {
-    let secret = |key: &str, name: &str| match name {
-        "" => Ok(None),
-        name => env
-            .var(name)
-            .map(|value| Some(value.into()))
-            .ok_or_else(|| format!("prometheus.{key} names {name}, which is not set in the environment")),
-    };
-    let path = |text: &String| Some(text).filter(|t| !t.is_empty()).map(PathBuf::from);
-    let identity = match (path(&settings.cert_file), path(&settings.key_file)) {
-        (None, None) => None,
-        (Some(cert), Some(key)) => Some((cert, key)),
-        _ => {
-            return Err("prometheus.cert_file and prometheus.key_file belong together: one is missing".into());
-        }
-    };
-    Ok(PrometheusOptions {
-        url: settings.url.clone(),
-        token: secret("token_env", &settings.token_env)?,
-        token_file: path(&settings.token_file),
-        username: settings.username.clone(),
-        password: secret("password_env", &settings.password_env)?,
-        password_file: path(&settings.password_file),
-        headers: settings.headers.clone(),
-        ca_file: path(&settings.ca_file),
-        identity,
-        insecure: settings.insecure,
-        proxy_url: settings.proxy_url.clone(),
-        user_agent: concat!("pilothouse/", env!("CARGO_PKG_VERSION")).into(),
-        env,
-    })
-}
-
 async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink) {
     let every = Duration::from_secs(u64::from(settings.poll_secs.max(1)));
     // the limit is shorter than the interval, so that answers never accumulate
@@ -165,16 +105,8 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
             Ok(refreshed) => {
                 backoff.reset();
                 let took = began.elapsed();
-                let interval = interval(every, took);
-                let slow = (interval > every).then(|| {
-                    let secs = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
-                    format!(
-                        "its answers take {} s, so it is asked every {} s instead of every {} s",
-                        secs(took),
-                        secs(interval),
-                        secs(every)
-                    )
-                });
+                let interval = server::interval(every, took);
+                let slow = server::slowness(every, took);
                 let notes: Vec<String> = refreshed.notes.into_iter().chain(slow).collect();
                 let said = (!notes.is_empty()).then(|| notes.join("; "));
                 let renamed = refreshed.services.into_iter().map(|one| of_service(one, &settings.proxies));
@@ -199,26 +131,8 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
             Err(error) => {
                 let least = error.retry_after().unwrap_or_default();
                 let wait = backoff.next().max(every).max(least);
-                held.state = match (error.state(), held.state) {
-                    (Some(state), _) => state,
-                    (None, SourceState::Live) => SourceState::Stale { since: held.last_ok.unwrap_or(now) },
-                    (
-                        None,
-                        SourceState::Starting
-                        | SourceState::Off
-                        | SourceState::Denied
-                        | SourceState::NotInstalled,
-                    ) => SourceState::Down { since: now },
-                    (None, before) => before,
-                };
-                held.error = Some(Name::from(error.to_string()));
-                let shown = client.shown();
-                held.request = (!shown.is_empty()).then(|| Name::from(format!("GET {shown}/api/v1/query")));
-                held.through = client.through();
-                held.found = client.found();
-                held.retry_at = Some(Stamp(now.0 + i64::try_from(wait.as_millis()).unwrap_or(0)));
-                held.attempts = held.attempts.saturating_add(1);
-                held.lasting = error.is_lasting();
+                let (shown, through, found) = (client.shown(), client.through(), client.found());
+                server::failed(&mut held, &error, Seen { shown, through, found }, "api/v1/query", now, wait);
                 (wait, least)
             }
         };
@@ -238,11 +152,6 @@ fn of_service(
         (row.namespace, row.name) = (namespace.clone(), name.clone());
     }
     traffic
-}
-
-/// Returns the time until the next refresh: the configured interval, or longer if the refresh took long.
-fn interval(every: Duration, took: Duration) -> Duration {
-    (took * PART_OF_INTERVAL).clamp(every, LONGEST_INTERVAL.max(every))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use pilothouse::source::supervise::Supervisor;
 use pilothouse_core::domain::id::{ClusterId, Uid, Version};
 use pilothouse_core::domain::preset::{Measure, all, promql};
 use pilothouse_core::domain::service::{Endpoint, EndpointSlice, Service};
-use pilothouse_core::domain::settings::PrometheusSettings;
+use pilothouse_core::domain::settings::{PrometheusSettings, ServerSettings};
 use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::ServiceTraffic;
@@ -226,7 +226,7 @@ impl Polled {
         let (control, status) = mpsc::channel(64);
         let sink = FactSink::new(ClusterId(0), Clock::system(), facts_in, control);
         let settings = PrometheusSettings {
-            url: format!("http://127.0.0.1:{port}"),
+            server: ServerSettings::at(format!("http://127.0.0.1:{port}")),
             poll_secs: 3,
             window_secs: 10,
             ..PrometheusSettings::default()

@@ -148,3 +148,77 @@ fn logs_end_or_are_followed() {
     assert_eq!((nowhere.code, nowhere.text().as_str()), (204, ""), "no node has it yet");
     rig.kubectl_ok(&["-n", SPACE, "delete", "pod", "nowhere"]);
 }
+
+#[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
+fn a_log_request_names_a_container_that_the_pod_has() {
+    let rig = rig();
+    let wire = start(&rig);
+    rig.apply(&format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: several, namespace: {SPACE}}}\nspec: {{nodeSelector: {{no: such}}, initContainers: [{{name: migrate, image: \"a:1\"}}], containers: [{{name: app, image: \"a:1\"}}, {{name: side, image: \"a:1\"}}]}}\n"
+    ));
+    let log = |pod: &str, query: &str| {
+        let mut answer =
+            wire.open("GET", &format!("/api/v1/namespaces/{SPACE}/pods/{pod}/log?{query}"), JSON, "");
+        let code = answer.code;
+        (code, answer.text())
+    };
+    let says = |query: &str, code: u16, words: &str| {
+        let (got, text) = log("several", query);
+        let status: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        assert_eq!((got, status["message"].as_str().unwrap_or(&text)), (code, words), "{query}");
+    };
+    // only kubectl knows a default container
+    let which = "a container name must be specified for pod several, choose one of: [migrate app side]";
+    says("", 400, which);
+    says("container=", 400, which);
+    says("container=nope", 400, "container nope is not valid for pod several");
+    assert_eq!(
+        log("several", "container=migrate").0,
+        204,
+        "an init container has a log, but no node has the pod"
+    );
+    let invalid = "PodLogOptions \"several\" is invalid: ";
+    for (query, words) in [
+        ("tailLines=-1", "tailLines: Invalid value: -1: must be greater than or equal to 0"),
+        ("limitBytes=0", "limitBytes: Invalid value: 0: must be greater than 0"),
+        ("sinceSeconds=0", "sinceSeconds: Invalid value: 0: must be greater than 0"),
+    ] {
+        says(&format!("container=app&{query}"), 422, &format!("{invalid}{words}"));
+    }
+    let (code, both) = log("several", "container=app&sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z");
+    assert!(
+        code == 422 && both.contains("at most one of `sinceTime` or `sinceSeconds` may be specified"),
+        "{both}"
+    );
+    assert_eq!(log("several", "container=app&tailLines=x").0, 400);
+    rig.kubectl_ok(&["-n", SPACE, "delete", "pod", "several"]);
+}
+
+#[test]
+#[ignore = "needs a cluster: tests/cluster/README.md"]
+fn where_a_log_begins() {
+    let rig = rig();
+    let wire = start(&rig);
+    let log = |query: &str| {
+        let path = format!("/api/v1/namespaces/shop/pods/checkout-0/log?timestamps=true&{query}");
+        let mut answer = wire.open("GET", &path, JSON, "");
+        assert_eq!(answer.code, 200, "{query}");
+        answer.text().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let last = log("tailLines=50");
+    let stamp = |line: &str| line.split(' ').next().unwrap().to_owned();
+    let from = stamp(&last[last.len() / 2]);
+    // a time has whole seconds: those of its second are read again
+    let second = from.split('.').next().unwrap().trim_end_matches('Z').to_owned();
+    let since = log(&format!("sinceTime={second}Z"));
+    assert!(since.iter().all(|line| stamp(line) >= second), "{since:?}");
+    assert!(since.contains(&last[last.len() / 2]), "the line of that time itself");
+    assert_eq!(log(&format!("sinceTime={second}Z&tailLines=1")).len(), 1, "both limits count");
+    assert_eq!(log("tailLines=0"), Vec::<String>::new());
+    assert!(log("sinceSeconds=1&tailLines=1000").len() <= 1000);
+    let path = "/api/v1/namespaces/shop/pods/checkout-0/log?previous=true";
+    let mut none = wire.open("GET", path, JSON, "");
+    let (code, text) = (none.code, none.text());
+    assert!(code == 400 && text.contains("previous terminated container"), "{code} {text}");
+}

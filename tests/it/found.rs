@@ -18,7 +18,11 @@ fn service(text: &str) -> Value {
     let (port_name, port) = port.split_once('=').unwrap();
     json!({
         "metadata": {"namespace": namespace, "name": name, "uid": format!("uid-of-{at}"),
-            "labels": {"app.kubernetes.io/name": if name.contains("alert") { "alertmanager" } else { "prometheus" }}},
+            "labels": {"app.kubernetes.io/name": match name {
+                _ if name.contains("alert") => "alertmanager",
+                _ if name.starts_with("loki") => "loki",
+                _ => "prometheus",
+            }}},
         "spec": {"ports": [{"name": port_name, "port": port.parse::<u16>().unwrap()}]},
     })
 }
@@ -102,6 +106,12 @@ fn source(document: &Value) -> &Value {
     sources.iter().find(|s| s["name"] == "prometheus").unwrap()
 }
 
+/// The search of a source.
+fn searched<'a>(document: &'a Value, source: &str) -> &'a Value {
+    let searches = document["searches"].as_array().unwrap();
+    searches.iter().find(|s| s["source"] == source).unwrap()
+}
+
 fn has(text: &str, line: &str) {
     assert!(text.lines().any(|l| l.starts_with(line)), "{line}\n{text}");
 }
@@ -122,7 +132,7 @@ fn one_that_answers_is_used_and_named() {
         "  prometheus: monitoring/prometheus-server:http (Prometheus chart): used, through the API server",
     );
     assert_eq!(source(&document)["through"], "monitoring/prometheus-server:http");
-    let search = &document["searches"][0];
+    let search = searched(&document, "prometheus");
     assert_eq!(
         (&search["used"], &search["services"]),
         (&json!("monitoring/prometheus-server:http"), &json!(2))
@@ -177,7 +187,7 @@ fn each_way_to_fail_is_told_in_words() {
         let source = source(&document);
         assert_eq!(source["state"], state, "{words}: {text}");
         assert!(source["error"].as_str().unwrap().contains(words), "{words}: {source}");
-        let tried = &document["searches"][0]["tried"];
+        let tried = &searched(&document, "prometheus")["tried"];
         assert_eq!(tried.as_array().unwrap().len(), 1, "never an Alertmanager: {tried}");
         assert_eq!(tried[0]["outcome"], outcome, "{words}");
         assert!(tried[0]["error"].as_str().unwrap().contains(words), "{words}: {tried}");
@@ -191,7 +201,7 @@ fn a_slow_one_is_not_waited_for_without_end() {
         std::thread::sleep(Duration::from_secs(30));
         String::new()
     }));
-    assert_eq!(document["searches"][0]["tried"][0]["outcome"], "slow");
+    assert_eq!(searched(&document, "prometheus")["tried"][0]["outcome"], "slow");
     assert!(source(&document)["error"].as_str().unwrap().contains("no answer within 5000 ms"), "{document}");
 }
 
@@ -208,7 +218,7 @@ fn one_with_data_is_preferred_to_one_without() {
         _ => empty(),
     });
     assert_eq!(source(&document)["through"], "c/prometheus-server:http", "{text}");
-    let outcomes: Vec<&str> = document["searches"][0]["tried"]
+    let outcomes: Vec<&str> = searched(&document, "prometheus")["tried"]
         .as_array()
         .unwrap()
         .iter()
@@ -222,7 +232,7 @@ fn a_named_service_is_read_without_a_search_and_a_namespace_does_not_hide_the_pr
     let flag = ["--prometheus", "svc/x/https:gateway:web/prometheus"];
     let (text, document, asked) = doctor(&[], &flag, plain);
     has(&text, "source prometheus live (0 s ago), x/https:gateway:web/prometheus through the API server");
-    assert_eq!(document["searches"], json!([]));
+    assert!(document["searches"].as_array().unwrap().iter().all(|s| s["source"] != "prometheus"));
     let root = "/api/v1/namespaces/x/services/https:gateway:web/proxy/prometheus/api/v1/query?query=";
     assert!(asked.iter().all(|path| path.starts_with(root)), "{asked:?}");
     let (text, ..) = doctor(ONE, &["-n", "shop"], plain);
@@ -274,4 +284,34 @@ fn a_configured_one_is_asked_through_its_proxy_with_its_login_and_headers() {
     ] {
         assert!(lower.contains(header), "{header}: {first}");
     }
+}
+
+#[test]
+fn a_loki_is_found_in_the_same_way() {
+    let services = &[
+        "logs/loki-gateway http=80",
+        "logs/loki http-metrics=3100",
+        "logs/loki-memberlist tcp=7946",
+        "logs/loki-canary http-metrics=3500",
+    ];
+    let (text, document, asked) = doctor(services, &[], |path| match path {
+        _ if path.contains("loki-gateway") => whole("401 Unauthorized", "", "Unauthorized\n"),
+        _ if path.contains("/labels") => {
+            whole("200 OK", JSON, r#"{"status":"success","data":["namespace","pod"]}"#)
+        }
+        _ => whole("200 OK", JSON, r#"{"status":"success","data":{"resultType":"streams","result":[]}}"#),
+    });
+    has(&text, "source loki live (0 s ago), logs/loki:http-metrics through the API server");
+    has(&text, "  loki: logs/loki:http-metrics (Loki chart): used, through the API server");
+    has(&text, "  loki: logs/loki-gateway:http (Loki gateway): 401: it wants a login of its own");
+    has(
+        &text,
+        "source victorialogs not-installed (never answered): no VictoriaLogs among the cluster's 4 Services",
+    );
+    assert_eq!(searched(&document, "loki")["used"], "logs/loki:http-metrics");
+    let root = "/api/v1/namespaces/logs/services/loki:http-metrics/proxy/loki/api/v1/";
+    let queries = asked.iter().filter(|path| path.starts_with(root));
+    let errors = "query_range?query=%7Bnamespace%3D~%22.%2B%22%7D";
+    assert!(queries.clone().any(|path| path.contains(errors)), "{asked:?}");
+    assert!(!asked.iter().any(|path| path.contains("memberlist") || path.contains("canary")), "{asked:?}");
 }

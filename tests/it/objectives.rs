@@ -12,7 +12,7 @@ use pilothouse::source::prometheus;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse_core::domain::id::ClusterId;
-use pilothouse_core::domain::settings::PrometheusSettings;
+use pilothouse_core::domain::settings::{PrometheusSettings, ServerSettings};
 use pilothouse_core::domain::slo::{Definer, Good, Measured, Objective, ObjectivesSeen, SloState};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Fact;
@@ -162,7 +162,7 @@ async fn first(url: &str) -> ObjectivesSeen {
     let (control, mut statuses) = mpsc::channel(64);
     let sink = FactSink::new(ClusterId(0), Clock::system(), facts, control);
     let settings = PrometheusSettings {
-        url: url.into(),
+        server: ServerSettings::at(url),
         objectives: vec![
             objective("availability", Good::Answered, 0.999),
             objective("latency", Good::Within { ms: 300 }, 0.99),

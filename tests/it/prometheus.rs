@@ -11,7 +11,7 @@ use pilothouse::source::prometheus;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse_core::domain::id::ClusterId;
-use pilothouse_core::domain::settings::PrometheusSettings;
+use pilothouse_core::domain::settings::{PrometheusSettings, ServerSettings};
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::event::{Event, Fact};
@@ -128,7 +128,7 @@ impl Polled {
         let (control, status) = mpsc::channel(64);
         let sink = FactSink::new(ClusterId(0), Clock::system(), facts_in, control);
         let settings = PrometheusSettings {
-            url: format!("http://127.0.0.1:{port}"),
+            server: ServerSettings::at(format!("http://127.0.0.1:{port}")),
             presets: vec!["http_requests_total".into()],
             poll_secs,
             ..PrometheusSettings::default()

@@ -9,6 +9,7 @@ use crate::cli::Output;
 use crate::cli::get::GetFlags;
 use crate::config::check::nearest;
 use crate::report::table::Table;
+use crate::source::Wanted;
 use crate::ui::app::Ui;
 use crate::ui::cell::{Grade, RowView};
 use crate::ui::list::ListId;
@@ -117,7 +118,8 @@ pub async fn get(start: &Start, flags: &GetFlags) -> u8 {
         }
     };
     let (id, flags) = (asked.pane.id, &flags.look);
-    let (session, world) = match look(start, flags, id == ListId::Errors).await {
+    let wanted = if id == ListId::Errors { Wanted::All } else { Wanted::WithoutLogs };
+    let (session, world) = match look(start, flags, wanted).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };

@@ -33,6 +33,15 @@ impl Level {
     }
 }
 
+/// What a line that stands in a log, but was not written by it, says about this log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mark {
+    /// Lines are missing here, or can be missing.
+    Gap,
+    /// Why the log has no lines.
+    Note,
+}
+
 /// Error lines with the same fingerprint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErrorGroup {
@@ -84,9 +93,10 @@ impl ErrorGroup {
         zones.into_iter().collect()
     }
 
-    /// The lines of both: the same error, read by two sources that share no pod.
+    /// The lines of both: the same error, read by two sources. A pod that both name counts once.
     fn joined(&self, other: &Self) -> Self {
         let newest = if other.last > self.last { other } else { self };
+        let both = self.pods.iter().filter(|pod| other.pods.contains(pod)).count();
         Self {
             fingerprint: self.fingerprint.clone(),
             template: self.template.clone(),
@@ -97,7 +107,10 @@ impl ErrorGroup {
             first: self.first.min(other.first),
             last: newest.last,
             workloads: all_of(&self.workloads, &other.workloads),
-            pod_count: self.pod_count.saturating_add(other.pod_count),
+            pod_count: self
+                .pod_count
+                .saturating_add(other.pod_count)
+                .saturating_sub(u32::try_from(both).unwrap_or(0)),
             pods: all_of(&self.pods, &other.pods),
             versions: all_of(&self.versions, &other.versions),
             nodes: all_of(&self.nodes, &other.nodes),
@@ -169,6 +182,9 @@ pub struct LogSummary {
     /// The number of lines that were counted and grouped, but that the store no longer holds.
     #[serde(default)]
     pub evicted: u64,
+    /// The number of times that lines are missing, or can be missing, and nobody knows how many.
+    #[serde(default)]
+    pub gaps: u64,
     pub groups: Arc<[Arc<ErrorGroup>]>,
 }
 
@@ -178,6 +194,8 @@ pub struct Logs {
     /// The newest of the summaries' times; zero before the first summary.
     pub at: Stamp,
     pub dropped: u64,
+    /// The number of times that lines are missing, or can be missing, and nobody knows how many.
+    pub gaps: u64,
     /// Groups with one fingerprint are one group, whoever read their lines.
     pub groups: Arc<[Arc<ErrorGroup>]>,
     /// One summary a source, in the order of the sources' names.
@@ -195,6 +213,7 @@ impl Logs {
         Self {
             at: sources.iter().map(|s| s.at).max().unwrap_or_default(),
             dropped: sources.iter().map(|s| s.dropped).sum(),
+            gaps: sources.iter().map(|s| s.gaps).sum(),
             groups: together(&sources),
             sources: sources.into(),
         }

@@ -11,6 +11,8 @@ pub struct Settings {
     pub guards: GuardSettings,
     pub prometheus: PrometheusSettings,
     pub logs: LogSettings,
+    pub loki: LogServerSettings,
+    pub victorialogs: LogServerSettings,
     pub traffic: TrafficSettings,
     pub haproxy: Vec<super::haproxy::HaproxySettings>,
     /// In the order of the file.
@@ -62,8 +64,9 @@ impl GuardSettings {
     }
 }
 
+/// The address of a server that is read, and the credentials for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PrometheusSettings {
+pub struct ServerSettings {
     /// Base URL; empty: a Service of the cluster.
     pub url: String,
     /// `NAMESPACE/[https:]NAME:PORT[/PREFIX]` of the Service that is read through the API server; empty: none.
@@ -92,20 +95,9 @@ pub struct PrometheusSettings {
     pub insecure: bool,
     /// Proxy for all requests; empty: those of the environment.
     pub proxy_url: String,
-    pub poll_secs: u32,
-    /// The window over which rates are computed.
-    pub window_secs: u32,
-    /// `auto`, or names of presets in order.
-    pub presets: Vec<String>,
-    /// The service level objectives of the config.
-    pub objectives: Vec<super::slo::Objective>,
-    /// The Services that backends of HAProxies stand for, by the name of the backend.
-    pub proxies: std::collections::BTreeMap<String, (super::id::Name, super::id::Name)>,
-    /// The presets of the config.
-    pub own_presets: Vec<super::preset::Preset>,
 }
 
-impl Default for PrometheusSettings {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             url: String::new(),
@@ -122,12 +114,73 @@ impl Default for PrometheusSettings {
             key_file: String::new(),
             insecure: false,
             proxy_url: String::new(),
+        }
+    }
+}
+
+impl ServerSettings {
+    /// The settings for this URL.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+
+    /// Whether there is no address and none is searched for.
+    pub fn is_off(&self) -> bool {
+        self.url.is_empty() && self.service.is_empty() && !self.discover
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrometheusSettings {
+    pub server: ServerSettings,
+    pub poll_secs: u32,
+    /// The window over which rates are computed.
+    pub window_secs: u32,
+    /// `auto`, or names of presets in order.
+    pub presets: Vec<String>,
+    /// The service level objectives of the config.
+    pub objectives: Vec<super::slo::Objective>,
+    /// The Services that backends of HAProxies stand for, by the name of the backend.
+    pub proxies: std::collections::BTreeMap<String, (super::id::Name, super::id::Name)>,
+    /// The presets of the config.
+    pub own_presets: Vec<super::preset::Preset>,
+}
+
+impl Default for PrometheusSettings {
+    fn default() -> Self {
+        Self {
+            server: ServerSettings::default(),
             poll_secs: 10,
             window_secs: 60,
             presets: vec![super::preset::AUTO.into()],
             own_presets: Vec::new(),
             objectives: Vec::new(),
             proxies: std::collections::BTreeMap::new(),
+        }
+    }
+}
+
+/// A log store that is queried: a Loki or a VictoriaLogs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogServerSettings {
+    pub server: ServerSettings,
+    pub poll_secs: u32,
+    /// The query for the lines to read; empty: error lines of all streams.
+    pub query: String,
+    /// How far back the first query reads, in minutes.
+    pub since_mins: u32,
+    /// Maximum number of lines of one query.
+    pub limit: u32,
+}
+
+impl Default for LogServerSettings {
+    fn default() -> Self {
+        Self {
+            server: ServerSettings::default(),
+            poll_secs: 10,
+            query: String::new(),
+            since_mins: 15,
+            limit: 5000,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Which Services of a cluster can be a Prometheus, or another server that speaks its API. [`PROMETHEUS`] is the table
-//! of the usual installations. Another product needs another table; [`candidates`] works for all of them.
+//! Which Services of a cluster can be a Prometheus, or another server that speaks its API, and which can be a log store.
+//! [`PROMETHEUS`], [`LOKI`] and [`VICTORIA_LOGS`] are tables of the usual installations; [`candidates`] works for all.
 
 use crate::domain::found::ServiceAddress;
 use crate::domain::service::{Service, ServicePort, ServiceType};
@@ -148,6 +148,78 @@ pub const PROMETHEUS: Product = Product {
         "*storegateway*",
         "*compactor*",
     ],
+};
+
+const LOKI_PORTS: &[&str] = &["http-metrics", "http", "3100", "80"];
+const GATEWAY: &[&str] = &["http", "http-metrics", "80", "8080"];
+
+/// Loki. Its gateway comes last, because it can ask for a password.
+pub const LOKI: Product = Product {
+    name: "Loki",
+    installations: &[
+        row("OpenShift Logging", 9, &[Namespace("openshift-logging"), Name("*-gateway-http")], &["public"])
+            .https()
+            .below("/api/logs/v1/application"),
+        row("Loki query frontend", 1, &[Name("*loki*query-frontend*")], LOKI_PORTS),
+        row(
+            "Loki query frontend",
+            1,
+            &[Label(NAME, "loki*"), Label(COMPONENT, "query-frontend")],
+            LOKI_PORTS,
+        ),
+        row("Loki read", 2, &[Name("*loki*-read")], LOKI_PORTS),
+        row("Loki read", 2, &[Label(NAME, "loki*"), Label(COMPONENT, "read")], LOKI_PORTS),
+        row("Loki gateway", 5, &[Name("*loki*gateway")], GATEWAY),
+        row("Loki gateway", 5, &[Label(NAME, "loki*"), Label(COMPONENT, "gateway")], GATEWAY),
+        row("Loki chart", 1, &[Label(NAME, "loki")], LOKI_PORTS),
+        row("Loki stack", 3, &[Label("app", "loki")], LOKI_PORTS),
+        row("name", 4, &[Name("loki")], LOKI_PORTS),
+        row("name", 7, &[Name("loki-*")], &["http-metrics", "3100"]),
+        row("name", 7, &[Name("*-loki")], &["http-metrics", "http", "3100"]),
+    ],
+    never: &[
+        "*memberlist*",
+        "*headless*",
+        "*canary*",
+        "*-cache",
+        "*-write",
+        "write",
+        "*backend*",
+        "*ingester*",
+        "*distributor*",
+        "*querier*",
+        "*query-scheduler*",
+        "*index-gateway*",
+        "*compactor*",
+        "*ruler*",
+        "*bloom*",
+        "*promtail*",
+        "*minio*",
+        "*memcached*",
+        "*-grpc*",
+        "*operator*",
+        "grafana",
+        "*-grafana",
+    ],
+};
+
+/// VictoriaLogs.
+pub const VICTORIA_LOGS: Product = Product {
+    name: "VictoriaLogs",
+    installations: &[
+        row("VictoriaLogs chart", 1, &[Label(NAME, "victoria-logs-single")], &["http", "9428"]),
+        row("VictoriaLogs chart", 1, &[Name("*victoria-logs-single-server")], &["http", "9428"]),
+        row("VictoriaMetrics operator", 2, &[Label(NAME, "vlsingle")], &["http", "9428"]),
+        row("VictoriaMetrics operator", 2, &[Name("vlsingle-*")], &["http", "9428"]),
+        row("VictoriaMetrics operator", 2, &[Label(NAME, "vlogs")], &["http", "9428"]),
+        row("VictoriaMetrics operator", 2, &[Name("vlogs-*")], &["http", "9428"]),
+        row("VictoriaLogs cluster", 3, &[Label(NAME, "vlselect")], &["http", "9471"]),
+        row("VictoriaLogs cluster", 3, &[Name("vlselect-*")], &["http", "9471"]),
+        row("VictoriaLogs cluster", 3, &[Name("*-vlselect")], &["http", "9471"]),
+        row("name", 5, &[Name("*victorialogs*")], &["http", "9428"]),
+        row("name", 5, &[Name("*victoria-logs*")], &["http", "9428"]),
+    ],
+    never: &["*vlinsert*", "*vlstorage*", "*vlagent*", "*vmauth*", "*collector*", "*-headless", "*operator*"],
 };
 
 /// A Service that can be the searched server.
@@ -347,6 +419,60 @@ mod tests {
             ("a/my-prometheus : x=9090", "a/my-prometheus:x name"),
         ] {
             assert_eq!(found(&[text]), [want], "{text}");
+        }
+    }
+
+    #[test]
+    fn log_stores_are_recognised_too() {
+        let found = |product: &Product, texts: &[&str]| {
+            let services: Vec<Service> = texts.iter().map(|text| service(text)).collect();
+            let found = candidates(product, &services);
+            found.iter().map(|c| format!("{} {}", c.address, c.installation)).collect::<Vec<_>>()
+        };
+        let scalable = [
+            "loki/loki-gateway name=loki component=gateway : http-metrics=80",
+            "loki/loki-write name=loki component=write : http-metrics=3100 grpc=9095",
+            "loki/loki-read name=loki component=read : http-metrics=3100 grpc=9095",
+            "loki/loki-read-headless name=loki component=read : http-metrics=3100 grpc=9095",
+            "loki/loki-backend name=loki component=backend : http-metrics=3100 grpc=9095",
+            "loki/loki-memberlist name=loki : tcp=7946",
+            "loki/loki-canary name=loki component=canary : http-metrics=3500",
+            "loki/loki-chunks-cache name=loki component=memcached-chunks-cache : memcached-client=11211",
+        ];
+        assert_eq!(
+            found(&LOKI, &scalable),
+            ["loki/loki-read:http-metrics Loki read", "loki/loki-gateway:http-metrics Loki gateway"]
+        );
+        for (text, want) in [
+            (
+                "logs/loki name=loki component=single-binary : http-metrics=3100 grpc=9095",
+                "logs/loki:http-metrics Loki chart",
+            ),
+            ("logs/loki app=loki : http-metrics=3100", "logs/loki:http-metrics Loki stack"),
+            (
+                "logs/x-loki-distributed-query-frontend name=loki-distributed component=query-frontend : http=3100 grpc=9095",
+                "logs/x-loki-distributed-query-frontend:http Loki query frontend",
+            ),
+            (
+                "openshift-logging/logging-loki-gateway-http : metrics=8081 public=8080",
+                "openshift-logging/https:logging-loki-gateway-http:public/api/logs/v1/application OpenShift Logging",
+            ),
+        ] {
+            assert_eq!(found(&LOKI, &[text]), [want], "{text}");
+        }
+        for (text, want) in [
+            (
+                "vl/x-victoria-logs-single-server name=victoria-logs-single app=server : http=9428",
+                "vl/x-victoria-logs-single-server:http VictoriaLogs chart",
+            ),
+            ("vl/vlsingle-main name=vlsingle : http=9428", "vl/vlsingle-main:http VictoriaMetrics operator"),
+            ("vl/vlselect-main name=vlselect : http=9471", "vl/vlselect-main:http VictoriaLogs cluster"),
+        ] {
+            assert_eq!(found(&VICTORIA_LOGS, &[text]), [want], "{text}");
+        }
+        let none: [&str; 0] = [];
+        for text in ["vl/vlinsert-main name=vlinsert : http=9481", "m/prometheus : web=9090"] {
+            assert_eq!(found(&VICTORIA_LOGS, &[text]), none, "{text}");
         }
     }
 

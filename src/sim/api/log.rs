@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{Answer, Api, Call, reply};
@@ -87,33 +87,75 @@ fn container(call: &Call, pod: &Object) -> Result<String, Status> {
         list.iter().filter_map(|one| one.get("name")?.as_str().map(str::to_owned)).collect()
     };
     let main = names("/spec/containers");
+    // in the order in which the API server names them
+    let all = [names("/spec/initContainers"), main.clone(), names("/spec/ephemeralContainers")].concat();
     let asked = call.query.text("container");
     let name = pod.name();
     if asked.is_empty() {
-        return match main.as_slice() {
-            [only] => Ok(only.clone()),
+        let what = match main.as_slice() {
+            [only] => return Ok(only.clone()),
+            [] => format!("a container name must be specified for pod {name}"),
             [_, ..] => {
-                let all = main.join(" ");
-                let mut what =
-                    format!("a container name must be specified for pod {name}, choose one of: [{all}]");
-                let init = names("/spec/initContainers");
-                if !init.is_empty() {
-                    what.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-                }
-                Err(Status::bad_request(what))
+                let all = all.join(" ");
+                format!("a container name must be specified for pod {name}, choose one of: [{all}]")
             }
-            [] => Err(Status::bad_request(format!("a container name must be specified for pod {name}"))),
         };
+        return Err(Status::bad_request(what));
     }
-    let init = names("/spec/initContainers");
-    if main.iter().chain(&init).any(|one| one == asked) {
+    if all.iter().any(|one| one == asked) {
         return Ok(asked.to_owned());
     }
     Err(Status::bad_request(format!("container {asked} is not valid for pod {name}")))
 }
 
+/// Refuses options that the API server refuses.
+fn check(call: &Call, name: &str) -> Result<(), Status> {
+    let number = |key: &str| -> Result<Option<i64>, Status> {
+        let Some(text) = call.query.get(key).filter(|text| !text.is_empty()) else { return Ok(None) };
+        let wrong = |_| Status::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"));
+        text.parse().map(Some).map_err(wrong)
+    };
+    let mut wrong: Vec<(&str, &str, String)> = Vec::new();
+    let (tail, limit, seconds) = (number("tailLines")?, number("limitBytes")?, number("sinceSeconds")?);
+    if let Some(lines) = tail.filter(|lines| *lines < 0) {
+        let what = format!("Invalid value: {lines}: must be greater than or equal to 0");
+        wrong.push(("tailLines", "FieldValueInvalid", what));
+    }
+    if let Some(bytes) = limit.filter(|bytes| *bytes < 1) {
+        let what = format!("Invalid value: {bytes}: must be greater than 0");
+        wrong.push(("limitBytes", "FieldValueInvalid", what));
+    }
+    match (seconds, call.query.text("sinceTime")) {
+        (Some(_), time) if !time.is_empty() => {
+            let what = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified";
+            wrong.push(("", "FieldValueForbidden", what.to_owned()));
+        }
+        (Some(seconds), _) if seconds < 1 => {
+            let what = format!("Invalid value: {seconds}: must be greater than 0");
+            wrong.push(("sinceSeconds", "FieldValueInvalid", what));
+        }
+        _ => {}
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let told: Vec<String> = wrong
+        .iter()
+        .map(|(field, _, what)| if field.is_empty() { what.clone() } else { format!("{field}: {what}") })
+        .collect();
+    let told = if told.len() == 1 { told.concat() } else { format!("[{}]", told.join(", ")) };
+    let causes: Vec<Value> = wrong
+        .iter()
+        .map(|(field, reason, what)| json!({"reason": reason, "message": what, "field": field}))
+        .collect();
+    let message = format!("PodLogOptions \"{name}\" is invalid: {told}");
+    Err(Status::new(422, "Invalid", message)
+        .details(json!({"name": name, "kind": "PodLogOptions", "causes": causes})))
+}
+
 impl Api {
     pub(super) fn log(&self, call: &Call) -> Answer {
+        check(call, &call.target.name)?;
         let pod = self.find(call, Res::Pods)?;
         let container = container(call, &pod)?;
         let name = pod.name();

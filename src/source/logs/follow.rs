@@ -1,12 +1,12 @@
 //! Reads and follows a container's log through the API, and resumes after a break without losing or repeating lines.
 //! It also reports why a container has no lines, how it ended, and what it waits for.
 
-use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::log::Mark;
 use pilothouse_core::domain::time::Stamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -16,9 +16,12 @@ use super::join::{JUDGE_CAP, Joiner, Raw, raw};
 pub use super::out::Told;
 use super::out::{Kept, Out};
 use super::pod::{Container, PodState, PodWatch};
-use super::store::{LogInput, LogLine, Origin};
+use super::query::FETCH_CAP;
+pub use super::query::{LogQuery, fetch_log};
+use super::seen::Seen;
+use super::store::LogLine;
 use crate::source::supervise::Backoff;
-use crate::wire::client::{ReadClient, escape};
+use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::frames::Lines;
 
@@ -27,61 +30,21 @@ const JOIN: Duration = Duration::from_millis(500);
 /// After this time, a silent stream is opened again, because kubelets have stalled when a log file was rotated.
 const SILENT: Duration = Duration::from_secs(300);
 /// The number of lines that are remembered to recognize repeated lines after a resume.
-const REMEMBER: usize = 4096;
+const REMEMBER: usize = 1 << 15;
+/// A resume repeats the lines of at most two seconds.
+const REPEATED_MS: i64 = 3_000;
 /// The age of the oldest lines that a stream starts with.
 const BEGIN_SECS: u32 = 900;
 const BEGIN_LINES: u32 = 200;
-/// The maximum size of a whole log that is read at once.
-const FETCH_CAP: usize = 16 << 20;
 /// How often to ask again for the log of a container that has not started or waits for its next start.
 const NOT_YET: Duration = Duration::from_secs(5);
 /// The same interval for a log that the user has not opened.
 const NOT_YET_UNSEEN: Duration = Duration::from_secs(20);
+/// How long the status of a pod can be behind its kubelet.
+const STATUS: Duration = Duration::from_secs(2);
 const JUST_NOW: Duration = Duration::from_secs(1);
 /// How often to ask again after a denial, because the permission can be granted in the meantime.
 const DENIED: Duration = Duration::from_secs(120);
-
-/// The log of one container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogQuery {
-    pub namespace: Name,
-    pub pod: Name,
-    pub container: Name,
-    /// Whether to read the log of the container's previous run.
-    pub previous: bool,
-    /// The number of lines from the end to start with.
-    pub tail: u32,
-}
-
-impl LogQuery {
-    fn path(&self, more: &str) -> String {
-        let previous = if self.previous { "&previous=true" } else { "" };
-        format!(
-            "/api/v1/namespaces/{}/pods/{}/log?container={}&timestamps=true{previous}{more}",
-            escape(&self.namespace),
-            escape(&self.pod),
-            escape(&self.container)
-        )
-    }
-
-    fn joiner(&self) -> Joiner {
-        Joiner::new(Name::from(format!("{}/{}", self.namespace, self.pod)), self.container.clone())
-    }
-}
-
-/// Reads the end of a log.
-pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLine>, ApiError> {
-    let path = query.path(&format!("&tailLines={}&limitBytes={FETCH_CAP}", query.tail.max(1)));
-    let body = read.get_bytes(&path, FETCH_CAP + 1024).await?;
-    let mut joiner = query.joiner();
-    let mut lines = Lines::cut(JUDGE_CAP);
-    let mut out = Vec::new();
-    let mut take = |line: &[u8]| out.extend(joiner.take(&raw(line), Stamp::default()));
-    lines.feed(&body, &mut take);
-    lines.finish(&mut take);
-    out.extend(joiner.flush());
-    Ok(out)
-}
 
 /// Streams a container's log into `out`, starting with its last `tail` lines, until the receiver is dropped or no
 /// more lines can arrive. The stream continues after breaks and restarts.
@@ -91,13 +54,7 @@ pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut
 }
 
 /// Follows a target into the store until it is stopped or no more lines can arrive.
-pub(super) async fn keep_following(read: ReadClient, input: LogInput, target: Target) {
-    let origin = Origin {
-        workload: target.workload.clone(),
-        version: target.version.clone(),
-        node: target.node.clone(),
-        image: target.image.clone(),
-    };
+pub(super) async fn keep_following(read: ReadClient, mut out: Kept, target: Target) {
     let pod = PodWatch::new(&read, &target.namespace, &target.pod, target.uid);
     let query = LogQuery {
         namespace: target.namespace,
@@ -106,7 +63,6 @@ pub(super) async fn keep_following(read: ReadClient, input: LogInput, target: Ta
         previous: false,
         tail: BEGIN_LINES,
     };
-    let mut out = Kept::new(input, origin);
     if pod
         .since(Instant::now())
         .await
@@ -127,9 +83,22 @@ pub(super) async fn keep_following(read: ReadClient, input: LogInput, target: Ta
     Stream::new(query, begin).run(&read, &pod, None, &mut out).await;
 }
 
+/// Whether a connection goes on where the one before it broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Overlap {
+    /// It does not have to: it is the first one, or the container was started again.
+    Free,
+    /// It has to repeat the last known line. Otherwise the container was started again, or the log was rotated.
+    Expected,
+    /// The pod was read once more, and the container was not started again.
+    Insisted,
+}
+
 enum End {
     /// The server ended the stream, because the container or the connection ended.
     Ended,
+    /// The log does not have the last known line any more. This was not yet looked into.
+    Elsewhere,
     /// The receiver was dropped.
     Closed,
 }
@@ -150,9 +119,12 @@ struct Stream {
     begin: String,
     lines: Lines,
     joiner: Joiner,
+    /// The time of the first line of this run or of the one before it, and of the last line.
+    first: Option<Stamp>,
     last: Option<Stamp>,
-    recent: VecDeque<(Stamp, u64)>,
-    resumed: bool,
+    seen: Seen,
+    /// Whether the next lines must begin with one that is known, because the log goes on where a connection broke.
+    overlap: Overlap,
     /// The last line of a connection if it has no line feed. The next connection contains the whole line, if there is
     /// one.
     partial: Option<Raw>,
@@ -173,9 +145,10 @@ impl Stream {
             begin,
             lines: Lines::cut(JUDGE_CAP),
             joiner,
+            first: None,
             last: None,
-            recent: VecDeque::new(),
-            resumed: false,
+            seen: Seen::new(REMEMBER),
+            overlap: Overlap::Free,
             partial: None,
             asked_at: 0,
             read_at: None,
@@ -219,9 +192,10 @@ impl Stream {
             self.moment = Instant::now();
             let wait = match &ended {
                 Ok(End::Closed) => return,
-                Ok(End::Ended) => {
+                Ok(end) => {
                     self.read_at = Some(self.asked_at);
-                    self.backoff.next()
+                    let least = if matches!(end, End::Elsewhere) { STATUS } else { Duration::ZERO };
+                    self.backoff.next().max(least)
                 }
                 Err(ApiError::Forbidden { .. } | ApiError::Unauthorized(_)) if watched.is_none() => DENIED,
                 // the kubelet reports that the container is about to start, or has just ended
@@ -229,6 +203,7 @@ impl Stream {
                 Err(_) => self.backoff.next(),
             };
             if let Err(error) = ended {
+                out.fails(Some(&error));
                 let over = watched.is_some()
                     && matches!(
                         error,
@@ -272,7 +247,7 @@ impl Stream {
         self.asked_at = container.restarts;
         let Some(before) = self.read_at else { return Next::Read };
         if container.restarts > before {
-            self.catch_up(read, out).await;
+            self.catch_up(container.restarts - before, read, out).await;
             return Next::Read;
         }
         match container.ended() {
@@ -281,20 +256,41 @@ impl Stream {
         }
     }
 
-    /// Reads the lines of the previous run that follow the last known line.
-    async fn catch_up<O: Out>(&mut self, read: &ReadClient, out: &mut O) {
+    /// Reads the lines of the previous run that follow the last known line, after this many starts of the container.
+    async fn catch_up<O: Out>(&mut self, starts: u32, read: &ReadClient, out: &mut O) {
         let from = self.last.map_or_else(|| self.begin.clone(), since);
         let before = LogQuery { previous: true, ..self.query.clone() };
         let path = before.path(&format!("{from}&limitBytes={FETCH_CAP}"));
+        let known = self.last.is_some();
+        self.overlap = Overlap::Free;
         let body = match read.get_bytes(&path, FETCH_CAP + 1024).await {
             Ok(body) => body,
-            Err(error) => return tracing::debug!(%error, pod = %self.query.pod, "no previous log"),
+            Err(error) => {
+                tracing::debug!(%error, pod = %self.query.pod, "no previous log");
+                if known {
+                    self.gap(&format!("the end of the previous run cannot be read: {error}"), out).await;
+                }
+                return;
+            }
         };
-        self.resumed = true;
+        self.seen.resume(i64::MIN);
         let mut raws = Vec::new();
         let mut lines = Lines::cut(JUDGE_CAP);
         lines.feed(&body, |line| raws.push(raw(line)));
         lines.finish(|line| raws.push(raw(line)));
+        if known && starts > 1 {
+            let runs = starts - 1;
+            let s = if runs == 1 { "" } else { "s" };
+            self.gap(
+                &format!(
+                    "lines of {runs} run{s} of the container are missing: it was started {starts} times"
+                ),
+                out,
+            )
+            .await;
+        } else if known && !raws.is_empty() && !raws.iter().any(|line| self.is_known(line)) {
+            self.gap("lines of the previous run can be missing: its log was rotated", out).await;
+        }
         let mut ready = self.entries(raws);
         ready.extend(self.joiner.flush());
         for line in ready {
@@ -302,12 +298,26 @@ impl Stream {
         }
     }
 
+    /// Says in the log that lines are missing here.
+    async fn gap<O: Out>(&mut self, words: &str, out: &mut O) {
+        let raws = self.partial.take().into_iter().collect();
+        let mut ready = self.entries(raws);
+        ready.extend(self.joiner.flush());
+        ready.push(self.joiner.marked(Mark::Gap, self.last.unwrap_or_default(), words));
+        for line in ready {
+            out.put(Told::Line(line)).await;
+        }
+    }
+
     async fn read_once<O: Out>(&mut self, read: &ReadClient, out: &mut O) -> Result<End, ApiError> {
-        self.resumed = self.last.is_some();
+        if self.last.is_some() {
+            self.seen.resume(i64::MIN);
+        }
         let from = self.last.map_or_else(|| self.begin.clone(), since);
         let follow = if self.query.previous { "" } else { "&follow=true" };
         let opened = read.stream(&self.query.path(&format!("{follow}{from}")), "*/*").await;
         let mut body = opened?.into_body();
+        out.fails(None);
         if !self.say(None, out).await {
             return Ok(End::Closed);
         }
@@ -334,6 +344,15 @@ impl Stream {
             let Ok(data) = data else { continue };
             let mut raws = Vec::new();
             self.lines.feed(&data, |line| raws.push(raw(line)));
+            if self.begins_elsewhere(&raws) {
+                if self.overlap == Overlap::Expected {
+                    self.overlap = Overlap::Insisted;
+                    self.lines = Lines::cut(JUDGE_CAP);
+                    return Ok(End::Elsewhere);
+                }
+                self.overlap = Overlap::Free;
+                self.gap("lines can be missing: the log was rotated before they were read", out).await;
+            }
             for line in self.entries(raws) {
                 if !out.put(Told::Line(line)).await {
                     return Ok(End::Closed);
@@ -342,6 +361,9 @@ impl Stream {
         }
         let mut rest = None;
         self.lines.finish(|line| rest = Some(raw(line)));
+        if self.last.is_some() && self.overlap == Overlap::Free {
+            self.overlap = Overlap::Expected;
+        }
         // a line that was cut off within its timestamp is dropped
         self.partial = rest.filter(|line| !lost || line.at.is_some());
         if let Some(line) = self.joiner.flush()
@@ -388,26 +410,49 @@ impl Stream {
         }
     }
 
+    /// Whether new lines follow without a line that is known, although one has to be repeated.
+    fn begins_elsewhere(&mut self, raws: &[Raw]) -> bool {
+        for line in raws {
+            if self.overlap == Overlap::Free {
+                return false;
+            }
+            if self.is_known(line) {
+                self.overlap = Overlap::Free;
+            } else if line.at > self.last {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether the line is new, and not a repetition of a line from before the break.
     fn is_new(&mut self, line: &Raw) -> bool {
         let Some(at) = line.at else { return true };
-        let mut hasher = DefaultHasher::new();
-        (&line.stamp, &line.text).hash(&mut hasher);
-        let hash = hasher.finish();
-        if self.resumed && self.recent.iter().any(|(seen, h)| *seen == at && *h == hash) {
+        // a resume can reach back to lines from before the beginning
+        if *self.first.get_or_insert(at) > at {
+            return false;
+        }
+        if !self.seen.is_new(at.0, hash(line)) {
             return false;
         }
         let newest = self.last.map_or(at, |last| last.max(at));
         self.last = Some(newest);
-        self.recent.push_back((at, hash));
-        // a resume repeats lines of at most two seconds
-        while self.recent.len() > REMEMBER
-            || self.recent.front().is_some_and(|(seen, _)| newest.since(*seen) > 3_000)
-        {
-            self.recent.pop_front();
-        }
+        self.seen.forget_before(newest.0 - REPEATED_MS);
         true
     }
+
+    /// Whether the line is one from before the break.
+    fn is_known(&self, line: &Raw) -> bool {
+        line.at.is_some_and(|at| self.seen.is_known(at.0, hash(line)))
+            || self.partial.as_ref().is_some_and(|held| !held.stamp.is_empty() && held.stamp == line.stamp)
+    }
+}
+
+/// A line with its nanoseconds.
+fn hash(line: &Raw) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&line.stamp, &line.text).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Returns the `sinceTime` of a resume. It has whole seconds, so the resume starts one second earlier, and repeated
@@ -446,9 +491,64 @@ mod tests {
         let a = line("2026-01-01T00:00:01.000000001Z", "a");
         let b = line("2026-01-01T00:00:01.000000002Z", "a");
         assert!(stream.is_new(&a) && stream.is_new(&b), "equal texts at different times are two lines");
-        stream.resumed = true;
+        stream.seen.resume(i64::MIN);
         assert!(!stream.is_new(&a) && !stream.is_new(&b));
         assert!(stream.is_new(&line("2026-01-01T00:00:01.000000003Z", "a")));
+    }
+
+    #[test]
+    fn a_log_that_was_rotated_begins_elsewhere() {
+        let line = |stamp: &str, text: &str| raw(format!("2026-01-01T00:00:0{stamp}Z {text}").as_bytes());
+        let broken = || {
+            let mut stream = Stream::new(LogQuery::default(), String::new());
+            assert_eq!(texts(&mut stream, vec![line("2.1", "a"), line("2.2", "b")]), ["a", "b"]);
+            stream.seen.resume(i64::MIN);
+            stream.overlap = Overlap::Expected;
+            stream
+        };
+        for (raws, elsewhere, new) in [
+            (vec![line("2.1", "a"), line("2.2", "b"), line("2.3", "c")], false, vec!["c"]),
+            (vec![line("2.2", "b"), line("2.3", "c")], false, vec!["c"]),
+            // a resume reaches back to lines from before the beginning, which were not asked for
+            (vec![line("1.9", "before"), line("2.1", "a"), line("2.2", "b")], false, vec![]),
+            (
+                vec![line("2.2", "another line of that time"), line("2.2", "b")],
+                false,
+                vec!["another line of that time"],
+            ),
+            (vec![line("2.3", "c")], true, vec!["c"]),
+            (vec![], false, vec![]),
+        ] {
+            let mut stream = broken();
+            assert_eq!(stream.begins_elsewhere(&raws), elsewhere, "{raws:?}");
+            assert_eq!(texts(&mut stream, raws), new);
+        }
+        let mut stream = broken();
+        stream.partial = Some(line("2.3", "half"));
+        assert!(!stream.begins_elsewhere(&[line("2.3", "half of a line")]), "the line is whole now");
+        stream.overlap = Overlap::Free;
+        assert!(!stream.begins_elsewhere(&[line("9.0", "x")]), "another run of the container");
+    }
+
+    #[test]
+    fn equal_lines_of_one_time_are_counted() {
+        let mut stream = Stream::new(LogQuery::default(), String::new());
+        let line = || raw(b"2026-01-01T00:00:01Z same");
+        assert_eq!(texts(&mut stream, vec![line(), line()]).len(), 2);
+        stream.seen.resume(i64::MIN);
+        assert_eq!(texts(&mut stream, vec![line(), line(), line()]).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_caught_up_is_told_in_the_log() {
+        let mut stream = Stream::new(LogQuery::default(), String::new());
+        let (mut out, mut told) = mpsc::channel(9);
+        let lines = texts(&mut stream, vec![raw(b"2026-01-01T00:00:01.5Z last")]);
+        assert_eq!(lines, ["last"]);
+        stream.gap("lines can be missing", &mut out).await;
+        let Some(Told::Line(line)) = told.recv().await else { panic!("a line") };
+        assert_eq!((line.mark, line.at), (Some(Mark::Gap), Stamp::parse("2026-01-01T00:00:01.5Z").unwrap()));
+        assert!(line.fingerprint.is_none());
     }
 
     fn texts(stream: &mut Stream, raws: Vec<Raw>) -> Vec<String> {
@@ -463,7 +563,7 @@ mod tests {
         let mut stream = Stream::new(LogQuery::default(), String::new());
         assert_eq!(texts(&mut stream, vec![line("1.0", "a")]), ["a"]);
         stream.partial = Some(line("2.0", "half of"));
-        stream.resumed = true;
+        stream.seen.resume(i64::MIN);
         assert_eq!(
             texts(&mut stream, vec![line("1.0", "a"), line("2.0", "half of a line")]),
             ["half of a line"]
@@ -476,23 +576,8 @@ mod tests {
     #[test]
     fn lines_without_time_stamps_are_taken_as_they_come() {
         let mut stream = Stream::new(LogQuery::default(), String::new());
-        stream.resumed = true;
+        stream.seen.resume(i64::MIN);
         let lines = || vec![raw(b"same"), raw(b"same"), raw(b"other")];
         assert_eq!(texts(&mut stream, lines()), ["same", "same", "other"]);
-    }
-
-    #[test]
-    fn paths() {
-        let query = LogQuery {
-            namespace: "n".into(),
-            pod: "p".into(),
-            container: "c d".into(),
-            previous: true,
-            tail: 1,
-        };
-        assert_eq!(
-            query.path("&x=1"),
-            "/api/v1/namespaces/n/pods/p/log?container=c%20d&timestamps=true&previous=true&x=1"
-        );
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::log::Level;
+use pilothouse_core::domain::log::{Level, Mark};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::message::subject;
@@ -44,12 +44,18 @@ pub(in crate::source) fn raw(line: &[u8]) -> Raw {
         Some(at) => (Some(at), stamp.to_owned(), rest),
         None => (None, String::new(), &*whole),
     };
+    Raw { at, stamp, ..untimed(body) }
+}
+
+/// Judges and cleans a line whose timestamp, if there is one, is not part of the text.
+pub(in crate::source) fn untimed(line: &str) -> Raw {
     // the level is determined before tabs are made visible
-    let body = text::strip_ansi(body);
+    let body = text::strip_ansi(line);
     let (level, more) = (level::level(&body), level::continues(&body));
     let is_error = level.is_some_and(|level| level >= Level::Error);
     let subject = (is_error && body.len() > LINE_CAP).then(|| subject(&body).into_owned());
-    Raw { at, stamp, text: text::clean(&text::cap(&body, LINE_CAP)).into_owned(), level, more, subject }
+    let text = text::clean(&text::cap(&body, LINE_CAP)).into_owned();
+    Raw { at: None, stamp: String::new(), text, level, more, subject }
 }
 
 /// Joins the lines of a container's stream to entries.
@@ -193,7 +199,21 @@ impl Joiner {
             level,
             text: Name::from(held.text),
             fingerprint,
+            mark: None,
         })
+    }
+
+    /// Returns a line that is not one of the log, but says something about it.
+    pub fn marked(&self, mark: Mark, at: Stamp, words: &str) -> LogLine {
+        LogLine {
+            at,
+            pod: self.pod.clone(),
+            container: self.container.clone(),
+            level: Level::Warn,
+            text: Name::from(words),
+            fingerprint: None,
+            mark: Some(mark),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::log::{Level, LogSummary};
+use pilothouse_core::domain::log::{Level, LogSummary, Mark};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::fingerprint::{self, Masked, Masks};
 use pilothouse_core::logs::message::subject;
@@ -34,6 +34,8 @@ pub struct LogLine {
     pub text: Name,
     /// The fingerprint. Only errors have one.
     pub fingerprint: Option<Name>,
+    /// Set if the line is not one of the log, but says something about it.
+    pub mark: Option<Mark>,
 }
 
 /// Selects lines. Empty parts select all.
@@ -75,6 +77,7 @@ struct Part {
     lines: u64,
     dropped: u64,
     evicted: u64,
+    gaps: u64,
     following: u32,
     candidates: u32,
     changes: u64,
@@ -233,7 +236,8 @@ impl LogInput {
             None => known_or_new(&mut inner.templates, print, &line.text),
         });
         let part = inner.parts.entry(self.source.clone()).or_default();
-        part.lines += 1;
+        part.lines += u64::from(line.mark.is_none());
+        part.gaps += u64::from(line.mark == Some(Mark::Gap));
         part.changes += 1;
         if let Some(group) = group {
             part.groups.add(&line, &group, origin);
@@ -274,6 +278,7 @@ impl LogInput {
             lines: part.lines,
             dropped: part.dropped,
             evicted: part.evicted,
+            gaps: part.gaps,
             groups: part.groups.view(now),
         })
     }

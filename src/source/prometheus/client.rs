@@ -1,8 +1,4 @@
-//! A client of the Prometheus HTTP API: instant and range queries with a timeout, a limit on the body, and no
-//! redirects to another server.
-
-mod direct;
-mod inside;
+//! A client of the Prometheus HTTP API: instant and range queries.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,95 +6,25 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
-use pilothouse_core::domain::found::{Found, Outcome, ServiceAddress};
+use http::HeaderMap;
+use pilothouse_core::domain::found::{Found, ServiceAddress};
 use pilothouse_core::domain::id::Name;
 pub use pilothouse_core::domain::preset::Sample;
-use pilothouse_core::domain::source::SourceState;
-use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use serde::Deserialize;
 
-use self::direct::Direct;
-pub use self::direct::PrometheusOptions;
-pub(super) use self::direct::extra_headers;
-use self::inside::Inside;
+use super::KIND;
 use super::answer::{Items, Labels, Point};
+use crate::source::server::{Answer, Reached, Server, ServerError, said};
 use crate::wire::client::{ReadClient, escape};
-
-/// The maximum size of an answer. The rates of 40,000 backends by status code have about 20 MB.
-const BODY_CAP: usize = 32 << 20;
-
-/// Queries from this length on are sent in a body.
-pub(super) const IN_BODY: usize = 4_000;
 
 /// A Prometheus, or any server with the same API, such as Thanos, Mimir or VictoriaMetrics.
 #[derive(Clone)]
-pub struct Prometheus(Transport);
-
-/// How the requests get to the server.
-#[derive(Clone)]
-enum Transport {
-    Direct(Direct),
-    Inside(Inside),
-}
+pub struct Prometheus(Server);
 
 impl fmt::Debug for Prometheus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Prometheus").field("base", &self.shown()).finish()
-    }
-}
-
-/// The reason why a query failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PrometheusError {
-    #[error("{0}")]
-    Config(String),
-    #[error("{0}")]
-    Unreachable(String),
-    #[error("no answer within {} ms", .0.as_millis())]
-    Timeout(Duration),
-    #[error("{code}: {message}")]
-    Refused { code: u16, message: String, retry_after: Option<Duration> },
-    #[error("answer not understood: {0}")]
-    Decode(String),
-    /// A permission on the API server is missing.
-    #[error("{0}")]
-    Denied(String),
-    /// No Service of the cluster can be a Prometheus.
-    #[error("{0}")]
-    NoneFound(String),
-    /// The API server cannot reach the server behind a Service.
-    #[error("{message}")]
-    Service { outcome: Outcome, message: String },
-}
-
-impl PrometheusError {
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-
-    /// The state of the source, if the error determines it.
-    pub(super) fn state(&self) -> Option<SourceState> {
-        match self {
-            Self::Denied(_) => Some(SourceState::Denied),
-            Self::NoneFound(_) => Some(SourceState::NotInstalled),
-            _ => None,
-        }
-    }
-
-    /// Whether the error is permanent: invalid settings, an answer that cannot be decoded, a redirect, a status 4xx
-    /// other than 408 and 429, or a Service that does not lead to a Prometheus.
-    pub fn is_lasting(&self) -> bool {
-        match self {
-            Self::Config(_) | Self::Decode(_) | Self::Denied(_) | Self::NoneFound(_) => true,
-            Self::Service { outcome, .. } => !matches!(outcome, Outcome::Failed | Outcome::Slow),
-            Self::Refused { code, .. } => (300..500).contains(code) && !matches!(code, 408 | 429),
-            Self::Unreachable(_) | Self::Timeout(_) => false,
-        }
     }
 }
 
@@ -158,11 +84,7 @@ pub(super) trait Queries: Send + Sync {
     /// Returns the address for display.
     fn shown(&self) -> String;
     /// Runs an instant query at the server's current time.
-    fn query(
-        &self,
-        expr: &str,
-        limit: Duration,
-    ) -> impl Future<Output = Result<Vector, PrometheusError>> + Send;
+    fn query(&self, expr: &str, limit: Duration) -> impl Future<Output = Result<Vector, ServerError>> + Send;
     /// Returns the Service that is read through the API server.
     fn through(&self) -> Option<Name> {
         None
@@ -178,39 +100,43 @@ impl Queries for Prometheus {
         Self::shown(self)
     }
 
-    async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, PrometheusError> {
+    async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, ServerError> {
         Self::query(self, expr, limit).await
     }
 
     fn through(&self) -> Option<Name> {
-        match &self.0 {
-            Transport::Direct(_) => None,
-            Transport::Inside(inside) => Some(Name::from(inside.address().to_string())),
-        }
+        Reached::through(self)
+    }
+}
+
+impl Reached for Prometheus {
+    fn shown(&self) -> String {
+        self.0.shown()
+    }
+
+    fn through(&self) -> Option<Name> {
+        self.0.through()
     }
 }
 
 impl Prometheus {
-    /// Creates a client for a URL, after checking the options. Sends no request.
-    pub fn new(options: &PrometheusOptions) -> Result<Self, PrometheusError> {
-        Ok(Self(Transport::Direct(Direct::new(options)?)))
+    /// Creates a client for this server.
+    pub(super) fn of(server: Server) -> Self {
+        Self(server)
     }
 
     /// Creates a client for a Service, through the API server.
     pub(super) fn behind(reader: ReadClient, address: ServiceAddress, headers: HeaderMap) -> Self {
-        Self(Transport::Inside(Inside::new(reader, address, headers)))
+        Self(Server::behind(&KIND, reader, address, headers))
     }
 
     /// Returns the URL without credentials, or the path on the API server, for display.
     pub fn shown(&self) -> String {
-        match &self.0 {
-            Transport::Direct(direct) => direct.shown(),
-            Transport::Inside(inside) => inside.address().path(),
-        }
+        self.0.shown()
     }
 
     /// Runs an instant query at the server's current time.
-    pub async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, PrometheusError> {
+    pub async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, ServerError> {
         let query = format!("query={}&timeout={}ms", escape(expr), limit.as_millis());
         let (data, Remarks { warnings, infos }) = self.ask("api/v1/query", &query, limit).await?;
         let result = data.result.unwrap_or_default();
@@ -240,7 +166,7 @@ impl Prometheus {
         to: Stamp,
         step_secs: u32,
         limit: Duration,
-    ) -> Result<Matrix, PrometheusError> {
+    ) -> Result<Matrix, ServerError> {
         let span = to.secs_since(from);
         let step = u64::from(step_secs.max(1)).max(span.div_ceil(10_000));
         let seconds = |at: Stamp| format!("{}.{:03}", at.0.div_euclid(1000), at.0.rem_euclid(1000));
@@ -260,66 +186,18 @@ impl Prometheus {
         Ok(Matrix { series: series.collect(), warnings })
     }
 
-    async fn ask(
-        &self,
-        path: &str,
-        query: &str,
-        limit: Duration,
-    ) -> Result<(Data, Remarks), PrometheusError> {
-        match tokio::time::timeout(limit, self.send(path, query)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(PrometheusError::Timeout(limit)),
-        }
-    }
-
-    async fn send(&self, path: &str, query: &str) -> Result<(Data, Remarks), PrometheusError> {
-        match &self.0 {
-            Transport::Direct(direct) => direct.send(path, query).await,
-            Transport::Inside(inside) => inside.send(path, query).await,
-        }
+    async fn ask(&self, path: &str, query: &str, limit: Duration) -> Result<(Data, Remarks), ServerError> {
+        read(&self.0.ask(path, query, limit).await?)
     }
 }
 
-/// What the user has to check if an answer is not one of a Prometheus.
-#[derive(Clone, Copy)]
-enum Asked {
-    Url,
-    Service,
-}
-
-impl Asked {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Url => "is this URL a Prometheus?",
-            Self::Service => "is this Service a Prometheus?",
-        }
-    }
-
-    /// The question about an answer that says that there is nothing at the path.
-    fn base(self) -> &'static str {
-        match self {
-            Self::Url => "is this URL the base URL of a Prometheus, without /graph, /query or /api/v1?",
-            Self::Service => {
-                "does this Prometheus have a path before /api/v1? Set it with prometheus.service"
-            }
-        }
-    }
-}
-
-fn read(
-    asked: Asked,
-    status: StatusCode,
-    body: &[u8],
-    retry_after: Option<Duration>,
-) -> Result<(Data, Remarks), PrometheusError> {
-    let envelope: Result<Envelope, _> = serde_json::from_slice(body);
-    let clean = |s: &str| text::cap(&text::clean(s), 300).into_owned();
-    match envelope {
+fn read(answer: &Answer) -> Result<(Data, Remarks), ServerError> {
+    match serde_json::from_slice::<Envelope>(&answer.body) {
         Ok(Envelope { status: Some(word), data: Some(data), warnings, infos, is_partial, .. })
-            if word == "success" && status.is_success() =>
+            if word == "success" && answer.status.is_success() =>
         {
-            let cleaned = |said: Option<Vec<String>>| -> Vec<String> {
-                said.unwrap_or_default().iter().map(|one| clean(one)).collect()
+            let cleaned = |remarks: Option<Vec<String>>| -> Vec<String> {
+                remarks.unwrap_or_default().iter().map(|one| said(one)).collect()
             };
             let (mut warnings, infos) = (cleaned(warnings), cleaned(infos));
             if is_partial {
@@ -327,40 +205,28 @@ fn read(
             }
             Ok((data, Remarks { warnings, infos }))
         }
-        Ok(Envelope { error: Some(error), .. }) => {
-            Err(PrometheusError::Refused { code: status.as_u16(), message: clean(&error), retry_after })
-        }
-        _ if !status.is_success() => {
-            let said =
-                String::from_utf8_lossy(body.get(..body.len().min(200)).unwrap_or_default()).into_owned();
-            let line = said.split_whitespace().collect::<Vec<_>>().join(" ");
-            let message = if line.starts_with('<') || line.is_empty() {
-                status.canonical_reason().unwrap_or("refused").to_owned()
-            } else {
-                clean(&line)
-            };
-            let message = if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
-                format!("{message}; {}", asked.base())
-            } else {
-                message
-            };
-            Err(PrometheusError::Refused { code: status.as_u16(), message, retry_after })
-        }
-        Ok(_) => Err(PrometheusError::Decode(format!("no data in the answer; {}", asked.word()))),
-        Err(_) if body.trim_ascii_start().starts_with(b"<") => Err(PrometheusError::Decode(format!(
-            "an HTML page, perhaps for a login, and not JSON; {}",
-            asked.word()
-        ))),
-        Err(error) => {
-            let why = clean(&error.to_string());
-            Err(PrometheusError::Decode(format!("{why}; {}", asked.word())))
-        }
+        Ok(Envelope { error: Some(error), .. }) => Err(answer.refusal(&error)),
+        _ if !answer.status.is_success() => Err(answer.refused(&KIND)),
+        Ok(_) => Err(answer.not_understood(&KIND, "no data in the answer")),
+        Err(error) => Err(answer.not_understood(&KIND, &error.to_string())),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
+    use crate::source::server::{Asked, BODY_CAP};
+
+    fn read(
+        asked: Asked,
+        status: StatusCode,
+        body: &[u8],
+        retry_after: Option<Duration>,
+    ) -> Result<(Data, Remarks), ServerError> {
+        super::read(&Answer { asked, status, body: body.to_vec().into(), retry_after })
+    }
 
     #[test]
     fn answers() {

@@ -240,8 +240,9 @@ mod tests {
     use pilothouse_core::domain::slo::SloState;
     use pilothouse_core::policy::slo;
 
-    use super::super::client::{PrometheusError, Vector};
+    use super::super::client::Vector;
     use super::*;
+    use crate::source::server::ServerError;
 
     /// Answers each query with 2 % errors, except those over this window, and records the queries.
     struct Script {
@@ -254,10 +255,10 @@ mod tests {
             "http://prometheus".into()
         }
 
-        async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, PrometheusError> {
+        async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, ServerError> {
             self.asked.lock().unwrap().push(expr.to_owned());
             if expr.contains(self.fails) {
-                return Err(PrometheusError::Timeout(limit));
+                return Err(ServerError::Timeout(limit));
             }
             let of = |code: &str, value: f64| Sample {
                 labels: [("namespace", "shop"), ("service", "cart"), ("pod", "p"), ("code", code)]

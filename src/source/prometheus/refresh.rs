@@ -13,7 +13,8 @@ use pilothouse_core::facts::intern::Names;
 use pilothouse_core::policy::measured::{self, Reading};
 use tokio::time::Instant;
 
-use super::client::{PrometheusError, Queries, Vector};
+use super::client::{Queries, Vector};
+use crate::source::server::ServerError;
 
 /// The most queries of one refresh, over all presets and objectives.
 pub const MOST_QUERIES: usize = 15;
@@ -111,10 +112,10 @@ async fn samples<C: Queries>(
     client: &C,
     limit: Duration,
     mut heard: impl FnMut(&Vector),
-) -> Result<Samples, PrometheusError> {
+) -> Result<Samples, ServerError> {
     let asked = presets.chunks(IN_ONE_QUERY).map(async |some| {
         let answer = client.query(&samples_query(some), limit).await?;
-        Ok::<_, PrometheusError>((some, answer))
+        Ok::<_, ServerError>((some, answer))
     });
     let mut samples = Samples::new();
     for answered in futures::future::join_all(asked).await {
@@ -164,7 +165,7 @@ impl Refresh {
         client: &C,
         limit: Duration,
         reserved: usize,
-    ) -> Result<Refreshed, PrometheusError> {
+    ) -> Result<Refreshed, ServerError> {
         let answered = self.ask(client, limit, MOST_QUERIES.saturating_sub(reserved)).await;
         if answered.is_err() {
             self.detected = None;
@@ -186,7 +187,7 @@ impl Refresh {
         client: &C,
         limit: Duration,
         mut budget: usize,
-    ) -> Result<(Vec<String>, Instant), PrometheusError> {
+    ) -> Result<(Vec<String>, Instant), ServerError> {
         let now = Instant::now();
         let mut said = Said::default();
         if self.found.is_empty() || self.detected.is_none_or(|at| now.duration_since(at) >= DETECT_EVERY) {
@@ -326,7 +327,7 @@ mod tests {
         let queries = found.iter().flat_map(|one| one.preset.queries.iter().map(|query| one.promql(query)));
         for query in queries.chain(presets.chunks(IN_ONE_QUERY).map(samples_query)) {
             let length = crate::wire::client::escape(&query).len();
-            assert!(length + 100 < super::super::client::IN_BODY, "{length}: {query}");
+            assert!(length + 100 < crate::source::server::IN_BODY, "{length}: {query}");
         }
     }
 

@@ -9,6 +9,7 @@ use pilothouse_core::facts::event::Event;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::super::server::ServerError;
 use super::client::{Sample, Vector};
 use super::*;
 use crate::clock::Clock;
@@ -17,7 +18,7 @@ mod refreshes;
 
 const NOW: Stamp = Stamp(1_000_000);
 
-type Answer = Result<Vector, PrometheusError>;
+type Answer = Result<Vector, ServerError>;
 
 /// Answers according to the query and the time since the start, and records each query with its time.
 struct Script<F> {
@@ -226,7 +227,7 @@ async fn rates_are_over_the_window_of_the_config_up_to_an_hour() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_told_with_its_next_attempt_and_ends_with_the_first_answer() {
-    let refused = || Err(PrometheusError::Unreachable("connection refused".into()));
+    let refused = || Err(ServerError::Unreachable("connection refused".into()));
     let mut rig = Rig::start(&["auto"], move |query, secs| match secs {
         0..100 => refused(),
         100..200 => both(query, secs),
@@ -266,7 +267,7 @@ async fn a_failure_is_told_with_its_next_attempt_and_ends_with_the_first_answer(
 async fn it_is_not_asked_before_the_time_that_it_names() {
     let mut rig = Rig::start(&["auto"], |_, _| {
         let retry_after = Some(Duration::from_secs(120));
-        Err(PrometheusError::Refused { code: 429, message: "slow down".into(), retry_after })
+        Err(ServerError::Refused { code: 429, message: "slow down".into(), retry_after })
     });
     for _ in 0..3 {
         let status = rig.status().await;
@@ -281,7 +282,7 @@ async fn it_is_not_asked_before_the_time_that_it_names() {
 async fn one_query_that_fails_leaves_the_numbers_of_the_poll_before() {
     let mut rig = Rig::start(&["haproxy"], |query, secs| match query {
         _ if secs >= 5 && query.contains("haproxy_server_weight") => {
-            Err(PrometheusError::Refused { code: 422, message: "too many samples".into(), retry_after: None })
+            Err(ServerError::Refused { code: 422, message: "too many samples".into(), retry_after: None })
         }
         query => both(query, secs),
     });

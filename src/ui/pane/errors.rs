@@ -225,6 +225,10 @@ pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
         if dropped > 0 { Role::Warning } else { Role::Dim },
         format!("{} dropped", text::grouped(dropped)),
     ));
+    if logs.gaps > 0 {
+        let s = if logs.gaps == 1 { "" } else { "s" };
+        notes.push(cell(Role::Warning, format!("{} gap{s}", text::grouped(logs.gaps))));
+    }
     notes
 }
 

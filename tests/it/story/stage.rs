@@ -19,7 +19,7 @@ use pilothouse::source::{self, Setup, Wanted};
 use pilothouse::wire::connect::{ConnectOptions, Connection};
 use pilothouse_core::domain::id::{ClusterId, ObjectRef};
 use pilothouse_core::domain::plan::{Act, Intent};
-use pilothouse_core::domain::settings::{PrometheusSettings, Settings};
+use pilothouse_core::domain::settings::{LogServerSettings, PrometheusSettings, ServerSettings, Settings};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::{Cluster, ClusterInfo, Outcome, World};
@@ -172,14 +172,19 @@ fn look(
     });
     let queues = Queues { facts: facts_in, control: control_in };
     tokio::spawn(hub.run(queues, CancellationToken::new()));
-    let prometheus = PrometheusSettings { url: sim.prometheus(), ..PrometheusSettings::default() };
+    let prometheus =
+        PrometheusSettings { server: ServerSettings::at(sim.prometheus()), ..PrometheusSettings::default() };
+    // the stories tell what the logs of pods show
+    let server = ServerSettings { discover: false, ..ServerSettings::default() };
+    let none = LogServerSettings { server, ..LogServerSettings::default() };
     let setup = Setup {
         connection,
         reader: &connection.reader().unwrap(),
         scope: Scope::default(),
-        settings: &Settings { prometheus, ..Settings::default() },
+        settings: &Settings { prometheus, loki: none.clone(), victorialogs: none, ..Settings::default() },
         world: &world,
         lines: &Arc::new(LogStore::new(16 << 20)),
+        twice: &Arc::default(),
         pods: &watch::channel(None).0,
         sink: &sink,
         supervisor: &supervisor,

@@ -303,6 +303,7 @@ fn logs() -> LogSummary {
         candidates: 3120,
         lines: 90_000,
         dropped: 0,
+        gaps: 0,
         groups: Arc::from([
             group(1, "connection reset by peer", 12.0, 86_400),
             group(2, "upstream <ip> timed out after <n>ms", 214.0, 160),

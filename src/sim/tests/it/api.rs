@@ -168,8 +168,7 @@ async fn a_log_of_several_containers_wants_a_name() {
         ("two/log", "a container name must be specified for pod two, choose one of: [app side]"),
         (
             "three/log?follow=true",
-            "a container name must be specified for pod three, choose one of: [app side] or one of the init \
-             containers: [setup]",
+            "a container name must be specified for pod three, choose one of: [setup app side]",
         ),
         ("two/log?container=nope", "container nope is not valid for pod two"),
     ] {

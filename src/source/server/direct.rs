@@ -1,4 +1,4 @@
-//! The transport to a Prometheus with a URL: credentials, TLS, the proxy, and no redirects to another server.
+//! The transport to a server with a URL: credentials, TLS, the proxy, and no redirects to another server.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use pilothouse_core::domain::text;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{Asked, BODY_CAP, Data, IN_BODY, PrometheusError, Remarks, read};
+use super::{Answer, Asked, BODY_CAP, IN_BODY, Kind, ServerError};
 use crate::wire::client::unescape;
 use crate::wire::env::Env;
 use crate::wire::error::words;
@@ -21,9 +21,9 @@ use crate::wire::secret;
 use crate::wire::tls::{Identity, Trust, client_config};
 use crate::wire::web;
 
-/// The connection options of a Prometheus.
+/// The connection options of a server.
 #[derive(Clone, Debug, Default)]
-pub struct PrometheusOptions {
+pub struct ServerOptions {
     pub url: String,
     pub token: Option<SecretString>,
     /// A file with a bearer token, which is read for each query.
@@ -50,6 +50,7 @@ pub struct PrometheusOptions {
 /// The transport. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Direct {
+    kind: &'static Kind,
     http: reqwest::Client,
     /// The URL, ending with a slash, without credentials and query.
     base: Url,
@@ -71,6 +72,7 @@ enum Login {
 
 /// A client certificate in files.
 struct Certificate {
+    kind: &'static Kind,
     files: (PathBuf, PathBuf),
     held: Arc<Identity>,
     /// The content of the files when they were last read.
@@ -79,10 +81,11 @@ struct Certificate {
 
 impl Certificate {
     /// Reads the files, and uses a certificate that is new for the next connections.
-    fn renew(&self) -> Result<(), PrometheusError> {
+    fn renew(&self) -> Result<(), ServerError> {
         let (cert, key) = &self.files;
+        let section = self.kind.section;
         let read = |what: &str, path: &Path| {
-            let wrong = |e| PrometheusError::Config(format!("prometheus.{what} {}: {e}", path.display()));
+            let wrong = |e| ServerError::Config(format!("{section}.{what} {}: {e}", path.display()));
             std::fs::read(path).map_err(wrong)
         };
         let now = (read("cert_file", cert)?, read("key_file", key)?);
@@ -91,49 +94,50 @@ impl Certificate {
             return Ok(());
         }
         let wrong =
-            |why: String| PrometheusError::Config(format!("prometheus.cert_file {}: {why}", cert.display()));
+            |why: String| ServerError::Config(format!("{section}.cert_file {}: {why}", cert.display()));
         self.held.set(&now.0, &now.1).map_err(wrong)?;
         *seen = now;
         Ok(())
     }
 }
 
-fn bad(what: String) -> PrometheusError {
-    PrometheusError::Config(what)
+fn bad(what: String) -> ServerError {
+    ServerError::Config(what)
 }
 
 /// Returns the headers of the settings.
-pub fn extra_headers(headers: &BTreeMap<String, String>) -> Result<HeaderMap, PrometheusError> {
+pub fn extra_headers(kind: &Kind, headers: &BTreeMap<String, String>) -> Result<HeaderMap, ServerError> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        let wrong = || bad(format!("prometheus.headers: {name:?} and its value make no header"));
+        let wrong = || bad(format!("{}.headers: {name:?} and its value make no header", kind.section));
         let key = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong())?;
         map.insert(key, secret::header(value.trim()).ok_or_else(wrong)?);
     }
     Ok(map)
 }
 
-fn basic(user: &str, password: &str) -> Result<HeaderValue, PrometheusError> {
-    secret::basic(user, password)
-        .ok_or_else(|| bad("prometheus.username: the name and the password make no header".into()))
+fn basic(kind: &Kind, user: &str, password: &str) -> Result<HeaderValue, ServerError> {
+    let wrong = || bad(format!("{}.username: the name and the password make no header", kind.section));
+    secret::basic(user, password).ok_or_else(wrong)
 }
 
-fn bearer(token: &str, whose: &str) -> Result<HeaderValue, PrometheusError> {
-    secret::header(&format!("Bearer {}", token.trim()))
-        .ok_or_else(|| bad(format!("{whose}: the token has characters that no header can carry")))
+fn bearer(kind: &Kind, token: &str, key: &str) -> Result<HeaderValue, ServerError> {
+    let wrong = || bad(format!("{}.{key}: the token has characters that no header can carry", kind.section));
+    secret::header(&format!("Bearer {}", token.trim())).ok_or_else(wrong)
 }
 
 /// Reads a secret from a file, without the line break at its end.
-fn from_file(key: &str, path: &Path) -> Result<String, PrometheusError> {
-    let wrong = |e| bad(format!("prometheus.{key} {}: {e}", path.display()));
+fn from_file(kind: &Kind, key: &str, path: &Path) -> Result<String, ServerError> {
+    let wrong = |e| bad(format!("{}.{key} {}: {e}", kind.section, path.display()));
     let text = std::fs::read_to_string(path).map_err(wrong)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 impl Direct {
-    pub(super) fn new(options: &PrometheusOptions) -> Result<Self, PrometheusError> {
+    pub(super) fn new(kind: &'static Kind, options: &ServerOptions) -> Result<Self, ServerError> {
+        let section = kind.section;
         let bad_url =
-            |why: String| bad(format!("prometheus.url {:?}: {why}", text::without_credentials(&options.url)));
+            |why: String| bad(format!("{section}.url {:?}: {why}", text::without_credentials(&options.url)));
         let mut base = Url::parse(options.url.trim()).map_err(|e| bad_url(e.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(bad_url("must begin with http:// or https://".into()));
@@ -152,23 +156,23 @@ impl Direct {
                 return Err(bad_url("its user name cannot be read".into()));
             }
         }
-        let login = Self::login(options, &mut headers)?;
-        headers.extend(extra_headers(&options.headers)?);
+        let login = Self::login(kind, options, &mut headers)?;
+        headers.extend(extra_headers(kind, &options.headers)?);
         let certificate = options
             .identity
             .clone()
-            .map(|files| Arc::new(Certificate { files, held: Arc::default(), seen: Mutex::default() }));
+            .map(|files| Arc::new(Certificate { kind, files, held: Arc::default(), seen: Mutex::default() }));
         if let Some(certificate) = &certificate {
             certificate.renew()?;
         }
         let identity = certificate.as_ref().map_or_else(Arc::<Identity>::default, |c| c.held.clone());
-        let tls = client_config(&trust(options)?, identity).map_err(|e| {
+        let tls = client_config(&trust(kind, options)?, identity).map_err(|e| {
             let path = options.ca_file.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
-            bad(format!("prometheus.ca_file {path}: {e}"))
+            bad(format!("{section}.ca_file {path}: {e}"))
         })?;
         let proxies = match options.proxy_url.trim() {
             "" => Proxies::from_env(&options.env),
-            url => Proxies::always(url).map_err(|e| bad(format!("prometheus.proxy_url: {e}")))?,
+            url => Proxies::always(url).map_err(|e| bad(format!("{section}.proxy_url: {e}")))?,
         };
         let http = web::client(tls, proxies).map_err(bad)?;
         let query = base.query().unwrap_or_default().to_owned();
@@ -177,18 +181,19 @@ impl Direct {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        Ok(Self { http, base, query, headers, login, certificate })
+        Ok(Self { kind, http, base, query, headers, login, certificate })
     }
 
     /// Sets the credentials of the settings, which replace those of the URL.
-    fn login(options: &PrometheusOptions, headers: &mut HeaderMap) -> Result<Login, PrometheusError> {
+    fn login(kind: &Kind, options: &ServerOptions, headers: &mut HeaderMap) -> Result<Login, ServerError> {
+        let section = kind.section;
         let user = options.username.as_str();
         let has_token = options.token.is_some() || options.token_file.is_some();
         if !user.is_empty() && has_token {
-            return Err(bad("prometheus.username and a token are set: only one of them can be sent".into()));
+            return Err(bad(format!("{section}.username and a token are set: only one of them can be sent")));
         }
         if user.is_empty() && (options.password.is_some() || options.password_file.is_some()) {
-            return Err(bad("prometheus.username is empty, but there is a password".into()));
+            return Err(bad(format!("{section}.username is empty, but there is a password")));
         }
         if let Some(path) = &options.token_file {
             return Ok(Login::TokenFile(path.clone()));
@@ -197,11 +202,11 @@ impl Direct {
             return Ok(Login::PasswordFile(user.to_owned(), path.clone()));
         }
         if let Some(token) = &options.token {
-            headers.insert(AUTHORIZATION, bearer(token.expose_secret(), "prometheus.token_env")?);
+            headers.insert(AUTHORIZATION, bearer(kind, token.expose_secret(), "token_env")?);
         }
         if !user.is_empty() {
             let password = options.password.as_ref().map_or("", |p| p.expose_secret());
-            headers.insert(AUTHORIZATION, basic(user, password)?);
+            headers.insert(AUTHORIZATION, basic(kind, user, password)?);
         }
         Ok(Login::Fixed)
     }
@@ -211,9 +216,9 @@ impl Direct {
         text::without_credentials(self.base.as_str()).trim_end_matches('/').to_owned()
     }
 
-    pub(super) async fn send(&self, path: &str, query: &str) -> Result<(Data, Remarks), PrometheusError> {
+    pub(super) async fn send(&self, path: &str, query: &str) -> Result<Answer, ServerError> {
         let request = self.request(path, query)?;
-        let unreachable = |e: reqwest::Error| PrometheusError::Unreachable(words(&e));
+        let unreachable = |e: reqwest::Error| ServerError::Unreachable(words(&e));
         let request = reqwest::Request::try_from(request).map_err(unreachable)?;
         let mut response = self.http.execute(request).await.map_err(unreachable)?;
         let status = response.status();
@@ -227,21 +232,20 @@ impl Direct {
             let message = format!(
                 "it redirects to {to}; give that server's URL instead, or a token if that is a login page"
             );
-            return Err(PrometheusError::Refused { code: status.as_u16(), message, retry_after });
+            return Err(ServerError::Refused { code: status.as_u16(), message, retry_after });
         }
         let mut whole = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(unreachable)? {
             if whole.len() + piece.len() > BODY_CAP {
-                let why =
-                    format!("more than {} MiB; name fewer presets in prometheus.presets", BODY_CAP >> 20);
-                return Err(PrometheusError::Decode(why));
+                let why = format!("more than {} MiB; {}", BODY_CAP >> 20, self.kind.ask_less);
+                return Err(ServerError::Decode(why));
             }
             whole.extend_from_slice(&piece);
         }
-        read(Asked::Url, status, &whole, retry_after)
+        Ok(Answer { asked: Asked::Url, status, body: whole.into(), retry_after })
     }
 
-    fn request(&self, path: &str, query: &str) -> Result<Request<Bytes>, PrometheusError> {
+    fn request(&self, path: &str, query: &str) -> Result<Request<Bytes>, ServerError> {
         if let Some(certificate) = &self.certificate {
             certificate.renew()?;
         }
@@ -265,8 +269,12 @@ impl Direct {
         }
         let credential = match &self.login {
             Login::Fixed => None,
-            Login::TokenFile(path) => Some(bearer(&from_file("token_file", path)?, "prometheus.token_file")?),
-            Login::PasswordFile(user, path) => Some(basic(user, &from_file("password_file", path)?)?),
+            Login::TokenFile(path) => {
+                Some(bearer(self.kind, &from_file(self.kind, "token_file", path)?, "token_file")?)
+            }
+            Login::PasswordFile(user, path) => {
+                Some(basic(self.kind, user, &from_file(self.kind, "password_file", path)?)?)
+            }
         };
         if let Some(value) = credential {
             request.headers_mut().insert(AUTHORIZATION, value);
@@ -275,11 +283,11 @@ impl Direct {
     }
 }
 
-fn trust(options: &PrometheusOptions) -> Result<Trust, PrometheusError> {
+fn trust(kind: &Kind, options: &ServerOptions) -> Result<Trust, ServerError> {
     Ok(match (&options.ca_file, options.insecure) {
         (_, true) => Trust::Anyone,
         (Some(path), _) => {
-            let wrong = |why: String| bad(format!("prometheus.ca_file {}: {why}", path.display()));
+            let wrong = |why: String| bad(format!("{}.ca_file {}: {why}", kind.section, path.display()));
             let pem = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
             // in a kubeconfig an empty bundle means the CAs of this machine, but here it is an error
             if pem.is_empty() {
@@ -294,24 +302,25 @@ fn trust(options: &PrometheusOptions) -> Result<Trust, PrometheusError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::prometheus::KIND;
 
-    fn of(url: &str) -> PrometheusOptions {
-        PrometheusOptions { url: url.into(), ..PrometheusOptions::default() }
+    fn of(url: &str) -> ServerOptions {
+        ServerOptions { url: url.into(), ..ServerOptions::default() }
     }
 
-    fn wrong(options: &PrometheusOptions) -> String {
-        Direct::new(options).map(|_| ()).unwrap_err().to_string()
+    fn wrong(options: &ServerOptions) -> String {
+        Direct::new(&KIND, options).map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
     fn urls() {
         assert!(wrong(&of("ftp://x")).contains("http://"));
-        assert!(Direct::new(&of("nonsense")).is_err());
+        assert!(Direct::new(&KIND, &of("nonsense")).is_err());
     }
 
     /// The address, the credentials and the tenant of a query.
-    fn sent(options: &PrometheusOptions) -> String {
-        let request = Direct::new(options).unwrap().request("api/v1/query", "query=up").unwrap();
+    fn sent(options: &ServerOptions) -> String {
+        let request = Direct::new(&KIND, options).unwrap().request("api/v1/query", "query=up").unwrap();
         let header = |name: &str| request.headers().get(name).map_or("-", |v| v.to_str().unwrap()).to_owned();
         format!("{} {} {}", request.uri(), header("authorization"), header("x-scope-orgid"))
     }
@@ -327,8 +336,7 @@ mod tests {
             ("http://h", Some(" s3cret\n"), "http://h/api/v1/query?query=up Bearer s3cret team-a"),
             ("http://me:x@h", Some("t"), "http://h/api/v1/query?query=up Bearer t team-a"),
         ] {
-            let options =
-                PrometheusOptions { token: token.map(Into::into), headers: headers.clone(), ..of(url) };
+            let options = ServerOptions { token: token.map(Into::into), headers: headers.clone(), ..of(url) };
             assert_eq!(sent(&options), want, "{url}");
         }
     }
@@ -336,7 +344,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_and_a_password_are_sent_and_their_file_is_read_again() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let with = |password: Option<&str>, password_file: Option<PathBuf>| PrometheusOptions {
+        let with = |password: Option<&str>, password_file: Option<PathBuf>| ServerOptions {
             username: "me".into(),
             password: password.map(Into::into),
             password_file,
@@ -346,7 +354,7 @@ mod tests {
         assert_eq!(sent(&with(None, None)), wanted("bWU6"));
         assert_eq!(sent(&with(Some("p@ss"), None)), wanted("bWU6cEBzcw=="));
         let options = with(None, Some(file.path().to_owned()));
-        let direct = Direct::new(&options).unwrap();
+        let direct = Direct::new(&KIND, &options).unwrap();
         for (text, credential) in [(" p ss\n", "Basic bWU6IHAgc3M="), ("p@ss", "Basic bWU6cEBzcw==")] {
             std::fs::write(file.path(), text).unwrap();
             let request = direct.request("x", "").unwrap();
@@ -354,9 +362,9 @@ mod tests {
         }
         drop(file);
         assert!(direct.request("x", "").unwrap_err().to_string().contains("prometheus.password_file /"));
-        let both = PrometheusOptions { token: Some("t".into()), ..with(None, None) };
+        let both = ServerOptions { token: Some("t".into()), ..with(None, None) };
         assert!(wrong(&both).contains("only one"));
-        let nameless = PrometheusOptions { username: String::new(), ..with(Some("p"), None) };
+        let nameless = ServerOptions { username: String::new(), ..with(Some("p"), None) };
         assert!(wrong(&nameless).contains("prometheus.username is empty"));
     }
 
@@ -370,10 +378,10 @@ mod tests {
                 std::fs::copy(pki.join(format!("c-{kind}.{end}")), to).unwrap();
             }
         };
-        let options = PrometheusOptions { identity: Some((cert.clone(), key.clone())), ..of("https://h") };
+        let options = ServerOptions { identity: Some((cert.clone(), key.clone())), ..of("https://h") };
         assert!(wrong(&options).contains("prometheus.cert_file"));
         put("sec1");
-        let direct = Direct::new(&options).unwrap();
+        let direct = Direct::new(&KIND, &options).unwrap();
         let held = direct.certificate.clone().unwrap();
         direct.request("x", "").unwrap();
         assert_eq!(held.held.turn(), 0);
@@ -386,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_proxy_must_be_a_url_and_its_password_is_not_shown() {
-        let options = PrometheusOptions { proxy_url: "me:secret@p".into(), ..of("http://h") };
+        let options = ServerOptions { proxy_url: "me:secret@p".into(), ..of("http://h") };
         let words = wrong(&options);
         assert!(words.starts_with("prometheus.proxy_url: ") && !words.contains("secret"), "{words}");
     }

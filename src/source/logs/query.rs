@@ -1,0 +1,75 @@
+//! The log of one container as a request to the API server, and the end of a log in one answer.
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::time::Stamp;
+
+use super::join::{JUDGE_CAP, Joiner, raw};
+use super::store::LogLine;
+use crate::wire::client::{ReadClient, escape};
+use crate::wire::error::ApiError;
+use crate::wire::frames::Lines;
+
+/// The maximum size of a whole log that is read at once.
+pub(super) const FETCH_CAP: usize = 16 << 20;
+
+/// The log of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    pub namespace: Name,
+    pub pod: Name,
+    pub container: Name,
+    /// Whether to read the log of the container's previous run.
+    pub previous: bool,
+    /// The number of lines from the end to start with.
+    pub tail: u32,
+}
+
+impl LogQuery {
+    pub(super) fn path(&self, more: &str) -> String {
+        let previous = if self.previous { "&previous=true" } else { "" };
+        format!(
+            "/api/v1/namespaces/{}/pods/{}/log?container={}&timestamps=true{previous}{more}",
+            escape(&self.namespace),
+            escape(&self.pod),
+            escape(&self.container)
+        )
+    }
+
+    pub(super) fn joiner(&self) -> Joiner {
+        Joiner::new(Name::from(format!("{}/{}", self.namespace, self.pod)), self.container.clone())
+    }
+}
+
+/// Reads the end of a log.
+pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLine>, ApiError> {
+    let path = query.path(&format!("&tailLines={}&limitBytes={FETCH_CAP}", query.tail.max(1)));
+    let body = read.get_bytes(&path, FETCH_CAP + 1024).await?;
+    let mut joiner = query.joiner();
+    let mut lines = Lines::cut(JUDGE_CAP);
+    let mut out = Vec::new();
+    let mut take = |line: &[u8]| out.extend(joiner.take(&raw(line), Stamp::default()));
+    lines.feed(&body, &mut take);
+    lines.finish(&mut take);
+    out.extend(joiner.flush());
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let query = LogQuery {
+            namespace: "n".into(),
+            pod: "p".into(),
+            container: "c d".into(),
+            previous: true,
+            tail: 1,
+        };
+        assert_eq!(
+            query.path("&x=1"),
+            "/api/v1/namespaces/n/pods/p/log?container=c%20d&timestamps=true&previous=true&x=1"
+        );
+    }
+}
