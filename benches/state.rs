@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use divan::{Bencher, black_box};
-use pilothouse::source::prometheus::{Prometheus, PrometheusOptions};
+use pilothouse::source::prometheus::{KIND, Prometheus};
+use pilothouse::source::server::{Server, ServerOptions};
 use pilothouse::ui::app::Ui;
 use pilothouse::ui::key::Key;
 use pilothouse::ui::request::Msg;
@@ -585,7 +586,8 @@ fn rates_of_2000_services_are_received(bencher: Bencher) {
     );
     let url = format!("http://127.0.0.1:{}", server(body));
     drop(rustls::crypto::ring::default_provider().install_default());
-    let client = Prometheus::new(&PrometheusOptions { url, ..PrometheusOptions::default() }).unwrap();
+    let server = Server::new(&KIND, &ServerOptions { url, ..ServerOptions::default() }).unwrap();
+    let client = Prometheus::of(server);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     bencher.bench_local(|| {
         let answer = runtime.block_on(client.query("rates", std::time::Duration::from_secs(30))).unwrap();

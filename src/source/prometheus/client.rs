@@ -121,7 +121,7 @@ impl Reached for Prometheus {
 
 impl Prometheus {
     /// Creates a client for this server.
-    pub(super) fn of(server: Server) -> Self {
+    pub fn of(server: Server) -> Self {
         Self(server)
     }
 
