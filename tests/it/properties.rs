@@ -556,6 +556,19 @@ fn step_about_policies() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A poll with a Service whose requests a VirtualService splits by the labels of its pods.
+fn split_by_labels(poll: u64) -> [Step; 6] {
+    let one = |table, content| Step::Upsert(table, vec![Seed { index: 0, life: 0, version: 1, content }]);
+    [
+        one(Table::Services, 0),
+        one(Table::Slices, 642_428_765_391),
+        one(Table::VirtualServices, 666_956_614_152),
+        one(Table::DestinationRules, 613_169_162_910),
+        Step::Traffic(poll / 10 * 5 + 4),
+        Step::Publish { tick: false },
+    ]
+}
+
 /// The objects that the API server would have: for each name the newest one reported.
 #[derive(Default)]
 struct Truth {
@@ -836,7 +849,7 @@ proptest! {
         steps in prop::collection::vec(step_about_policies(), 0..40),
     ) {
         let (mut state, mut truth) = (empty(), Truth::default());
-        for step in [Step::Traffic(first)].iter().chain(&steps).chain([&Step::Publish { tick: false }]) {
+        for step in split_by_labels(first).iter().chain(&steps).chain([&Step::Publish { tick: false }]) {
             truth.play(&mut state, step);
             if matches!(step, Step::Publish { .. }) {
                 let mut once = truth.told_once();

@@ -179,3 +179,90 @@ impl Derivation {
         self.services.get(self.service_by_name.get(&key)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{Kind, Name, Version};
+    use crate::domain::pod::PodShape;
+    use crate::domain::route::{Route, RouteRule, Subset, Target};
+    use crate::domain::selector::Selector;
+    use crate::domain::service::{Endpoint, EndpointSlice, Service};
+    use crate::domain::time::Stamp;
+    use crate::facts::event::{Batch, Fact};
+    use crate::facts::world::{Cluster, ClusterInfo};
+    use crate::state::ClusterState;
+
+    #[test]
+    fn a_pod_with_another_label_is_in_another_part_before_the_next_poll() {
+        let mut state = ClusterState::new(ClusterInfo::default());
+        let host = Host { namespace: Name::default(), name: "web".into() };
+        let target = |subset: &str| Target {
+            host: host.clone(),
+            subset: Some(subset.into()),
+            weight: 1,
+            ..Target::default()
+        };
+        let split = RouteRule { targets: [target("v1"), target("v2")].into(), ..RouteRule::default() };
+        let labels = |version: &str| [(Name::from("version"), Name::from(version))];
+        let subset = |name: &str| Subset {
+            name: name.into(),
+            selector: Arc::new(Selector::from_labels(labels(name))),
+        };
+        let rule = Route {
+            uid: Uid::parse("rule"),
+            kind: Kind::DestinationRule,
+            rules: [RouteRule { targets: [target("v1")].into(), ..RouteRule::default() }].into(),
+            subsets: [subset("v1"), subset("v2")].into(),
+            ..Route::default()
+        };
+        let virtual_service = Route {
+            uid: Uid::parse("virtual"),
+            kind: Kind::VirtualService,
+            rules: [split].into(),
+            ..Route::default()
+        };
+        let endpoint = |pod: &str| Endpoint {
+            pod: Some(pod.into()),
+            pod_uid: Some(Uid::parse(pod)),
+            ready: true,
+            ..Endpoint::default()
+        };
+        let slice = EndpointSlice {
+            uid: Uid::parse("slice"),
+            service: "web".into(),
+            endpoints: ["a", "b"].map(|pod| endpoint(pod)).into(),
+            ..EndpointSlice::default()
+        };
+        let pod = |name: &str, version: u64, label: &str| {
+            let shape = PodShape { labels: labels(label).into(), ..PodShape::default() };
+            let (uid, shape) = (Uid::parse(name), Arc::new(shape));
+            Pod { uid, version: Version(version), name: name.into(), shape, ..Pod::default() }
+        };
+        let service = Service { uid: Uid::parse("web"), name: "web".into(), ..Service::default() };
+        let traffic = ServiceTraffic { name: "web".into(), ..ServiceTraffic::default() };
+        let services = [Arc::new(traffic)].into();
+        let facts = [
+            Fact::Services(Batch::Upsert(vec![service])),
+            Fact::EndpointSlices(Batch::Upsert(vec![slice])),
+            Fact::DestinationRules(Batch::Upsert(vec![rule])),
+            Fact::VirtualServices(Batch::Upsert(vec![virtual_service])),
+            Fact::Pods(Batch::Upsert(vec![pod("a", 1, "v1")])),
+            Fact::Traffic(TrafficSeen { services, ..TrafficSeen::default() }),
+        ];
+        facts.into_iter().for_each(|fact| drop(state.apply(fact, Stamp(1))));
+        let parts = |cluster: &Cluster| -> Vec<String> {
+            let split = &cluster.derived.traffic[0].balancing.split;
+            split.iter().map(|part| format!("{} {}", part.name, part.backends.join(","))).collect()
+        };
+        assert_eq!(parts(&state.publish(Stamp(1), false).unwrap()), ["v1 a", "v2 "]);
+        for (changed, told) in [
+            (pod("b", 1, "v1"), ["v1 a,b", "v2 "]),
+            (pod("b", 2, "v2"), ["v1 a", "v2 b"]),
+            (pod("a", 2, "v2"), ["v1 ", "v2 a,b"]),
+        ] {
+            state.apply(Fact::Pods(Batch::Upsert(vec![changed])), Stamp(2));
+            assert_eq!(parts(&state.publish(Stamp(2), false).unwrap()), told);
+        }
+    }
+}
