@@ -8,3 +8,6 @@ pub mod message;
 pub mod targets;
 pub mod templates;
 pub mod time;
+
+#[cfg(test)]
+mod hostile;

@@ -164,18 +164,20 @@ fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
 /// A value without quotes: up to a space, or up to a comma before the next key.
 fn bare(text: &str) -> &str {
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    let mut value = text.get(..end).unwrap_or_default();
-    for (at, _) in value.match_indices([',', ';']) {
+    let value = text.get(..end).unwrap_or_default();
+    let next_key = value.match_indices([',', ';']).find(|(at, _)| {
         let next = value.get(at + 1..).unwrap_or_default();
-        if next.split_once('=').is_some_and(|(key, _)| !key.is_empty() && key.chars().all(is_key)) {
-            value = value.get(..at).unwrap_or_default();
-            break;
-        }
-    }
-    value = value.trim_end_matches([',', ';']);
+        let key = next.bytes().take_while(|b| is_key(char::from(*b))).count();
+        key > 0 && next.as_bytes().get(key) == Some(&b'=')
+    });
+    let value = next_key.map_or(value, |(at, _)| value.get(..at).unwrap_or_default());
+    let mut value = value.trim_end_matches([',', ';']);
+    // brackets that close what opened before the key
     for (open, shut) in [('{', '}'), ('[', ']'), ('(', ')')] {
-        while value.ends_with(shut) && value.matches(shut).count() > value.matches(open).count() {
-            value = value.strip_suffix(shut).unwrap_or_default();
+        if value.ends_with(shut) {
+            let surplus = value.matches(shut).count().saturating_sub(value.matches(open).count());
+            let shuts = value.bytes().rev().take_while(|b| char::from(*b) == shut).count();
+            value = value.get(..value.len() - surplus.min(shuts)).unwrap_or_default();
         }
     }
     value

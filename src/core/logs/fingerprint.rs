@@ -105,6 +105,16 @@ fn next_mask(text: &str) -> Option<(usize, usize)> {
 
 const METHODS: [&str; 7] = ["GET ", "POST ", "PUT ", "DELETE ", "HEAD ", "PATCH ", "OPTIONS "];
 
+/// The end of the token at the start of the text.
+fn token_end(text: &str) -> usize {
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
+    let plain = text.bytes().take_while(is_plain).count();
+    match text.as_bytes().get(plain) {
+        Some(b) if !b.is_ascii() => text.find(|c| !is_token(c)).unwrap_or(text.len()),
+        _ => plain,
+    }
+}
+
 fn is_token(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':')
 }
@@ -139,7 +149,7 @@ fn masked(line: &str, kept: &[String]) -> String {
             out.push(c);
             rest = tail.get(c.len_utf8()..).unwrap_or_default();
         } else if is_token(c) {
-            let end = rest.find(|c| !is_token(c)).unwrap_or(rest.len());
+            let end = token_end(rest);
             let token = rest.get(..end).unwrap_or_default();
             let next = rest.get(end..).unwrap_or_default().trim_start();
             if is_kept(kept, token) {
@@ -286,8 +296,8 @@ fn is_duration(token: &str) -> bool {
         let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (digits, tail) = rest.split_at_checked(number).unwrap_or((rest, ""));
         let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let unit = tail.get(..unit_end).unwrap_or_default().to_lowercase();
-        if digits.is_empty() || !UNITS.contains(&unit.as_str()) {
+        let unit = tail.get(..unit_end).unwrap_or_default();
+        if digits.is_empty() || !UNITS.iter().any(|known| unit.eq_ignore_ascii_case(known)) {
             return false;
         }
         rest = tail.get(unit_end..).unwrap_or_default();
