@@ -126,7 +126,7 @@ pub(super) fn pairs(line: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
             let key_at = before.rfind(|c| !is_key(c)).map_or(0, |i| i + char_len(before, i));
             let (outside, key) = before.split_at_checked(key_at)?;
             let opens = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '{' | '[' | '(' | '|');
-            let apart = outside.chars().next_back().map_or(true, opens);
+            let apart = outside.chars().next_back().is_none_or(opens);
             if !apart || !key.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '@')) {
                 from += at + 1;
                 continue;

@@ -83,7 +83,8 @@ pub fn print(template: &str) -> String {
         hash = folded(folded(hash, literal), "<>");
         rest = tail.get(length..).unwrap_or_default();
     }
-    format!("{:016x}", folded(hash, rest))
+    let hash = folded(hash, rest);
+    (0..16).rev().filter_map(|digit| char::from_digit((hash >> (4 * digit)) as u32 & 15, 16)).collect()
 }
 
 fn folded(hash: u64, text: &str) -> u64 {

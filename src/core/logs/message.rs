@@ -83,16 +83,17 @@ fn logfmt(line: &str) -> Option<String> {
             _ => {}
         }
     }
-    told(message.filter(|_| leveled)?, error)
+    let message = message.filter(|_| leveled)?;
+    Some(told(&message, error.as_deref()))
 }
 
 /// The message and the error, if they are not empty.
-fn told(message: Cow<'_, str>, error: Option<Cow<'_, str>>) -> Option<String> {
+fn told(message: &str, error: Option<&str>) -> String {
     let message = message.split('\n').next().unwrap_or_default();
-    Some(match error.filter(|error| !error.is_empty()) {
+    match error.filter(|error| !error.is_empty()) {
         Some(error) => format!("{message}: {error}"),
         None => message.to_owned(),
-    })
+    }
 }
 
 /// `E0102 15:04:05.123456       1 file.go:12] message`: the text after the bracket.
@@ -114,7 +115,7 @@ fn klog_structured(line: &str, rest: &str) -> Option<String> {
             _ => {}
         }
     }
-    told(message?, error)
+    Some(told(&message?, error.as_deref()))
 }
 
 /// `ERROR`, `[error]`, `error:`. A word in a sentence, as in `Error reading x`, is part of the message.

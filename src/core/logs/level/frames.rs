@@ -44,7 +44,7 @@ fn is_number(text: &str) -> bool {
 /// `2026-01-02…` or `2026/01/02…`.
 fn is_dated(text: &str) -> bool {
     let (year, rest) = text.split_at_checked(4).unwrap_or(("", ""));
-    is_number(year) && rest.starts_with(['-', '/']) && rest.bytes().nth(1).is_some_and(|b| b.is_ascii_digit())
+    is_number(year) && rest.starts_with(['-', '/']) && rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
 }
 
 /// `#0 /var/www/a.php(7): f()`, `#1 {main}`, `#2 [internal function]: f()`.

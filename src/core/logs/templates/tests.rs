@@ -100,7 +100,7 @@ fn samples_of_common_formats_are_grouped_as_their_authors_meant() {
         let texts: Vec<String> = lines.iter().map(|(_, line)| subject(line).into_owned()).collect();
         let found = grouped(texts.iter().map(String::as_str));
         let (accuracy, stability) = (accuracy(&found, &wanted), stability(&texts, &found));
-        println!("{format:12} {:4} lines  accuracy {accuracy:.3}  stability {stability:.3}", lines.len());
+        eprintln!("{format:12} {:4} lines  accuracy {accuracy:.3}  stability {stability:.3}", lines.len());
         assert!(accuracy >= 0.95, "{format}: {accuracy:.3}");
         assert!(stability >= 0.75, "{format}: {stability:.3}");
     }
@@ -158,14 +158,14 @@ fn the_labelled_samples_of_loghub() {
             accuracy(&whole, &wanted),
             stability(&contents, &found),
         ];
-        println!(
+        eprintln!(
             "{name:12} accuracy {:.3}  masks alone {:.3}  with headers {:.3}  stability {:.3}",
             told[0], told[1], told[2], told[3]
         );
         sums.iter_mut().zip(told).for_each(|(sum, one)| *sum += one);
     }
     let [mean, masks, whole, stable] = sums.map(|sum| sum / names.len() as f64);
-    println!(
+    eprintln!(
         "mean         accuracy {mean:.3}  masks alone {masks:.3}  with headers {whole:.3}  stability {stable:.3}"
     );
     assert!(mean >= 0.865, "{mean:.3}");
