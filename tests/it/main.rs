@@ -12,6 +12,7 @@ mod found;
 mod haproxy;
 mod headless;
 mod log_files;
+mod loghub;
 mod logs;
 mod objectives;
 mod prometheus;

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use super::json::{self, Value};
 use super::message;
 
+/// The name of the message of klog's structured lines, which does not stand in the line.
+const KLOG_MESSAGE: &str = "msg";
 /// Maximum number of fields that are listed of one line.
 const MOST_FIELDS: usize = 400;
 /// Maximum depth of nested fields that are listed.
@@ -19,6 +21,11 @@ const MOST_PAIRS: usize = 400;
 /// (`log.level`) is found as well as a nested one. Objects and arrays are returned as JSON.
 pub fn get<'a>(entry: &'a str, path: &str) -> Option<Cow<'a, str>> {
     let line = first_line(entry);
+    // most lines do not have a rare field
+    let key = path.split('.').next().unwrap_or_default();
+    if !(mentions(line, key) || path.eq_ignore_ascii_case(KLOG_MESSAGE)) {
+        return None;
+    }
     if let Some(found) = json::object(line).and_then(|object| in_object(object, path)) {
         return Some(found.text());
     }
@@ -48,6 +55,14 @@ pub fn all(entry: &str) -> Vec<(String, String)> {
         list(&mut out, String::new(), Value::Object(object), 0);
     }
     out
+}
+
+fn mentions(line: &str, key: &str) -> bool {
+    let Some(first) = key.bytes().next() else { return true };
+    memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), line.as_bytes()).any(|at| {
+        let part = line.as_bytes().get(at..at + key.len());
+        part.is_some_and(|part| part.eq_ignore_ascii_case(key.as_bytes()))
+    })
 }
 
 fn first_line(entry: &str) -> &str {
@@ -115,7 +130,7 @@ fn is_key(c: char) -> bool {
 
 /// The `key=value` pairs of a line that is not JSON, and klog's message as `msg`.
 pub(super) fn pairs(line: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-    let message = message::klog(line).and_then(quoted).map(|(value, _)| ("msg", value));
+    let message = message::klog(line).and_then(quoted).map(|(value, _)| (KLOG_MESSAGE, value));
     let mut from = 0;
     let pairs = std::iter::from_fn(move || {
         loop {

@@ -1,3 +1,5 @@
+//! Times in the forms of common loggers, and lines without one.
+
 use super::*;
 use proptest::prelude::*;
 
