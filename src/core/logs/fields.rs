@@ -162,7 +162,7 @@ fn char_len(text: &str, at: usize) -> usize {
 }
 
 /// A quoted value at the start of the text, and its length with the quotes.
-fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
+pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
     if let Some(rest) = text.strip_prefix('\'') {
         let end = rest.find('\'')?;
         return Some((Cow::Borrowed(rest.get(..end)?), end + 2));

@@ -152,10 +152,9 @@ fn masked(line: &str, kept: &[String]) -> String {
         } else if is_token(c) {
             let end = token_end(rest);
             let token = rest.get(..end).unwrap_or_default();
-            let next = rest.get(end..).unwrap_or_default().trim_start();
-            if is_kept(kept, token) {
+            if !kept.is_empty() && is_kept(kept, token) {
                 out.push_str(token);
-            } else if is_day(token, next) {
+            } else if token.len() == 3 && is_day(token, rest.get(end..).unwrap_or_default().trim_start()) {
                 out.push_str("<time>");
             } else {
                 push_token(&mut out, token);
@@ -178,9 +177,8 @@ fn is_day(token: &str, next: &str) -> bool {
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
     let number = next.starts_with(|c: char| c.is_ascii_digit());
-    token.len() == 3
-        && (MONTHS.contains(&token) && number
-            || DAYS.contains(&token) && (number || MONTHS.iter().any(|month| next.starts_with(month))))
+    MONTHS.contains(&token) && number
+        || DAYS.contains(&token) && (number || MONTHS.iter().any(|month| next.starts_with(month)))
 }
 
 fn is_kept(kept: &[String], token: &str) -> bool {

@@ -29,6 +29,10 @@ fn headed(first: &str, text: &str) -> Option<String> {
         let raised = text.split('\n').next_back().filter(|line| !line.starts_with(' '))?;
         return (raised != first).then(|| format!("Traceback: {raised}"));
     }
+    // `fail: `, `crit: ` and so on
+    if first.get(4..6) != Some(": ") {
+        return None;
+    }
     let (level, category) = first.split_once(": ")?;
     let number = category.strip_suffix(']')?.rsplit_once('[')?.1;
     let dotnet = matches!(level, "trce" | "dbug" | "info" | "warn" | "fail" | "crit")
@@ -74,6 +78,11 @@ fn json(line: &str) -> Option<String> {
 
 /// Only for a line that has its level as logfmt does, because other lines can contain `msg=` too.
 fn logfmt(line: &str) -> Option<String> {
+    let has = |key: &str| memchr::memmem::find(line.as_bytes(), key.as_bytes()).is_some();
+    if memchr::memchr(b'=', line.as_bytes()).is_none() || !(has("msg=") || has("message=")) {
+        return None;
+    }
+    let has_error = has("err=") || has("error=");
     let (mut leveled, mut message, mut error) = (false, None, None);
     for (key, value) in fields::pairs(line) {
         match key {
@@ -81,6 +90,9 @@ fn logfmt(line: &str) -> Option<String> {
             "msg" | "message" if message.is_none() => message = Some(value),
             "err" | "error" if error.is_none() => error = Some(value),
             _ => {}
+        }
+        if leveled && message.is_some() && (error.is_some() || !has_error) {
+            break;
         }
     }
     let message = message.filter(|_| leveled)?;
@@ -107,6 +119,9 @@ pub(super) fn klog(line: &str) -> Option<&str> {
 /// `"message" key=value err="x"`: the message and the error, without other keys.
 fn klog_structured(line: &str, rest: &str) -> Option<String> {
     rest.strip_prefix('"')?;
+    if !rest.contains("err=") {
+        return fields::quoted(rest).map(|(message, _)| told(&message, None));
+    }
     let (mut message, mut error) = (None, None);
     for (key, value) in fields::pairs(line) {
         match key {
