@@ -1,4 +1,4 @@
-//! Reads log lines (level, message, fingerprint), and chooses the pods whose logs are followed.
+//! Reads log lines (level, time, fields, message, template), and chooses the pods whose logs are followed.
 
 pub mod fields;
 pub mod fingerprint;
@@ -8,3 +8,6 @@ pub mod message;
 pub mod targets;
 pub mod templates;
 pub mod time;
+
+#[cfg(test)]
+mod hostile;

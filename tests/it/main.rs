@@ -13,6 +13,7 @@ mod haproxy;
 mod headless;
 mod log_files;
 mod log_stores;
+mod loghub;
 mod logs;
 mod objectives;
 mod prometheus;

@@ -131,7 +131,9 @@ pub fn clean(text: &str) -> Cow<'_, str> {
 /// Removes the sequences that colour the text or move the cursor (CSI, OSC and other control strings), because they are
 /// not part of the line's content. An incomplete sequence is kept, and becomes visible.
 pub fn strip_ansi(text: &str) -> Cow<'_, str> {
-    if !text.contains(['\u{1b}', '\u{9b}', '\u{9d}']) {
+    // ESC, or the first byte of a C1 control
+    let suspect = memchr::memchr2(0x1b, 0xc2, text.as_bytes());
+    if suspect.is_none() || !text.contains(['\u{1b}', '\u{9b}', '\u{9d}']) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

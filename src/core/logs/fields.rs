@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use super::json::{self, Value};
 use super::message;
 
+/// The name of the message of klog's structured lines, which does not stand in the line.
+const KLOG_MESSAGE: &str = "msg";
 /// Maximum number of fields that are listed of one line.
 const MOST_FIELDS: usize = 400;
 /// Maximum depth of nested fields that are listed.
@@ -19,6 +21,11 @@ const MOST_PAIRS: usize = 400;
 /// (`log.level`) is found as well as a nested one. Objects and arrays are returned as JSON.
 pub fn get<'a>(entry: &'a str, path: &str) -> Option<Cow<'a, str>> {
     let line = first_line(entry);
+    // most lines do not have a rare field
+    let key = path.split('.').next().unwrap_or_default();
+    if !(mentions(line, key) || path.eq_ignore_ascii_case(KLOG_MESSAGE)) {
+        return None;
+    }
     if let Some(found) = json::object(line).and_then(|object| in_object(object, path)) {
         return Some(found.text());
     }
@@ -48,6 +55,14 @@ pub fn all(entry: &str) -> Vec<(String, String)> {
         list(&mut out, String::new(), Value::Object(object), 0);
     }
     out
+}
+
+fn mentions(line: &str, key: &str) -> bool {
+    let Some(first) = key.bytes().next() else { return true };
+    memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), line.as_bytes()).any(|at| {
+        let part = line.as_bytes().get(at..at + key.len());
+        part.is_some_and(|part| part.eq_ignore_ascii_case(key.as_bytes()))
+    })
 }
 
 fn first_line(entry: &str) -> &str {
@@ -115,7 +130,7 @@ fn is_key(c: char) -> bool {
 
 /// The `key=value` pairs of a line that is not JSON, and klog's message as `msg`.
 pub(super) fn pairs(line: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-    let message = message::klog(line).and_then(quoted).map(|(value, _)| ("msg", value));
+    let message = message::klog(line).and_then(quoted).map(|(value, _)| (KLOG_MESSAGE, value));
     let mut from = 0;
     let pairs = std::iter::from_fn(move || {
         loop {
@@ -126,7 +141,7 @@ pub(super) fn pairs(line: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
             let key_at = before.rfind(|c| !is_key(c)).map_or(0, |i| i + char_len(before, i));
             let (outside, key) = before.split_at_checked(key_at)?;
             let opens = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '{' | '[' | '(' | '|');
-            let apart = outside.chars().next_back().map_or(true, opens);
+            let apart = outside.chars().next_back().is_none_or(opens);
             if !apart || !key.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '@')) {
                 from += at + 1;
                 continue;
@@ -147,7 +162,7 @@ fn char_len(text: &str, at: usize) -> usize {
 }
 
 /// A quoted value at the start of the text, and its length with the quotes.
-fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
+pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
     if let Some(rest) = text.strip_prefix('\'') {
         let end = rest.find('\'')?;
         return Some((Cow::Borrowed(rest.get(..end)?), end + 2));
@@ -164,18 +179,20 @@ fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
 /// A value without quotes: up to a space, or up to a comma before the next key.
 fn bare(text: &str) -> &str {
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    let mut value = text.get(..end).unwrap_or_default();
-    for (at, _) in value.match_indices([',', ';']) {
+    let value = text.get(..end).unwrap_or_default();
+    let next_key = value.match_indices([',', ';']).find(|(at, _)| {
         let next = value.get(at + 1..).unwrap_or_default();
-        if next.split_once('=').is_some_and(|(key, _)| !key.is_empty() && key.chars().all(is_key)) {
-            value = value.get(..at).unwrap_or_default();
-            break;
-        }
-    }
-    value = value.trim_end_matches([',', ';']);
+        let key = next.bytes().take_while(|b| is_key(char::from(*b))).count();
+        key > 0 && next.as_bytes().get(key) == Some(&b'=')
+    });
+    let value = next_key.map_or(value, |(at, _)| value.get(..at).unwrap_or_default());
+    let mut value = value.trim_end_matches([',', ';']);
+    // brackets that close what opened before the key
     for (open, shut) in [('{', '}'), ('[', ']'), ('(', ')')] {
-        while value.ends_with(shut) && value.matches(shut).count() > value.matches(open).count() {
-            value = value.strip_suffix(shut).unwrap_or_default();
+        if value.ends_with(shut) {
+            let surplus = value.matches(shut).count().saturating_sub(value.matches(open).count());
+            let shuts = value.bytes().rev().take_while(|b| char::from(*b) == shut).count();
+            value = value.get(..value.len() - surplus.min(shuts)).unwrap_or_default();
         }
     }
     value

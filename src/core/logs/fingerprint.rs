@@ -83,7 +83,8 @@ pub fn print(template: &str) -> String {
         hash = folded(folded(hash, literal), "<>");
         rest = tail.get(length..).unwrap_or_default();
     }
-    format!("{:016x}", folded(hash, rest))
+    let hash = folded(hash, rest);
+    (0..16).rev().filter_map(|digit| char::from_digit((hash >> (4 * digit)) as u32 & 15, 16)).collect()
 }
 
 fn folded(hash: u64, text: &str) -> u64 {
@@ -104,6 +105,16 @@ fn next_mask(text: &str) -> Option<(usize, usize)> {
 }
 
 const METHODS: [&str; 7] = ["GET ", "POST ", "PUT ", "DELETE ", "HEAD ", "PATCH ", "OPTIONS "];
+
+/// The end of the token at the start of the text.
+fn token_end(text: &str) -> usize {
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
+    let plain = text.bytes().take_while(is_plain).count();
+    match text.as_bytes().get(plain) {
+        Some(b) if !b.is_ascii() => text.find(|c| !is_token(c)).unwrap_or(text.len()),
+        _ => plain,
+    }
+}
 
 fn is_token(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':')
@@ -139,12 +150,11 @@ fn masked(line: &str, kept: &[String]) -> String {
             out.push(c);
             rest = tail.get(c.len_utf8()..).unwrap_or_default();
         } else if is_token(c) {
-            let end = rest.find(|c| !is_token(c)).unwrap_or(rest.len());
+            let end = token_end(rest);
             let token = rest.get(..end).unwrap_or_default();
-            let next = rest.get(end..).unwrap_or_default().trim_start();
-            if is_kept(kept, token) {
+            if !kept.is_empty() && is_kept(kept, token) {
                 out.push_str(token);
-            } else if is_day(token, next) {
+            } else if token.len() == 3 && is_day(token, rest.get(end..).unwrap_or_default().trim_start()) {
                 out.push_str("<time>");
             } else {
                 push_token(&mut out, token);
@@ -167,9 +177,8 @@ fn is_day(token: &str, next: &str) -> bool {
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
     let number = next.starts_with(|c: char| c.is_ascii_digit());
-    token.len() == 3
-        && (MONTHS.contains(&token) && number
-            || DAYS.contains(&token) && (number || MONTHS.iter().any(|month| next.starts_with(month))))
+    MONTHS.contains(&token) && number
+        || DAYS.contains(&token) && (number || MONTHS.iter().any(|month| next.starts_with(month)))
 }
 
 fn is_kept(kept: &[String], token: &str) -> bool {
@@ -286,8 +295,8 @@ fn is_duration(token: &str) -> bool {
         let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (digits, tail) = rest.split_at_checked(number).unwrap_or((rest, ""));
         let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let unit = tail.get(..unit_end).unwrap_or_default().to_lowercase();
-        if digits.is_empty() || !UNITS.contains(&unit.as_str()) {
+        let unit = tail.get(..unit_end).unwrap_or_default();
+        if digits.is_empty() || !UNITS.iter().any(|known| unit.eq_ignore_ascii_case(known)) {
             return false;
         }
         rest = tail.get(unit_end..).unwrap_or_default();

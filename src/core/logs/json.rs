@@ -216,7 +216,7 @@ mod tests {
             (Value::Array(raw), Json::Array(list)) => {
                 elements(raw).count() == list.len() && elements(raw).zip(list).all(|(v, want)| same(v, want))
             }
-            (Value::Bare(raw), _) => raw == want.to_string(),
+            (Value::Bare(raw), _) => *raw == *want.to_string(),
             _ => false,
         }
     }

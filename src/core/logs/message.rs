@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::json::Value;
-use super::{json, level, time};
+use super::{fields, json, level, time};
 
 /// The part of an entry that names the error: the message of a JSON or logfmt line, with its error; otherwise the first
 /// line without the fields before the message. If the first line is only a heading, the more specific line is used: the
@@ -18,7 +18,7 @@ pub fn subject(text: &str) -> Cow<'_, str> {
         return Cow::Owned(message);
     }
     match klog(first) {
-        Some(rest) => klog_structured(rest).map_or(Cow::Borrowed(rest), Cow::Owned),
+        Some(rest) => klog_structured(first, rest).map_or(Cow::Borrowed(rest), Cow::Owned),
         None => Cow::Borrowed(headless(first)),
     }
 }
@@ -28,6 +28,10 @@ fn headed(first: &str, text: &str) -> Option<String> {
     if first.starts_with("Traceback (most recent call last)") {
         let raised = text.split('\n').next_back().filter(|line| !line.starts_with(' '))?;
         return (raised != first).then(|| format!("Traceback: {raised}"));
+    }
+    // `fail: `, `crit: ` and so on
+    if first.get(4..6) != Some(": ") {
+        return None;
     }
     let (level, category) = first.split_once(": ")?;
     let number = category.strip_suffix(']')?.rsplit_once('[')?.1;
@@ -72,30 +76,36 @@ fn json(line: &str) -> Option<String> {
     Some(headed(first, &message).unwrap_or_else(|| first.to_owned()))
 }
 
-/// The value of a key of a logfmt line, unquoted.
-fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    let (_, rest) = line.split_once(&format!(" {key}="))?;
-    match rest.strip_prefix('"') {
-        Some(quoted) => {
-            let mut escaped = false;
-            let end = quoted.find(|c| {
-                let ends = c == '"' && !escaped;
-                escaped = c == '\\' && !escaped;
-                ends
-            })?;
-            quoted.get(..end)
-        }
-        None => rest.split(' ').next(),
-    }
-}
-
 /// Only for a line that has its level as logfmt does, because other lines can contain `msg=` too.
 fn logfmt(line: &str) -> Option<String> {
-    let line = format!(" {line}");
-    ["level", "lvl", "severity"].iter().find_map(|key| value(&line, key))?;
-    let message = value(&line, "msg").or_else(|| value(&line, "message"))?;
-    let error = value(&line, "err").or_else(|| value(&line, "error"));
-    Some(error.map_or_else(|| message.to_owned(), |error| format!("{message}: {error}")))
+    let has = |key: &str| memchr::memmem::find(line.as_bytes(), key.as_bytes()).is_some();
+    if memchr::memchr(b'=', line.as_bytes()).is_none() || !(has("msg=") || has("message=")) {
+        return None;
+    }
+    let has_error = has("err=") || has("error=");
+    let (mut leveled, mut message, mut error) = (false, None, None);
+    for (key, value) in fields::pairs(line) {
+        match key {
+            "level" | "lvl" | "severity" => leveled = true,
+            "msg" | "message" if message.is_none() => message = Some(value),
+            "err" | "error" if error.is_none() => error = Some(value),
+            _ => {}
+        }
+        if leveled && message.is_some() && (error.is_some() || !has_error) {
+            break;
+        }
+    }
+    let message = message.filter(|_| leveled)?;
+    Some(told(&message, error.as_deref()))
+}
+
+/// The message and the error, if they are not empty.
+fn told(message: &str, error: Option<&str>) -> String {
+    let message = message.split('\n').next().unwrap_or_default();
+    match error.filter(|error| !error.is_empty()) {
+        Some(error) => format!("{message}: {error}"),
+        None => message.to_owned(),
+    }
 }
 
 /// `E0102 15:04:05.123456       1 file.go:12] message`: the text after the bracket.
@@ -107,10 +117,20 @@ pub(super) fn klog(line: &str) -> Option<&str> {
 }
 
 /// `"message" key=value err="x"`: the message and the error, without other keys.
-fn klog_structured(rest: &str) -> Option<String> {
-    let (message, keys) = rest.strip_prefix('"')?.split_once('"')?;
-    let error = value(keys, "err");
-    Some(error.map_or_else(|| message.to_owned(), |error| format!("{message}: {error}")))
+fn klog_structured(line: &str, rest: &str) -> Option<String> {
+    rest.strip_prefix('"')?;
+    if !rest.contains("err=") {
+        return fields::quoted(rest).map(|(message, _)| told(&message, None));
+    }
+    let (mut message, mut error) = (None, None);
+    for (key, value) in fields::pairs(line) {
+        match key {
+            "msg" if message.is_none() => message = Some(value),
+            "err" if error.is_none() => error = Some(value),
+            _ => {}
+        }
+    }
+    Some(told(&message?, error.as_deref()))
 }
 
 /// `ERROR`, `[error]`, `error:`. A word in a sentence, as in `Error reading x`, is part of the message.
@@ -173,7 +193,7 @@ mod tests {
             (r#"{"level":"error","msg":"no stock","id":4}"#, "no stock"),
             (
                 "ts=1 level=error msg=\"payment \\\"x\\\" declined\" err=expired",
-                "payment \\\"x\\\" declined: expired",
+                "payment \"x\" declined: expired",
             ),
             ("E0102 15:04:05.123456       1 file.go:12] \"Failed\" pod=\"a/b\" err=\"x\"", "Failed: x"),
             ("E0102 15:04:05.123456       1 file.go:12] no stock", "no stock"),

@@ -114,29 +114,25 @@ impl Templates {
 
     /// The leaf of the tree for these words: by their number, then by the first of them.
     fn leaf(&mut self, words: &[&str]) -> usize {
-        let mut at = match self.roots.get(&words.len()) {
-            Some(root) => *root,
-            None => {
-                let root = self.node();
-                self.roots.insert(words.len(), root);
-                root
-            }
-        };
+        let held = self.roots.get(&words.len()).copied();
+        let mut at = held.unwrap_or_else(|| {
+            let root = self.node();
+            self.roots.insert(words.len(), root);
+            root
+        });
         for word in words.iter().take(DEPTH) {
             let word = if word.contains('<') { WILD } else { word };
             let Some(node) = self.nodes.get(at) else { break };
             let word =
                 if node.children.len() < CHILDREN || node.children.contains_key(word) { word } else { WILD };
-            at = match node.children.get(word) {
-                Some(child) => *child,
-                None => {
-                    let child = self.node();
-                    if let Some(node) = self.nodes.get_mut(at) {
-                        node.children.insert(word.into(), child);
-                    }
-                    child
+            let held = node.children.get(word).copied();
+            at = held.unwrap_or_else(|| {
+                let child = self.node();
+                if let Some(node) = self.nodes.get_mut(at) {
+                    node.children.insert(word.into(), child);
                 }
-            };
+                child
+            });
         }
         at
     }

@@ -59,8 +59,13 @@ fn is_time_key(key: &str) -> bool {
 /// host follows.
 pub(super) fn prefix(text: &str) -> Option<(usize, bool)> {
     let inner = text.trim_start_matches(['[', '(']);
-    let dated = inner.split_once([' ', ',']).filter(|(day, _)| scan::is_weekday(day));
-    let inner = dated.map_or(inner, |(_, after)| after.trim_start());
+    // the number of a day or an hour, the name of a weekday or a month, the letter of klog
+    if !inner.starts_with(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase()) {
+        return None;
+    }
+    let day = inner.bytes().take_while(u8::is_ascii_alphabetic).count();
+    let dated = inner.split_at_checked(day).filter(|(day, _)| day.len() >= 3 && scan::is_weekday(day));
+    let inner = dated.map_or(inner, |(_, after)| after.trim_start_matches([' ', ',']));
     let (time, length) = scan::time(inner)?;
     let rest = inner.get(length..)?;
     let ends = rest.trim_start_matches([']', ')', ',', ':', '|']);

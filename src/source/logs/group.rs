@@ -1,5 +1,6 @@
 //! Groups errors with the same fingerprint: their number, their rate and their writers.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -125,7 +126,10 @@ impl Groups {
         group.first = group.first.min(line.at);
         if line.at >= group.last {
             group.last = line.at;
-            group.sample = Name::from(&*text::cap(&line.text, SAMPLE));
+            group.sample = match text::cap(&line.text, SAMPLE) {
+                Cow::Borrowed(_) => line.text.clone(),
+                Cow::Owned(cut) => Name::from(cut),
+            };
         }
         group.step(line.at);
         *group.minutes.entry(minute(line.at)).or_default() += 1;
@@ -133,7 +137,7 @@ impl Groups {
             let oldest = minute(group.last) - MINUTES as i64;
             group.minutes.retain(|m, _| *m > oldest);
         }
-        if group.pods.len() < PODS && !line.pod.is_empty() {
+        if group.pods.len() < PODS && !line.pod.is_empty() && !group.pods.contains(&line.pod) {
             group.pods.insert(line.pod.clone());
         }
         for (set, name, most) in [

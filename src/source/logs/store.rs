@@ -2,7 +2,7 @@
 //! the largest ring are removed and counted, so a log that writes a lot does not displace the others. Followers and
 //! views share the store. Each lock is held only for the duration of a copy.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilothouse_core::domain::id::Name;
@@ -49,9 +49,12 @@ pub struct LogFilter {
 }
 
 impl LogFilter {
-    fn wants_log(&self, pod: &Name, container: &Name) -> bool {
-        (self.pods.is_empty() || self.pods.contains(pod))
-            && self.container.as_ref().is_none_or(|wanted| wanted == container)
+    fn wants_pod(&self, pod: &Name) -> bool {
+        self.pods.is_empty() || self.pods.contains(pod)
+    }
+
+    fn wants_container(&self, container: &Name) -> bool {
+        self.container.as_ref().is_none_or(|wanted| wanted == container)
     }
 
     fn wants(&self, line: &LogLine) -> bool {
@@ -73,6 +76,8 @@ pub struct Origin {
 /// The contribution of one source.
 #[derive(Debug, Default)]
 struct Part {
+    /// The rings by pod and container.
+    rings: HashMap<Name, BTreeMap<Name, Ring>>,
     groups: Groups,
     lines: u64,
     dropped: u64,
@@ -90,12 +95,8 @@ struct Ring {
     bytes: usize,
 }
 
-/// The source, the pod and the container.
-type Log = (Name, Name, Name);
-
 #[derive(Debug, Default)]
 struct Inner {
-    rings: BTreeMap<Log, Ring>,
     bytes: usize,
     /// The number of lines so far, which is the order of lines with the same time.
     arrived: u64,
@@ -107,45 +108,62 @@ struct Inner {
 impl Inner {
     fn keep(&mut self, source: &Name, line: LogLine, cap: usize) {
         self.arrived += 1;
-        let ring = self
-            .rings
-            .entry((source.clone(), line.pod.clone(), line.container.clone()))
-            .or_insert_with(|| {
-                self.bytes += RING_OVERHEAD;
-                Ring::default()
-            });
+        let Some(part) = self.parts.get_mut(source) else { return };
+        let (ring, is_new) = part.ring(&line);
         let bytes = line.text.len() + OVERHEAD;
         ring.bytes += bytes;
         ring.lines.push_back((self.arrived, line));
-        self.bytes += bytes;
+        self.bytes += bytes + if is_new { RING_OVERHEAD } else { 0 };
         while self.bytes > cap && self.free(cap) {}
     }
 
     /// Removes the oldest lines of the largest ring. Returns `false` if there is none.
     fn free(&mut self, cap: usize) -> bool {
-        let largest = self.rings.iter().max_by_key(|(_, ring)| ring.bytes).map(|(log, _)| log.clone());
-        let Some((log, ring)) = largest.and_then(|log| self.rings.get_mut(&log).map(|ring| (log, ring)))
+        let rings = self.parts.values_mut().flat_map(|part| {
+            let evicted = &mut part.evicted;
+            let rings = part.rings.values_mut().flat_map(BTreeMap::values_mut);
+            rings.max_by_key(|ring| ring.bytes).map(|ring| (ring, evicted))
+        });
+        let Some((ring, evicted)) =
+            rings.max_by_key(|(ring, _)| ring.bytes).filter(|(ring, _)| ring.bytes > 0)
         else {
             return false;
         };
-        let (limit, mut evicted) = (cap - cap / FREED, 0);
-        while self.bytes > limit {
+        // more than needed, so that the largest ring is seldom searched for, but not all of a small ring
+        let limit = if cap / FREED > RING_OVERHEAD { cap - cap / FREED } else { cap };
+        let half = ring.bytes / 2;
+        while self.bytes > limit && ring.bytes > half {
             let Some((_, oldest)) = ring.lines.pop_front() else { break };
             let bytes = oldest.text.len() + OVERHEAD;
             ring.bytes = ring.bytes.saturating_sub(bytes);
             self.bytes = self.bytes.saturating_sub(bytes);
-            evicted += 1;
-            // a few at a time, because another ring can be the largest now
-            if evicted * OVERHEAD > cap / FREED {
-                break;
-            }
+            *evicted += 1;
         }
         if ring.lines.is_empty() {
-            self.rings.remove(&log);
-            self.bytes = self.bytes.saturating_sub(RING_OVERHEAD);
+            self.sweep();
         }
-        self.parts.entry(log.0).or_default().evicted += evicted as u64;
         true
+    }
+
+    /// Removes the empty rings.
+    fn sweep(&mut self) {
+        for part in self.parts.values_mut() {
+            part.rings.retain(|_, of_pod| {
+                let before = of_pod.len();
+                of_pod.retain(|_, ring| !ring.lines.is_empty());
+                self.bytes = self.bytes.saturating_sub((before - of_pod.len()) * RING_OVERHEAD);
+                !of_pod.is_empty()
+            });
+        }
+    }
+}
+
+impl Part {
+    /// The ring of the line's log, and whether it is new.
+    fn ring(&mut self, line: &LogLine) -> (&mut Ring, bool) {
+        let of_pod = self.rings.entry(line.pod.clone()).or_default();
+        let is_new = !of_pod.contains_key(&line.container);
+        (of_pod.entry(line.container.clone()).or_default(), is_new)
     }
 }
 
@@ -186,11 +204,18 @@ impl LogStore {
         max: usize,
         wanted: impl Fn(&LogLine) -> bool,
     ) -> Vec<LogLine> {
-        let logs: Vec<Log> = self.lock().rings.keys().cloned().collect();
+        let mut logs: Vec<(Name, Name, Name)> = Vec::new();
+        for (source, part) in &self.lock().parts {
+            for (pod, rings) in part.rings.iter().filter(|(pod, _)| filter.wants_pod(pod)) {
+                let containers = rings.keys().filter(|name| filter.wants_container(name));
+                logs.extend(containers.map(|container| (source.clone(), pod.clone(), container.clone())));
+            }
+        }
         let mut out: Vec<(u64, LogLine)> = Vec::new();
-        for log in logs.iter().filter(|(_, pod, container)| filter.wants_log(pod, container)) {
+        for (source, pod, container) in &logs {
             let inner = self.lock();
-            let Some(ring) = inner.rings.get(log) else { continue };
+            let rings = inner.parts.get(source).and_then(|part| part.rings.get(pod));
+            let Some(ring) = rings.and_then(|rings| rings.get(container)) else { continue };
             let found = ring.lines.iter().rev().filter(|(_, line)| filter.wants(line) && wanted(line));
             out.extend(found.take(max).cloned());
         }
@@ -235,7 +260,10 @@ impl LogInput {
             Some(masked) => inner.templates.group(&masked),
             None => known_or_new(&mut inner.templates, print, &line.text),
         });
-        let part = inner.parts.entry(self.source.clone()).or_default();
+        if !inner.parts.contains_key(&self.source) {
+            inner.parts.insert(self.source.clone(), Part::default());
+        }
+        let Some(part) = inner.parts.get_mut(&self.source) else { return };
         part.lines += u64::from(line.mark.is_none());
         part.gaps += u64::from(line.mark == Some(Mark::Gap));
         part.changes += 1;
@@ -388,7 +416,8 @@ mod tests {
             "each line is held or counted"
         );
         let inner = store.lock();
-        let held: usize = inner.rings.values().map(|ring| ring.bytes + RING_OVERHEAD).sum();
+        let rings = inner.parts.values().flat_map(|part| part.rings.values().flatten());
+        let held: usize = rings.map(|(_, ring)| ring.bytes + RING_OVERHEAD).sum();
         assert!(held == inner.bytes && held <= 64 << 10, "{held}");
     }
 
@@ -400,7 +429,9 @@ mod tests {
             input.push(line(i, &format!("n/p{}", i % 300), "text"), &Origin::default());
         }
         let inner = store.lock();
-        assert!(inner.bytes <= 64 << 10 && inner.rings.len() > 50, "{} {}", inner.bytes, inner.rings.len());
+        assert!(inner.bytes <= 64 << 10, "{}", inner.bytes);
+        let rings = inner.parts.values().map(|part| part.rings.len()).sum::<usize>();
+        assert!(rings > 50, "{rings}");
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub fn continues(line: &str) -> bool {
         "[signal SIG",
         "--- End of ",
     ];
-    heading.iter().any(|begin| text.starts_with(begin))
+    let may_be_heading = text.starts_with(['C', 'S', '[', 'P', 's', 'n', '-']);
+    (may_be_heading && heading.iter().any(|begin| text.starts_with(begin)))
         || (text.starts_with("goroutine ") && text.ends_with(':'))
         || text == "}"
         || is_php_frame(text)
@@ -44,7 +45,7 @@ fn is_number(text: &str) -> bool {
 /// `2026-01-02…` or `2026/01/02…`.
 fn is_dated(text: &str) -> bool {
     let (year, rest) = text.split_at_checked(4).unwrap_or(("", ""));
-    is_number(year) && rest.starts_with(['-', '/']) && rest.bytes().nth(1).is_some_and(|b| b.is_ascii_digit())
+    is_number(year) && rest.starts_with(['-', '/']) && rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
 }
 
 /// `#0 /var/www/a.php(7): f()`, `#1 {main}`, `#2 [internal function]: f()`.
@@ -55,11 +56,14 @@ fn is_php_frame(text: &str) -> bool {
 
 /// ``app/models/order.rb:7:in `save'``, as Rails writes the frames of a logged error.
 fn is_ruby_frame(text: &str) -> bool {
+    if !text.ends_with('\'') {
+        return false;
+    }
     let place = text.split_once(":in `").or_else(|| text.split_once(":in '"));
     place.is_some_and(|(place, name)| {
         !place.contains(' ')
             && place.rsplit_once(':').is_some_and(|(_, line)| is_number(line))
-            && name.ends_with('\'')
+            && !name.is_empty()
     })
 }
 

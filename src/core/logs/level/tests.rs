@@ -185,7 +185,7 @@ fn shapes_of_real_programs() {
         all += 1;
     }
     for (origin, hits, of) in table {
-        println!("{:>4} of {:>4}  {origin}", hits / 2, of / 2);
+        eprintln!("{:>4} of {:>4}  {origin}", hits / 2, of / 2);
     }
     assert!(missed.is_empty(), "{} of {all}:\n{}", missed.len() / 2, missed.join("\n"));
     assert!(all >= 300, "{all}");
