@@ -22,9 +22,9 @@ mod signals;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
+use pilothouse_core::domain::settings::Settings;
 #[cfg(feature = "demo")]
 use pilothouse_core::domain::settings::{LogServerSettings, PrometheusSettings, ServerSettings};
-use pilothouse_core::domain::settings::Settings;
 use pilothouse_core::policy::kubectl::quote;
 
 use crate::action::journal::Journal;

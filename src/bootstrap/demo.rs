@@ -119,11 +119,8 @@ impl Demo {
                 runtime.block_on(async {
                     match Sim::start(options).await {
                         Ok(running) => {
-                            let said = opened.send(Ok((
-                                running.kubeconfig(),
-                                running.prometheus(),
-                                running.loki(),
-                            )));
+                            let said =
+                                opened.send(Ok((running.kubeconfig(), running.prometheus(), running.loki())));
                             if said.is_ok() {
                                 // an error means that the other end was dropped, which also stops the cluster
                                 drop(stopped.await);

@@ -126,10 +126,11 @@ fn explain_nothing(cluster: &Cluster, waited: Duration) {
 
 pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
     // a single document is for scripts, which run often, so it does not wait for logs
-    let (mut session, mut world) = match look(start, flags, if watch { Wanted::All } else { Wanted::WithoutLogs }).await {
-        Ok(seen) => seen,
-        Err(status) => return status,
-    };
+    let (mut session, mut world) =
+        match look(start, flags, if watch { Wanted::All } else { Wanted::WithoutLogs }).await {
+            Ok(seen) => seen,
+            Err(status) => return status,
+        };
     let status = loop {
         let now = start.clock.now();
         let Some(cluster) = world.cluster(session.front) else { break exit::FAILED };

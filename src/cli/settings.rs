@@ -139,7 +139,11 @@ mod tests {
             let mut settings = Settings::default();
             flags.over(&mut settings);
             assert_eq!(
-                (settings.prometheus.server.url.as_str(), settings.guards.read_only, settings.ui.theme.as_str()),
+                (
+                    settings.prometheus.server.url.as_str(),
+                    settings.guards.read_only,
+                    settings.ui.theme.as_str()
+                ),
                 ("http://p", true, "default")
             );
             let given = [("guards.read_only", "--read-only"), ("prometheus.url", "--prometheus")];

@@ -135,7 +135,11 @@ macro_rules! log_server {
             Field {
                 section: $section,
                 key: "query",
-                doc: concat!("the lines to read, for example ", $query, "; empty: error lines of all streams"),
+                doc: concat!(
+                    "the lines to read, for example ",
+                    $query,
+                    "; empty: error lines of all streams"
+                ),
                 place: Place::Text(|s| &mut s.$settings.query),
             },
             Field {

@@ -128,9 +128,8 @@ pub fn start(
         clusters: BTreeSet::new(),
     };
     let out = sink.clone();
-    supervisor.spawn(store.kind.section, sink.clone(), move || {
-        reader.clone().run(client.clone(), out.clone())
-    });
+    supervisor
+        .spawn(store.kind.section, sink.clone(), move || reader.clone().run(client.clone(), out.clone()));
     keep_telling(&input, supervisor, sink);
     Ok(vec![input.source().clone()])
 }

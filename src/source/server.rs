@@ -19,9 +19,9 @@ use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 
+pub use self::direct::ServerOptions;
 use self::direct::{Direct, extra_headers};
 use self::inside::Inside;
-pub use self::direct::ServerOptions;
 pub use self::searched::{Searched, Seen, TRY, outcome};
 use super::search::Catalog;
 use crate::wire::client::ReadClient;
@@ -314,7 +314,9 @@ fn options(kind: &Kind, settings: &ServerSettings, env: Env) -> Result<ServerOpt
         (None, None) => None,
         (Some(cert), Some(key)) => Some((cert, key)),
         _ => {
-            return Err(format!("{section}.cert_file and {section}.key_file belong together: one is missing"));
+            return Err(format!(
+                "{section}.cert_file and {section}.key_file belong together: one is missing"
+            ));
         }
     };
     Ok(ServerOptions {

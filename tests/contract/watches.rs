@@ -158,7 +158,8 @@ fn a_log_request_names_a_container_that_the_pod_has() {
         "apiVersion: v1\nkind: Pod\nmetadata: {{name: several, namespace: {SPACE}}}\nspec: {{nodeSelector: {{no: such}}, initContainers: [{{name: migrate, image: \"a:1\"}}], containers: [{{name: app, image: \"a:1\"}}, {{name: side, image: \"a:1\"}}]}}\n"
     ));
     let log = |pod: &str, query: &str| {
-        let mut answer = wire.open("GET", &format!("/api/v1/namespaces/{SPACE}/pods/{pod}/log?{query}"), JSON, "");
+        let mut answer =
+            wire.open("GET", &format!("/api/v1/namespaces/{SPACE}/pods/{pod}/log?{query}"), JSON, "");
         let code = answer.code;
         (code, answer.text())
     };
@@ -172,7 +173,11 @@ fn a_log_request_names_a_container_that_the_pod_has() {
     says("", 400, which);
     says("container=", 400, which);
     says("container=nope", 400, "container nope is not valid for pod several");
-    assert_eq!(log("several", "container=migrate").0, 204, "an init container has a log, but no node has the pod");
+    assert_eq!(
+        log("several", "container=migrate").0,
+        204,
+        "an init container has a log, but no node has the pod"
+    );
     let invalid = "PodLogOptions \"several\" is invalid: ";
     for (query, words) in [
         ("tailLines=-1", "tailLines: Invalid value: -1: must be greater than or equal to 0"),
@@ -182,7 +187,10 @@ fn a_log_request_names_a_container_that_the_pod_has() {
         says(&format!("container=app&{query}"), 422, &format!("{invalid}{words}"));
     }
     let (code, both) = log("several", "container=app&sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z");
-    assert!(code == 422 && both.contains("at most one of `sinceTime` or `sinceSeconds` may be specified"), "{both}");
+    assert!(
+        code == 422 && both.contains("at most one of `sinceTime` or `sinceSeconds` may be specified"),
+        "{both}"
+    );
     assert_eq!(log("several", "container=app&tailLines=x").0, 400);
     rig.kubectl_ok(&["-n", SPACE, "delete", "pod", "several"]);
 }

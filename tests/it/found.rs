@@ -304,7 +304,10 @@ fn a_loki_is_found_in_the_same_way() {
     has(&text, "source loki live (0 s ago), logs/loki:http-metrics through the API server");
     has(&text, "  loki: logs/loki:http-metrics (Loki chart): used, through the API server");
     has(&text, "  loki: logs/loki-gateway:http (Loki gateway): 401: it wants a login of its own");
-    has(&text, "source victorialogs not-installed (never answered): no VictoriaLogs among the cluster's 4 Services");
+    has(
+        &text,
+        "source victorialogs not-installed (never answered): no VictoriaLogs among the cluster's 4 Services",
+    );
     assert_eq!(searched(&document, "loki")["used"], "logs/loki:http-metrics");
     let root = "/api/v1/namespaces/logs/services/loki:http-metrics/proxy/loki/api/v1/";
     let queries = asked.iter().filter(|path| path.starts_with(root));

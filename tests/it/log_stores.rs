@@ -38,9 +38,11 @@ impl Read {
         let sink = FactSink::new(ClusterId(0), Clock::system(), facts_in, control);
         let lines = Arc::new(LogStore::new(64 << 20));
         let (_, world) = watch::channel(Arc::default());
-        let place = Place { lines: &lines, twice: &Arc::new(Twice::default()), world: &world, namespaces: &[] };
+        let place =
+            Place { lines: &lines, twice: &Arc::new(Twice::default()), world: &world, namespaces: &[] };
         let all = Supervisor::new();
-        log_server::start(store, &settings, || panic!("a URL needs no cluster"), &place, &sink, &all).unwrap();
+        log_server::start(store, &settings, || panic!("a URL needs no cluster"), &place, &sink, &all)
+            .unwrap();
         Self { lines, facts, status, all }
     }
 
@@ -109,7 +111,8 @@ fn serve(socket: &TcpStream, script: &Script) {
         }
     }
     let (status, body) = script.lock().unwrap()(&first);
-    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let head =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
     drop((&mut &*socket).write_all(head.as_bytes()));
 }
 
@@ -162,7 +165,10 @@ async fn a_loki_that_answers_badly_is_told_in_words_and_read_again() {
     assert_eq!(live.error.as_deref(), Some("one ingester is late"), "a partial answer is told");
     let summary = read.summary(|s| s.lines == 1).await;
     let group = &summary.groups[0];
-    assert_eq!((group.count, &*group.workloads, &*group.pods), (1, &["shop/a".into()][..], &["shop/a-1".into()][..]));
+    assert_eq!(
+        (group.count, &*group.workloads, &*group.pods),
+        (1, &["shop/a".into()][..], &["shop/a-1".into()][..])
+    );
     for (status, body, words, lasting) in [
         ("401 Unauthorized", "no org id\n", "401: no org id", true),
         ("429 Too Many Requests\r\nretry-after: 1", "too many outstanding requests", "429: too many", false),
@@ -189,7 +195,8 @@ async fn a_store_without_streams_is_live_and_a_query_for_numbers_is_an_error() {
     let live = read.status(|s| s.state == SourceState::Live).await;
     assert_eq!(live.error.as_deref(), Some("it has no streams yet"));
     read.stop().await;
-    let matrix = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"]]}]}}"#;
+    let matrix =
+        r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"]]}]}}"#;
     let (url, _script) = scripted(move |_| ok(matrix));
     let query = "sum(rate({a=\"b\"}[1m]))".to_owned();
     let mut read = Read::start(&LOKI, LogServerSettings { query, ..settings(url) });

@@ -161,7 +161,12 @@ pub const LOKI: Product = Product {
             .https()
             .below("/api/logs/v1/application"),
         row("Loki query frontend", 1, &[Name("*loki*query-frontend*")], LOKI_PORTS),
-        row("Loki query frontend", 1, &[Label(NAME, "loki*"), Label(COMPONENT, "query-frontend")], LOKI_PORTS),
+        row(
+            "Loki query frontend",
+            1,
+            &[Label(NAME, "loki*"), Label(COMPONENT, "query-frontend")],
+            LOKI_PORTS,
+        ),
         row("Loki read", 2, &[Name("*loki*-read")], LOKI_PORTS),
         row("Loki read", 2, &[Label(NAME, "loki*"), Label(COMPONENT, "read")], LOKI_PORTS),
         row("Loki gateway", 5, &[Name("*loki*gateway")], GATEWAY),

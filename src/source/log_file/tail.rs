@@ -187,7 +187,9 @@ impl Tail {
     fn others(&self) -> Vec<(PathBuf, Metadata)> {
         let Some(name) = self.path.file_name() else { return Vec::new() };
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let Ok(entries) = std::fs::read_dir(folder.unwrap_or_else(|| Path::new("."))) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(folder.unwrap_or_else(|| Path::new("."))) else {
+            return Vec::new();
+        };
         let others = entries.flatten().filter(|entry| {
             let other = entry.file_name();
             let (other, name) = (other.as_encoded_bytes(), name.as_encoded_bytes());
@@ -201,7 +203,8 @@ impl Tail {
     /// follow each other between two looks.
     fn between(&mut self, new: Id, take: &mut dyn Take) -> Vec<Open> {
         let others = self.others();
-        let known = std::mem::replace(&mut self.siblings, others.iter().map(|(_, found)| id(found)).collect());
+        let known =
+            std::mem::replace(&mut self.siblings, others.iter().map(|(_, found)| id(found)).collect());
         let Some(now) = &self.now else { return Vec::new() };
         let Ok(last) = now.file.metadata() else { return Vec::new() };
         let time = |found: &Metadata| (found.mtime(), found.mtime_nsec());
@@ -231,7 +234,8 @@ fn is_rotated(other: &[u8], name: &[u8]) -> bool {
     let is_sign = |sign: &u8| matches!(sign, b'.' | b'-' | b'_');
     let stem = name.strip_suffix(b".log").unwrap_or(name);
     after(name).is_some_and(|(sign, rest)| is_sign(sign) && !rest.is_empty())
-        || after(stem).is_some_and(|(sign, rest)| is_sign(sign) && rest.first().is_some_and(u8::is_ascii_digit))
+        || after(stem)
+            .is_some_and(|(sign, rest)| is_sign(sign) && rest.first().is_some_and(u8::is_ascii_digit))
 }
 
 /// The number at the end of `app.log.7`, or 0.

@@ -49,9 +49,7 @@ impl LogClient {
     async fn labels(&self, limit: Duration) -> Result<Vec<String>, ServerError> {
         let kind = &self.store.kind;
         match self.store.language {
-            Language::LogQl => {
-                loki::labels(kind, &self.server.ask(loki::LABELS, "since=1h", limit).await?)
-            }
+            Language::LogQl => loki::labels(kind, &self.server.ask(loki::LABELS, "since=1h", limit).await?),
             Language::LogsQl => {
                 victoria::labels(kind, &self.server.ask(victoria::FIELDS, "query=*&start=-1h", limit).await?)
             }

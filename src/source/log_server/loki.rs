@@ -24,7 +24,8 @@ pub(super) fn queries(labels: &[String], namespaces: &[Name]) -> Vec<String> {
     let matcher = if namespaces.is_empty() {
         "=~\".+\"".to_owned()
     } else {
-        let names: Vec<String> = namespaces.iter().map(|name| regex::escape(name).replace('\\', "\\\\")).collect();
+        let names: Vec<String> =
+            namespaces.iter().map(|name| regex::escape(name).replace('\\', "\\\\")).collect();
         format!("=~\"{}\"", names.join("|"))
     };
     let known: Vec<&str> = NAMESPACE.into_iter().filter(|name| labels.iter().any(|l| l == name)).collect();
@@ -234,12 +235,19 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        assert_eq!(wrong(400, "parse error at line 1, col 5\n").to_string(), "400: parse error at line 1, col 5");
+        assert_eq!(
+            wrong(400, "parse error at line 1, col 5\n").to_string(),
+            "400: parse error at line 1, col 5"
+        );
         let limited = wrong(429, "too many outstanding requests");
         assert_eq!(limited.retry_after(), Some(Duration::from_secs(7)));
         assert!(!limited.is_lasting());
         assert!(wrong(401, "no org id").is_lasting());
-        assert!(wrong(404, "404 page not found").to_string().contains("base URL of a Loki, without /loki/api/v1?"));
+        assert!(
+            wrong(404, "404 page not found")
+                .to_string()
+                .contains("base URL of a Loki, without /loki/api/v1?")
+        );
         assert_eq!(wrong(502, "<html>").to_string(), "502: Bad Gateway");
         let login = wrong(200, "<!doctype html>").to_string();
         assert!(login.contains("an HTML page, perhaps for a login") && login.contains("a Loki?"), "{login}");
@@ -275,6 +283,9 @@ mod tests {
         let some = r#"{"status":"success","data":["__stream_shard__","app"]}"#;
         assert_eq!(names(some).unwrap(), ["app"]);
         assert!(names("<html>").is_err());
-        assert_eq!(labels(&LOKI.kind, &answer(401, "no org id\n")).unwrap_err().to_string(), "401: no org id");
+        assert_eq!(
+            labels(&LOKI.kind, &answer(401, "no org id\n")).unwrap_err().to_string(),
+            "401: no org id"
+        );
     }
 }

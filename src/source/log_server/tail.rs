@@ -181,7 +181,8 @@ impl Tail {
             }
             // other lines can have the time of the oldest one
             to = if oldest + 1 < to { oldest + 1 } else { oldest };
-            missing = Some(format!("older lines were not read: there are more than {}", passed.entries.len()));
+            missing =
+                Some(format!("older lines were not read: there are more than {}", passed.entries.len()));
         }
         if let Some(words) = missing {
             passed.gaps.push((stamp(to), words));

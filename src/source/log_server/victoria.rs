@@ -53,7 +53,9 @@ pub(super) fn read(kind: &Kind, answer: &Answer) -> Result<Page, ServerError> {
         let at = fields.get("_time").and_then(|at| nanos(at));
         let at = at.ok_or_else(|| {
             let section = kind.section;
-            ServerError::Config(format!("{section}.query returns rows without _time: it must keep _time and _msg"))
+            ServerError::Config(format!(
+                "{section}.query returns rows without _time: it must keep _time and _msg"
+            ))
         })?;
         let writer = Arc::new(Writer::of(&fields));
         let level = level_of(&fields);
@@ -113,8 +115,13 @@ mod tests {
         let wrong = |code, body| read(&VICTORIA_LOGS.kind, &answer(code, body)).map(|_| ()).unwrap_err();
         assert_eq!(wrong(400, "cannot parse query [x]\n").to_string(), "400: cannot parse query [x]");
         assert!(wrong(200, "<html>").to_string().contains("an HTML page"));
-        assert!(matches!(wrong(200, "{\"_msg\":\"cut o"), ServerError::Decode(_)), "a broken answer is no end");
-        assert!(wrong(200, "{\"rows\":\"1\"}").to_string().starts_with("victorialogs.query returns rows without"));
+        assert!(
+            matches!(wrong(200, "{\"_msg\":\"cut o"), ServerError::Decode(_)),
+            "a broken answer is no end"
+        );
+        assert!(
+            wrong(200, "{\"rows\":\"1\"}").to_string().starts_with("victorialogs.query returns rows without")
+        );
         let names = |body| labels(&VICTORIA_LOGS.kind, &answer(200, body));
         assert_eq!(names("{\"values\":[{\"value\":\"host\",\"hits\":3}]}").unwrap(), ["host"]);
         assert!(names("{}").is_err());
@@ -122,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_query_has_an_order_and_a_limit() {
-        let request = Request { query: "error", from: 1_000_000_000, to: 2_000_000_000, newest_first: true, limit: 9 };
+        let request =
+            Request { query: "error", from: 1_000_000_000, to: 2_000_000_000, newest_first: true, limit: 9 };
         assert_eq!(
             query(&request),
             "query=error%20%7C%20sort%20by%20%28_time%20desc%29%20limit%209&start=1970-01-01T00:00:01.000000000Z&end=1970-01-01T00:00:02.000000000Z"

@@ -71,7 +71,10 @@ pub(super) struct Writer {
 fn first<'a>(labels: &'a Labels, names: &[&str]) -> Option<&'a str> {
     let is = |key: &str, name: &str| {
         key.len() == name.len()
-            && key.bytes().zip(name.bytes()).all(|(a, b)| a == b || (b == b'_' && matches!(a, b'.' | b'/' | b'-')))
+            && key
+                .bytes()
+                .zip(name.bytes())
+                .all(|(a, b)| a == b || (b == b'_' && matches!(a, b'.' | b'/' | b'-')))
     };
     names
         .iter()
@@ -116,7 +119,8 @@ impl Writer {
     pub fn workload(&self) -> Name {
         // the job of a scrape config has the namespace in front
         let app = self.app.rsplit('/').next().unwrap_or_default();
-        let name = [app, self.container.as_str(), self.pod.as_str()].into_iter().find(|name| !name.is_empty());
+        let name =
+            [app, self.container.as_str(), self.pod.as_str()].into_iter().find(|name| !name.is_empty());
         match (self.namespace.as_str(), name) {
             ("", name) => Name::from(name.unwrap_or_default()),
             (_, None) => Name::default(),
@@ -143,7 +147,13 @@ mod tests {
     fn collectors_name_the_writer_differently() {
         for (pairs, pod, place, workload) in [
             (
-                &[("namespace", "shop"), ("pod", "a-1"), ("container", "app"), ("app", "a"), ("job", "shop/b")][..],
+                &[
+                    ("namespace", "shop"),
+                    ("pod", "a-1"),
+                    ("container", "app"),
+                    ("app", "a"),
+                    ("job", "shop/b"),
+                ][..],
                 "shop/a-1",
                 "app",
                 "shop/a",

@@ -8,9 +8,9 @@ use pilothouse_core::domain::log::{Level, Mark};
 use pilothouse_core::domain::source::SourceState;
 use tokio::sync::{Notify, mpsc};
 
+use super::Target;
 use super::store::{LogInput, LogLine, Origin};
 use super::twice::{Side, Twice};
-use super::Target;
 use crate::clock::Clock;
 use crate::wire::error::ApiError;
 

@@ -36,7 +36,8 @@ impl Delivered {
     fn take(&mut self, key: u64, at: i64) -> bool {
         let Some(times) = self.waiting.get_mut(&key) else { return false };
         let closest = times.iter().enumerate().min_by_key(|(_, held)| held.abs_diff(at));
-        let Some((place, _)) = closest.filter(|(_, held)| held.abs_diff(at) <= APART_MS.unsigned_abs()) else {
+        let Some((place, _)) = closest.filter(|(_, held)| held.abs_diff(at) <= APART_MS.unsigned_abs())
+        else {
             return false;
         };
         times.swap_remove(place);

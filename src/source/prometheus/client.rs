@@ -84,11 +84,7 @@ pub(super) trait Queries: Send + Sync {
     /// Returns the address for display.
     fn shown(&self) -> String;
     /// Runs an instant query at the server's current time.
-    fn query(
-        &self,
-        expr: &str,
-        limit: Duration,
-    ) -> impl Future<Output = Result<Vector, ServerError>> + Send;
+    fn query(&self, expr: &str, limit: Duration) -> impl Future<Output = Result<Vector, ServerError>> + Send;
     /// Returns the Service that is read through the API server.
     fn through(&self) -> Option<Name> {
         None
@@ -190,12 +186,7 @@ impl Prometheus {
         Ok(Matrix { series: series.collect(), warnings })
     }
 
-    async fn ask(
-        &self,
-        path: &str,
-        query: &str,
-        limit: Duration,
-    ) -> Result<(Data, Remarks), ServerError> {
+    async fn ask(&self, path: &str, query: &str, limit: Duration) -> Result<(Data, Remarks), ServerError> {
         read(&self.0.ask(path, query, limit).await?)
     }
 }

@@ -236,8 +236,8 @@ mod tests {
     use pilothouse_core::policy::slo;
 
     use super::super::client::Vector;
-    use crate::source::server::ServerError;
     use super::*;
+    use crate::source::server::ServerError;
 
     /// Answers each query with 2 % errors, except those over this window, and records the queries.
     struct Script {

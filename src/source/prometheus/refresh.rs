@@ -160,11 +160,7 @@ impl Refresh {
 
     /// Sends the queries that are due. If one of them fails, nothing of this refresh is used, and the presets are
     /// looked for again next time.
-    pub async fn run<C: Queries>(
-        &mut self,
-        client: &C,
-        limit: Duration,
-    ) -> Result<Refreshed, ServerError> {
+    pub async fn run<C: Queries>(&mut self, client: &C, limit: Duration) -> Result<Refreshed, ServerError> {
         let answered = self.ask(client, limit).await;
         if answered.is_err() {
             self.detected = None;

@@ -271,10 +271,10 @@ impl Direct {
             Login::Fixed => None,
             Login::TokenFile(path) => {
                 Some(bearer(self.kind, &from_file(self.kind, "token_file", path)?, "token_file")?)
-            },
+            }
             Login::PasswordFile(user, path) => {
                 Some(basic(self.kind, user, &from_file(self.kind, "password_file", path)?)?)
-            },
+            }
         };
         if let Some(value) = credential {
             request.headers_mut().insert(AUTHORIZATION, value);
@@ -336,8 +336,7 @@ mod tests {
             ("http://h", Some(" s3cret\n"), "http://h/api/v1/query?query=up Bearer s3cret team-a"),
             ("http://me:x@h", Some("t"), "http://h/api/v1/query?query=up Bearer t team-a"),
         ] {
-            let options =
-                ServerOptions { token: token.map(Into::into), headers: headers.clone(), ..of(url) };
+            let options = ServerOptions { token: token.map(Into::into), headers: headers.clone(), ..of(url) };
             assert_eq!(sent(&options), want, "{url}");
         }
     }

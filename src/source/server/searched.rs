@@ -152,7 +152,8 @@ where
     fn unlisted(&self, why: Unlisted) -> ServerError {
         *self.0.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen::default();
         let Kind { section, product, .. } = self.0.kind;
-        let help = format!("without the Services no {product} is found; set {section}.url or {section}.service");
+        let help =
+            format!("without the Services no {product} is found; set {section}.url or {section}.service");
         match why {
             Unlisted::Denied(why) => ServerError::Denied(format!("{why}: {help}")),
             // the source of the Services reports the failure itself
@@ -198,14 +199,11 @@ fn none_found(kind: &Kind, found: &Found) -> ServerError {
     let denied = found.tried.iter().find(|tried| tried.outcome == Outcome::Denied);
     match (denied, found.tried.iter().find(|tried| !is_other(tried))) {
         (Some(denied), _) => ServerError::Denied(told(denied)),
-        (None, Some(failing)) => {
-            ServerError::Service { outcome: failing.outcome, message: told(failing) }
-        }
+        (None, Some(failing)) => ServerError::Service { outcome: failing.outcome, message: told(failing) },
         // nothing fails: these Services do not want to be read, or are something else
-        (None, None) => ServerError::NoneFound(format!(
-            "no usable {product} among {searched}: {}; {help}",
-            told(first)
-        )),
+        (None, None) => {
+            ServerError::NoneFound(format!("no usable {product} among {searched}: {}; {help}", told(first)))
+        }
     }
 }
 

@@ -172,7 +172,8 @@ fn look(
     });
     let queues = Queues { facts: facts_in, control: control_in };
     tokio::spawn(hub.run(queues, CancellationToken::new()));
-    let prometheus = PrometheusSettings { server: ServerSettings::at(sim.prometheus()), ..PrometheusSettings::default() };
+    let prometheus =
+        PrometheusSettings { server: ServerSettings::at(sim.prometheus()), ..PrometheusSettings::default() };
     // the stories tell what the logs of pods show
     let server = ServerSettings { discover: false, ..ServerSettings::default() };
     let none = LogServerSettings { server, ..LogServerSettings::default() };
