@@ -532,7 +532,7 @@ mod tests {
     }
 
     /// A real logrotate, with a writer that reopens its file or not.
-    fn rotated(option: &str, reopens: bool) {
+    fn rotated(option: &str, rounds: u32, reopens: bool) {
         let mut rig = Rig::with("INFO begins\n");
         rig.lines();
         let (log, config, state) = (rig.path("app.log"), rig.path("conf"), rig.path("state"));
@@ -542,7 +542,7 @@ mod tests {
         let open = || OpenOptions::new().append(true).create(true).open(&log).unwrap();
         let mut writer = open();
         let mut want = vec!["INFO begins".to_owned()];
-        for round in 0..6 {
+        for round in 0..rounds {
             for n in 0..50 {
                 let line = format!("INFO round {round} line {n}");
                 writeln!(writer, "{line}").unwrap();
@@ -573,15 +573,16 @@ mod tests {
     #[test]
     #[ignore = "needs logrotate"]
     fn a_real_logrotate_that_renames_loses_and_doubles_nothing() {
-        rotated("create 0644", true);
-        rotated("nocreate", true);
+        rotated("create 0644", 6, true);
+        rotated("nocreate", 6, true);
     }
 
     #[test]
     #[ignore = "needs logrotate"]
     fn a_real_logrotate_that_copies_and_truncates_loses_and_doubles_nothing() {
-        rotated("copytruncate", false);
-        rotated("copytruncate\n dateext\n dateformat -%Y%m%d-%s", false);
+        rotated("copytruncate", 6, false);
+        // the name of the copy has the day
+        rotated("copytruncate\n dateext", 1, false);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod choose;
 pub mod follow;
 mod group;
 pub(super) mod join;
+mod next;
 mod out;
 pub mod pod;
 mod query;

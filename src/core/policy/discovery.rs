@@ -160,16 +160,16 @@ pub const LOKI: Product = Product {
         row("OpenShift Logging", 9, &[Namespace("openshift-logging"), Name("*-gateway-http")], &["public"])
             .https()
             .below("/api/logs/v1/application"),
-        row("Loki query frontend", 1, &[Name("*loki*query-frontend*")], LOKI_PORTS),
+        row("Loki query frontend", 1, &[Name("*loki-query-frontend")], LOKI_PORTS),
         row(
             "Loki query frontend",
             1,
             &[Label(NAME, "loki*"), Label(COMPONENT, "query-frontend")],
             LOKI_PORTS,
         ),
-        row("Loki read", 2, &[Name("*loki*-read")], LOKI_PORTS),
+        row("Loki read", 2, &[Name("*loki-read")], LOKI_PORTS),
         row("Loki read", 2, &[Label(NAME, "loki*"), Label(COMPONENT, "read")], LOKI_PORTS),
-        row("Loki gateway", 5, &[Name("*loki*gateway")], GATEWAY),
+        row("Loki gateway", 5, &[Name("*loki-gateway")], GATEWAY),
         row("Loki gateway", 5, &[Label(NAME, "loki*"), Label(COMPONENT, "gateway")], GATEWAY),
         row("Loki chart", 1, &[Label(NAME, "loki")], LOKI_PORTS),
         row("Loki stack", 3, &[Label("app", "loki")], LOKI_PORTS),

@@ -401,7 +401,9 @@ mod tests {
             for round in 0..30 {
                 let now = round * 10;
                 while let Some((_, at, text)) = left.next_if(|(arrives, ..)| *arrives <= now) {
-                    store.put((10_000 + at) * SECOND + store.lines.lock().unwrap().len() as i64, &text);
+                    // each line has a time of its own
+                    let n = store.lines.lock().unwrap().len() as i64;
+                    store.put((10_000 + at) * SECOND + n, &text);
                 }
                 *store.down.lock().unwrap() = outages.contains(&round) && round < 28;
                 loop {

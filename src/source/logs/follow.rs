@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use super::Target;
 use super::join::{JUDGE_CAP, Joiner, Raw, raw};
+use super::next::{Next, ended};
 pub use super::out::Told;
 use super::out::{Kept, Out};
-use super::pod::{Container, PodState, PodWatch};
-use super::query::FETCH_CAP;
+use super::pod::{Container, PodWatch};
+use super::query::{FETCH_CAP, since};
 pub use super::query::{LogQuery, fetch_log};
 use super::seen::Seen;
 use super::store::LogLine;
@@ -101,16 +102,6 @@ enum End {
     Elsewhere,
     /// The receiver was dropped.
     Closed,
-}
-
-/// What to do next, according to the pod.
-enum Next {
-    /// Request the log.
-    Read,
-    /// Wait, for this reason.
-    Wait(String),
-    /// Stop, for this reason.
-    Over(Option<String>),
 }
 
 /// The log of a container over any number of connections.
@@ -453,31 +444,6 @@ fn hash(line: &Raw) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&line.stamp, &line.text).hash(&mut hasher);
     hasher.finish()
-}
-
-/// Returns the `sinceTime` of a resume. It has whole seconds, so the resume starts one second earlier, and repeated
-/// lines are recognized by time and text.
-fn since(last: Stamp) -> String {
-    format!("&sinceTime={}", Stamp(last.0.div_euclid(1000) * 1000).plus_secs(-1))
-}
-
-/// Decides what to do after a container's log was read to its end.
-fn ended(state: &PodState, container: &Container) -> Next {
-    let how = container.ended().map_or_else(String::new, |exit| format!(", {exit}"));
-    if !state.restarts(container) {
-        // an init container that succeeded needs no note
-        let silent = container.is_done_init();
-        return Next::Over((!silent).then(|| format!("the container ended{how}")));
-    }
-    let waits = match &container.state {
-        super::pod::State::Waiting { reason, message } if !message.is_empty() => {
-            format!("{reason}: {message}")
-        }
-        super::pod::State::Waiting { reason, .. } => reason.clone(),
-        _ => String::new(),
-    };
-    let waits = if waits.is_empty() { String::new() } else { format!(" ({waits})") };
-    Next::Wait(format!("the container ended{how}; it will be started again{waits}"))
 }
 
 #[cfg(test)]

@@ -54,6 +54,12 @@ pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLin
     Ok(out)
 }
 
+/// Returns the `sinceTime` of a resume. It has whole seconds, so the resume starts one second earlier, and repeated
+/// lines are recognized by time and text.
+pub(super) fn since(last: Stamp) -> String {
+    format!("&sinceTime={}", Stamp(last.0.div_euclid(1000) * 1000).plus_secs(-1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -158,8 +158,8 @@ impl Refresh {
         self.found.iter().map(|found| &found.preset).collect()
     }
 
-    /// Sends the queries that are due, `reserved` fewer than [`MOST_QUERIES`] at most. If one of them fails, nothing of this refresh is used, and the presets are
-    /// looked for again next time.
+    /// Sends the queries that are due, `reserved` fewer than [`MOST_QUERIES`] at most. If one of them fails, nothing of
+    /// this refresh is used, and the presets are looked for again next time.
     pub async fn run<C: Queries>(
         &mut self,
         client: &C,
