@@ -124,7 +124,7 @@ fn logfmt(line: &str) -> Option<String> {
 }
 
 /// `E0102 15:04:05.123456       1 file.go:12] message`: the text after the bracket.
-fn klog(line: &str) -> Option<&str> {
+pub(super) fn klog(line: &str) -> Option<&str> {
     let rest = line.strip_prefix(['I', 'W', 'E', 'F'])?;
     let dated = rest.len() > 4 && rest.bytes().take(4).all(|b| b.is_ascii_digit());
     let (_, message) = dated.then(|| rest.split_once("] "))??;

@@ -1,0 +1,284 @@
+//! The fields of a log line that can be addressed by a path: the members of JSON, nested as `http.status` and
+//! `tags.0`, and the pairs of logfmt and of klog's structured lines.
+//!
+//! Values have no control characters except line feeds.
+
+use std::borrow::Cow;
+
+use super::json::{self, Value};
+use super::message;
+
+/// Maximum number of fields that are listed of one line.
+const MOST_FIELDS: usize = 400;
+/// Maximum depth of nested fields that are listed.
+const MOST_LEVELS: usize = 12;
+/// Maximum number of pairs that are read of one line, because a line may consist of nothing else.
+const MOST_PAIRS: usize = 400;
+
+/// The value of the field with this path. The exact key is preferred to the same key in another case. A key with dots
+/// (`log.level`) is found as well as a nested one. Objects and arrays are returned as JSON.
+pub fn get<'a>(entry: &'a str, path: &str) -> Option<Cow<'a, str>> {
+    let line = first_line(entry);
+    if let Some(found) = json::object(line).and_then(|object| in_object(object, path)) {
+        return Some(found.text());
+    }
+    if line.starts_with('{') {
+        return None;
+    }
+    let mut loose = None;
+    for (key, value) in pairs(line) {
+        if key == path {
+            return Some(value);
+        }
+        if loose.is_none() && key.eq_ignore_ascii_case(path) {
+            loose = Some(value);
+        }
+    }
+    loose
+}
+
+/// The paths and values of all fields, in the order of the line. Only values that have no fields themselves are listed.
+pub fn all(entry: &str) -> Vec<(String, String)> {
+    let line = first_line(entry);
+    let mut out = Vec::new();
+    if !line.starts_with('{') {
+        out.extend(pairs(line).map(|(key, value)| (key.to_owned(), value.into_owned())));
+    }
+    if let Some(object) = json::object(line) {
+        list(&mut out, String::new(), Value::Object(object), 0);
+    }
+    out
+}
+
+fn first_line(entry: &str) -> &str {
+    entry.split('\n').next().unwrap_or_default().trim_start_matches(['\u{feff}', ' ', '\t'])
+}
+
+fn list(out: &mut Vec<(String, String)>, path: String, value: Value<'_>, level: usize) {
+    if out.len() >= MOST_FIELDS {
+        return;
+    }
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    let before = out.len();
+    if level < MOST_LEVELS {
+        match value {
+            Value::Object(raw) => {
+                json::members(raw).for_each(|(key, value)| list(out, below(&key), value, level + 1));
+            }
+            Value::Array(raw) => {
+                for (n, value) in json::elements(raw).enumerate() {
+                    list(out, below(&n.to_string()), value, level + 1);
+                }
+            }
+            Value::Text(_) | Value::Cut(_) | Value::Bare(_) => {}
+        }
+    }
+    if out.len() == before && !path.is_empty() {
+        out.push((path, value.text().into_owned()));
+    }
+}
+
+fn in_object<'a>(object: &'a str, path: &str) -> Option<Value<'a>> {
+    let mut loose = None;
+    for (key, value) in json::members(object) {
+        let Some((head, rest)) = path.split_at_checked(key.len()) else { continue };
+        if !head.eq_ignore_ascii_case(&key) {
+            continue;
+        }
+        let found = match (rest.strip_prefix('.'), value) {
+            (None, _) if rest.is_empty() => Some(value),
+            (Some(rest), Value::Object(raw)) => in_object(raw, rest),
+            (Some(rest), Value::Array(raw)) => in_array(raw, rest),
+            _ => None,
+        };
+        if found.is_some() && head == key {
+            return found;
+        }
+        loose = loose.or(found);
+    }
+    loose
+}
+
+fn in_array<'a>(array: &'a str, path: &str) -> Option<Value<'a>> {
+    let (index, rest) = path.split_once('.').map_or((path, None), |(index, rest)| (index, Some(rest)));
+    match (json::elements(array).nth(index.parse().ok()?)?, rest) {
+        (value, None) => Some(value),
+        (Value::Object(raw), Some(rest)) => in_object(raw, rest),
+        (Value::Array(raw), Some(rest)) => in_array(raw, rest),
+        _ => None,
+    }
+}
+
+fn is_key(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '/')
+}
+
+/// The `key=value` pairs of a line that is not JSON, and klog's message as `msg`.
+pub(super) fn pairs(line: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    let message = message::klog(line).and_then(quoted).map(|(value, _)| ("msg", value));
+    let mut from = 0;
+    let pairs = std::iter::from_fn(move || {
+        loop {
+            let rest = line.get(from..)?;
+            let at = memchr::memchr(b'=', rest.as_bytes())?;
+            let (before, tail) = rest.split_at_checked(at)?;
+            let tail = tail.get(1..)?;
+            let key_at = before.rfind(|c| !is_key(c)).map_or(0, |i| i + char_len(before, i));
+            let (outside, key) = before.split_at_checked(key_at)?;
+            let opens = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | '{' | '[' | '(' | '|');
+            let apart = outside.chars().next_back().map_or(true, opens);
+            if !apart || !key.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '@')) {
+                from += at + 1;
+                continue;
+            }
+            let (value, length) = quoted(tail).unwrap_or_else(|| {
+                let value = bare(tail);
+                (Cow::Borrowed(value), value.len())
+            });
+            from += at + 1 + length;
+            return Some((key, value));
+        }
+    });
+    message.into_iter().chain(pairs).take(MOST_PAIRS)
+}
+
+fn char_len(text: &str, at: usize) -> usize {
+    text.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8)
+}
+
+/// A quoted value at the start of the text, and its length with the quotes.
+fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
+    if let Some(rest) = text.strip_prefix('\'') {
+        let end = rest.find('\'')?;
+        return Some((Cow::Borrowed(rest.get(..end)?), end + 2));
+    }
+    if !text.starts_with('"') {
+        return None;
+    }
+    match json::string_end(text, 1) {
+        Some(end) => Some((Value::Text(text.get(1..end)?).text(), end + 1)),
+        None => Some((Value::Cut(text.get(1..)?).text(), text.len())),
+    }
+}
+
+/// A value without quotes: up to a space, or up to a comma before the next key.
+fn bare(text: &str) -> &str {
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    let mut value = text.get(..end).unwrap_or_default();
+    for (at, _) in value.match_indices([',', ';']) {
+        let next = value.get(at + 1..).unwrap_or_default();
+        if next.split_once('=').is_some_and(|(key, _)| !key.is_empty() && key.chars().all(is_key)) {
+            value = value.get(..at).unwrap_or_default();
+            break;
+        }
+    }
+    value = value.trim_end_matches([',', ';']);
+    for (open, shut) in [('{', '}'), ('[', ']'), ('(', ')')] {
+        while value.ends_with(shut) && value.matches(shut).count() > value.matches(open).count() {
+            value = value.strip_suffix(shut).unwrap_or_default();
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_path() {
+        let json = r#"{"level":"error","http":{"status":503,"Path":"/a \"b\""},"tags":["x",{"k":null}],"log.level":"warn","ts":1.5e9}"#;
+        let klog = r#"E0102 15:04:05.123456       1 sync.go:12] "Failed to sync \"x\"" pod="shop/web-1" err="no route" attempt=3"#;
+        let fmt = r#"ts=2026-01-02T15:04:05Z level=error msg="no stock \"left\"" err=expired took=1.5s user.id=7 a=b=c empty= q='x y'"#;
+        let zap = "2026-01-02T15:04:05Z\terror\tsrv/main.go:1\tgave up\t{\"try\": 3, \"err\": \"x\"}";
+        let java = "INFO User{id=5, name=x} saved (took=3ms), [trace=ab,span=cd]";
+        for (line, path, want) in [
+            (json, "level", Some("error")),
+            (json, "LEVEL", Some("error")),
+            (json, "http.status", Some("503")),
+            (json, "http.path", Some("/a \"b\"")),
+            (json, "http", Some(r#"{"status":503,"Path":"/a \"b\""}"#)),
+            (json, "tags.0", Some("x")),
+            (json, "tags.1.k", Some("null")),
+            (json, "tags.2", None),
+            (json, "tags.x", None),
+            (json, "log.level", Some("warn")),
+            (json, "ts", Some("1.5e9")),
+            (json, "http.", None),
+            (json, "", None),
+            (klog, "msg", Some("Failed to sync \"x\"")),
+            (klog, "pod", Some("shop/web-1")),
+            (klog, "err", Some("no route")),
+            (klog, "attempt", Some("3")),
+            (fmt, "level", Some("error")),
+            (fmt, "msg", Some("no stock \"left\"")),
+            (fmt, "took", Some("1.5s")),
+            (fmt, "user.id", Some("7")),
+            (fmt, "a", Some("b=c")),
+            (fmt, "empty", Some("")),
+            (fmt, "q", Some("x y")),
+            (fmt, "nothing", None),
+            (zap, "try", Some("3")),
+            (zap, "err", Some("x")),
+            (java, "id", Some("5")),
+            (java, "name", Some("x")),
+            (java, "took", Some("3ms")),
+            (java, "trace", Some("ab")),
+            (java, "span", Some("cd")),
+            ("GET /x?level=error&y=1", "level", None),
+            ("a == b", "a", None),
+            (r#"{"a":{"b":1},"a.b":2}"#, "a.b", Some("1")),
+            (r#"{"A":1,"a":2}"#, "a", Some("2")),
+            (r#"{"msg":"x=1"}"#, "x", None),
+            (r#"{"cut":"in the mid"#, "cut", Some("in the mid")),
+            ("level=error msg=x\n\tat y=z", "y", None),
+            ("msg=\"a\\u001b[2J\\u202eb\"", "msg", Some("a¤b")),
+            ("größe=3 é=4 x=größe", "x", Some("größe")),
+        ] {
+            assert_eq!(get(line, path).as_deref(), want, "{path} of {line}");
+        }
+    }
+
+    #[test]
+    fn all_of_them() {
+        let listed = |line: &str| {
+            all(line).iter().map(|(path, value)| format!("{path}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(listed(r#"{"a":{"b":[1,{"c":"x"}],"d":{}},"e":null}"#), "a.b.0=1 a.b.1.c=x a.d={} e=null");
+        assert_eq!(listed("level=warn msg=\"a b\" n=1"), "level=warn msg=a b n=1");
+        assert_eq!(listed("I0102 15:04:05.1 1 a.go:1] \"ok\" pod=\"n/p\""), "msg=ok pod=n/p");
+        assert_eq!(listed("2026\tinfo\tup\t{\"port\": 80}"), "port=80");
+        assert_eq!(listed("nothing here"), "");
+        let deep = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
+        assert_eq!(all(&deep).len(), 1);
+        let many = "a=1 ".repeat(10_000);
+        assert_eq!(all(&many).len(), MOST_PAIRS);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_listed_is_found(keys in prop::collection::btree_set("[a-z]{1,6}", 1..6), value in "[ -~]{0,20}") {
+            let object: serde_json::Map<_, _> =
+                keys.iter().map(|k| (k.clone(), serde_json::json!({ "in": [value] }))).collect();
+            let line = serde_json::Value::Object(object).to_string();
+            let listed = all(&line);
+            prop_assert_eq!(listed.len(), keys.len());
+            for (path, value) in listed {
+                prop_assert_eq!(get(&line, &path), Some(Cow::Owned(value)));
+            }
+        }
+
+        #[test]
+        fn never_panics(line in any::<String>(), path in "[a-z.0-9]{0,8}") {
+            get(&line, &path);
+            all(&line);
+        }
+
+        #[test]
+        fn never_panics_on_signs(line in r#"[{}\[\]",:=\\'a1 é.]{0,40}"#, path in "[a1.]{0,4}") {
+            get(&line, &path);
+            all(&line);
+        }
+    }
+}
