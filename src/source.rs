@@ -6,7 +6,7 @@
 //! on demand.
 
 pub mod kube;
-mod log_file;
+pub mod log_file;
 pub mod logs;
 pub mod objects;
 pub mod prometheus;

@@ -2,6 +2,8 @@
 //! the file that replaces it is read from its beginning. A truncated file is read from its beginning again. A missing
 //! file is waited for.
 
+mod stdin;
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -15,6 +17,7 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Fact;
 use pilothouse_core::facts::world::Cluster;
 
+pub use self::stdin::{STDIN, StdinRead, read_stdin};
 use super::Setup;
 use super::logs::join::{JUDGE_CAP, Joiner, raw};
 use super::logs::store::Origin;
