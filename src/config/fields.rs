@@ -207,6 +207,12 @@ pub const FIELDS: &[Field] = &[
         doc: "maximum memory for log lines in MiB, 1 to 1024",
         place: Place::Number(|s| &mut s.logs.memory_mib, 1, 1024),
     },
+    Field {
+        section: "logs",
+        key: "trace_url",
+        doc: "URL of a trace, with {trace_id} for the field of a log line that has it, for example https://tempo.example/trace/{trace_id}; empty: none",
+        place: Place::Text(|s| &mut s.logs.trace_url),
+    },
 ];
 
 /// A field's value as TOML.

@@ -139,13 +139,15 @@ pub struct LogSettings {
     pub max_streams: u32,
     /// The log store's memory for lines, in MiB.
     pub memory_mib: u32,
+    /// URL of a trace, with `{trace_id}` for the value of a line's field; empty: none.
+    pub trace_url: String,
     /// Files that are followed as well; by flags only.
     pub files: Vec<std::path::PathBuf>,
 }
 
 impl Default for LogSettings {
     fn default() -> Self {
-        Self { enabled: true, max_streams: 50, memory_mib: 16, files: Vec::new() }
+        Self { enabled: true, max_streams: 50, memory_mib: 16, trace_url: String::new(), files: Vec::new() }
     }
 }
 
@@ -159,31 +161,7 @@ pub struct TrafficSettings {
 
 /// Shell-style matching with `*` and `?`. It ignores case, because a context named PROD is also a production context.
 pub fn glob(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
-    let text: Vec<char> = text.to_lowercase().chars().collect();
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || text.get(t) == Some(c) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    p = at + 1;
-                    t = from + 1;
-                    star = Some((at, from + 1));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(p).all(|c| *c == '*')
+    super::glob::matches(&pattern.to_lowercase(), &text.to_lowercase())
 }
 
 #[cfg(test)]
