@@ -120,8 +120,7 @@ impl Entries {
             ready.extend(alone.flush());
             return;
         }
-        let joiner =
-            self.held.entry(key).or_insert_with_key(|(pod, c)| Joiner::new(pod.clone(), c.clone()));
+        let joiner = self.held.entry(key).or_insert_with_key(|(pod, c)| Joiner::new(pod.clone(), c.clone()));
         ready.extend(joiner.take(&raw, now));
     }
 
@@ -157,7 +156,6 @@ mod tests {
     use std::io::Cursor;
 
     use pilothouse_core::domain::log::Level;
-
 
     use super::*;
 

@@ -51,6 +51,8 @@ pub struct LogQuery {
     pub previous: bool,
     /// The number of lines from the end to start with.
     pub tail: u32,
+    /// The maximum age of the lines to start with, in seconds.
+    pub since: Option<u32>,
 }
 
 impl LogQuery {
@@ -64,6 +66,12 @@ impl LogQuery {
         )
     }
 
+    /// The parameters that say where to start.
+    fn begin(&self) -> String {
+        let since = self.since.map_or_else(String::new, |secs| format!("&sinceSeconds={}", secs.max(1)));
+        format!("{since}&tailLines={}", self.tail.max(1))
+    }
+
     fn joiner(&self) -> Joiner {
         Joiner::new(Name::from(format!("{}/{}", self.namespace, self.pod)), self.container.clone())
     }
@@ -71,7 +79,7 @@ impl LogQuery {
 
 /// Reads the end of a log.
 pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLine>, ApiError> {
-    let path = query.path(&format!("&tailLines={}&limitBytes={FETCH_CAP}", query.tail.max(1)));
+    let path = query.path(&format!("{}&limitBytes={FETCH_CAP}", query.begin()));
     let body = read.get_bytes(&path, FETCH_CAP + 1024).await?;
     let mut joiner = query.joiner();
     let mut lines = Lines::cut(JUDGE_CAP);
@@ -86,8 +94,7 @@ pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLin
 /// Streams a container's log into `out`, starting with its last `tail` lines, until the receiver is dropped or no
 /// more lines can arrive. The stream continues after breaks and restarts.
 pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut out: mpsc::Sender<Told>) {
-    let begin = format!("&tailLines={}", query.tail.max(1));
-    Stream::new(query.clone(), begin).run(read, pod, Some(NOT_YET), &mut out).await;
+    Stream::new(query.clone(), query.begin()).run(read, pod, Some(NOT_YET), &mut out).await;
 }
 
 /// Follows a target into the store until it is stopped or no more lines can arrive.
@@ -100,6 +107,7 @@ pub(super) async fn keep_following(read: ReadClient, input: LogInput, target: Ta
         container: target.container,
         previous: false,
         tail: BEGIN_LINES,
+        since: None,
     };
     let mut out = Kept::new(input, origin);
     if pod
@@ -484,7 +492,9 @@ mod tests {
             container: "c d".into(),
             previous: true,
             tail: 1,
+            since: Some(60),
         };
+        assert_eq!(query.begin(), "&sinceSeconds=60&tailLines=1");
         assert_eq!(
             query.path("&x=1"),
             "/api/v1/namespaces/n/pods/p/log?container=c%20d&timestamps=true&previous=true&x=1"

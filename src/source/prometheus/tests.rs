@@ -120,7 +120,8 @@ fn scraped(query: &str, presets: &[&str]) -> Vector {
     let is_asked = |preset: &&&str| {
         // the first of a query has no label
         let counter = if **preset == "haproxy" { "haproxy_server_http_responses_total" } else { preset };
-        query.starts_with(&format!("max(count_over_time({counter}")) || query.contains(&format!("\"{preset}\""))
+        query.starts_with(&format!("max(count_over_time({counter}"))
+            || query.contains(&format!("\"{preset}\""))
     };
     let samples: Vec<_> = presets.iter().filter(is_asked).map(|preset| [("preset", *preset)]).collect();
     let samples: Vec<(&[(&str, &str)], f64)> =
