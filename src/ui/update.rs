@@ -21,6 +21,7 @@ use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
+use pilothouse_core::logs::filter::Filter;
 use pilothouse_core::policy::dashboard;
 
 use super::app::{PodScope, Prompt, Screen, TextSource, TextView, Ui};
@@ -281,7 +282,7 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
     if let Some(Screen::Log(view)) = ui.screens.last()
         && view.filter.hides()
     {
-        return logs::restore(ui, Default::default());
+        return logs::restore(ui, Filter::default());
     }
     if ui.screens.len() > 1 {
         open::close(ui, effects);

@@ -109,7 +109,9 @@ impl Printer {
     fn print(&mut self, entries: &[Entry]) -> Option<End> {
         let now = self.clock.now();
         for part in entries.chunks(BATCH) {
-            part.iter().for_each(|entry| self.take(entry, now));
+            for entry in part {
+                self.take(entry, now);
+            }
             if let Some(end) = self.write() {
                 return Some(end);
             }
@@ -370,7 +372,7 @@ async fn collect(mut told: mpsc::Receiver<Told>, world: &World, printer: &mut Pr
     while let Some(told) = told.recv().await {
         match told {
             Told::Line(line) if bytes + line.text.len() > HELD_BYTES => {
-                left_out += u64::from(!line.text.is_empty())
+                left_out += 1;
             }
             Told::Line(line) => {
                 bytes += line.text.len();

@@ -142,6 +142,10 @@ impl LogView {
         self.passing.as_ref().map_or(self.lines.len(), VecDeque::len)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The number of lines that the filter hides.
     pub fn hidden(&self) -> usize {
         self.lines.len() - self.len()
@@ -368,7 +372,13 @@ impl LogView {
             self.bytes = self.bytes.saturating_sub(oldest.text.len());
             let passed = match &mut self.passing {
                 None => true,
-                Some(passing) => passing.pop_front_if(|number| *number == self.dropped).is_some(),
+                Some(passing) => {
+                    let passed = passing.front() == Some(&self.dropped);
+                    if passed {
+                        passing.pop_front();
+                    }
+                    passed
+                }
             };
             self.dropped += 1;
             if passed {

@@ -55,7 +55,8 @@ pub fn view(view: &LogView, zone: fn(Stamp) -> i32, width: usize, height: usize)
         WITH_BARS.. => 1,
         _ => 0,
     };
-    let bars = if bars > 0 { histogram::bars(view, zone, width, bars) } else { Vec::new() };
+    let bars =
+        if bars > 0 && !view.is_empty() { histogram::bars(view, zone, width, bars) } else { Vec::new() };
     let page = height.saturating_sub(notes.len() + bars.len());
     let heading = Heading::new(view, zone, width);
     let top = first(view, &heading, page);

@@ -290,12 +290,11 @@ fn places(world: &World, view: &LogView, line: &LogLine) -> (Option<ObjectRef>, 
 pub fn pod(ui: &mut Ui, world: &World) {
     let Some(Screen::Log(view)) = ui.screens.last() else { return };
     let Some((line, _)) = view.entry() else { return ui.say("there is no line") };
-    match places(world, view, &line.clone()).0 {
-        Some(pod) => open::text(ui, format!("Describe {pod}"), TextSource::Describe(pod.clone()), &pod),
-        None => {
-            let words = format!("the pod {} does not exist any more", line.pod);
-            ui.say(words);
-        }
+    if let (Some(pod), _) = places(world, view, line) {
+        open::text(ui, format!("Describe {pod}"), TextSource::Describe(pod.clone()), &pod);
+    } else {
+        let words = format!("the pod {} does not exist any more", line.pod);
+        ui.say(words);
     }
 }
 

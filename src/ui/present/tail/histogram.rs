@@ -102,9 +102,9 @@ fn axis(found: &Histogram, view: &LogView, zone: fn(Stamp) -> i32, width: usize,
 /// `100ms`, `5s`, `15m`.
 fn span(millis: i64) -> String {
     match millis {
-        ..1_000 => format!("{millis}ms"),
-        ..60_000 => format!("{}s", millis / 1_000),
-        ..3_600_000 => format!("{}m", millis / 60_000),
+        ..=999 => format!("{millis}ms"),
+        1_000..=59_999 => format!("{}s", millis / 1_000),
+        60_000..=3_599_999 => format!("{}m", millis / 60_000),
         _ => format!("{}h", millis / 3_600_000),
     }
 }
