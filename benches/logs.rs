@@ -64,8 +64,18 @@ fn take(input: &LogInput, line: &str, origin: &Origin, pod: &Name, container: &N
     let fingerprint =
         (level >= Level::Error).then(|| Name::from(fingerprint::mask(&subject(&text)).fingerprint));
     let (pod, container) = (pod.clone(), container.clone());
-    input
-        .push(LogLine { at: Stamp(1), pod, container, level, text: Name::from(&*text), fingerprint }, origin);
+    input.push(
+        LogLine {
+            at: Stamp(1),
+            pod,
+            container,
+            level,
+            text: Name::from(&*text),
+            fingerprint,
+            ..LogLine::default()
+        },
+        origin,
+    );
 }
 
 /// Levels, fingerprints, groups and ring: one error in so many lines.

@@ -259,6 +259,7 @@ impl Start {
                 self.with_runtime(async |s| look::why(s, &look, fail_on.map(Into::into)).await)
             }
             Command::Get(flags) => self.with_runtime(async |s| look::get(s, &flags).await),
+            Command::Logs(flags) => self.with_runtime(async |s| Box::pin(look::logs(s, &flags)).await),
             Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
             Command::Action(action) => self.with_runtime(async |s| Box::pin(act::run(s, action)).await),
             Command::Journal { what } => journal::told(&self, &what),

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod drain;
 pub mod get;
 pub mod help;
+pub mod logs;
 pub mod rbac;
 pub mod settings;
 
@@ -135,6 +136,8 @@ pub enum Command {
     },
     /// Print the rows of a pane once
     Get(get::GetFlags),
+    /// Print log lines of pods, or of standard input
+    Logs(logs::LogFlags),
     /// Check each source, each permission and the config
     Doctor {
         #[command(flatten)]

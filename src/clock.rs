@@ -32,6 +32,13 @@ fn narrowed(offset: i64, low: i64, high: i64) -> i64 {
     if low > high { offset } else { offset.clamp(low, high) }
 }
 
+/// The offset of the local time zone from UTC in seconds, at a moment.
+pub fn zone(at: Stamp) -> i32 {
+    use chrono::{Local, Offset as _, TimeZone as _};
+    let offset = at.to_chrono().map(|at| Local.offset_from_utc_datetime(&at.naive_utc()));
+    offset.map_or(0, |offset| offset.fix().local_minus_utc())
+}
+
 impl Clock {
     pub fn system() -> Self {
         Self { manual: None, offset: Arc::new(AtomicI64::new(UNMEASURED)) }

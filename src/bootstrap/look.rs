@@ -1,6 +1,7 @@
 //! The commands `snapshot`, `why`, `get` and `doctor`. They read until the sources are complete, then print.
 
 mod get;
+mod logs;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use pilothouse_core::logs::targets::choose;
 use pilothouse_core::policy::seen;
 
 pub use self::get::get;
+pub use self::logs::logs;
 use super::Start;
 use super::session::Session;
 use crate::cli::{Look, Output};
@@ -20,7 +22,8 @@ use crate::report::doctor::{self, Checkup, Permission};
 use crate::report::headless::{print, still_read, tell};
 use crate::report::rights::Right;
 use crate::report::{exit, snapshot as documents, text};
-use crate::source::{Wanted, are_settled, logs};
+use crate::source::logs::NAME as POD_LOGS;
+use crate::source::{Wanted, are_settled};
 use crate::wire::client::{Ask, ReadClient};
 
 /// How long sources may take to stop.
@@ -46,7 +49,7 @@ async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
     let chosen = chosen.filter(|chosen| *chosen > 0 && start.settings.logs.enabled);
     let Some(chosen) = chosen.and_then(|chosen| u32::try_from(chosen).ok()) else { return };
     let front = session.front;
-    let following = |c: &Arc<Cluster>| c.logs.of(logs::NAME).is_some_and(|s| s.following >= chosen);
+    let following = |c: &Arc<Cluster>| c.logs.of(POD_LOGS).is_some_and(|s| s.following >= chosen);
     let read = session.world.wait_for(|w| w.cluster(front).is_some_and(following));
     if tokio::time::timeout_at(until.into(), read).await.is_ok() {
         tokio::time::sleep_until(until.min(Clock::deadline(GROUPED)).into()).await;

@@ -24,10 +24,11 @@ enum About {
 }
 
 /// What each command works on; a command that is not listed here changes a cluster.
-const ABOUT: [(&str, About); 11] = [
+const ABOUT: [(&str, About); 12] = [
     ("snapshot", About::Cluster),
     ("why", About::Cluster),
     ("doctor", About::Cluster),
+    ("logs", About::Cluster),
     ("sim", About::Simulated),
     ("config", About::Files),
     ("journal", About::Files),

@@ -285,6 +285,12 @@ const REST: &[Field] = &[
         doc: "words that are never masked, so that lines with different ones are different groups, for example [\"502\", \"503\"]",
         place: Place::Texts(|s| &mut s.logs.unmasked),
     },
+    Field {
+        section: "logs",
+        key: "trace_url",
+        doc: "URL of a trace, with {trace_id} for the field of a log line that has it, for example https://tempo.example/trace/{trace_id}; empty: none",
+        place: Place::Text(|s| &mut s.logs.trace_url),
+    },
 ];
 
 /// A field's value as TOML.

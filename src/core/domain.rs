@@ -11,6 +11,7 @@ pub mod cronjob;
 pub mod event;
 pub mod failover;
 pub mod found;
+pub mod glob;
 pub mod haproxy;
 pub mod id;
 pub mod image;

@@ -6,6 +6,7 @@ mod hit;
 mod reading;
 mod seen;
 mod sheet;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use pilothouse_core::domain::settings::UiSettings;
 use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::logs::filter;
 use pilothouse_core::policy::slices::By;
 
 use super::clipboard::Clipboard;
@@ -31,9 +33,10 @@ use super::widget::history::History;
 use super::widget::input::InputLine;
 
 pub use self::hit::{Hit, Target};
-pub use self::reading::{Below, Details, LOG_LINES, LogView, TextLine, TextSource, TextView};
+pub use self::reading::{Below, Details, TextLine, TextSource, TextView};
 pub use self::seen::{Seen, SeenList, SeenText};
 pub use self::sheet::{About, Sheet};
+pub use self::tail::{Columns, LOG_LINES, LogView, Times};
 
 /// What the screen shows below the header.
 #[derive(Debug)]
@@ -110,6 +113,15 @@ pub enum Prompt {
         before: super::list::Filter,
     },
     FindText,
+    /// The filter of the log on the screen, with what can complete it.
+    LogFilter(Box<LogFilter>),
+    /// The container whose lines are shown. The first choice is all of them.
+    LogContainer {
+        names: Vec<Name>,
+        at: usize,
+    },
+    /// Asks how far back the log is read.
+    LogSince,
     Palette {
         hits: Vec<Hit>,
         at: usize,
@@ -136,6 +148,27 @@ pub enum Prompt {
     },
     /// Asks which of the silenced findings to show again.
     Tell,
+}
+
+/// A filter of a log that the user is typing.
+#[derive(Clone, Debug, Default)]
+pub struct LogFilter {
+    /// The filter before, which Esc restores.
+    pub before: filter::Filter,
+    pub known: filter::Known,
+    pub found: filter::Completion,
+    /// The chosen candidate.
+    pub at: Option<usize>,
+    /// What is wrong with the text.
+    pub problem: Option<filter::Problem>,
+}
+
+impl LogFilter {
+    /// Determines what can stand at the cursor.
+    pub fn complete(&mut self, input: &InputLine) {
+        self.found = filter::complete(input.text(), input.cursor(), &self.known);
+        self.at = None;
+    }
 }
 
 /// The whole state of the screen.
@@ -175,6 +208,12 @@ pub struct Ui {
     pub all_actions: bool,
     /// The columns that the user selected, by their index in the pane's table.
     pub columns: BTreeMap<ListId, Vec<usize>>,
+    /// Error groups count as new if they were first seen after this moment. None: recently.
+    pub new_since: Option<Stamp>,
+    /// The URL of a trace, with `{trace_id}`; empty: none.
+    pub trace_url: String,
+    /// The offset of the local time from UTC in seconds, at a moment.
+    pub zone: fn(Stamp) -> i32,
     /// The presets of the metrics, for the PromQL behind a number.
     pub presets: Arc<[Preset]>,
     lists: [List; ListId::COUNT],
@@ -237,6 +276,9 @@ impl Ui {
             kinds_of: None,
             all_actions: false,
             columns: BTreeMap::new(),
+            new_since: None,
+            trace_url: String::new(),
+            zone: |_| 0,
             presets: preset::all(&[]).into(),
             lists: std::array::from_fn(|_| List::default()),
             rows: PaneRows::default(),

@@ -2,6 +2,7 @@
 //! keymap and the config's section of keys are all derived from it.
 
 mod acts;
+mod logs;
 mod permit;
 mod print;
 mod table;
@@ -19,7 +20,7 @@ pub use print::{keys_table_markdown, keys_text, places};
 
 use super::list::ListId;
 
-const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len();
+const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len() + logs::LOGS.len();
 
 /// All commands: those that change the cluster, then the others.
 pub const COMMANDS: &[Command] = &{
@@ -27,7 +28,14 @@ pub const COMMANDS: &[Command] = &{
     let mut i = 0;
     while i < COUNT {
         let of_changes = acts::CHANGES.len();
-        all[i] = if i < of_changes { acts::CHANGES[i] } else { table::LOOKS[i - of_changes] };
+        let of_looks = of_changes + table::LOOKS.len();
+        all[i] = if i < of_changes {
+            acts::CHANGES[i]
+        } else if i < of_looks {
+            table::LOOKS[i - of_changes]
+        } else {
+            logs::LOGS[i - of_looks]
+        };
         i += 1;
     }
     all
@@ -189,6 +197,15 @@ pub enum Cmd {
     Save,
     NextError,
     PreviousError,
+    FilterLog,
+    Since,
+    Container,
+    Fields,
+    LogColumns,
+    CopyLine,
+    DescribePod,
+    Trace,
+    NewSince,
     Confirm,
     Cancel,
     CopyKubectl,
@@ -348,7 +365,8 @@ mod tests {
         for command in COMMANDS {
             let capital =
                 command.keys.iter().any(|k| k.len() == 1 && k.chars().all(|c| c.is_ascii_uppercase()));
-            let exempt = matches!(command.cmd, Cmd::Bottom | Cmd::PreviousMatch | Cmd::PreviousError);
+            let exempt =
+                matches!(command.cmd, Cmd::Bottom | Cmd::PreviousMatch | Cmd::PreviousError | Cmd::Fields);
             assert_eq!(command.risk == Risk::Rehearsed, capital && !exempt, "{}", command.id);
         }
     }

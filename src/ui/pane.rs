@@ -11,6 +11,7 @@ pub mod errors;
 pub mod events;
 pub mod namespaces;
 pub mod nodes;
+pub mod novelty;
 pub mod orders;
 pub mod pods;
 pub mod printed;
@@ -204,12 +205,12 @@ pub static PANES: [Pane; ListId::COUNT] = [
         orders: &errors::ORDERS,
         refresh: errors::refresh,
         key: |s, row| errors::at(s, row).map(errors::key),
-        grade: Some(|s, row| errors::at(s, row).map(|group| errors::grade(group, s.ui.now))),
-        row: |s, row| Some(errors::row(errors::at(s, row)?, s.cluster, s.ui.now)),
+        grade: Some(|s, row| errors::at(s, row).map(|group| errors::grade(group, &s.novelty(), s.ui.now))),
+        row: |s, row| Some(errors::row(errors::at(s, row)?, s.cluster, &s.novelty(), s.ui.now)),
         object: errors::object_of,
         reads: Reads::ErrorGroup,
         title: |_| "Errors".into(),
-        counts: |s| errors::counts(s.cluster, &s.here(), s.ui.now),
+        counts: |s| errors::counts(s.cluster, &s.here(), &s.novelty()),
         state: errors::state,
         nothing: "no error lines so far",
         ..COMMON

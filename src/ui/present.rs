@@ -9,4 +9,5 @@ pub mod help;
 pub mod lists;
 pub mod palette;
 pub mod sheet;
+pub mod tail;
 pub mod texts;

@@ -138,6 +138,8 @@ pub struct LogRequest {
     pub follow: bool,
     /// The number of lines from the end of each log to start with.
     pub tail: u32,
+    /// The maximum age of the lines to start with, in seconds.
+    pub since: Option<u32>,
 }
 
 /// A note about the log of a container, such as why it has no lines or how the container ended. It replaces the
@@ -155,11 +157,17 @@ pub struct LogNote {
 pub struct LogLine {
     pub at: Option<Stamp>,
     pub level: Level,
+    pub namespace: Name,
+    /// The pod, without its namespace.
     pub pod: Name,
     pub container: Name,
     pub text: String,
+    /// The number of bytes at its end that were not kept.
+    pub cut: u32,
     /// Whether the line continues the entry of the previous line, as in a stack trace.
     pub more: bool,
+    /// Whether the line is no line of the log but a note in its place, such as that lines are missing here.
+    pub mark: bool,
 }
 
 /// An answer to a request.

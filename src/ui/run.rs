@@ -2,6 +2,7 @@
 //! if something has changed. A key is drawn immediately. Changes of the cluster are drawn at most `max_fps` times a
 //! second. The loop never waits for the terminal: while a frame is written, only the newest state is kept.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +31,9 @@ pub enum Input {
     /// The cell contains a new World.
     World,
     Reply(Ticket, Reply),
-    LogLines(Ticket, Vec<LogLine>),
+    /// The last part is dropped when the lines were taken, so that their sender knows when to send more. A flood of
+    /// lines must not stand between a key and its frame.
+    LogLines(Ticket, Vec<LogLine>, Arc<dyn Any + Send + Sync>),
     LogNotes(Ticket, Vec<LogNote>),
     LogEnded(Ticket),
     Notice(String),
@@ -187,7 +190,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                     effects.extend(update(&mut ui, &world, Msg::Reply(ticket, reply)));
                     dirty = Dirty::Now;
                 }
-                Input::LogLines(ticket, lines) => {
+                Input::LogLines(ticket, lines, _taken) => {
                     effects.extend(update(&mut ui, &world, Msg::LogLines(ticket, lines)));
                     dirty = dirty.at_least_soon();
                 }

@@ -21,6 +21,7 @@ use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
+use pilothouse_core::logs::filter::Filter;
 use pilothouse_core::policy::dashboard;
 
 use super::app::{PodScope, Prompt, Screen, TextSource, TextView, Ui};
@@ -35,6 +36,7 @@ pub use self::rows::{on_screen, refresh};
 /// Handles one message.
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
+    let now = ui.now;
     match msg {
         Msg::Key(key) => {
             keys::press(ui, world, key, &mut effects);
@@ -56,7 +58,7 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         Msg::Reply(ticket, reply) => reply::take(ui, world, ticket, reply, &mut effects),
         Msg::LogLines(ticket, lines) => {
             if let Some(view) = reply::logs_of(ui, ticket) {
-                logs::add(view, lines);
+                logs::add(view, world, lines, now);
             }
         }
         Msg::LogNotes(ticket, notes) => {
@@ -174,15 +176,30 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             Some(Screen::Log(view)) => view.wrap = !view.wrap,
             _ => {}
         },
-        Cmd::Follow => {
-            if let Some(Screen::Log(view)) = ui.screens.last_mut() {
-                view.follow = !view.follow;
+        Cmd::Follow => logs::follow(ui),
+        Cmd::Timestamps => {
+            if let Some(view) = logs::on_screen(ui) {
+                view.times = view.times.next();
             }
         }
-        Cmd::Timestamps => {
-            if let Some(Screen::Log(view)) = ui.screens.last_mut() {
-                view.times = !view.times;
+        Cmd::LogColumns => {
+            if let Some(view) = logs::on_screen(ui) {
+                view.columns = view.columns.next();
             }
+        }
+        Cmd::FilterLog => logs::filter(ui),
+        Cmd::Since => ui.prompt = Some(Prompt::LogSince),
+        Cmd::Container => logs::containers_of(ui),
+        Cmd::Fields => logs::fields(ui, world),
+        Cmd::CopyLine => logs::copy(ui, effects),
+        Cmd::DescribePod => logs::pod(ui, world),
+        Cmd::Trace => logs::trace(ui, effects),
+        Cmd::NewSince => {
+            ui.new_since = if ui.new_since.is_some() { None } else { Some(ui.now) };
+            ui.say(match ui.new_since {
+                Some(at) => format!("NEW are the errors that are first seen after {} UTC", at.clock_secs()),
+                None => "NEW are the errors that were first seen recently, or since the last rollout".to_owned(),
+            });
         }
         Cmd::Save => effects.extend(whole_text(ui).map(Effect::Save)),
         Cmd::NextError => scroll::error(ui, true),
@@ -198,8 +215,7 @@ fn whole_text(ui: &Ui) -> Option<String> {
     let lines: Vec<String> = match ui.screens.last()? {
         Screen::Text(view) => view.lines.iter().map(|line| line.text.clone()).collect(),
         Screen::Log(view) => view
-            .lines
-            .iter()
+            .from(0)
             .map(|line| {
                 let at = line.at.map_or_else(|| "-".to_owned(), |at| at.to_string());
                 format!("{at} {} {} {}", line.pod, line.container, line.text)
@@ -262,6 +278,11 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
             list.filter = super::list::Filter::default();
             return;
         }
+    }
+    if let Some(Screen::Log(view)) = ui.screens.last()
+        && view.filter.hides()
+    {
+        return logs::restore(ui, Filter::default());
     }
     if ui.screens.len() > 1 {
         open::close(ui, effects);

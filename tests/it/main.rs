@@ -23,6 +23,7 @@ mod scenario;
 mod sources;
 #[cfg(feature = "demo")]
 mod story;
+mod tail;
 mod trust;
 mod ui;
 mod undermined;

@@ -418,7 +418,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
     let Input::Notice(words) = next(&inbox).await else { panic!() };
     assert!(words.starts_with("scale done: "), "{words}");
     let (object, within) = (web(B), None);
-    let request = LogRequest { object, within, previous: false, follow: false, tail: 10 };
+    let request = LogRequest { object, within, previous: false, follow: false, tail: 10, since: None };
     effects.send(Effect::FollowLogs(Ticket(3), request)).await.unwrap();
     assert!(matches!(next(&inbox).await, Input::LogEnded(Ticket(3))));
     let asked = two.a.state.lock().unwrap().requests.clone();

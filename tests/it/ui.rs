@@ -4,6 +4,7 @@ mod flows;
 mod scene;
 mod screens;
 mod space;
+mod tail;
 
 use pilothouse::ui::app::Ui;
 use pilothouse::ui::key::Key;

@@ -1,5 +1,7 @@
 //! Label selectors: `matchLabels` and `matchExpressions`, matched as apimachinery matches them.
 
+mod parse;
+
 use serde::{Deserialize, Serialize};
 
 use super::id::Name;

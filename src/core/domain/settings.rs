@@ -196,6 +196,8 @@ pub struct LogSettings {
     pub masks: std::collections::BTreeMap<String, String>,
     /// Words that are never masked.
     pub unmasked: Vec<String>,
+    /// URL of a trace, with `{trace_id}` for the value of a line's field; empty: none.
+    pub trace_url: String,
     /// Files that are followed as well; by flags only.
     pub files: Vec<std::path::PathBuf>,
 }
@@ -208,6 +210,7 @@ impl Default for LogSettings {
             memory_mib: 16,
             masks: std::collections::BTreeMap::new(),
             unmasked: Vec::new(),
+            trace_url: String::new(),
             files: Vec::new(),
         }
     }
@@ -223,31 +226,7 @@ pub struct TrafficSettings {
 
 /// Shell-style matching with `*` and `?`. It ignores case, because a context named PROD is also a production context.
 pub fn glob(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
-    let text: Vec<char> = text.to_lowercase().chars().collect();
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(c) if *c == '?' || text.get(t) == Some(c) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    p = at + 1;
-                    t = from + 1;
-                    star = Some((at, from + 1));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.iter().skip(p).all(|c| *c == '*')
+    super::glob::matches(&pattern.to_lowercase(), &text.to_lowercase())
 }
 
 #[cfg(test)]

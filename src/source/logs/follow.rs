@@ -50,8 +50,7 @@ const DENIED: Duration = Duration::from_secs(120);
 /// Streams a container's log into `out`, starting with its last `tail` lines, until the receiver is dropped or no
 /// more lines can arrive. The stream continues after breaks and restarts.
 pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut out: mpsc::Sender<Told>) {
-    let begin = format!("&tailLines={}", query.tail.max(1));
-    Stream::new(query.clone(), begin).run(read, pod, Some(NOT_YET), &mut out).await;
+    Stream::new(query.clone(), query.begin()).run(read, pod, Some(NOT_YET), &mut out).await;
 }
 
 /// Follows a target into the store until it is stopped or no more lines can arrive.
@@ -63,6 +62,7 @@ pub(super) async fn keep_following(read: ReadClient, mut out: Kept, target: Targ
         container: target.container,
         previous: false,
         tail: BEGIN_LINES,
+        since: None,
     };
     if pod
         .since(Instant::now())

@@ -22,6 +22,8 @@ pub struct LogQuery {
     pub previous: bool,
     /// The number of lines from the end to start with.
     pub tail: u32,
+    /// The maximum age of the lines to start with, in seconds.
+    pub since: Option<u32>,
 }
 
 impl LogQuery {
@@ -35,6 +37,12 @@ impl LogQuery {
         )
     }
 
+    /// The parameters that say where to start.
+    pub(super) fn begin(&self) -> String {
+        let since = self.since.map_or_else(String::new, |secs| format!("&sinceSeconds={}", secs.max(1)));
+        format!("{since}&tailLines={}", self.tail.max(1))
+    }
+
     pub(super) fn joiner(&self) -> Joiner {
         Joiner::new(Name::from(format!("{}/{}", self.namespace, self.pod)), self.container.clone())
     }
@@ -42,7 +50,7 @@ impl LogQuery {
 
 /// Reads the end of a log.
 pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLine>, ApiError> {
-    let path = query.path(&format!("&tailLines={}&limitBytes={FETCH_CAP}", query.tail.max(1)));
+    let path = query.path(&format!("{}&limitBytes={FETCH_CAP}", query.begin()));
     let body = read.get_bytes(&path, FETCH_CAP + 1024).await?;
     let mut joiner = query.joiner();
     let mut lines = Lines::cut(JUDGE_CAP);
@@ -72,7 +80,9 @@ mod tests {
             container: "c d".into(),
             previous: true,
             tail: 1,
+            since: Some(60),
         };
+        assert_eq!(query.begin(), "&sinceSeconds=60&tailLines=1");
         assert_eq!(
             query.path("&x=1"),
             "/api/v1/namespaces/n/pods/p/log?container=c%20d&timestamps=true&previous=true&x=1"

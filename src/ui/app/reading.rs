@@ -1,12 +1,10 @@
-//! Texts and logs that have a screen of their own.
-
-use std::collections::VecDeque;
+//! Texts that have a screen of their own.
 
 use pilothouse_core::domain::id::{Name, ObjectRef};
 
 use crate::ui::cell::Cell;
 use crate::ui::list::ListId;
-use crate::ui::request::{LogLine, LogNote, Ticket};
+use crate::ui::request::Ticket;
 use crate::ui::theme::Role;
 
 /// The source of the lines of a text.
@@ -123,31 +121,4 @@ pub struct Details {
     /// The requested lines of an error group, and the group.
     pub below: Below,
     pub below_of: Name,
-}
-
-/// The maximum number of lines that are kept of a log.
-pub const LOG_LINES: usize = 20_000;
-
-/// An open log.
-#[derive(Clone, Debug)]
-pub struct LogView {
-    pub title: String,
-    pub ticket: Ticket,
-    pub lines: VecDeque<LogLine>,
-    /// The number of lines that were removed at the start.
-    pub dropped: u64,
-    /// Notes about the containers, in addition to the lines.
-    pub notes: Vec<LogNote>,
-    /// Whether the log has ended, so that no more lines arrive.
-    pub ended: bool,
-    pub follow: bool,
-    pub wrap: bool,
-    pub times: bool,
-    /// Whether to show the pod of each line. The next field says the same for the container.
-    pub several_pods: bool,
-    pub several_containers: bool,
-    pub find: String,
-    /// The index of the first visible line.
-    pub top: usize,
-    pub page: usize,
 }

@@ -3,8 +3,8 @@
 use super::super::list::ListId;
 use super::{Cmd, Command, Context, look, open};
 use Context::{
-    Actions, Backends, Dialog, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Sheet, Text, Traffic,
-    Workloads,
+    Actions, Backends, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Sheet, Text,
+    Traffic, Workloads,
 };
 
 /// All of them.
@@ -272,6 +272,15 @@ pub(super) const LOOKS: &[Command] = &[
         1,
     ),
     look(
+        Cmd::NewSince,
+        "new-since",
+        "NEW from now",
+        "mark as NEW only the errors that are first seen from now on; press it again for those of the last minutes or since the last rollout",
+        &[Errors],
+        &["t"],
+        4,
+    ),
+    look(
         Cmd::AllActions,
         "all-actions",
         "other clusters",
@@ -310,27 +319,7 @@ pub(super) const LOOKS: &[Command] = &[
         0,
     ),
     look(Cmd::Wrap, "wrap", "wrap", "wrap long lines, or cut them off", &[Text, Log], &["w"], 4),
-    look(Cmd::Follow, "follow", "follow", "follow the end of the log", &[Log], &["f"], 1),
-    look(Cmd::Timestamps, "timestamps", "times", "show the time of each line", &[Log], &["t"], 5),
     look(Cmd::Save, "save", "save", "save the text as a file", &[Text, Log], &["ctrl-s"], 0),
-    look(
-        Cmd::NextError,
-        "next-error",
-        "next error",
-        "go to the next line of level error or higher",
-        &[Log],
-        &["e"],
-        2,
-    ),
-    look(
-        Cmd::PreviousError,
-        "previous-error",
-        "previous error",
-        "go to the previous line of level error or higher",
-        &[Log],
-        &["E"],
-        0,
-    ),
     look(Cmd::More, "more", "more", "raise the number of the selected line", &[Sheet], &["+", "="], 0),
     look(Cmd::Less, "less", "less", "lower the number of the selected line", &[Sheet], &["minus"], 0),
     look(

@@ -9,6 +9,7 @@ use super::super::cell::RowView;
 use super::super::command::Context;
 use super::super::list::{ListId, Spec};
 use super::super::widget::columns::Column;
+use super::novelty::Novelty;
 use super::sources::{self, State};
 use super::{PANES, Pane, Place};
 
@@ -29,6 +30,11 @@ impl<'a> Shown<'a> {
     /// Returns a `Spec` that selects all rows of the selected namespace. Counts exclude rows of other namespaces too.
     pub fn here(&self) -> Spec {
         Spec { namespace: self.ui.namespace.clone(), ..Spec::default() }
+    }
+
+    /// Returns when error groups count as new.
+    pub fn novelty(&self) -> Novelty {
+        Novelty::of(self.cluster, self.ui.new_since, self.ui.now)
     }
 
     /// Returns the state of a table's source.

@@ -17,6 +17,7 @@ use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text;
 use super::Shown;
+use super::novelty::Novelty;
 use super::orders::{Order, indexes, sort, texts};
 use super::sources::{self, State};
 
@@ -35,9 +36,6 @@ pub const ORDERS: [Order; 11] = [
     Order::rises("by first pod", "FIRST POD").wide(),
 ];
 
-/// A group that was first seen less than this many seconds ago is NEW.
-pub const NEW_SECS: u64 = 600;
-
 /// The columns.
 pub const COLUMNS: [Column; 12] = [
     Column::left("", 3, 3, 0).named("new"),
@@ -54,14 +52,9 @@ pub const COLUMNS: [Column; 12] = [
     Column::name("FIRST POD", 9, 40).leaving(13),
 ];
 
-/// Whether the group was first seen recently and still occurs.
-pub fn is_new(group: &ErrorGroup, now: Stamp) -> bool {
-    now.secs_since(group.first) < NEW_SECS && !group.has_stopped(now)
-}
-
 /// Returns the severity of a group.
-pub fn grade(group: &ErrorGroup, now: Stamp) -> Grade {
-    match (is_new(group, now), group.level) {
+pub fn grade(group: &ErrorGroup, novelty: &Novelty, now: Stamp) -> Grade {
+    match (novelty.has(group), group.level) {
         (true, Level::Fatal) => Grade::Critical,
         (true, _) => Grade::Warning,
         (_, Level::Fatal) if !group.has_stopped(now) => Grade::Warning,
@@ -85,7 +78,7 @@ pub fn passes(group: &ErrorGroup, spec: &Spec, more: impl Fn() -> Vec<String>) -
 }
 
 /// Compares two groups.
-pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Ordering {
+pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, novelty: &Novelty) -> Ordering {
     let by = match order {
         1 => b.per_minute.total_cmp(&a.per_minute),
         2 => b.last.cmp(&a.last),
@@ -97,7 +90,7 @@ pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, now: Stamp) -> Orderi
         8 => b.level.cmp(&a.level),
         9 => b.count.cmp(&a.count),
         10 => a.pods.first().cmp(&b.pods.first()),
-        _ => is_new(b, now).cmp(&is_new(a, now)).then_with(|| b.per_minute.total_cmp(&a.per_minute)),
+        _ => novelty.has(b).cmp(&novelty.has(a)).then_with(|| b.per_minute.total_cmp(&a.per_minute)),
     };
     by.then_with(|| b.count.cmp(&a.count)).then_with(|| a.fingerprint.cmp(&b.fingerprint))
 }
@@ -148,8 +141,8 @@ pub fn place(group: &ErrorGroup) -> String {
 }
 
 /// Builds one row.
-pub fn row(group: &ErrorGroup, cluster: &Cluster, now: Stamp) -> RowView {
-    let new = is_new(group, now);
+pub fn row(group: &ErrorGroup, cluster: &Cluster, novelty: &Novelty, now: Stamp) -> RowView {
+    let new = novelty.has(group);
     let stopped = group.has_stopped(now);
     let text = match (new, stopped) {
         (true, _) => Role::Strong,
@@ -157,7 +150,7 @@ pub fn row(group: &ErrorGroup, cluster: &Cluster, now: Stamp) -> RowView {
         (false, false) => Role::Text,
     };
     RowView {
-        grade: grade(group, now),
+        grade: grade(group, novelty, now),
         cells: vec![
             cell(Role::Warning, if new { "NEW" } else { "" }),
             if stopped { cell(Role::Dim, "0") } else { plain(rate(Some(group.per_minute))) },
@@ -200,12 +193,12 @@ fn said(group: &ErrorGroup) -> Vec<Cell> {
 
 /// Returns the counts that follow the title: the new groups of the selected namespace, and how the logs are followed.
 /// Log following is the same for all namespaces.
-pub fn counts(cluster: &Cluster, spec: &Spec, now: Stamp) -> Vec<Cell> {
+pub fn counts(cluster: &Cluster, spec: &Spec, novelty: &Novelty) -> Vec<Cell> {
     let logs = &cluster.logs;
     if logs.at == Stamp::default() {
         return Vec::new();
     }
-    let new = logs.groups.iter().filter(|g| is_new(g, now) && passes(g, spec, NO_MORE)).count();
+    let new = logs.groups.iter().filter(|g| novelty.has(g) && passes(g, spec, NO_MORE)).count();
     let mut notes = Vec::new();
     if new > 0 {
         notes.push(cell(Role::Warning, format!("{new} new")));
@@ -245,8 +238,9 @@ pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a ErrorGroup> {
 /// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     let (groups, now) = (&cluster.logs.groups, ui.now);
-    list.sorted = indexes(groups, |g| passes(g, spec, || texts(row(g, cluster, now))));
-    sort(&mut list.sorted, groups, spec.reverse, |a, b| order(a, b, spec.order, now));
+    let novelty = Novelty::of(cluster, ui.new_since, now);
+    list.sorted = indexes(groups, |g| passes(g, spec, || texts(row(g, cluster, &novelty, now))));
+    sort(&mut list.sorted, groups, spec.reverse, |a, b| order(a, b, spec.order, &novelty));
 }
 
 /// Returns the workload that wrote the lines, or the first of several.
@@ -302,7 +296,7 @@ mod tests {
             .with(summary("log file a", "files", 1, 1, 0))
             .with(summary("log file b", "files", 0, 1, 1));
         let cluster = Cluster { logs: Arc::new(logs), ..Cluster::default() };
-        let notes = counts(&cluster, &Spec::default(), Stamp(1));
+        let notes = counts(&cluster, &Spec::default(), &Novelty::default());
         let words: Vec<&str> = notes.iter().map(|note| note.text.as_str()).collect();
         assert_eq!(words, ["logs of 1 of 2 files, 50 of 3,120 pods", "3 dropped"]);
     }

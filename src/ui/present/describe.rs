@@ -18,6 +18,7 @@ use pilothouse_core::policy::health::is_problem;
 
 use super::super::app::TextLine;
 use super::super::cell::{ago, bytes, cores, past, percent, rate};
+use super::super::pane::novelty::Novelty;
 use super::super::pane::{errors, nodes, workloads};
 use super::super::rows::workloads::told;
 use super::super::theme::Role;
@@ -214,10 +215,11 @@ fn error_groups(out: &mut Lines, cluster: &Cluster, now: Stamp, wanted: impl Fn(
     if found.is_empty() {
         return;
     }
-    found.sort_by(|a, b| errors::order(a, b, 0, now));
+    let novelty = Novelty::of(cluster, None, now);
+    found.sort_by(|a, b| errors::order(a, b, 0, &novelty));
     out.head(&format!("Errors in its logs: {}", found.len()));
     for group in found.into_iter().take(10) {
-        let role = if errors::is_new(group, now) { Role::Warning } else { Role::Text };
+        let role = if novelty.has(group) { Role::Warning } else { Role::Text };
         let many = format!("{}/min", rate(Some(group.per_minute)));
         out.say(role, format!("  {many:<9} first seen {}: {}", past(now, group.first), group.template));
     }

@@ -8,6 +8,7 @@ use pilothouse_core::facts::world::{Cause, Cluster, Silenced, StepState, World};
 use super::super::app::{Screen, TextLine, TextSource, Ui};
 use super::super::cell::{past, rate};
 use super::super::command::{COMMANDS, Context, Risk};
+use super::super::pane::novelty::Novelty;
 use super::super::pane::{causes, errors};
 use super::super::request::LogLine;
 use super::super::rows::actions;
@@ -125,7 +126,8 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 "lines",
                 format!("{}, recently {}/min", text::grouped(group.count), rate(Some(group.per_minute))),
             );
-            let new = if errors::is_new(group, now) { " NEW" } else { "" };
+            let novelty = Novelty::of(cluster, ui.new_since, now);
+            let new = if novelty.has(group) { " NEW" } else { "" };
             out.field("first seen", format!("{} ({}){new}", group.first.told(now), past(now, group.first)));
             out.field("last seen", format!("{} ({})", group.last.told(now), past(now, group.last)));
             out.field("versions", errors::versions(group, cluster));

@@ -1,17 +1,35 @@
-//! An open log: the request, and the lines and notes that arrive.
+//! An open log: its request, the notes that arrive, and the keys that work in it.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
-use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::text;
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::logs::fields;
+use pilothouse_core::logs::filter::{Filter, Known};
 use pilothouse_core::logs::targets::{MOST_PODS, containers, pods_of};
 
-use super::super::app::{LOG_LINES, LogView, Screen, Ui};
+use super::super::app::{LOG_LINES, LogView, Prompt, Screen, TextSource, TextView, Ui};
+use super::super::present::tail;
 use super::super::request::{Effect, LogLine, LogNote, LogRequest};
+use super::super::widget::input::InputLine;
+use super::open;
 
 /// The maximum number of notes that are kept. No log reads more containers at once.
 const MOST_NOTES: usize = 200;
+/// The number of lines at the end whose fields are offered for completion.
+const FIELDS_OF: usize = 200;
+/// The ages that the keys `0` to `6` choose, in seconds.
+pub const SINCE: [(&str, Option<u32>); 7] = [
+    ("newest", None),
+    ("1m", Some(60)),
+    ("5m", Some(300)),
+    ("15m", Some(900)),
+    ("1h", Some(3600)),
+    ("6h", Some(6 * 3600)),
+    ("24h", Some(24 * 3600)),
+];
 
 /// Opens the logs of a pod, or of all pods of a workload, a Service, a node or the target of an autoscaler.
 pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effects: &mut Vec<Effect>) {
@@ -29,25 +47,14 @@ pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
     } else {
         String::new()
     };
-    ui.screens.push(Screen::Log(Box::new(LogView {
-        title: format!("{what} of {object}{many}"),
-        ticket,
-        lines: VecDeque::new(),
-        dropped: 0,
-        notes: Vec::new(),
-        ended: false,
-        follow: !previous,
-        wrap: false,
-        times: false,
-        several_pods: pods.len() > 1,
-        several_containers: pods.iter().any(|p| containers(p).count() > 1),
-        find: String::new(),
-        top: 0,
-        page: 0,
-    })));
     let tail = if pods.len() > 1 { 200 } else { 1000 };
-    effects
-        .push(Effect::FollowLogs(ticket, LogRequest { object, within, previous, follow: !previous, tail }));
+    let title = format!("{what} of {object}{many}");
+    let request = LogRequest { object, within, previous, follow: !previous, tail, since: None };
+    let mut view = LogView::new(title, ticket, request.clone());
+    view.several_pods = pods.len() > 1;
+    view.several_containers = pods.iter().any(|p| containers(p).count() > 1);
+    ui.screens.push(Screen::Log(Box::new(view)));
+    effects.push(Effect::FollowLogs(ticket, request));
 }
 
 /// Returns the workload whose logs are read, for objects without logs of their own.
@@ -60,47 +67,23 @@ fn target(cluster: &Cluster, object: &ObjectRef) -> ObjectRef {
     object.clone()
 }
 
-/// Inserts lines by their timestamps, because containers are read at different speeds. A line without a timestamp
-/// stays after the line that it followed.
-pub fn add(view: &mut LogView, lines: Vec<LogLine>) {
-    if let Some(first) = view.lines.front().or(lines.first()).map(|l| (l.pod.clone(), l.container.clone())) {
-        view.several_pods |= lines.iter().any(|l| l.pod != first.0);
-        view.several_containers |= lines.iter().any(|l| l.pod == first.0 && l.container != first.1);
-    }
-    let earliest = lines.iter().find_map(|l| l.at);
-    let from = match earliest {
-        // only a few lines at the end are later than the first new line
-        Some(at) => {
-            let later = view.lines.iter().rev().take_while(|l| l.at.is_none_or(|held| held > at)).count();
-            let mut from = view.lines.len() - later;
-            while view.lines.get(from).is_some_and(|l| l.at.is_none()) {
-                from += 1;
-            }
-            from
+/// Adds lines, with the nodes of their pods.
+pub fn add(view: &mut LogView, world: &World, lines: Vec<LogLine>, now: Stamp) {
+    let cluster = world.cluster(view.request.object.cluster);
+    let mut last: Option<(&Name, &Name)> = None;
+    for line in lines.iter().filter(|line| !line.mark) {
+        // lines of one pod arrive together
+        if last.replace((&line.namespace, &line.pod)) == Some((&line.namespace, &line.pod)) {
+            continue;
         }
-        None => view.lines.len(),
-    };
-    let mut old = view.lines.split_off(from).into_iter().peekable();
-    let mut new = lines.into_iter().peekable();
-    let mut added_above = 0;
-    loop {
-        let takes_old = match (old.peek(), new.peek()) {
-            (Some(old), Some(new)) => old.at.is_none() || new.at.is_some_and(|at| old.at <= Some(at)),
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        let Some(line) = (if takes_old { old.next() } else { new.next() }) else { break };
-        if !takes_old && old.peek().is_some() && view.lines.len() <= view.top + added_above {
-            added_above += 1;
+        let key = (line.namespace.clone(), line.pod.clone());
+        if !view.nodes.contains_key(&key)
+            && let Some(node) = cluster.and_then(|c| c.pod(&line.namespace, &line.pod)?.node.clone())
+        {
+            view.nodes.insert(key, node);
         }
-        view.lines.push_back(line);
     }
-    view.top += added_above;
-    while view.lines.len() > LOG_LINES {
-        view.lines.pop_front();
-        view.dropped += 1;
-        view.top = view.top.saturating_sub(1);
-    }
+    view.add(lines, now);
 }
 
 /// Adds notes. Each note replaces the previous one about the same container.
@@ -126,29 +109,233 @@ pub fn note(view: &mut LogView, notes: Vec<LogNote>) {
     }
 }
 
+/// Returns the log on the screen.
+pub fn on_screen(ui: &mut Ui) -> Option<&mut LogView> {
+    match ui.screens.last_mut() {
+        Some(Screen::Log(view)) => Some(view),
+        _ => None,
+    }
+}
+
+/// Follows the end of the log, or stops.
+pub fn follow(ui: &mut Ui) {
+    let now = ui.now;
+    if let Some(view) = on_screen(ui) {
+        if view.follow { view.stop() } else { view.resume(now) }
+    }
+}
+
+/// Requests the log again, not older than the choice with this number.
+pub fn since(ui: &mut Ui, choice: usize, effects: &mut Vec<Effect>) {
+    let Some((_, since)) = SINCE.get(choice) else { return };
+    let ticket = ui.ticket();
+    let Some(view) = on_screen(ui) else { return };
+    let tail = match (since, view.several_pods) {
+        (Some(_), _) => u32::try_from(LOG_LINES).unwrap_or(u32::MAX),
+        (None, true) => 200,
+        (None, false) => 1000,
+    };
+    let request = LogRequest { since: *since, tail, ..view.request.clone() };
+    effects.push(Effect::StopLogs(view.ticket));
+    view.restart(ticket, request.clone());
+    effects.push(Effect::FollowLogs(ticket, request));
+}
+
+/// Opens the filter of the log.
+pub fn filter(ui: &mut Ui) {
+    let Some(view) = on_screen(ui) else { return };
+    let (before, known) = (view.filter.clone(), known(view));
+    // a blank separates what is typed next
+    let text = if before.is_empty() { String::new() } else { format!("{before} ") };
+    ui.input = InputLine::new(text);
+    let mut open = super::super::app::LogFilter { before, known, ..Default::default() };
+    open.complete(&ui.input);
+    ui.prompt = Some(Prompt::LogFilter(Box::new(open)));
+}
+
+/// Collects the names and fields of the lines.
+fn known(view: &LogView) -> Known {
+    let lines = || view.lines.iter().filter(|line| !line.mark);
+    let names = |of: fn(&LogLine) -> &Name| -> Vec<String> {
+        let found: BTreeSet<&Name> = lines().map(of).filter(|name| !name.is_empty()).collect();
+        found.into_iter().map(ToString::to_string).collect()
+    };
+    let nodes: BTreeSet<&Name> = view.nodes.values().collect();
+    let newest = view.lines.iter().rev().filter(|line| !line.more && !line.mark).take(FIELDS_OF);
+    let paths: BTreeSet<String> =
+        newest.flat_map(|line| fields::all(&line.text)).map(|(path, _)| path).collect();
+    Known {
+        namespaces: names(|line| &line.namespace),
+        pods: names(|line| &line.pod),
+        containers: names(|line| &line.container),
+        nodes: nodes.into_iter().map(ToString::to_string).collect(),
+        fields: paths.into_iter().collect(),
+    }
+}
+
+/// Applies the text of the filter while it is typed. A text that is not complete changes nothing.
+pub fn typed(ui: &mut Ui) {
+    let now = ui.now;
+    let parsed = Filter::parse(ui.input.text());
+    let Some(Prompt::LogFilter(open)) = &mut ui.prompt else { return };
+    open.complete(&ui.input);
+    match parsed {
+        Ok(filter) => {
+            open.problem = None;
+            if let Some(view) = on_screen(ui)
+                && view.filter != filter
+            {
+                view.set_filter(filter, now);
+            }
+        }
+        Err(problem) => open.problem = Some(problem),
+    }
+}
+
+/// Replaces the text under the cursor with the chosen candidate, or with the first one.
+pub fn complete(ui: &mut Ui) {
+    let Some(Prompt::LogFilter(open)) = &ui.prompt else { return };
+    let Some(chosen) = open.found.candidates.get(open.at.unwrap_or(0)) else { return };
+    ui.input.replace(open.found.from, open.found.to, &chosen.text);
+    typed(ui);
+}
+
+/// Moves among the candidates. Returns `false` above the first one.
+pub fn choose(ui: &mut Ui, by: isize) -> bool {
+    match &mut ui.prompt {
+        Some(Prompt::LogFilter(open)) => {
+            let last = open.found.candidates.len().checked_sub(1);
+            open.at = match (open.at, last) {
+                (_, None) => return false,
+                (None, Some(_)) if by > 0 => Some(0),
+                (None, _) => return false,
+                (Some(0), _) if by < 0 => None,
+                (Some(at), Some(last)) => Some(at.saturating_add_signed(by).min(last)),
+            };
+            true
+        }
+        Some(Prompt::LogContainer { names, at }) => {
+            *at = at.saturating_add_signed(by).min(names.len().saturating_sub(1));
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Restores a filter.
+pub fn restore(ui: &mut Ui, filter: Filter) {
+    let now = ui.now;
+    if let Some(view) = on_screen(ui)
+        && view.filter != filter
+    {
+        view.set_filter(filter, now);
+    }
+}
+
+/// Opens the choice of containers.
+pub fn containers_of(ui: &mut Ui) {
+    let Some(view) = on_screen(ui) else { return };
+    let found: BTreeSet<&Name> = view
+        .lines
+        .iter()
+        .map(|line| &line.container)
+        .chain(view.notes.iter().map(|n| &n.container))
+        .collect();
+    let found = found.into_iter().filter(|name| !name.is_empty()).cloned();
+    let names: Vec<Name> = std::iter::once(Name::default()).chain(found).collect();
+    if names.len() <= 2 {
+        let one = names.last().filter(|name| !name.is_empty());
+        let words =
+            one.map_or_else(|| "no lines yet".to_owned(), |name| format!("the only container is {name}"));
+        return ui.say(words);
+    }
+    ui.input.clear();
+    ui.prompt = Some(Prompt::LogContainer { names, at: 0 });
+}
+
+/// Shows only the lines of a container, or those of all if the name is empty.
+pub fn container(ui: &mut Ui, name: &Name) {
+    let now = ui.now;
+    if let Some(view) = on_screen(ui) {
+        let filter = view.filter.with_container((!name.is_empty()).then_some(name.as_str()));
+        view.set_filter(filter, now);
+    }
+}
+
+/// Opens the fields of the line under the cursor. They stay while more lines arrive.
+pub fn fields(ui: &mut Ui, world: &World) {
+    let Some(Screen::Log(view)) = ui.screens.last() else { return };
+    let Some((line, entry)) = view.entry() else { return ui.say("there is no line") };
+    let (line, cluster) = (line.clone(), view.request.object.cluster);
+    let (pod, node) = places(world, view, &line);
+    let lines = tail::fields(&line, &entry, pod.as_ref(), node.as_ref(), &ui.trace_url, ui.zone);
+    let object = pod.filter(|object| object.cluster == cluster);
+    let mut text = TextView::new("Fields of a line", TextSource::Fixed, object);
+    text.lines = lines;
+    ui.screens.push(Screen::Text(Box::new(text)));
+}
+
+/// Returns the pod of a line and its node, as far as they still exist.
+fn places(world: &World, view: &LogView, line: &LogLine) -> (Option<ObjectRef>, Option<ObjectRef>) {
+    let Some(cluster) = world.cluster(view.request.object.cluster) else { return (None, None) };
+    let pod = cluster.pod(&line.namespace, &line.pod);
+    let node = pod
+        .and_then(|pod| pod.node.clone())
+        .or_else(|| view.nodes.get(&(line.namespace.clone(), line.pod.clone())).cloned());
+    let node = node.map(|name| cluster.object(Kind::Node, &Name::default(), &name, &Uid::default()));
+    (pod.map(|pod| pod.reference(cluster.id())), node)
+}
+
+/// Describes the pod of the line under the cursor.
+pub fn pod(ui: &mut Ui, world: &World) {
+    let Some(Screen::Log(view)) = ui.screens.last() else { return };
+    let Some((line, _)) = view.entry() else { return ui.say("there is no line") };
+    if let (Some(pod), _) = places(world, view, line) {
+        open::text(ui, format!("Describe {pod}"), TextSource::Describe(pod.clone()), &pod);
+    } else {
+        let words = format!("the pod {} does not exist any more", line.pod);
+        ui.say(words);
+    }
+}
+
+/// Copies the entry under the cursor.
+pub fn copy(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    let Some(Screen::Log(view)) = ui.screens.last() else { return };
+    let Some((_, entry)) = view.entry() else { return ui.say("there is no line") };
+    ui.say(format!("sent the line to the clipboard ({})", ui.clipboard.caveat()));
+    effects.push(Effect::Copy(entry));
+}
+
+/// Copies the URL of the trace that the line under the cursor belongs to.
+pub fn trace(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    let Some(Screen::Log(view)) = ui.screens.last() else { return };
+    let Some((_, entry)) = view.entry() else { return ui.say("there is no line") };
+    if ui.trace_url.is_empty() {
+        return ui.say("no URL of traces is configured: trace_url in [logs]");
+    }
+    match tail::trace_link(&ui.trace_url, &entry) {
+        Some(url) => {
+            ui.say(format!("sent {url} to the clipboard ({})", ui.clipboard.caveat()));
+            effects.push(Effect::Copy(url));
+        }
+        None => ui.say("the line has no field trace_id"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::id::ClusterId;
+
     use super::super::super::request::Ticket;
     use super::*;
-    use pilothouse_core::domain::time::Stamp;
+
+    const NOW: Stamp = Stamp(1_000);
 
     fn view() -> LogView {
-        LogView {
-            title: String::new(),
-            ticket: Ticket(1),
-            lines: VecDeque::new(),
-            dropped: 0,
-            notes: Vec::new(),
-            ended: false,
-            follow: true,
-            wrap: false,
-            times: false,
-            several_pods: false,
-            several_containers: false,
-            find: String::new(),
-            top: 0,
-            page: 0,
-        }
+        let object = ObjectRef::new(ClusterId(0), Kind::Pod, &"shop".into(), &"web".into(), &Uid::default());
+        let request =
+            LogRequest { object, within: None, previous: false, follow: true, tail: 10, since: None };
+        LogView::new(String::new(), Ticket(1), request)
     }
 
     fn lines(container: &str, times: &[i64]) -> Vec<LogLine> {
@@ -162,29 +349,92 @@ mod tests {
     }
 
     fn texts(view: &LogView) -> Vec<&str> {
-        view.lines.iter().map(|l| l.text.as_str()).collect()
+        view.from(0).map(|l| l.text.as_str()).collect()
+    }
+
+    fn under_cursor(view: &LogView) -> Option<&str> {
+        view.line(view.cursor()).map(|line| line.text.as_str())
     }
 
     #[test]
     fn lines_of_several_containers_are_merged_by_time() {
         let mut view = view();
-        add(&mut view, lines("a", &[10, 20, 30, 40]));
+        view.add(lines("a", &[10, 20, 30, 40]), NOW);
         assert!(!view.several_containers);
+        view.go(2);
         view.top = 2;
-        add(&mut view, lines("b", &[5, 20, 35, 50]));
+        view.add(lines("b", &[5, 20, 35, 50]), NOW);
         assert_eq!(texts(&view), ["b5", "a10", "a20", "b20", "a30", "b35", "a40", "b50"]);
         assert!(view.several_containers && !view.several_pods);
-        assert_eq!(view.top, 4, "the first line on the screen stays: a30");
+        assert_eq!((view.top, under_cursor(&view)), (4, Some("a30")), "what the user reads stays");
     }
 
     #[test]
     fn lines_without_a_time_stay_where_they_came() {
         let mut view = view();
-        add(&mut view, lines("a", &[10, 0, 30]));
-        add(&mut view, lines("b", &[20, 0]));
+        view.add(lines("a", &[10, 0, 30]), NOW);
+        view.add(lines("b", &[20, 0]), NOW);
         assert_eq!(texts(&view), ["a10", "a0", "b20", "b0", "a30"]);
-        add(&mut view, lines("c", &[0]));
+        view.add(lines("c", &[0]), NOW);
         assert_eq!(texts(&view).last(), Some(&"c0"));
+    }
+
+    #[test]
+    fn a_filter_hides_whole_entries_and_the_cursor_stays() {
+        let mut view = view();
+        let entry = |at, text: &str| {
+            let parts = text.split('\n').enumerate();
+            let line = |(i, text): (usize, &str)| LogLine {
+                at: Some(Stamp(at)),
+                text: text.into(),
+                more: i > 0,
+                ..LogLine::default()
+            };
+            parts.map(line).collect::<Vec<_>>()
+        };
+        view.add(entry(10, "ERROR boom\n at f\nCaused by: z"), NOW);
+        view.add(entry(20, "INFO fine"), NOW);
+        view.add(entry(30, "ERROR boom\n at g"), NOW);
+        view.go(4);
+        view.set_filter(Filter::parse("boom").unwrap(), NOW);
+        assert_eq!(texts(&view), ["ERROR boom", " at f", "Caused by: z", "ERROR boom", " at g"]);
+        assert_eq!((under_cursor(&view), view.hidden()), (Some("ERROR boom"), 1));
+        assert_eq!(view.at, 3);
+        view.set_filter(Filter::parse("caused").unwrap(), NOW);
+        assert_eq!(texts(&view), ["ERROR boom", " at f", "Caused by: z"]);
+        view.add(entry(40, "INFO caused too"), NOW);
+        view.add(entry(25, "caused before\nmore of it"), NOW);
+        assert_eq!(texts(&view).get(3..), Some(&["caused before", "more of it", "INFO caused too"][..]));
+        view.go(1);
+        assert_eq!(view.entry().map(|(_, text)| text).as_deref(), Some("ERROR boom\n at f\nCaused by: z"));
+        view.set_filter(Filter::default(), NOW);
+        assert_eq!((view.len(), under_cursor(&view)), (9, Some(" at f")));
+    }
+
+    #[test]
+    fn the_oldest_lines_are_dropped_but_not_those_that_are_read() {
+        let mut view = view();
+        let many = |from: i64, count: i64| lines("a", &(from..from + count).collect::<Vec<_>>());
+        let most = i64::try_from(LOG_LINES).unwrap();
+        view.set_filter(Filter::parse("a").unwrap(), NOW);
+        view.add(many(1, most), NOW);
+        view.add(many(most + 1, 10), NOW);
+        assert_eq!((view.lines.len(), view.len(), view.dropped), (LOG_LINES, LOG_LINES, 10));
+        assert_eq!(texts(&view).first(), Some(&"a11"));
+        view.page = 10;
+        view.go(5);
+        view.top = 5;
+        view.add(many(most + 11, 20), NOW);
+        assert_eq!((view.missed, view.dropped, view.top), (15, 15, 0), "lines above the screen go first");
+        assert_eq!(under_cursor(&view), Some("a16"));
+        view.add(many(most + 31, 20), NOW);
+        assert_eq!((view.missed, under_cursor(&view)), (35, Some("a16")));
+        view.resume(NOW);
+        view.add(many(most + 51, 1), NOW);
+        let end: Vec<(bool, &str)> =
+            view.from(view.len() - 2).map(|line| (line.mark, line.text.as_str())).collect();
+        assert!(end.first().is_some_and(|(mark, text)| *mark && text.starts_with("35 lines")), "{end:?}");
+        assert_eq!(view.missed, 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::super::app::{Prompt, Screen, Ui};
 use super::super::mouse::{Gesture, Mouse, Spot, at};
 use super::super::pane;
 use super::super::request::Effect;
-use super::{dialog, keys, prompt, scroll, sheet};
+use super::{dialog, keys, logs, prompt, scroll, sheet};
 
 /// The number of rows that one notch of the wheel scrolls.
 const NOTCH: isize = 3;
@@ -33,6 +33,8 @@ pub fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<Effect>)
     if ui.prompt.is_some() {
         if let (Some(by), Some(Prompt::Palette { .. })) = (by, &ui.prompt) {
             prompt::choose(ui, by.signum());
+        } else if let Some(by) = by {
+            logs::choose(ui, by.signum());
         }
         return;
     }

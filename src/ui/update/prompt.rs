@@ -12,7 +12,7 @@ use super::super::present::palette;
 use super::super::request::Effect;
 use super::super::targets;
 use super::super::widget::input::{Edit, InputLine};
-use super::{dialog, open, rows, scroll, silence, unfit};
+use super::{dialog, logs, open, rows, scroll, silence, unfit};
 
 /// Opens the filter of the active list.
 pub fn filter(ui: &mut Ui) {
@@ -104,6 +104,9 @@ pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
 
 /// Handles a key while the input line is open.
 pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
+    if log_press(ui, key, effects) {
+        return;
+    }
     let chooses = matches!(ui.prompt, Some(Prompt::Palette { .. }));
     match (key.code, key.ctrl) {
         (Code::Esc, _) => return cancel(ui),
@@ -122,9 +125,41 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Handles the keys that only the prompts of a log have. Returns whether it was one.
+fn log_press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) -> bool {
+    match (&ui.prompt, key.code) {
+        (Some(Prompt::LogSince), Code::Char(digit)) => {
+            if let Some(choice) = digit.to_digit(10).filter(|_| !key.ctrl && !key.alt) {
+                ui.prompt = None;
+                logs::since(ui, choice as usize, effects);
+            }
+            true
+        }
+        (Some(Prompt::LogFilter(_)), Code::Tab) => {
+            logs::complete(ui);
+            true
+        }
+        (Some(Prompt::LogFilter(open)), Code::Enter) if open.at.is_some() => {
+            logs::complete(ui);
+            true
+        }
+        (Some(Prompt::LogFilter(_) | Prompt::LogContainer { .. }), Code::Down | Code::Tab) => {
+            logs::choose(ui, 1)
+        }
+        (Some(Prompt::LogFilter(_) | Prompt::LogContainer { .. }), Code::Up | Code::BackTab) => {
+            logs::choose(ui, -1)
+        }
+        (Some(Prompt::LogContainer { .. }), Code::Char('j')) => logs::choose(ui, 1),
+        (Some(Prompt::LogContainer { .. }), Code::Char('k')) => logs::choose(ui, -1),
+        // there is nothing to type
+        (Some(Prompt::LogContainer { .. }), Code::Char(_)) => true,
+        _ => false,
+    }
+}
+
 /// Recalls an earlier filter or search. Both share one history, because people type the same names into both.
 fn recall(ui: &mut Ui, world: &World, older: bool) {
-    if !matches!(ui.prompt, Some(Prompt::Filter { .. } | Prompt::FindText)) {
+    if !matches!(ui.prompt, Some(Prompt::Filter { .. } | Prompt::FindText | Prompt::LogFilter(_))) {
         return;
     }
     if let Some(text) = ui.history.recall(ui.input.text(), older) {
@@ -152,13 +187,16 @@ fn typed(ui: &mut Ui, world: &World) {
             list.top = 0;
         }
         Some(Prompt::Palette { .. }) => refresh(ui, world),
+        Some(Prompt::LogFilter(_)) => logs::typed(ui),
         _ => {}
     }
 }
 
 fn cancel(ui: &mut Ui) {
-    if let Some(Prompt::Filter { list, before }) = ui.prompt.take() {
-        ui.list_mut(list).filter = before;
+    match ui.prompt.take() {
+        Some(Prompt::Filter { list, before }) => ui.list_mut(list).filter = before,
+        Some(Prompt::LogFilter(open)) => logs::restore(ui, open.before),
+        _ => {}
     }
     ui.input.clear();
     ui.history.rest();
@@ -186,6 +224,16 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             }
             scroll::find(ui, true);
         }
+        Prompt::LogFilter(open) => match &open.problem {
+            Some(problem) => keep(ui, again, input, problem.to_string()),
+            None => ui.history.remember(input.trim()),
+        },
+        Prompt::LogContainer { names, at } => {
+            if let Some(name) = names.get(at) {
+                logs::container(ui, name);
+            }
+        }
+        Prompt::LogSince => {}
         Prompt::Palette { hits, at } => match hits.into_iter().nth(at).map(|h| h.target) {
             Some(Target::Quit) => effects.push(Effect::Quit),
             Some(Target::Command(id)) => {

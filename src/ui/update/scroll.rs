@@ -59,11 +59,16 @@ fn next_object(view: &TextView, forward: bool) -> Option<usize> {
     }
 }
 
+/// Moves the cursor in a log. By more than a row, the visible lines move too.
 fn log(view: &mut LogView, by: isize) {
-    let last = view.lines.len().saturating_sub(1);
-    view.top = view.top.saturating_add_signed(by).min(last);
-    if by < 0 {
-        view.follow = false;
+    if view.follow && by > 0 {
+        return;
+    }
+    view.stop();
+    let last = view.len().saturating_sub(1);
+    view.at = view.at.saturating_add_signed(by).min(last);
+    if by.abs() > 1 {
+        view.top = view.top.saturating_add_signed(by).min(last);
     }
 }
 
@@ -80,6 +85,7 @@ pub fn page(ui: &mut Ui, world: &World, by: isize) {
 
 /// Moves to the first or last row.
 pub fn ends(ui: &mut Ui, world: &World, bottom: bool) {
+    let now = ui.now;
     if let Some(id) = ui.active_list() {
         let mut list = ui.take_list(id);
         let at = if bottom { list.ids.len().saturating_sub(1) } else { 0 };
@@ -90,8 +96,12 @@ pub fn ends(ui: &mut Ui, world: &World, bottom: bool) {
     match ui.screens.last_mut() {
         Some(Screen::Text(view)) => view.top = if bottom { view.rows.saturating_sub(view.page) } else { 0 },
         Some(Screen::Log(view)) => {
-            view.follow = bottom;
-            view.top = if bottom { view.lines.len().saturating_sub(1) } else { 0 };
+            if bottom {
+                view.resume(now);
+            } else {
+                view.go(0);
+                view.top = 0;
+            }
         }
         _ => {}
     }
@@ -110,12 +120,9 @@ pub fn find(ui: &mut Ui, forward: bool) {
         }
         Some(Screen::Log(view)) if !view.find.is_empty() => {
             let needle = view.find.to_lowercase();
-            let hit = |i: usize| view.lines.get(i).is_some_and(|l| contains_fold(&l.text, &needle));
-            let at = search(view.lines.len(), Some(view.top), forward, hit);
-            at.inspect(|at| {
-                view.top = *at;
-                view.follow = false;
-            })
+            let hit = |i: usize| view.line(i).is_some_and(|l| contains_fold(&l.text, &needle));
+            let at = search(view.len(), Some(view.cursor()), forward, hit);
+            at.inspect(|at| view.go(*at))
         }
         _ => return ui.say("nothing to find: / first"),
     };
@@ -127,12 +134,9 @@ pub fn find(ui: &mut Ui, forward: bool) {
 /// Moves to the next or previous line of level error or worse.
 pub fn error(ui: &mut Ui, forward: bool) {
     let Some(Screen::Log(view)) = ui.screens.last_mut() else { return };
-    let hit = |i: usize| view.lines.get(i).is_some_and(|l| l.level >= Level::Error && !l.more);
-    match search(view.lines.len(), Some(view.top), forward, hit) {
-        Some(at) => {
-            view.top = at;
-            view.follow = false;
-        }
+    let hit = |i: usize| view.line(i).is_some_and(|l| l.level >= Level::Error && !l.more);
+    match search(view.len(), Some(view.cursor()), forward, hit) {
+        Some(at) => view.go(at),
         None => ui.say("no line of level error"),
     }
 }

@@ -189,7 +189,25 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
 
 fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     // a sample of the input is shown until the user types
+    let mut role = Role::Dim;
+    let mut wrong = String::new();
     let (label, sample, hint): (String, &str, &str) = match prompt {
+        Prompt::LogFilter(open) => {
+            // while a candidate is chosen, the text is not complete
+            if let Some(problem) = open.problem.as_ref().filter(|_| open.found.candidates.is_empty()) {
+                role = Role::Warning;
+                wrong = problem.to_string();
+            }
+            ("filter: ".into(), "level>=warn pod:api-* timeout", "Tab completes   Enter keeps   Esc drops")
+        }
+        Prompt::LogContainer { .. } => {
+            ("container: ".into(), "", "Up Down choose   Enter shows   Esc closes")
+        }
+        Prompt::LogSince => (
+            "since: ".into(),
+            "0 newest  1 1m  2 5m  3 15m  4 1h  5 6h  6 24h",
+            "a number reads   Esc closes",
+        ),
         Prompt::Filter { .. } => ("/".into(), "", "a|b  !not  ^regex   Up earlier   Enter keeps   Esc drops"),
         Prompt::FindText => ("find: ".into(), "", "Enter finds   Esc closes"),
         Prompt::Palette { .. } => (":".into(), "", "Up Down choose   Enter opens   Esc closes"),
@@ -228,9 +246,13 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     } else {
         end
     };
-    let width = u16::try_from(hint.len()).unwrap_or(u16::MAX);
-    if end.saturating_add(width).saturating_add(3) < area.right() {
-        canvas.put(area.right() - width - 1, area.top(), width, Role::Dim, hint);
+    let hint = if wrong.is_empty() { hint } else { wrong.as_str() };
+    let room = area.right().saturating_sub(end.saturating_add(4));
+    let width = u16::try_from(text::width(hint)).unwrap_or(u16::MAX);
+    // a problem is shown even if only a part of it fits
+    if width <= room || !wrong.is_empty() {
+        let width = width.min(room);
+        canvas.put(area.right().saturating_sub(width + 1), area.top(), width, role, hint);
     }
 }
 

@@ -45,7 +45,7 @@ pub fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
         Screen::Panes => compact(ui, world, canvas, main),
         Screen::List(id) => full(ui, world, canvas, main, *id),
         Screen::Text(view) => canvas.seen.reading = Some(text::draw(canvas, main, view)),
-        Screen::Log(view) => canvas.seen.reading = Some(log::draw(canvas, main, view)),
+        Screen::Log(view) => canvas.seen.reading = Some(log::draw(canvas, main, view, ui.zone)),
     }
     line::job(canvas, Rect::new(area.x, area.bottom() - 2, area.width, 1), ui, world);
     line::keys(canvas, Rect::new(area.x, area.bottom() - 1, area.width, 1), ui, world);
@@ -55,6 +55,12 @@ pub fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
 fn over(ui: &Ui, canvas: &mut Canvas<'_>, area: Rect) {
     if let Some(Prompt::Palette { hits, at }) = &ui.prompt {
         overlay::palette(canvas, area, hits, *at);
+    }
+    if let Some(Prompt::LogFilter(open)) = &ui.prompt {
+        overlay::candidates(canvas, area, &open.found.candidates, open.at);
+    }
+    if let Some(Prompt::LogContainer { names, at }) = &ui.prompt {
+        overlay::containers(canvas, area, names, *at);
     }
     if let Some(open) = &ui.sheet {
         let fit = dialog::draw(canvas, area, &sheet::view(ui, open), open.top);

@@ -37,6 +37,24 @@ impl InputLine {
         &self.text
     }
 
+    /// The position of the cursor in bytes.
+    pub fn cursor(&self) -> usize {
+        self.at
+    }
+
+    /// Replaces a part, given in bytes, and moves the cursor behind it.
+    pub fn replace(&mut self, from: usize, to: usize, words: &str) {
+        if self.text.get(from..to).is_none() {
+            return;
+        }
+        let before = self.clone();
+        self.text.replace_range(from..to, "");
+        self.at = from;
+        if self.put(words) == Edit::Kept {
+            *self = before;
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }

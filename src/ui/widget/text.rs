@@ -171,6 +171,18 @@ pub fn contains_fold(text: &str, needle: &str) -> bool {
         .any(|at| text.get(at..at + needle.len()).is_some_and(|part| part.eq_ignore_ascii_case(needle)))
 }
 
+/// The ranges of bytes where `text` contains `needle`, which is in lower case; ASCII letters compare without case.
+pub fn places_fold(text: &str, needle: &str) -> Vec<std::ops::Range<usize>> {
+    let Some(first) = needle.bytes().next() else { return Vec::new() };
+    let bytes = text.as_bytes();
+    let found = memchr::memchr2_iter(first, first.to_ascii_uppercase(), bytes).filter(|at| {
+        let part = bytes.get(*at..*at + needle.len());
+        part.is_some_and(|part| part.eq_ignore_ascii_case(needle.as_bytes()))
+    });
+    // a needle of whole characters begins and ends between characters
+    found.map(|at| at..at + needle.len()).filter(|range| text.get(range.clone()).is_some()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,5 +251,7 @@ mod tests {
         assert_eq!(scale("■·", 8), "■·");
         assert_eq!(scale("■·", 0), "");
         assert!(contains_fold("CrashLoopBackOff", "backoff"));
+        assert_eq!(places_fold("Abc abé", "ab"), [0..2, 4..6]);
+        assert!(places_fold("abc", "").is_empty());
     }
 }

@@ -1,0 +1,276 @@
+//! Reads the logs of pods that are chosen from the World, and of those that join them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use pilothouse_core::domain::id::{Name, Uid};
+use pilothouse_core::domain::pod::Pod;
+use pilothouse_core::facts::world::World;
+use pilothouse_core::logs::targets::containers;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::source::logs::follow::{LogQuery, Told, fetch_log, follow_log};
+use crate::source::logs::pod::{Container, PodWatch};
+use crate::wire::client::ReadClient;
+
+/// The minimum interval between two searches for new pods.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What is read of the pods, and how many at the same time.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub previous: bool,
+    pub follow: bool,
+    /// The number of lines from the end of each log to start with, and their maximum age in seconds.
+    pub tail: u32,
+    pub since: Option<u32>,
+    /// The containers; empty: all.
+    pub containers: Vec<Name>,
+    /// Whether pods can join.
+    pub grows: bool,
+    /// The maximum number of pods and of containers that are read at the same time.
+    pub pods: usize,
+    pub streams: usize,
+    /// The maximum number of pods that are read at all.
+    pub in_all: usize,
+}
+
+impl Ask {
+    fn wants(&self, container: &str) -> bool {
+        self.containers.is_empty() || self.containers.iter().any(|wanted| wanted == container)
+    }
+}
+
+/// The number of logs that could not be read.
+#[derive(Debug, Default)]
+pub struct Failures(AtomicU64);
+
+impl Failures {
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The logs of one pod.
+struct PodLogs {
+    namespace: Name,
+    name: Name,
+    uid: Uid,
+    /// The containers in the pod's spec when it was selected.
+    containers: Vec<Name>,
+}
+
+/// Returns the pods that are not read yet, within the limits for pods and streams.
+fn newcomers(
+    pods: &[Arc<Pod>],
+    ask: &Ask,
+    taken: &mut HashSet<Uid>,
+    (pods_left, mut streams_left): (usize, usize),
+) -> Vec<PodLogs> {
+    let mut found = Vec::new();
+    for pod in pods.iter().filter(|p| !taken.contains(&p.uid)).take(pods_left) {
+        let containers: Vec<Name> =
+            containers(pod).map(|c| c.name.clone()).filter(|name| ask.wants(name)).collect();
+        // the first pod is read regardless of its number of containers
+        if containers.len() > streams_left && !(found.is_empty() && streams_left == ask.streams) {
+            break;
+        }
+        streams_left = streams_left.saturating_sub(containers.len());
+        found.push(PodLogs {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+            containers,
+        });
+    }
+    taken.extend(found.iter().map(|pod| pod.uid.clone()));
+    found
+}
+
+/// Reads the logs of the selected pods, in the order of the selection, until no more lines can arrive or the receiver
+/// is dropped.
+pub async fn read_pods(
+    reader: &ReadClient,
+    ask: &Ask,
+    select: impl Fn(&World) -> Vec<Arc<Pod>> + Send,
+    mut world: watch::Receiver<Arc<World>>,
+    out: mpsc::Sender<Told>,
+    failures: &Failures,
+) {
+    let (mut taken, mut running) = (HashSet::new(), FuturesUnordered::new());
+    let (mut pods, mut streams) = (0usize, 0usize);
+    loop {
+        let now = world.borrow_and_update().clone();
+        let left = ask.in_all.saturating_sub(taken.len());
+        let room = (ask.pods.saturating_sub(pods).min(left), ask.streams.saturating_sub(streams));
+        for pod in newcomers(&select(&now), ask, &mut taken, room) {
+            pods += 1;
+            streams += pod.containers.len();
+            running.push(read_pod(reader, ask, pod, out.clone(), failures));
+        }
+        if !ask.grows {
+            // the next pod takes the place of the one that ends
+            let Some(ended) = running.next().await else { return };
+            pods = pods.saturating_sub(1);
+            streams = streams.saturating_sub(ended);
+            continue;
+        }
+        let looks = async {
+            tokio::time::sleep(LOOK_EVERY).await;
+            world.changed().await.is_ok()
+        };
+        tokio::pin!(looks);
+        let goes_on = loop {
+            tokio::select! {
+                ended = running.next(), if !running.is_empty() => {
+                    pods = pods.saturating_sub(1);
+                    streams = streams.saturating_sub(ended.unwrap_or(0));
+                }
+                alive = &mut looks => break alive,
+                () = out.closed() => return,
+            }
+        };
+        if !goes_on {
+            while running.next().await.is_some() {}
+            return;
+        }
+    }
+}
+
+/// Reads a pod's containers until their logs end. Returns the number of streams.
+async fn read_pod(
+    reader: &ReadClient,
+    ask: &Ask,
+    pod: PodLogs,
+    out: mpsc::Sender<Told>,
+    failures: &Failures,
+) -> usize {
+    let streams = pod.containers.len();
+    let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
+    // this includes the ephemeral containers that were added in the meantime
+    let seen = watch.since(Instant::now()).await.ok();
+    let names = match &seen {
+        Some(state) => state.containers.iter().map(|c| c.name.clone()).collect(),
+        None => pod.containers,
+    };
+    let restarted =
+        |name: &Name| seen.as_ref().is_none_or(|s| s.container(name).is_some_and(Container::has_previous));
+    // a container that has not started has no log to read, and is waited for only by those who follow it
+    let has_log = |name: &Name| {
+        let started =
+            |s: &crate::source::logs::pod::PodState| s.container(name).is_some_and(|c| s.has_log(c));
+        ask.follow || seen.as_ref().is_none_or(|s| started(s))
+    };
+    let wanted: Vec<Name> = names.into_iter().filter(|name| ask.wants(name)).collect();
+    let names: Vec<Name> = wanted
+        .into_iter()
+        .filter(|name| if ask.previous { restarted(name) } else { has_log(name) })
+        .collect();
+    if names.is_empty() {
+        let words = if ask.previous {
+            "no container has been restarted: there is no log of a run before"
+        } else {
+            "no container has a log yet"
+        };
+        let pod = Name::from(format!("{}/{}", pod.namespace, pod.name));
+        let note = Told::Note { pod, container: Name::default(), words: Some(words.to_owned()) };
+        // the receiver may be gone
+        let _closed = out.send(note).await;
+    }
+    let each = names.into_iter().map(|container| {
+        let query = LogQuery {
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            container,
+            previous: ask.previous,
+            tail: ask.tail,
+            since: ask.since,
+        };
+        let (watch, out) = (&watch, out.clone());
+        async move {
+            if ask.follow && !ask.previous {
+                follow_log(reader, watch, &query, out).await;
+            } else {
+                fetch(reader, &query, out, failures).await;
+            }
+        }
+    });
+    futures::future::join_all(each).await;
+    streams
+}
+
+async fn fetch(reader: &ReadClient, query: &LogQuery, out: mpsc::Sender<Told>, failures: &Failures) {
+    let told = match fetch_log(reader, query).await {
+        Ok(lines) => lines.into_iter().map(Told::Line).collect(),
+        Err(error) => {
+            failures.add();
+            vec![Told::Note {
+                pod: Name::from(format!("{}/{}", query.namespace, query.pod)),
+                container: query.container.clone(),
+                words: Some(format!("the log cannot be read: {error}")),
+            }]
+        }
+    };
+    for told in told {
+        if out.send(told).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::pod::{ContainerShape, PodShape};
+
+    use super::*;
+
+    fn pods(range: std::ops::Range<u32>) -> Vec<Arc<Pod>> {
+        let container = |name: &str| ContainerShape { name: name.into(), ..ContainerShape::default() };
+        let shape = PodShape { containers: ["app", "side"].map(container).into(), ..PodShape::default() };
+        let shape = Arc::new(shape);
+        let pod = |n: u32| Pod {
+            uid: Uid::parse(&format!("u{n}")),
+            namespace: "shop".into(),
+            name: Name::from(format!("web-{n:02}")),
+            shape: shape.clone(),
+            ..Pod::default()
+        };
+        range.map(pod).map(Arc::new).collect()
+    }
+
+    #[test]
+    fn pods_that_join_are_taken_up_as_far_as_there_is_room() {
+        let mut ask = Ask {
+            previous: false,
+            follow: true,
+            tail: 10,
+            since: None,
+            containers: Vec::new(),
+            grows: true,
+            pods: 20,
+            streams: 60,
+            in_all: usize::MAX,
+        };
+        let mut taken = HashSet::new();
+        let mut names = |ask: &Ask, pods: &[Arc<Pod>], room| -> Vec<String> {
+            newcomers(pods, ask, &mut taken, room).iter().map(|p| p.name.to_string()).collect()
+        };
+        assert_eq!(names(&ask, &pods(6..9), (20, 60)), ["web-06", "web-07", "web-08"]);
+        assert_eq!(names(&ask, &pods(6..9), (17, 54)), Vec::<String>::new(), "each is read once");
+        assert_eq!(names(&ask, &pods(7..12), (17, 54)), ["web-09", "web-10", "web-11"]);
+        assert_eq!(names(&ask, &pods(7..20), (2, 48)), ["web-12", "web-13"], "pods have a limit");
+        assert_eq!(names(&ask, &pods(7..20), (9, 3)), ["web-14"], "and so have containers");
+        assert_eq!(names(&ask, &pods(7..20), (0, 9)), Vec::<String>::new());
+        ask.containers = vec!["app".into()];
+        assert_eq!(names(&ask, &pods(7..20), (9, 3)), ["web-15", "web-16", "web-17"], "one of them each");
+    }
+}

@@ -1,0 +1,448 @@
+//! The command `pilothouse logs`: prints log lines of pods, or of standard input, or counts them by what they say.
+
+mod choose;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::selector::Selector;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::facts::table::Coverage;
+use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::logs::filter::{Filter, Subject};
+use pilothouse_core::logs::targets::worst_first;
+use tokio::sync::mpsc;
+
+use self::choose::{Chosen, Selection};
+use super::super::logs::pods::{Ask, Failures, read_pods};
+use super::{CLOSE, Start, exit, explain_nothing, saw_nothing, still_read, tell};
+use crate::bootstrap::session::Session;
+use crate::cli::logs::LogFlags;
+use crate::cli::{Color, Output};
+use crate::clock::Clock;
+use crate::report::logs::{self as report, Entry, Groups, Style};
+use crate::source::Wanted;
+use crate::source::log_file::{STDIN, read_stdin};
+use crate::source::logs::{LogLine, Told};
+
+/// The number of entries that are printed together.
+const BATCH: usize = 1000;
+/// The maximum size of the entries that are held until all are there, to be ordered by time.
+const HELD_BYTES: usize = 256 << 20;
+/// How many containers are read at the same time if they are not followed.
+const AT_ONCE: usize = 16;
+/// Lines of several containers that arrive within this time are ordered by their time.
+const ORDER: Duration = Duration::from_millis(100);
+
+/// What the reading ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Nothing more can arrive.
+    Complete,
+    /// Nobody reads the output any more.
+    Unread,
+    Interrupted,
+    /// The output cannot be written.
+    Unwritable,
+}
+
+/// Filters entries and prints them.
+struct Printer {
+    filter: Filter,
+    clock: Clock,
+    style: Style,
+    output: Output,
+    groups: Option<Groups>,
+    /// The text to be written.
+    out: String,
+}
+
+impl Printer {
+    fn new(start: &Start, flags: &LogFlags) -> Result<Self, String> {
+        let told = |what: &str, why: &dyn std::fmt::Display| format!("{what}: {why}");
+        let mut filter = Filter::parse(flags.filter.as_deref().unwrap_or_default())
+            .map_err(|problem| told("--filter", &problem))?;
+        if let Some(level) = flags.level {
+            filter = filter.at_least(level);
+        }
+        if let Some(pattern) = &flags.grep {
+            filter = filter.matching(pattern).map_err(|problem| told("--grep", &problem.wrong))?;
+        }
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colors = match start.global.color {
+            Color::Auto => std::io::stdout().is_terminal() && !plain,
+            Color::Never => false,
+            Color::Ansi | Color::Indexed | Color::True => true,
+        };
+        Ok(Self {
+            filter,
+            clock: start.clock.clone(),
+            style: Style { timestamps: flags.timestamps, colors },
+            output: flags.look.output,
+            groups: flags.group.then(Groups::default),
+            out: String::new(),
+        })
+    }
+
+    fn take(&mut self, entry: &Entry, now: Stamp) {
+        let subject = Subject {
+            at: entry.at,
+            level: entry.level,
+            namespace: &entry.namespace,
+            pod: &entry.pod,
+            container: &entry.container,
+            node: &entry.node,
+            text: &entry.text,
+        };
+        if !self.filter.passes(&subject, now) {
+            return;
+        }
+        match (&mut self.groups, self.output) {
+            (Some(groups), _) => groups.add(entry),
+            (None, Output::Json) => report::json(entry, &mut self.out),
+            (None, Output::Text) => report::text(entry, self.style, &mut self.out),
+        }
+    }
+
+    /// Prints entries. Returns how the reading ends, if it must.
+    fn print(&mut self, entries: &[Entry]) -> Option<End> {
+        let now = self.clock.now();
+        for part in entries.chunks(BATCH) {
+            for entry in part {
+                self.take(entry, now);
+            }
+            if let Some(end) = self.write() {
+                return Some(end);
+            }
+        }
+        None
+    }
+
+    fn write(&mut self) -> Option<End> {
+        if self.out.is_empty() {
+            return None;
+        }
+        let written = still_read(&self.out);
+        self.out.clear();
+        match written {
+            Ok(true) => None,
+            Ok(false) => Some(End::Unread),
+            Err(_) => Some(End::Unwritable),
+        }
+    }
+
+    /// Prints the groups. Returns the exit status.
+    fn finish(&mut self, end: End, failed: bool) -> u8 {
+        let mut end = end;
+        if let Some(groups) = &self.groups {
+            self.out = match self.output {
+                Output::Json => groups.json().to_string(),
+                Output::Text => groups.text(),
+            };
+            end = self.write().unwrap_or(end);
+        }
+        match end {
+            End::Unwritable => exit::FAILED,
+            _ if failed => exit::FAILED,
+            End::Complete | End::Unread => exit::DONE,
+            End::Interrupted => exit::INTERRUPTED,
+        }
+    }
+}
+
+/// Runs the command. Returns the exit status.
+pub async fn logs(start: &Start, flags: &LogFlags) -> u8 {
+    let usage = |why: &str| {
+        tell(&format!("pilothouse: {why}"));
+        exit::USAGE
+    };
+    let mut printer = match Printer::new(start, flags) {
+        Ok(printer) => printer,
+        Err(why) => return usage(&why),
+    };
+    if flags.objects.iter().any(|object| object == "-") {
+        let alone = flags.objects.len() == 1 && flags.selector.is_none() && flags.node.is_empty();
+        if !alone || flags.previous {
+            return usage("- is standard input, which has no workloads, labels, nodes or restarts");
+        }
+        return input(start, flags, &mut printer).await;
+    }
+    let selector = match flags.selector.as_deref().map(Selector::parse).transpose() {
+        Ok(selector) => selector,
+        Err(why) => return usage(&why),
+    };
+    let objects = match flags.objects.iter().map(|word| Chosen::parse(word)).collect() {
+        Ok(objects) => objects,
+        Err(why) => return usage(&why),
+    };
+    let selection = Selection {
+        objects,
+        selector,
+        nodes: flags.node.iter().map(|name| Name::from(name.as_str())).collect(),
+        all: start.global.all_namespaces || !start.global.namespace.is_empty(),
+    };
+    cluster(start, flags, selection, &mut printer).await
+}
+
+fn entry(line: LogLine, world: Option<&World>) -> Entry {
+    let (namespace, pod) = line.pod.split_once('/').unwrap_or(("", line.pod.as_str()));
+    let cluster = world.and_then(|world| world.clusters.first());
+    let node = cluster.and_then(|cluster| cluster.pod(namespace, pod)?.node.clone()).unwrap_or_default();
+    Entry {
+        at: (line.at != Stamp::default()).then_some(line.at),
+        level: line.level,
+        namespace: namespace.into(),
+        pod: pod.into(),
+        container: line.container,
+        node,
+        text: line.text,
+    }
+}
+
+/// Reads standard input.
+async fn input(start: &Start, flags: &LogFlags, printer: &mut Printer) -> u8 {
+    let (out, mut lines) = mpsc::channel(BATCH);
+    let wanted = |line: &LogLine| {
+        flags.container.is_empty() || flags.container.iter().any(|name| line.container == name.as_str())
+    };
+    let printed = async {
+        let mut batch = Vec::new();
+        while lines.recv_many(&mut batch, BATCH).await > 0 {
+            let mut entries: Vec<Entry> =
+                batch.drain(..).filter(|line| wanted(line)).map(|line| entry(line, None)).collect();
+            for entry in entries.iter_mut().filter(|entry| entry.pod.is_empty() && entry.container == STDIN) {
+                entry.container = Name::default();
+            }
+            if let Some(end) = printer.print(&entries) {
+                // the reading ends when the receiver is closed
+                lines.close();
+                return end;
+            }
+        }
+        End::Complete
+    };
+    let both = async { tokio::join!(read_stdin(&start.clock, out), printed) };
+    let (read, end) = tokio::select! {
+        both = both => both,
+        _ = tokio::signal::ctrl_c() => (Ok(crate::source::log_file::StdinRead::default()), End::Interrupted),
+    };
+    let failed = match read {
+        Ok(read) => {
+            if read.cut > 0 {
+                tell(&format!("pilothouse: {} lines were too long and were cut", read.cut));
+            }
+            false
+        }
+        Err(error) => {
+            tell(&format!("pilothouse: standard input cannot be read: {error}"));
+            true
+        }
+    };
+    printer.finish(end, failed)
+}
+
+/// Whether the objects that a selection needs have been read, as far as they can be.
+fn is_ready(cluster: &Cluster) -> bool {
+    const NEEDED: [&str; 7] =
+        ["pods", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "services"];
+    cluster
+        .tables()
+        .iter()
+        .filter(|(plural, ..)| NEEDED.contains(plural))
+        .all(|(_, cover, _)| !matches!(cover, Coverage::Never | Coverage::Loading { .. }))
+}
+
+async fn cluster(start: &Start, flags: &LogFlags, selection: Selection, printer: &mut Printer) -> u8 {
+    let failed = |why: &str, status: u8| {
+        tell(&format!("pilothouse: {why}"));
+        status
+    };
+    let until = Clock::deadline(flags.look.wait);
+    let connection = match start.connect().await {
+        Ok(connection) => connection,
+        Err(why) => return failed(&why, exit::USAGE),
+    };
+    for note in &connection.notes {
+        tell(&format!("pilothouse: {note}"));
+    }
+    let names = connection.clone();
+    let wanted = Wanted::WithoutPodLogs;
+    let mut session = match Session::open(start, connection, false, Vec::new(), wanted, |_| {}) {
+        Ok(session) => session,
+        Err(why) => return failed(&why, exit::USAGE),
+    };
+    let front = session.front;
+    let ready = session.world.wait_for(|world| world.cluster(front).is_some_and(|c| is_ready(c)));
+    let (unknown, ready) = tokio::join!(
+        tokio::time::timeout_at(until.into(), super::super::session::no_such_namespace(start, &names)),
+        async { tokio::time::timeout_at(until.into(), ready).await.is_ok() },
+    );
+    let status = match unknown.ok().flatten() {
+        Some(why) => failed(&why, exit::USAGE),
+        None => selected(start, flags, &selection, &session, ready, printer).await,
+    };
+    session.close(CLOSE).await;
+    status
+}
+
+/// Reads the logs of the selected pods.
+async fn selected(
+    start: &Start,
+    flags: &LogFlags,
+    selection: &Selection,
+    session: &Session,
+    ready: bool,
+    printer: &mut Printer,
+) -> u8 {
+    let world = session.world.borrow().clone();
+    let (Some(cluster), Ok(handle)) = (world.cluster(session.front), session.shown()) else {
+        tell("pilothouse: nothing was seen of the cluster");
+        return exit::FAILED;
+    };
+    if !cluster.pods.cover.is_read() || (!ready && saw_nothing(cluster)) {
+        explain_nothing(cluster, flags.look.wait);
+        return exit::FAILED;
+    }
+    let most = start.settings.logs.max_streams as usize;
+    let now = start.clock.now();
+    let pods = match selection.pods(cluster, most, now) {
+        Ok(pods) => pods,
+        Err(why) => {
+            tell(&format!("pilothouse: {why}"));
+            return exit::FAILED;
+        }
+    };
+    if pods.is_empty() && !flags.follow {
+        tell(&format!("pilothouse: {}", selection.nothing()));
+        return exit::DONE;
+    }
+    let since = flags.since.map(|since| u32::try_from(since.as_secs().max(1)).unwrap_or(u32::MAX));
+    let tail = flags.tail.unwrap_or(match (since, pods.len()) {
+        (Some(_), _) => u32::MAX >> 1,
+        (None, ..=1) => 1000,
+        (None, _) => 200,
+    });
+    let ask = Ask {
+        previous: flags.previous,
+        follow: flags.follow,
+        tail,
+        since,
+        containers: flags.container.iter().map(|name| Name::from(name.as_str())).collect(),
+        grows: flags.follow,
+        pods: if flags.follow { most } else { AT_ONCE },
+        streams: if flags.follow { most } else { AT_ONCE },
+        in_all: usize::MAX,
+    };
+    if flags.follow && pods.len() > most {
+        tell(&format!(
+            "pilothouse: {most} of {} pods are followed at the same time, the worst first; max_streams in [logs] is the limit",
+            pods.len()
+        ));
+    }
+    let front = session.front;
+    let select = |world: &World| {
+        let Some(cluster) = world.cluster(front) else { return Vec::new() };
+        let mut pods = selection.pods(cluster, most, start.clock.now()).unwrap_or_default();
+        pods.sort_by(|a, b| worst_first(a, b));
+        pods
+    };
+    let (out, told) = mpsc::channel(BATCH);
+    let failures = Failures::default();
+    let reading = read_pods(handle.reader(), &ask, select, session.world.clone(), out, &failures);
+    let printing = async {
+        if flags.follow { follow(told, session, printer).await } else { collect(told, &world, printer).await }
+    };
+    let (end, alone) = tokio::select! {
+        ((), ended) = async { tokio::join!(reading, printing) } => ended,
+        _ = tokio::signal::ctrl_c() => (End::Interrupted, false),
+    };
+    printer.finish(end, failures.count() > 0 || alone)
+}
+
+/// Writes a note about a container to standard error.
+fn note(pod: &Name, container: &Name, words: &str) {
+    let slash = if container.is_empty() { "" } else { " " };
+    tell(&format!("pilothouse: {pod}{slash}{container}: {words}"));
+}
+
+/// Collects the whole logs, orders their lines by time and prints them. Returns whether lines are missing.
+async fn collect(mut told: mpsc::Receiver<Told>, world: &World, printer: &mut Printer) -> (End, bool) {
+    let (mut held, mut bytes, mut left_out) = (Vec::new(), 0usize, 0u64);
+    while let Some(told) = told.recv().await {
+        match told {
+            Told::Line(line) if bytes + line.text.len() > HELD_BYTES => {
+                left_out += 1;
+            }
+            Told::Line(line) => {
+                bytes += line.text.len();
+                held.push(line);
+            }
+            Told::Note { pod, container, words } => {
+                if let Some(words) = words {
+                    note(&pod, &container, &words);
+                }
+            }
+        }
+    }
+    held.sort_by_key(|line: &LogLine| line.at);
+    let mut nodes = Nodes::default();
+    let entries: Vec<Entry> = held.into_iter().map(|line| nodes.entry(line, world)).collect();
+    if left_out > 0 {
+        tell(&format!("pilothouse: {left_out} lines are left out: use --since or --tail for fewer"));
+    }
+    (printer.print(&entries).unwrap_or(End::Complete), left_out > 0)
+}
+
+/// Prints lines as they arrive. Returns whether there was no line, but a reason for that.
+async fn follow(mut told: mpsc::Receiver<Told>, session: &Session, printer: &mut Printer) -> (End, bool) {
+    let (mut batch, mut nodes) = (Vec::new(), Nodes::default());
+    let (mut any, mut notes) = (false, false);
+    while told.recv_many(&mut batch, BATCH).await > 0 {
+        if batch.len() < BATCH {
+            // the lines of other containers that belong before these are on their way
+            let more = tokio::time::timeout(ORDER, async {
+                while batch.len() < BATCH && told.recv_many(&mut batch, BATCH).await > 0 {}
+            });
+            // the time is over, or the batch is full
+            let _over = more.await;
+        }
+        let mut lines = Vec::new();
+        for told in batch.drain(..) {
+            match told {
+                Told::Line(line) => lines.push(line),
+                Told::Note { pod, container, words: Some(words) } => {
+                    notes = true;
+                    note(&pod, &container, &words);
+                }
+                Told::Note { words: None, .. } => {}
+            }
+        }
+        lines.sort_by_key(|line: &LogLine| line.at);
+        any |= !lines.is_empty();
+        let world = session.world.borrow().clone();
+        let entries: Vec<Entry> = lines.into_iter().map(|line| nodes.entry(line, &world)).collect();
+        if let Some(end) = printer.print(&entries) {
+            return (end, false);
+        }
+    }
+    (End::Complete, notes && !any)
+}
+
+/// The nodes of pods, because a search for each line would take long.
+#[derive(Default)]
+struct Nodes(std::collections::HashMap<Name, Name>);
+
+impl Nodes {
+    fn entry(&mut self, line: LogLine, world: &World) -> Entry {
+        if let Some(node) = self.0.get(&line.pod).cloned() {
+            return Entry { node, ..entry(line, None) };
+        }
+        let pod = line.pod.clone();
+        let entry = entry(line, Some(world));
+        if !entry.node.is_empty() {
+            self.0.insert(pod, entry.node.clone());
+        }
+        entry
+    }
+}

@@ -1,0 +1,162 @@
+//! Which pods `pilothouse logs` reads.
+
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::pod::Pod;
+use pilothouse_core::domain::selector::Selector;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::facts::world::Cluster;
+use pilothouse_core::logs::targets::{belongs, choose, pods_of};
+
+/// An object of the command line: `deploy/api`, `shop/deploy/api`, `shop/api` in a namespace, or `api`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    kind: Option<Kind>,
+    namespace: Option<Name>,
+    name: Name,
+}
+
+impl Chosen {
+    pub fn parse(word: &str) -> Result<Self, String> {
+        let bad =
+            || format!("`{word}` is no object: use NAMESPACE/KIND/NAME, KIND/NAME, NAMESPACE/NAME or NAME");
+        let parts: Vec<&str> = word.split('/').collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(bad());
+        }
+        let (kind, namespace, name) = match parts.as_slice() {
+            [name] => (None, None, name),
+            [before, name] => match Kind::from_word(before) {
+                Some(kind) => (Some(kind), None, name),
+                None => (None, Some(before), name),
+            },
+            [namespace, kind, name] => (Some(Kind::from_word(kind).ok_or_else(bad)?), Some(namespace), name),
+            _ => return Err(bad()),
+        };
+        Ok(Self { kind, namespace: namespace.map(|name| Name::from(*name)), name: Name::from(*name) })
+    }
+
+    fn is_here(&self, namespace: &str) -> bool {
+        self.namespace.as_ref().is_none_or(|wanted| wanted == namespace)
+    }
+
+    /// The pods of the object. The pods of a Service are read only if no workload or pod has the name.
+    fn pods<'a>(&self, cluster: &'a Cluster) -> Vec<&'a Arc<Pod>> {
+        let name = self.name.as_str();
+        let is_of = |pod: &Pod| match &self.kind {
+            Some(Kind::Pod) => pod.name == name,
+            Some(Kind::Node) => pod.node.as_ref().is_some_and(|node| node == name),
+            Some(Kind::Service) => false,
+            Some(kind) => belongs(pod, cluster, kind, &pod.namespace, name),
+            None => {
+                pod.name == name
+                    || cluster.top_owner(pod).is_some_and(|(_, owner)| owner == name)
+                    || pod.owner.as_ref().is_some_and(|owner| owner.name == name)
+            }
+        };
+        let found: Vec<&Arc<Pod>> =
+            cluster.pods.iter().filter(|pod| self.is_here(&pod.namespace) && is_of(pod)).collect();
+        if !found.is_empty() || !matches!(self.kind, None | Some(Kind::Service)) {
+            return found;
+        }
+        let services = cluster.derived.services.iter().map(|row| &row.service);
+        let services = services.filter(|s| s.name == name && self.is_here(&s.namespace));
+        let object = |namespace: &Name| {
+            ObjectRef::new(cluster.id(), Kind::Service, namespace, &self.name, &Uid::default())
+        };
+        services.flat_map(|s| pods_of(cluster, &object(&s.namespace), None)).collect()
+    }
+}
+
+impl std::fmt::Display for Chosen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.kind, &self.namespace) {
+            (Some(kind), Some(namespace)) => write!(f, "{namespace}/{}/{}", kind.short(), self.name),
+            (Some(kind), None) => write!(f, "{}/{}", kind.short(), self.name),
+            (None, Some(namespace)) => write!(f, "{namespace}/{}", self.name),
+            (None, None) => write!(f, "{}", self.name),
+        }
+    }
+}
+
+/// The pods that are selected by all parts together.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Any of these objects; empty: no condition.
+    pub objects: Vec<Chosen>,
+    pub selector: Option<Selector>,
+    pub nodes: Vec<Name>,
+    /// Whether all pods were asked for.
+    pub all: bool,
+}
+
+impl Selection {
+    /// Whether nothing was selected, so that the pods in trouble are read.
+    fn is_open(&self) -> bool {
+        self.objects.is_empty() && self.selector.is_none() && self.nodes.is_empty() && !self.all
+    }
+
+    /// Why there is no pod.
+    pub fn nothing(&self) -> &'static str {
+        if self.is_open() {
+            "no pod is in trouble: name a workload, or use -A for all pods"
+        } else {
+            "no pod is selected"
+        }
+    }
+
+    /// Returns the pods. An object without pods is an error, because it is likely mistyped.
+    pub fn pods(&self, cluster: &Cluster, most: usize, now: Stamp) -> Result<Vec<Arc<Pod>>, String> {
+        if self.is_open() {
+            let (chosen, _) = choose(cluster, most, now);
+            let mut pods: Vec<Arc<Pod>> = chosen
+                .iter()
+                .filter_map(|choice| cluster.pod(&choice.namespace, &choice.pod))
+                .cloned()
+                .collect();
+            pods.dedup_by(|a, b| a.uid == b.uid);
+            return Ok(pods);
+        }
+        let mut found: Vec<&Arc<Pod>> = Vec::new();
+        if self.objects.is_empty() {
+            found.extend(cluster.pods.iter());
+        }
+        for object in &self.objects {
+            let pods = object.pods(cluster);
+            if pods.is_empty() {
+                return Err(format!("{object} has no pods, or does not exist"));
+            }
+            found.extend(pods);
+        }
+        found.retain(|pod| {
+            let on_node =
+                self.nodes.is_empty() || pod.node.as_ref().is_some_and(|node| self.nodes.contains(node));
+            on_node && self.selector.as_ref().is_none_or(|selector| selector.matches(*pod))
+        });
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|pod| seen.insert(pod.uid.clone()));
+        Ok(found.into_iter().cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_a_kind_or_a_namespace_and_a_name() {
+        let parsed =
+            |word: &str| Chosen::parse(word).map(|c| (c.kind.clone(), c.namespace.clone(), c.to_string()));
+        assert_eq!(parsed("deployments/api"), Ok((Some(Kind::Deployment), None, "deploy/api".into())));
+        assert_eq!(parsed("shop/api"), Ok((None, Some("shop".into()), "shop/api".into())));
+        assert_eq!(parsed("api"), Ok((None, None, "api".into())));
+        assert_eq!(
+            parsed("shop/deploy/api"),
+            Ok((Some(Kind::Deployment), Some("shop".into()), "shop/deploy/api".into()))
+        );
+        for word in ["", "/api", "deploy/", "a/b/c", "a/deploy/b/c"] {
+            assert!(parsed(word).is_err(), "{word}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Log lines and their groups, as `pilothouse logs` prints them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::log::Level;
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::logs::message::subject;
+use pilothouse_core::logs::{fields, fingerprint};
+use serde_json::{Map, Value, json};
+
+use super::table::Table;
+
+/// No more groups are counted by themselves.
+const MOST_GROUPS: usize = 5_000;
+/// No more pods of a group are remembered by name.
+const MOST_PODS: usize = 1_000;
+/// The length of a template in the table.
+const TEMPLATE_CHARS: usize = 200;
+
+/// An entry of a log.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entry {
+    pub at: Option<Stamp>,
+    pub level: Level,
+    pub namespace: Name,
+    /// The pod, without its namespace; empty if the log is not of a pod.
+    pub pod: Name,
+    pub container: Name,
+    pub node: Name,
+    pub text: Name,
+}
+
+/// How entries are printed as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    pub timestamps: bool,
+    pub colors: bool,
+}
+
+const RESET: &str = "\u{1b}[0m";
+const CYAN: &str = "\u{1b}[36m";
+
+fn color(level: Level) -> &'static str {
+    match level {
+        Level::Fatal | Level::Error => "\u{1b}[31m",
+        Level::Warn => "\u{1b}[33m",
+        Level::Debug | Level::Trace => "\u{1b}[2m",
+        Level::Info => "",
+    }
+}
+
+/// Appends an entry as `NAMESPACE/POD CONTAINER TEXT`, with its time in front on request. The further lines of a stack
+/// trace follow as they are.
+pub fn text(entry: &Entry, style: Style, out: &mut String) {
+    if style.timestamps {
+        out.push_str(&entry.at.map_or_else(|| "-".to_owned(), |at| at.to_string()));
+        out.push(' ');
+    }
+    if !entry.pod.is_empty() {
+        let (begin, end) = if style.colors { (CYAN, RESET) } else { ("", "") };
+        let slash = if entry.namespace.is_empty() { "" } else { "/" };
+        out.push_str(&format!("{begin}{}{slash}{} {}{end} ", entry.namespace, entry.pod, entry.container));
+    }
+    let begin = if style.colors { color(entry.level) } else { "" };
+    out.push_str(begin);
+    out.push_str(&entry.text);
+    out.push_str(if begin.is_empty() { "" } else { RESET });
+    out.push('\n');
+}
+
+/// Appends an entry as a JSON object in one line.
+pub fn json(entry: &Entry, out: &mut String) {
+    let found: Map<String, Value> =
+        fields::all(&entry.text).into_iter().map(|(path, value)| (path, Value::from(value))).collect();
+    let line = json!({
+        "ts": entry.at.map(|at| at.to_string()),
+        "namespace": entry.namespace.as_str(),
+        "pod": entry.pod.as_str(),
+        "container": entry.container.as_str(),
+        "node": entry.node.as_str(),
+        "level": entry.level.as_str(),
+        "text": entry.text.as_str(),
+        "fields": found,
+        "fingerprint": fingerprint::mask(&subject(&entry.text)).fingerprint,
+    });
+    out.push_str(&line.to_string());
+    out.push('\n');
+}
+
+/// The lines that say the same.
+#[derive(Debug, Default)]
+struct Group {
+    template: String,
+    level: Level,
+    count: u64,
+    first: Option<Stamp>,
+    last: Option<Stamp>,
+    pods: BTreeSet<(Name, Name)>,
+    /// The newest entry.
+    sample: Name,
+}
+
+/// Counts entries by what they say.
+#[derive(Debug, Default)]
+pub struct Groups {
+    by_print: HashMap<String, Group>,
+    lines: u64,
+    /// The lines of further groups, after the maximum number of groups.
+    others: u64,
+}
+
+impl Groups {
+    pub fn add(&mut self, entry: &Entry) {
+        self.lines += 1;
+        let masked = fingerprint::mask(&subject(&entry.text));
+        if self.by_print.len() >= MOST_GROUPS && !self.by_print.contains_key(&masked.fingerprint) {
+            self.others += 1;
+            return;
+        }
+        let group = self.by_print.entry(masked.fingerprint).or_default();
+        if group.count == 0 {
+            group.template = masked.template;
+        }
+        group.count += 1;
+        group.level = group.level.max(entry.level);
+        if let Some(at) = entry.at {
+            group.first = Some(group.first.map_or(at, |first| first.min(at)));
+        }
+        if group.last <= entry.at {
+            group.last = entry.at;
+            group.sample.clone_from(&entry.text);
+        }
+        if !entry.pod.is_empty() && group.pods.len() < MOST_PODS {
+            group.pods.insert((entry.namespace.clone(), entry.pod.clone()));
+        }
+    }
+
+    /// The groups, the largest first.
+    fn sorted(&self) -> Vec<(&String, &Group)> {
+        let mut groups: Vec<_> = self.by_print.iter().collect();
+        groups.sort_by(|(a, one), (b, other)| other.count.cmp(&one.count).then_with(|| a.cmp(b)));
+        groups
+    }
+
+    /// Returns a table with a line for each group.
+    pub fn text(&self) -> String {
+        let mut table = Table::new([">COUNT", "LEVEL", ">PODS", "FIRST", "LAST", "FINGERPRINT", "TEMPLATE"]);
+        let time = |at: Option<Stamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        for (print, group) in self.sorted() {
+            table.row([
+                group.count.to_string(),
+                group.level.as_str().to_owned(),
+                group.pods.len().to_string(),
+                time(group.first),
+                time(group.last),
+                print.clone(),
+                group.template.chars().take(TEMPLATE_CHARS).collect(),
+            ]);
+        }
+        let mut lines = table.lines();
+        if self.others > 0 {
+            lines.push(format!("{} lines of further groups", self.others));
+        }
+        lines.join("\n")
+    }
+
+    /// Returns a document with all groups.
+    pub fn json(&self) -> Value {
+        let pod = |(namespace, name): &(Name, Name)| format!("{namespace}/{name}");
+        let group = |(print, group): (&String, &Group)| {
+            json!({
+                "fingerprint": print,
+                "template": group.template,
+                "level": group.level.as_str(),
+                "count": group.count,
+                "first": group.first.map(|at| at.to_string()),
+                "last": group.last.map(|at| at.to_string()),
+                "pods": group.pods.iter().map(pod).collect::<Vec<_>>(),
+                "sample": group.sample.as_str(),
+            })
+        };
+        let groups: Vec<Value> = self.sorted().into_iter().map(group).collect();
+        json!({"schema": "pilothouse/v1", "lines": self.lines, "lines_of_further_groups": self.others, "groups": groups})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(at: i64, pod: &str, text: &str) -> Entry {
+        Entry {
+            at: Some(Stamp(at)),
+            level: Level::Error,
+            namespace: "shop".into(),
+            pod: pod.into(),
+            container: "app".into(),
+            text: text.into(),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn an_entry_as_text_and_as_json() {
+        let line = entry(0, "api-1", r#"{"msg":"boom","status":503}"#);
+        let mut out = String::new();
+        text(&line, Style { timestamps: true, colors: false }, &mut out);
+        assert_eq!(out, "1970-01-01T00:00:00Z shop/api-1 app {\"msg\":\"boom\",\"status\":503}\n");
+        out.clear();
+        text(&line, Style { timestamps: false, colors: true }, &mut out);
+        assert!(
+            out.starts_with("\u{1b}[36mshop/api-1 app\u{1b}[0m \u{1b}[31m{") && out.ends_with("}\u{1b}[0m\n")
+        );
+        out.clear();
+        json(&line, &mut out);
+        let document: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(document["fields"]["status"], "503");
+        assert_eq!((&document["level"], &document["pod"]), (&json!("error"), &json!("api-1")));
+        assert_eq!(out.lines().count(), 1);
+    }
+
+    #[test]
+    fn groups_count_what_lines_say() {
+        let mut groups = Groups::default();
+        for (at, pod, text) in [
+            (3, "a", "timeout after 30 s"),
+            (1, "b", "timeout after 31 s"),
+            (2, "a", "refused by 10.0.0.1:80"),
+        ] {
+            groups.add(&entry(at, pod, text));
+        }
+        let document = groups.json();
+        let first = &document["groups"][0];
+        assert_eq!((&first["count"], &first["pods"]), (&json!(2), &json!(["shop/a", "shop/b"])));
+        assert_eq!(first["sample"], "timeout after 30 s");
+        assert_eq!(first["first"], "1970-01-01T00:00:00.001Z");
+        let text = groups.text();
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(
+            text.lines().nth(1).is_some_and(|line| line.trim_start().starts_with("2  error     2 ")),
+            "{text}"
+        );
+    }
+}

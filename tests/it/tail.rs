@@ -1,0 +1,212 @@
+//! `pilothouse logs`: lines of pods and of standard input, filtered, as text, as JSON and in groups.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::answers::{command, is_list, whole};
+
+const SINCE: &str = "2026-01-01T00:00:00Z";
+
+fn pod(name: &str, container: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("u-{name}"), "resourceVersion": "4",
+            "creationTimestamp": SINCE, "labels": {"app": name.split('-').next()}},
+        "spec": {"nodeName": "node-1", "containers": [{"name": container, "image": "shop:v1"}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [
+            {"name": container, "ready": true, "restartCount": 0, "state": {"running": {"startedAt": SINCE}}}]},
+    })
+}
+
+/// A cluster of two pods, `api-1` and `web-1`, with a log each. `denied`: the pods whose log is a 403.
+fn cluster(denied: &'static str) -> impl Fn(&str, u32) -> Option<String> + Send + Sync {
+    move |path, _| {
+        let (bare, query) = path.split_once('?').unwrap_or((path, ""));
+        let pods = [pod("api-1", "app"), pod("web-1", "nginx")];
+        let name = bare.rsplit('/').find(|part| part.contains('-')).unwrap_or_default();
+        if bare.ends_with("/log") {
+            assert!(query.contains("container="), "{path}");
+            if name == denied {
+                let body =
+                    r#"{"kind":"Status","status":"Failure","message":"pods/log is forbidden","code":403}"#;
+                return Some(whole("403 Forbidden", "content-type: application/json\r\n", body));
+            }
+            let body = match name {
+                "api-1" => {
+                    "2026-01-01T00:00:01Z INFO up\n2026-01-01T00:00:03Z ERROR timeout after 30 s\n2026-01-01T00:00:03.5Z \tat x.Y(Z.java:1)\n2026-01-01T00:00:05Z ERROR timeout after 31 s\n"
+                }
+                _ => {
+                    "2026-01-01T00:00:02Z {\"level\":\"warn\",\"msg\":\"slow\",\"status\":503}\n2026-01-01T00:00:04Z GET /healthz 200\n"
+                }
+            };
+            return Some(whole("200 OK", "", body));
+        }
+        if is_list(path) && bare.ends_with("/pods") {
+            let list =
+                json!({"kind": "PodList", "metadata": {"resourceVersion": "5"}, "items": pods}).to_string();
+            return Some(whole("200 OK", "content-type: application/json\r\n", &list));
+        }
+        if bare.contains("/pods/") {
+            let found = pods.iter().find(|pod| pod["metadata"]["name"] == name)?;
+            return Some(whole("200 OK", "content-type: application/json\r\n", &found.to_string()));
+        }
+        None
+    }
+}
+
+fn run(args: &[&str], denied: &'static str) -> Output {
+    let (mut command, _home) = command(args, cluster(denied));
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn lines(args: &[&str]) -> Vec<String> {
+    let said = run(args, "");
+    assert_eq!(said.status.code(), Some(0), "{args:?}: {said:?}");
+    text(&said.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn lines_of_several_pods_are_ordered_by_time_and_filtered() {
+    assert_eq!(
+        lines(&["logs", "-A"]),
+        [
+            "shop/api-1 app INFO up",
+            r#"shop/web-1 nginx {"level":"warn","msg":"slow","status":503}"#,
+            "shop/api-1 app ERROR timeout after 30 s",
+            " at x.Y(Z.java:1)",
+            "shop/web-1 nginx GET /healthz 200",
+            "shop/api-1 app ERROR timeout after 31 s",
+        ]
+    );
+    for (args, count) in [
+        (&["logs", "api-1"][..], 4),
+        (&["logs", "pod/web-1"], 2),
+        (&["logs", "shop/web-1"], 2),
+        (&["logs", "-n", "shop", "-l", "app in (api,other)"], 4),
+        (&["logs", "--node", "node-1"], 6),
+        (&["logs", "node/node-1"], 6),
+        (&["logs", "-A", "-c", "nginx"], 2),
+        (&["logs", "-A", "--level", "warn"], 4),
+        (&["logs", "-A", "--level", "warn", "--grep", "timeout|slow", "--filter", "-31"], 3),
+        (&["logs", "-A", "--filter", "field.status>=500"], 1),
+        (&["logs", "-A", "--filter", "x.Y"], 2),
+        (&["logs", "-A", "--filter", "-healthz pod:web"], 1),
+    ] {
+        let found = lines(args);
+        assert_eq!(found.len(), count, "{args:?}: {found:#?}");
+    }
+    let stamped = lines(&["logs", "web-1", "--timestamps"]);
+    assert_eq!(stamped[1], "2026-01-01T00:00:04Z shop/web-1 nginx GET /healthz 200");
+}
+
+#[test]
+fn lines_are_json_and_groups() {
+    let found = lines(&["logs", "-A", "-o", "json", "--level", "warn"]);
+    let documents: Vec<Value> = found.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let first = &documents[0];
+    assert_eq!((&first["ts"], &first["pod"]), (&json!("2026-01-01T00:00:02Z"), &json!("web-1")));
+    assert_eq!((&first["namespace"], &first["node"]), (&json!("shop"), &json!("node-1")));
+    assert_eq!((&first["level"], &first["fields"]["status"]), (&json!("warn"), &json!("503")));
+    assert_eq!(documents[1]["text"], "ERROR timeout after 30 s\n at x.Y(Z.java:1)");
+    assert_eq!(documents[1]["fingerprint"], documents[2]["fingerprint"]);
+    let table = lines(&["logs", "-A", "--group", "--level", "error"]);
+    assert_eq!(table.len(), 2, "{table:#?}");
+    assert!(
+        table[0].starts_with("COUNT  LEVEL") && table[1].trim_start().starts_with("2  error"),
+        "{table:#?}"
+    );
+    let document: Value = serde_json::from_str(&lines(&["logs", "-A", "--group", "-o", "json"])[0]).unwrap();
+    assert_eq!((&document["lines"], &document["groups"][0]["count"]), (&json!(5), &json!(2)));
+    assert_eq!(document["groups"][0]["pods"], json!(["shop/api-1"]));
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_told_and_fails() {
+    let said = run(&["logs", "-A"], "api-1");
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert_eq!(text(&said.stdout).lines().count(), 2, "the other pod's lines are there");
+    let why = text(&said.stderr);
+    assert!(why.contains("shop/api-1 app: the log cannot be read: ") && why.contains("forbidden"), "{why}");
+    for (args, status, words) in [
+        (&["logs", "api-2"][..], 1, "api-2 has no pods, or does not exist"),
+        (&["logs", "-A", "--filter", "level>=warm"], 2, "--filter: column 8: `warm` is not a level"),
+        (&["logs", "-A", "--grep", "a("], 2, "--grep: not a regular expression"),
+        (&["logs", "-l", "a b"], 2, "no part of a label selector"),
+        (&["logs", "a/b/c/d"], 2, "use NAMESPACE/KIND/NAME"),
+        (&["logs", "-", "x"], 2, "- is standard input"),
+        (&["logs"], 0, "no pod is in trouble"),
+    ] {
+        let said = run(args, "");
+        assert_eq!(said.status.code(), Some(status), "{args:?}: {said:?}");
+        assert!(text(&said.stderr).contains(words), "{args:?}: {said:?}");
+    }
+}
+
+/// Runs `logs -` without any cluster or config.
+fn input(args: &[&str], lines: &str) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse"));
+    command
+        .args(["logs", "-"])
+        .args(args)
+        .env("HOME", home.path())
+        .env("KUBECONFIG", home.path().join("none"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines = lines.to_owned();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(lines.as_bytes())));
+    let said = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    said
+}
+
+#[test]
+fn standard_input_is_read_without_a_cluster() {
+    let log = "INFO up\nERROR timeout after 30 s\n\tat x.Y(Z.java:1)\nERROR timeout after 31 s\n\u{1b}[31mred\u{1b}[0m \u{9b}2J\n";
+    let said = input(&[], log);
+    assert_eq!(said.status.code(), Some(0), "{said:?}");
+    let out = text(&said.stdout);
+    assert_eq!(out.lines().take(2).collect::<Vec<_>>(), ["INFO up", "ERROR timeout after 30 s"]);
+    assert!(!out.contains('\u{1b}') && !out.contains('\u{9b}') && out.contains("red"), "{out:?}");
+    assert_eq!(text(&said.stderr), "");
+    let said = input(&["--level", "error"], log);
+    assert_eq!(text(&said.stdout).lines().count(), 3);
+    let said = input(&["--group", "-o", "json"], log);
+    let document: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((&document["lines"], &document["groups"][0]["count"]), (&json!(4), &json!(2)));
+    let said = input(&["-o", "json", "-c", "app"], "[pod/a-1/app] ERROR x\n[pod/a-1/side] ERROR y\n");
+    let document: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(
+        (&document["pod"], &document["container"], &document["text"]),
+        (&json!("a-1"), &json!("app"), &json!("ERROR x"))
+    );
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let endless = "INFO line\n".repeat(200_000);
+    let script = format!("{} logs - | head -1", env!("CARGO_BIN_EXE_pilothouse"));
+    let home = tempfile::tempdir().unwrap();
+    let mut child = Command::new("bash")
+        .args(["-c", &format!("set -o pipefail; {script}")])
+        .env("HOME", home.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(endless.as_bytes())));
+    let said = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert_eq!(
+        (said.status.code(), text(&said.stdout), text(&said.stderr)),
+        (Some(0), "INFO line\n".into(), String::new())
+    );
+}

@@ -1,0 +1,264 @@
+//! An open log: the filter, the cursor, the fields of a line, and what is drawn at common sizes.
+
+use pilothouse::ui::app::{Prompt, Screen};
+use pilothouse::ui::request::{Effect, LogLine, LogNote, Msg, Ticket};
+use pilothouse::ui::update::update;
+use pilothouse_core::domain::id::{Kind, Name};
+use pilothouse_core::domain::log::Level;
+use pilothouse_core::domain::time::Stamp;
+
+use super::{Desk, scene};
+
+/// Opens the log of the first workload.
+fn open() -> (Desk, Ticket) {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5");
+    desk.dump(120, 36);
+    let Some(Effect::FollowLogs(ticket, _)) = desk.press("l").into_iter().next() else { panic!() };
+    (desk, ticket)
+}
+
+/// The pods whose log is open, as `(namespace, name)`.
+fn pods(desk: &Desk) -> Vec<(Name, Name)> {
+    let cluster = desk.world.clusters.first().unwrap();
+    let Screen::Log(view) = desk.ui.screen() else { panic!() };
+    let object = &view.request.object;
+    assert_ne!(object.kind, Kind::Pod);
+    let pods = pilothouse_core::logs::targets::pods_of(cluster, object, None);
+    pods.iter().map(|pod| (pod.namespace.clone(), pod.name.clone())).collect()
+}
+
+fn line(pod: &(Name, Name), container: &str, secs: i64, level: Level, text: &str) -> LogLine {
+    LogLine {
+        at: Some(Stamp(scene::NOW.0 + secs * 1000)),
+        level,
+        namespace: pod.0.clone(),
+        pod: pod.1.clone(),
+        container: container.into(),
+        text: text.into(),
+        ..LogLine::default()
+    }
+}
+
+fn add(desk: &mut Desk, ticket: Ticket, lines: Vec<LogLine>) {
+    assert_eq!(update(&mut desk.ui, &desk.world, Msg::LogLines(ticket, lines)), Vec::new());
+}
+
+/// A log of 200 lines of two containers, a tenth of them errors.
+fn filled() -> (Desk, Ticket) {
+    let (mut desk, ticket) = open();
+    let pod = pods(&desk).remove(0);
+    let lines = (0..200).map(|i| {
+        let container = if i % 3 == 0 { "proxy" } else { "app" };
+        match i % 10 {
+            9 => line(
+                &pod,
+                container,
+                i - 300,
+                Level::Error,
+                &format!(r#"{{"level":"error","msg":"timeout after {i} s","status":503,"trace_id":"t{i}"}}"#),
+            ),
+            _ => line(&pod, container, i - 300, Level::Info, &format!("request {i} served, health check")),
+        }
+    });
+    let lines = lines.collect();
+    add(&mut desk, ticket, lines);
+    (desk, ticket)
+}
+
+fn has(text: &str, wanted: &[&str]) {
+    for words in wanted {
+        assert!(text.contains(words), "`{words}` is missing:\n{text}");
+    }
+}
+
+#[test]
+fn the_counts_and_the_histogram_are_on_every_screen_that_has_room() {
+    for (width, height, bars) in [(80, 24, true), (120, 36, true), (200, 50, true), (60, 14, false)] {
+        let (mut desk, ticket) = filled();
+        let text = desk.dump(width, height);
+        assert_eq!(text.contains("each bar"), bars, "{text}");
+        if width >= 80 {
+            has(&text, &["following", "200 lines", "0 filtered", "0 older dropped", "0 cut"]);
+        }
+        has(&text, &["request 198 served"]);
+        let note = LogNote { pod: "p".into(), container: "app".into(), words: "has not started".into() };
+        update(&mut desk.ui, &desk.world, Msg::LogNotes(ticket, vec![note]));
+        has(&desk.dump(width, height), &["! p/app: has not started", "request 198 served"]);
+    }
+}
+
+#[test]
+fn a_filter_is_applied_while_it_is_typed_and_completed() {
+    let (mut desk, _) = filled();
+    desk.dump(120, 36);
+    desk.press("&");
+    desk.type_text("lev");
+    has(&desk.dump(120, 36), &["level>=", "lines of this level or a higher one", "filter: lev"]);
+    desk.press("tab");
+    desk.type_text("e");
+    desk.press("tab");
+    let text = desk.dump(120, 36);
+    has(&text, &["filter: level>=error", "20 lines", "180 filtered", "timeout after 199 s"]);
+    assert!(!text.contains("request 19"), "{text}");
+    desk.type_text(" .status>=500 container:pro");
+    desk.press("down enter enter");
+    let text = desk.dump(120, 36);
+    has(&text, &["level>=error field.status>=500 container:proxy", "7 lines", "193 filtered"]);
+    assert!(desk.ui.prompt.is_none());
+    // a text that is no filter keeps the prompt open and changes nothing
+    desk.press("&");
+    desk.type_text("level>=warm");
+    desk.press("enter");
+    has(&desk.dump(120, 36), &["`warm` is not a level", "7 lines"]);
+    desk.press("esc");
+    has(&desk.dump(120, 36), &["7 lines"]);
+    // Esc ends the filter, and then the log
+    assert_eq!(desk.press("esc"), Vec::new());
+    has(&desk.dump(120, 36), &["200 lines", "0 filtered"]);
+    assert!(matches!(desk.press("esc").as_slice(), [Effect::StopLogs(_)]));
+}
+
+#[test]
+fn what_is_read_stays_while_lines_arrive() {
+    let (mut desk, ticket) = filled();
+    desk.dump(120, 36);
+    desk.press("ctrl-u ctrl-u k");
+    let before = desk.dump(120, 36);
+    let shown = |text: &str| {
+        text.lines()
+            .filter(|l| l.contains("request ") || l.contains("timeout"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert!(shown(&before).len() > 20 && !before.contains("request 198"), "{before}");
+    let pod = pods(&desk).remove(0);
+    for i in 0..50 {
+        // older and newer lines of another container
+        add(&mut desk, ticket, vec![line(&pod, "late", -400 + i, Level::Info, "an old line")]);
+        add(&mut desk, ticket, vec![line(&pod, "late", i, Level::Warn, "a new line")]);
+    }
+    let after = desk.dump(120, 36);
+    assert_eq!(shown(&after), shown(&before), "{after}");
+    has(&after, &["300 lines", "f follows"]);
+    desk.press("f");
+    has(&desk.dump(120, 36), &["a new line", "following"]);
+}
+
+#[test]
+fn errors_and_matches_are_found_in_their_context() {
+    let (mut desk, _) = filled();
+    desk.dump(120, 36);
+    desk.press("g e");
+    let text = desk.dump(120, 36);
+    has(&text, &["timeout after 9 s", "request 0 served", "line 10; f follows"]);
+    desk.press("e e e e");
+    let text = desk.dump(120, 36);
+    has(&text, &["timeout after 49 s", "request 45 served", "line 50;"]);
+    desk.press("E");
+    has(&desk.dump(120, 36), &["line 40;"]);
+    desk.press("/");
+    desk.type_text("request 17");
+    desk.press("enter");
+    has(&desk.dump(120, 36), &["find: request 17", "line 171;"]);
+    desk.press("n");
+    has(&desk.dump(120, 36), &["line 172;"]);
+    desk.press("N N");
+    has(&desk.dump(120, 36), &["line 18;"]);
+}
+
+#[test]
+fn the_fields_of_a_line_lead_to_its_pod_and_its_trace() {
+    let (mut desk, _) = filled();
+    desk.ui.trace_url = "https://traces.example/{trace_id}".into();
+    desk.dump(120, 36);
+    desk.press("enter");
+    let pod = pods(&Desk { ui: filled().0.ui, ..Desk::new(scene::trouble()) }).remove(0);
+    let text = desk.dump(120, 36);
+    has(&text, &["Fields of a line", "trace_id", "t199", "https://traces.example/t199", "\"status\": 503"]);
+    has(&text, &[&format!("pod        {}/{}", pod.0, pod.1), "container  app"]);
+    // the pod is the first object of the text
+    desk.press("j enter");
+    has(&desk.dump(120, 36), &["Describe"]);
+    // the description has taken the place of the fields
+    desk.press("esc");
+    let copied = desk.press("u");
+    assert_eq!(copied, vec![Effect::Copy("https://traces.example/t199".into())]);
+    assert!(
+        matches!(desk.press("y").as_slice(), [Effect::Copy(text)] if text.contains("timeout after 199 s"))
+    );
+    desk.press("k");
+    assert_eq!(desk.press("u"), Vec::new());
+    has(&desk.dump(120, 36), &["the line has no field trace_id"]);
+}
+
+#[test]
+fn the_log_is_asked_for_again_since_a_time() {
+    let (mut desk, ticket) = filled();
+    desk.press("s");
+    has(&desk.dump(120, 36), &["since:", "3 15m"]);
+    let effects = desk.press("3");
+    let [Effect::StopLogs(old), Effect::FollowLogs(new, request)] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((*old, request.since), (ticket, Some(900)));
+    assert!(request.tail >= 10_000 && new != old);
+    has(&desk.dump(120, 36), &["since 15m", "waiting for lines", "0 lines"]);
+    let pod = pods(&desk).remove(0);
+    add(&mut desk, ticket, vec![line(&pod, "app", 0, Level::Info, "of the request before")]);
+    assert!(!desk.dump(120, 36).contains("of the request before"));
+    desk.press("s esc");
+    assert!(desk.ui.prompt.is_none());
+}
+
+#[test]
+fn a_container_is_chosen_from_a_list() {
+    let (mut desk, _) = filled();
+    desk.press("c");
+    has(&desk.dump(120, 36), &["show the lines of", "all containers", "proxy"]);
+    assert!(matches!(&desk.ui.prompt, Some(Prompt::LogContainer { names, .. }) if names.len() == 3));
+    desk.press("down down enter");
+    has(&desk.dump(120, 36), &["container:proxy", "67 lines", "133 filtered"]);
+    desk.press("c enter");
+    has(&desk.dump(120, 36), &["200 lines"]);
+}
+
+#[test]
+fn times_and_columns_can_be_switched() {
+    let (mut desk, _) = filled();
+    desk.ui.zone = |_| 7200;
+    has(&desk.dump(120, 36), &["ERROR ", "INFO "]);
+    desk.press("t");
+    let local = Stamp(scene::NOW.0 - 101_000 + 7_200_000).clock_secs();
+    has(&desk.dump(120, 36), &[&local, "local times, UTC+02:00"]);
+    desk.press("t");
+    has(&desk.dump(120, 36), &[&Stamp(scene::NOW.0 - 101_000).clock_secs()]);
+    desk.press("t v");
+    let pod = pods(&desk).remove(0);
+    let cluster = desk.world.clusters.first().unwrap();
+    let node = cluster.pod(&pod.0, &pod.1).unwrap().node.clone().unwrap();
+    has(&desk.dump(200, 50), &[&format!("{}/{}", pod.0, pod.1), &format!(" {node} ")]);
+    desk.press("v");
+    let text = desk.dump(120, 36);
+    assert!(!text.contains("INFO ") && text.contains("request 198 served"), "{text}");
+    desk.press("v");
+    has(&desk.dump(120, 36), &["INFO "]);
+}
+
+#[test]
+fn what_is_saved_is_what_the_filter_shows() {
+    let (mut desk, _) = filled();
+    desk.press("&");
+    desk.type_text("level:error");
+    desk.press("esc");
+    desk.press("&");
+    desk.type_text("level:error");
+    desk.press("enter");
+    if desk.ui.prompt.is_some() {
+        desk.press("enter");
+    }
+    let effects = desk.press("ctrl-s");
+    let [Effect::Save(text)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(text.lines().count(), 20);
+    assert!(text.lines().all(|line| line.contains("timeout after")), "{text}");
+}
