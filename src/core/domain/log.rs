@@ -102,7 +102,7 @@ impl ErrorGroup {
             template: self.template.clone(),
             level: self.level.max(other.level),
             count: self.count + other.count,
-            per_minute: self.per_minute + other.per_minute,
+            per_minute: rate_of_both(self, other),
             trend: added(&self.trend, &other.trend),
             first: self.first.min(other.first),
             last: newest.last,
@@ -146,6 +146,15 @@ impl GroupOrder {
             .then_with(|| b.count.cmp(&a.count))
             .then_with(|| a.fingerprint.cmp(&b.fingerprint))
     }
+}
+
+/// The rate of two groups together. The rate of a young group is that since its first line, so groups that began at
+/// different times have rates over different periods.
+fn rate_of_both(a: &ErrorGroup, b: &ErrorGroup) -> f64 {
+    let now = a.last.max(b.last);
+    let period = |first: Stamp| now.since(first).clamp(10_000, 60_000) as f64;
+    let lines = a.per_minute * period(a.first) + b.per_minute * period(b.first);
+    lines / period(a.first.min(b.first))
 }
 
 /// Two trends minute by minute: both end with the minute that is now.
@@ -338,5 +347,20 @@ mod tests {
         assert_eq!(sorted(GroupOrder::Spread), "wide newer old new");
         let zone_of = |node: &Name| (*node == "a").then(|| Name::from("eu-1"));
         assert_eq!(groups[3].zones(zone_of), [Name::from("eu-1")]);
+    }
+
+    #[test]
+    fn the_rate_of_two_sources_is_not_that_of_the_younger_one() {
+        let of = |first: i64, per_minute: f64| ErrorGroup {
+            first: Stamp(first),
+            last: Stamp(100_000),
+            per_minute,
+            ..ErrorGroup::default()
+        };
+        // 300 lines in a minute, and 15 lines since 15 s ago, which alone are 60 in a minute
+        let both = of(0, 300.0).joined(&of(85_000, 60.0));
+        assert!((both.per_minute - 315.0).abs() < 0.01, "{}", both.per_minute);
+        let old = of(0, 300.0).joined(&of(0, 60.0));
+        assert!((old.per_minute - 360.0).abs() < 0.01, "{}", old.per_minute);
     }
 }
