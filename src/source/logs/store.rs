@@ -119,7 +119,7 @@ impl Inner {
 
     /// Removes the oldest lines of the largest ring. Returns `false` if there is none.
     fn free(&mut self, cap: usize) -> bool {
-        let rings = self.parts.values_mut().flat_map(|part| {
+        let rings = self.parts.values_mut().filter_map(|part| {
             let evicted = &mut part.evicted;
             let rings = part.rings.values_mut().flat_map(BTreeMap::values_mut);
             rings.max_by_key(|ring| ring.bytes).map(|ring| (ring, evicted))
