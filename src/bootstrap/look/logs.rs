@@ -34,6 +34,8 @@ const HELD_BYTES: usize = 256 << 20;
 const AT_ONCE: usize = 16;
 /// Lines of several containers that arrive within this time are ordered by their time.
 const ORDER: Duration = Duration::from_millis(100);
+/// The same for the first lines, because the streams are opened one after the other.
+const FIRST: Duration = Duration::from_secs(1);
 
 /// What the reading ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -401,7 +403,8 @@ async fn follow(mut told: mpsc::Receiver<Told>, session: &Session, printer: &mut
     while told.recv_many(&mut batch, BATCH).await > 0 {
         if batch.len() < BATCH {
             // the lines of other containers that belong before these are on their way
-            let more = tokio::time::timeout(ORDER, async {
+            let wait = if any { ORDER } else { FIRST };
+            let more = tokio::time::timeout(wait, async {
                 while batch.len() < BATCH && told.recv_many(&mut batch, BATCH).await > 0 {}
             });
             // the time is over, or the batch is full
