@@ -8,13 +8,12 @@ use std::time::Duration;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::facts::world::World;
 use pilothouse_core::logs::filter::{Filter, Subject};
 use pilothouse_core::logs::targets::worst_first;
 use tokio::sync::mpsc;
 
-use self::choose::{Chosen, Selection};
+use self::choose::{Chosen, Selection, is_ready};
 use super::super::logs::pods::{Ask, Failures, read_pods};
 use super::{CLOSE, Start, exit, explain_nothing, saw_nothing, still_read, tell};
 use crate::bootstrap::session::Session;
@@ -242,17 +241,6 @@ async fn input(start: &Start, flags: &LogFlags, printer: &mut Printer) -> u8 {
         }
     };
     printer.finish(end, failed)
-}
-
-/// Whether the objects that a selection needs have been read, as far as they can be.
-fn is_ready(cluster: &Cluster) -> bool {
-    const NEEDED: [&str; 7] =
-        ["pods", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "services"];
-    cluster
-        .tables()
-        .iter()
-        .filter(|(plural, ..)| NEEDED.contains(plural))
-        .all(|(_, cover, _)| !matches!(cover, Coverage::Never | Coverage::Loading { .. }))
 }
 
 async fn cluster(start: &Start, flags: &LogFlags, selection: Selection, printer: &mut Printer) -> u8 {
