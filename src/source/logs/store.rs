@@ -445,7 +445,9 @@ mod tests {
         let groups = |masks: Masks, texts: &[&str]| {
             let store = Arc::new(LogStore::with_masks(1 << 20, masks));
             let input = store.input("logs", "pods");
-            texts.iter().for_each(|text| push(&input, text));
+            for text in texts {
+                push(&input, text);
+            }
             let mut told: Vec<(String, u64)> =
                 input.summary(Stamp(2)).groups.iter().map(|g| (g.template.to_string(), g.count)).collect();
             told.sort();
