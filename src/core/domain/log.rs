@@ -1,6 +1,5 @@
 //! What the log store sends to the shared state: groups of error lines, but not the lines.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -117,34 +116,6 @@ impl ErrorGroup {
             images: all_of(&self.images, &other.images),
             sample: newest.sample.clone(),
         }
-    }
-}
-
-/// An order of groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupOrder {
-    /// Those that began after the moment first, the youngest of them before the others.
-    Novelty { since: Stamp },
-    /// The most lines in the last minute first.
-    Rate,
-    /// Those of the most workloads, nodes and pods first.
-    Spread,
-}
-
-impl GroupOrder {
-    /// Compares two groups. Groups that are equal in this order are ordered by rate, number, and fingerprint.
-    pub fn compare(self, a: &ErrorGroup, b: &ErrorGroup) -> Ordering {
-        let by = match self {
-            Self::Novelty { since } => {
-                let novelty = |group: &ErrorGroup| (group.first > since).then_some(group.first);
-                novelty(b).cmp(&novelty(a))
-            }
-            Self::Rate => Ordering::Equal,
-            Self::Spread => b.spread().cmp(&a.spread()),
-        };
-        by.then_with(|| b.per_minute.total_cmp(&a.per_minute))
-            .then_with(|| b.count.cmp(&a.count))
-            .then_with(|| a.fingerprint.cmp(&b.fingerprint))
     }
 }
 
@@ -324,29 +295,17 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_ordered_by_novelty_rate_and_spread() {
-        let of = |print: &str, rate: u64, first: i64, pods: u32, nodes: &[&str]| ErrorGroup {
-            first: Stamp(first),
-            pod_count: pods,
+    fn a_group_of_more_workloads_and_nodes_is_spread_more_widely() {
+        let of = |workloads: &[&str], nodes: &[&str], pods: u32| ErrorGroup {
+            workloads: workloads.iter().map(|n| Name::from(*n)).collect(),
             nodes: nodes.iter().map(|n| Name::from(*n)).collect(),
-            ..ErrorGroup::clone(&group(print, rate, 1000, "shop/web"))
+            pod_count: pods,
+            ..ErrorGroup::default()
         };
-        let groups = [
-            of("old", 9, 10, 2, &["a"]),
-            of("new", 1, 60, 1, &["a"]),
-            of("newer", 1, 70, 9, &["b"]),
-            of("wide", 2, 20, 2, &["a", "b"]),
-        ];
-        let sorted = |order: GroupOrder| {
-            let mut groups: Vec<_> = groups.iter().collect();
-            groups.sort_by(|a, b| order.compare(a, b));
-            groups.iter().map(|g| g.fingerprint.to_string()).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(sorted(GroupOrder::Novelty { since: Stamp(50) }), "newer new old wide");
-        assert_eq!(sorted(GroupOrder::Rate), "old wide new newer");
-        assert_eq!(sorted(GroupOrder::Spread), "wide newer old new");
-        let zone_of = |node: &Name| (*node == "a").then(|| Name::from("eu-1"));
-        assert_eq!(groups[3].zones(zone_of), [Name::from("eu-1")]);
+        assert!(of(&["a", "b"], &["n"], 2).spread() > of(&["a"], &["n", "m"], 9).spread());
+        assert!(of(&["a"], &["n", "m"], 2).spread() > of(&["a"], &["n"], 9).spread());
+        let zone_of = |node: &Name| (*node == "n").then(|| Name::from("eu-1"));
+        assert_eq!(of(&[], &["n", "m"], 1).zones(zone_of), [Name::from("eu-1")]);
     }
 
     #[test]
