@@ -73,7 +73,7 @@ macro_rules! server {
             Field {
                 section: $section,
                 key: "password_env",
-                doc: "name of the environment variable with its password; empty: none",
+                doc: "environment variable that has the password for username; empty: none",
                 place: Place::Text(|s| &mut s.$settings.server.password_env),
             },
             Field {
@@ -282,13 +282,13 @@ const REST: &[Field] = &[
     Field {
         section: "logs",
         key: "unmasked",
-        doc: "words that are never masked, so that lines with different ones are different groups, for example [\"502\", \"503\"]",
+        doc: "words that are not replaced before grouping, so lines that differ in one of them stay in separate groups, for example [\"502\", \"503\"]",
         place: Place::Texts(|s| &mut s.logs.unmasked),
     },
     Field {
         section: "logs",
         key: "trace_url",
-        doc: "URL of a trace, with {trace_id} for the field of a log line that has it, for example https://tempo.example/trace/{trace_id}; empty: none",
+        doc: "URL of a trace; {trace_id} is replaced by the line's field trace_id, for example https://tempo.example/trace/{trace_id}; empty: none",
         place: Place::Text(|s| &mut s.logs.trace_url),
     },
 ];

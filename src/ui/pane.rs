@@ -325,7 +325,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         state: traffic::state_of_backends,
         preface: slices::preface,
         narrows: |_| false,
-        nothing: "nothing is measured of this Service",
+        nothing: "there are no metrics of this Service",
         ..COMMON
     },
     Pane {

@@ -17,7 +17,7 @@ const WILD: &str = "<*>";
 const DEPTH: usize = 2;
 /// Maximum number of different words at a place of the tree. Further words count as variable.
 const CHILDREN: usize = 100;
-/// Maximum number of groups that a line is compared with, the newest of those at its place of the tree.
+/// Maximum number of groups of a tree node that a line is compared with. The newest ones are used.
 const MOST_COMPARED: usize = 64;
 /// Maximum number of groups. The half that was used least recently is forgotten when it is reached.
 const MOST: usize = 4000;

@@ -23,7 +23,7 @@ const LOOK_BYTES: u64 = 8 << 20;
 /// was truncated and written again, and the copy of it.
 const HEAD: usize = 256;
 const TRAIL: usize = 1024;
-/// The number of files that had the name before and are remembered.
+/// The maximum number of rotated files that are remembered.
 const OLD: usize = 16;
 /// The maximum number of other files in the folder that are looked at.
 const SIBLINGS: usize = 1000;
@@ -177,7 +177,7 @@ impl Tail {
         now.head.clear();
         now.trail.clear();
         if !is_known {
-            take.gap("lines can be missing: the file was truncated, and there is no copy of it");
+            take.gap("lines may be missing: the file was truncated, and there is no copy of it");
         }
         self.siblings = others.iter().map(|(_, found)| id(found)).collect();
         Ok(true)
@@ -297,7 +297,7 @@ impl Open {
         Ok(!self.has_content_of(&self.file))
     }
 
-    /// Whether the file begins with what was read of this one, as far as that is remembered.
+    /// Whether the file has the remembered first and last bytes of this one.
     fn has_content_of(&self, file: &File) -> bool {
         has_at(file, &self.head, 0) && has_at(file, &self.trail, self.read - self.trail.len() as u64)
     }

@@ -229,7 +229,9 @@ impl Tail {
             } else {
                 // overlapping windows come here again
                 if !self.crowded.contains(&from) {
-                    let words = format!("lines can be missing: {got} or more have this very time");
+                    let words = format!(
+                        "lines may be missing: at least {got} lines have the same timestamp, more than one query returns"
+                    );
                     passed.gaps.push((stamp(from), words));
                     self.crowded.push(from);
                 }
@@ -239,7 +241,7 @@ impl Tail {
         }
         if now - from > BEHIND {
             let behind = (now - from) / SECOND;
-            let words = format!("the lines of {behind} s were left out: there are more than can be read");
+            let words = format!("skipped {behind} s of lines: they arrive faster than they can be read");
             passed.gaps.push((stamp(from), words));
             self.at = Some(now);
         }

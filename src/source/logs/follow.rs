@@ -87,18 +87,18 @@ pub(super) async fn keep_following(read: ReadClient, mut out: Kept, target: Targ
 /// Whether a connection goes on where the one before it broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Overlap {
-    /// It does not have to: it is the first one, or the container was started again.
+    /// No overlap is expected: it is the first connection, or the container restarted.
     Free,
-    /// It has to repeat the last known line. Otherwise the container was started again, or the log was rotated.
+    /// The last known line has to come again. Otherwise the container restarted, or the log was rotated.
     Expected,
-    /// The pod was read once more, and the container was not started again.
+    /// The pod was read once more, and the container did not restart.
     Insisted,
 }
 
 enum End {
     /// The server ended the stream, because the container or the connection ended.
     Ended,
-    /// The log does not have the last known line any more. This was not yet looked into.
+    /// The last line that was read is no longer in the log. The cause, a restart or a rotation, is not known yet.
     Elsewhere,
     /// The receiver was dropped.
     Closed,
@@ -280,7 +280,7 @@ impl Stream {
             )
             .await;
         } else if known && !raws.is_empty() && !raws.iter().any(|line| self.is_known(line)) {
-            self.gap("lines of the previous run can be missing: its log was rotated", out).await;
+            self.gap("lines of the previous run may be missing: its log was rotated", out).await;
         }
         let mut ready = self.entries(raws);
         ready.extend(self.joiner.flush());
@@ -342,7 +342,7 @@ impl Stream {
                     return Ok(End::Elsewhere);
                 }
                 self.overlap = Overlap::Free;
-                self.gap("lines can be missing: the log was rotated before they were read", out).await;
+                self.gap("lines may be missing: the log was rotated before they were read", out).await;
             }
             for line in self.entries(raws) {
                 if !out.put(Told::Line(line)).await {

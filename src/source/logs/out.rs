@@ -68,7 +68,7 @@ impl Troubles {
         self.changed.notify_one();
     }
 
-    /// Returns the state of the source with so many logs, and what is wrong.
+    /// Returns the state of a source that follows this number of logs, and its error.
     pub fn state(&self, logs: usize) -> (SourceState, Option<Name>) {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((first, (why, _))) = held.first_key_value() else { return (SourceState::Live, None) };

@@ -251,7 +251,7 @@ impl LogInput {
 
     /// Adds a line. A line with a fingerprint is grouped; it gets the fingerprint of its group.
     pub fn push(&self, mut line: LogLine, origin: &Origin) {
-        // the masks of the config can split what has one fingerprint without them
+        // the config's masks can put lines with one fingerprint into several groups
         let masked = (line.fingerprint.is_some() && !self.store.masks.is_empty())
             .then(|| self.store.masks.mask(&subject(&line.text)));
         let mut inner = self.store.lock();

@@ -27,7 +27,7 @@ pub enum Side {
 struct Delivered {
     /// The times of the errors that the other side has not delivered yet, by pod, container and fingerprint.
     waiting: HashMap<u64, Vec<i64>>,
-    /// The same in the order of their delivery.
+    /// These errors in the order of their arrival, so that the oldest are forgotten first.
     order: VecDeque<(u64, i64)>,
 }
 

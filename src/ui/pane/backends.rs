@@ -128,7 +128,7 @@ fn said(backend: &Backend) -> Vec<Cell> {
         cell(Role::Critical, words)
     });
     let silent = (backend.silent && stray.is_none()).then(|| {
-        cell(Role::Dim, "ready, but nothing is measured of it: it gets no requests, or nobody scrapes it")
+        cell(Role::Dim, "ready, but there are no metrics of it: it gets no requests, or nobody scrapes it")
     });
     stray.into_iter().chain(silent).collect()
 }
@@ -213,7 +213,7 @@ fn imbalance(row: &TrafficRow) -> Option<Cell> {
 pub fn preface(s: &Shown<'_>) -> Vec<Cell> {
     let (namespace, name) = &s.ui.service;
     let Some(row) = s.cluster.measured(namespace, name) else {
-        return vec![cell(Role::Dim, "nothing is measured of this Service: shares are not known")];
+        return vec![cell(Role::Dim, "there are no metrics of this Service: shares are not known")];
     };
     let expected = format!("expected: {} · measured by {}", balancing(row), measured(&row.traffic));
     // always two lines, so that the rows stay where they are

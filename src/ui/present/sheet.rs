@@ -67,10 +67,7 @@ pub fn lines(cluster: &Cluster, presets: &[Preset], sheet: &Sheet) -> Vec<TextLi
                 out.say(Role::Text, format!("    {query}"));
             }
             if out.0.is_empty() {
-                out.say(
-                    Role::Dim,
-                    "nothing is measured of this Service, so no query stands behind its numbers",
-                );
+                out.say(Role::Dim, "there are no metrics of this Service, so there is no query to show");
             }
         }
     }
@@ -94,7 +91,7 @@ const OF_BACKEND: [(&str, &[Measure]); 6] = [
     ("P95", &[Measure::BackendP95, Measure::BackendMean]),
     ("ACTIVE", &[Measure::Active]),
     ("weight", &[Measure::Weight, Measure::ConfiguredWeight]),
-    ("READY, if no endpoint says it", &[Measure::State]),
+    ("READY, for backends without an endpoint", &[Measure::State]),
 ];
 
 /// Returns the queries behind the numbers of a Service, or of one of its backends: what each measures, and its text.
@@ -169,7 +166,7 @@ fn prediction(
 ) {
     out.say(Role::Text, "");
     let Some(row) = cluster.measured(namespace, name) else {
-        return out.say(Role::Dim, "nothing is measured of this Service, so nothing can be predicted");
+        return out.say(Role::Dim, "there are no metrics of this Service, so nothing can be predicted");
     };
     let Some(change) = assumed.assumes(choices) else {
         return out.say(Role::Dim, "+ and - change the weight");
@@ -196,7 +193,7 @@ fn verdict(out: &mut Lines, predicted: &Prediction) {
         out.say(role, format!("{glyph} {lead}{broken}"));
     }
     if predicted.breaks.is_empty() {
-        out.say(Role::Ok, "  no backend goes beyond a limit that is known");
+        out.say(Role::Ok, "  no backend exceeds a known limit");
     }
 }
 

@@ -389,5 +389,5 @@ fn what_is_not_known_of_backends_is_said() {
     let mut desk = Desk::new(scene::trouble());
     desk.ui.service = ("shop".into(), "search".into());
     desk.ui.screens.push(pilothouse::ui::app::Screen::List(ListId::Backends));
-    has(&desk.dump(80, 24), &["nothing is measured of this Service"]);
+    has(&desk.dump(80, 24), &["there are no metrics of this Service"]);
 }

@@ -149,7 +149,7 @@ fn objectives(out: &mut Lines, cluster: &Cluster, object: &ObjectRef) {
             |share: Option<f64>| share.map_or_else(|| "–".into(), |s| format!("{} %", slo::percent(s)));
         let left = verdict.budget_left.map_or_else(|| "–".into(), |left| format!("{:.1} %", left * 100.0));
         let gone = verdict.gone_in_secs.map_or_else(String::new, |secs| {
-            format!(", which is for {} at this rate", age(secs.saturating_mul(1000)))
+            format!("; at this rate it is used up in {}", age(secs.saturating_mul(1000)))
         });
         out.say(
             role,
