@@ -11,7 +11,7 @@ use pilothouse_core::facts::world::World;
 use pilothouse_core::logs::targets::{MOST_PODS, pods_of, worst_first};
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use self::pods::{Ask, Failures, read_pods};
+use self::pods::{Ask, read_pods};
 use super::desk::hand;
 use crate::source::logs::follow::Told;
 use crate::source::logs::store::LogLine;
@@ -63,9 +63,7 @@ pub fn follow(
     };
     group.spawn_once(async move {
         let pump = pump(ticket, told, inbox.clone());
-        // the notes say which logs could not be read
-        let failures = Failures::default();
-        tokio::join!(read_pods(&reader, &ask, select, world, out, &failures), pump);
+        tokio::join!(read_pods(&reader, &ask, select, world, out), pump);
         hand(&inbox, Input::LogEnded(ticket)).await;
     });
 }
@@ -78,7 +76,7 @@ async fn pump(ticket: Ticket, mut told: mpsc::Receiver<Told>, inbox: SyncSender<
         for told in batch.drain(..) {
             match told {
                 Told::Line(line) => lines.push(line),
-                Told::Note { pod, container, words } => {
+                Told::Note { pod, container, words, .. } => {
                     notes.push(LogNote { pod: short(&pod), container, words: words.unwrap_or_default() });
                 }
             }
@@ -107,7 +105,11 @@ fn rows(line: LogLine) -> Vec<Shown> {
         return vec![shown];
     }
     let parts = shown.text.split('\n').enumerate();
-    parts.map(|(i, text)| Shown { text: text.to_owned(), more: i > 0, ..shown.clone() }).collect()
+    // the entry counts as cut once, in its first row
+    let cut = |i| if i == 0 { shown.cut } else { 0 };
+    parts
+        .map(|(i, text)| Shown { text: text.to_owned(), more: i > 0, cut: cut(i), ..shown.clone() })
+        .collect()
 }
 
 /// Converts a line to the screen's type.
@@ -119,12 +121,16 @@ pub fn shown(line: LogLine) -> Shown {
         pod: short(&line.pod),
         container: line.container,
         text: line.text.to_string(),
-        ..Shown::default()
+        cut: line.cut,
+        more: false,
+        mark: line.mark.is_some(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::log::Mark;
+
     use super::*;
 
     #[test]
@@ -132,5 +138,15 @@ mod tests {
         let entry = LogLine { text: "ERROR boom\n\tat f\n".into(), ..LogLine::default() };
         let shown: Vec<(String, bool)> = rows(entry).into_iter().map(|row| (row.text, row.more)).collect();
         assert_eq!(shown, [("ERROR boom".into(), false), ("\tat f".into(), true), (String::new(), true)]);
+    }
+
+    #[test]
+    fn what_was_cut_is_counted_once_and_a_gap_is_no_line_of_the_log() {
+        let cut = LogLine { text: "ERROR boom\n\tat f".into(), cut: 7, ..LogLine::default() };
+        let gap = |mark| LogLine { text: "lines are missing".into(), mark: Some(mark), ..LogLine::default() };
+        let entries = [cut, gap(Mark::Gap), gap(Mark::Note)];
+        let shown: Vec<(u32, bool)> =
+            entries.into_iter().flat_map(rows).map(|row| (row.cut, row.mark)).collect();
+        assert_eq!(shown, [(7, false), (0, false), (0, true), (0, true)]);
     }
 }

@@ -139,9 +139,8 @@ fn cluster(
 ) -> Result<ClusterHandle, String> {
     let reader = connection.reader().map_err(|e| e.to_string())?;
     let of_logs = &start.settings.logs;
-    // the check of the config has reported an invalid mask
-    let masks = Masks::new(&of_logs.masks, &of_logs.unmasked).unwrap_or_default();
-    let logs = Arc::new(LogStore::with_masks(of_logs.memory_mib as usize * 1024 * 1024, masks));
+    let memory = of_logs.memory_mib as usize * 1024 * 1024;
+    let logs = Arc::new(LogStore::with_masks(memory, Masks::of(of_logs)));
     let setup = Setup {
         connection: &connection,
         reader: &reader,

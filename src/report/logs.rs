@@ -3,10 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::log::Level;
+use pilothouse_core::domain::log::{Level, Mark};
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::logs::fields;
+use pilothouse_core::logs::fingerprint::{self, Masks};
 use pilothouse_core::logs::message::subject;
-use pilothouse_core::logs::{fields, fingerprint};
+use pilothouse_core::logs::templates::{Group as Template, Templates};
 use serde_json::{Map, Value, json};
 
 use super::table::Table;
@@ -29,6 +31,10 @@ pub struct Entry {
     pub container: Name,
     pub node: Name,
     pub text: Name,
+    /// The fingerprint without the masks of the config. Only errors have one.
+    pub fingerprint: Option<Name>,
+    /// Set if the entry is not one of the log, but says something about it.
+    pub mark: Option<Mark>,
 }
 
 /// How entries are printed as text.
@@ -69,8 +75,61 @@ pub fn text(entry: &Entry, style: Style, out: &mut String) {
     out.push('\n');
 }
 
+fn word(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Gap => "gap",
+        Mark::Note => "note",
+    }
+}
+
+/// Returns what is said about a log, such as `gap: shop/api-1 app: lines can be missing`.
+pub fn text_mark(entry: &Entry, mark: Mark) -> String {
+    let parts = [&entry.namespace, &entry.pod].map(|name| name.as_str());
+    let pod = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    let blank = if pod.is_empty() || entry.container.is_empty() { "" } else { " " };
+    format!("{}: {pod}{blank}{}: {}", word(mark), entry.container, entry.text)
+}
+
+/// Appends what is said about a log as a JSON object in one line.
+pub fn json_mark(entry: &Entry, mark: Mark, out: &mut String) {
+    let line = json!({
+        "mark": word(mark),
+        "ts": entry.at.map(|at| at.to_string()),
+        "namespace": entry.namespace.as_str(),
+        "pod": entry.pod.as_str(),
+        "container": entry.container.as_str(),
+        "node": entry.node.as_str(),
+        "text": entry.text.as_str(),
+    });
+    out.push_str(&line.to_string());
+    out.push('\n');
+}
+
+/// Finds what entries say. Errors have the groups that they have on the screen, which groups errors only.
+#[derive(Debug, Default)]
+pub struct Grouping {
+    masks: Masks,
+    errors: Templates,
+    others: Templates,
+}
+
+impl Grouping {
+    pub fn new(masks: Masks) -> Self {
+        Self { masks, ..Self::default() }
+    }
+
+    /// Returns the group of an entry.
+    pub fn of(&mut self, entry: &Entry) -> Template {
+        let own = self.masks.own(&entry.text);
+        match &entry.fingerprint {
+            Some(print) => self.errors.of_line(own.as_ref(), print, &entry.text),
+            None => self.others.group(&own.unwrap_or_else(|| fingerprint::mask(&subject(&entry.text)))),
+        }
+    }
+}
+
 /// Appends an entry as a JSON object in one line.
-pub fn json(entry: &Entry, out: &mut String) {
+pub fn json(entry: &Entry, group: &Template, out: &mut String) {
     let found: Map<String, Value> =
         fields::all(&entry.text).into_iter().map(|(path, value)| (path, Value::from(value))).collect();
     let line = json!({
@@ -82,7 +141,7 @@ pub fn json(entry: &Entry, out: &mut String) {
         "level": entry.level.as_str(),
         "text": entry.text.as_str(),
         "fields": found,
-        "fingerprint": fingerprint::mask(&subject(&entry.text)).fingerprint,
+        "fingerprint": group.fingerprint.as_str(),
     });
     out.push_str(&line.to_string());
     out.push('\n');
@@ -91,7 +150,7 @@ pub fn json(entry: &Entry, out: &mut String) {
 /// The lines that say the same.
 #[derive(Debug, Default)]
 struct Group {
-    template: String,
+    template: Name,
     level: Level,
     count: u64,
     first: Option<Stamp>,
@@ -104,24 +163,22 @@ struct Group {
 /// Counts entries by what they say.
 #[derive(Debug, Default)]
 pub struct Groups {
-    by_print: HashMap<String, Group>,
+    by_print: HashMap<Name, Group>,
     lines: u64,
     /// The lines of further groups, after the maximum number of groups.
     others: u64,
 }
 
 impl Groups {
-    pub fn add(&mut self, entry: &Entry) {
+    pub fn add(&mut self, entry: &Entry, of: &Template) {
         self.lines += 1;
-        let masked = fingerprint::mask(&subject(&entry.text));
-        if self.by_print.len() >= MOST_GROUPS && !self.by_print.contains_key(&masked.fingerprint) {
+        if self.by_print.len() >= MOST_GROUPS && !self.by_print.contains_key(&of.fingerprint) {
             self.others += 1;
             return;
         }
-        let group = self.by_print.entry(masked.fingerprint).or_default();
-        if group.count == 0 {
-            group.template = masked.template;
-        }
+        let group = self.by_print.entry(of.fingerprint.clone()).or_default();
+        // it becomes more general
+        group.template.clone_from(&of.template);
         group.count += 1;
         group.level = group.level.max(entry.level);
         if let Some(at) = entry.at {
@@ -137,7 +194,7 @@ impl Groups {
     }
 
     /// The groups, the largest first.
-    fn sorted(&self) -> Vec<(&String, &Group)> {
+    fn sorted(&self) -> Vec<(&Name, &Group)> {
         let mut groups: Vec<_> = self.by_print.iter().collect();
         groups.sort_by(|(a, one), (b, other)| other.count.cmp(&one.count).then_with(|| a.cmp(b)));
         groups
@@ -154,7 +211,7 @@ impl Groups {
                 group.pods.len().to_string(),
                 time(group.first),
                 time(group.last),
-                print.clone(),
+                print.to_string(),
                 group.template.chars().take(TEMPLATE_CHARS).collect(),
             ]);
         }
@@ -168,10 +225,10 @@ impl Groups {
     /// Returns a document with all groups.
     pub fn json(&self) -> Value {
         let pod = |(namespace, name): &(Name, Name)| format!("{namespace}/{name}");
-        let group = |(print, group): (&String, &Group)| {
+        let group = |(print, group): (&Name, &Group)| {
             json!({
-                "fingerprint": print,
-                "template": group.template,
+                "fingerprint": print.as_str(),
+                "template": group.template.as_str(),
                 "level": group.level.as_str(),
                 "count": group.count,
                 "first": group.first.map(|at| at.to_string()),
@@ -213,7 +270,7 @@ mod tests {
             out.starts_with("\u{1b}[36mshop/api-1 app\u{1b}[0m \u{1b}[31m{") && out.ends_with("}\u{1b}[0m\n")
         );
         out.clear();
-        json(&line, &mut out);
+        json(&line, &Grouping::default().of(&line), &mut out);
         let document: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(document["fields"]["status"], "503");
         assert_eq!((&document["level"], &document["pod"]), (&json!("error"), &json!("api-1")));
@@ -222,13 +279,14 @@ mod tests {
 
     #[test]
     fn groups_count_what_lines_say() {
-        let mut groups = Groups::default();
+        let (mut groups, mut grouping) = (Groups::default(), Grouping::default());
         for (at, pod, text) in [
             (3, "a", "timeout after 30 s"),
             (1, "b", "timeout after 31 s"),
             (2, "a", "refused by 10.0.0.1:80"),
         ] {
-            groups.add(&entry(at, pod, text));
+            let entry = entry(at, pod, text);
+            groups.add(&entry, &grouping.of(&entry));
         }
         let document = groups.json();
         let first = &document["groups"][0];

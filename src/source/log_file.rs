@@ -293,9 +293,9 @@ struct Into<'a> {
 impl Take for Into<'_> {
     fn line(&mut self, line: &[u8], written: Option<Stamp>) {
         self.any = true;
-        // a line without a timestamp gets the time of the last write to its file
+        // a line that names no time gets that of the last write to its file
         let at = written.map_or(self.now, |written| Stamp(self.now.0 - (self.local.0 - written.0).max(0)));
-        let raw = raw(line);
+        let raw = raw(line).with_own_time(at);
         self.last = raw.at.unwrap_or(at);
         if let Some(entry) = self.joiner.take(&raw, at) {
             self.input.push(entry, self.origin);

@@ -162,7 +162,7 @@ pub struct LogLine {
     pub pod: Name,
     pub container: Name,
     pub text: String,
-    /// The number of bytes at its end that were not kept.
+    /// The number of bytes of its entry that were not kept. It stands in the first line of the entry.
     pub cut: u32,
     /// Whether the line continues the entry of the previous line, as in a stack trace.
     pub more: bool,

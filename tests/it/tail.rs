@@ -1,7 +1,9 @@
 //! `pilothouse logs`: lines of pods and of standard input, filtered, as text, as JSON and in groups.
 
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -145,6 +147,94 @@ fn a_log_that_cannot_be_read_is_told_and_fails() {
         assert_eq!(said.status.code(), Some(status), "{args:?}: {said:?}");
         assert!(text(&said.stderr).contains(words), "{args:?}: {said:?}");
     }
+}
+
+/// What a process wrote so far to its standard output and its standard error.
+type Written = Arc<(Mutex<[String; 2]>, Condvar)>;
+
+fn collect(mut from: impl Read + Send + 'static, place: usize, into: &Written) {
+    let into = into.clone();
+    std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(got @ 1..) = from.read(&mut piece) {
+            into.0.lock().unwrap()[place].push_str(&text(&piece[..got]));
+            into.1.notify_all();
+        }
+    });
+}
+
+/// Runs a command until it has written enough, and interrupts it. Returns its exit status and what it wrote.
+fn interrupted(
+    args: &[&str],
+    hook: impl Fn(&str, u32) -> Option<String> + Send + Sync + 'static,
+    enough: impl Fn(&str, &str) -> bool,
+) -> (Option<i32>, String, String) {
+    let (mut command, _home) = command(args, hook);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let written = Written::default();
+    collect(child.stdout.take().unwrap(), 0, &written);
+    collect(child.stderr.take().unwrap(), 1, &written);
+    let held = written.0.lock().unwrap();
+    let wait = written.1.wait_timeout_while(held, Duration::from_secs(60), |w| !enough(&w[0], &w[1]));
+    let [out, err] = wait.unwrap().0.clone();
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupt.success() && enough(&out, &err), "{out}\n{err}");
+    (child.wait().unwrap().code(), out, err)
+}
+
+#[test]
+fn a_followed_log_that_cannot_be_read_fails_though_another_can() {
+    let args = ["logs", "-f", "-A"];
+    let is_read = |out: &str| out.contains("timeout after 31 s") || out.contains("healthz");
+    let (status, _, why) =
+        interrupted(&args, cluster("api-1"), |out, err| is_read(out) && err.contains("forbidden"));
+    assert_eq!(status, Some(1), "{why}");
+    let all = |out: &str, _: &str| out.contains("timeout after 31 s") && out.contains("healthz");
+    let (status, _, why) = interrupted(&args, cluster(""), all);
+    assert_eq!(status, Some(130), "{why}");
+}
+
+#[test]
+fn lines_that_are_missing_are_told() {
+    // the log is rotated between two connections
+    let rotated = || {
+        let cluster = cluster("");
+        move |path: &str, times: u32| match path.contains("/pods/api-1/log") {
+            true if times == 1 => Some(whole("200 OK", "", "2026-01-01T00:00:01Z INFO before\n")),
+            true => Some(whole("200 OK", "", "2026-01-01T00:00:09Z INFO after\n")),
+            false => cluster(path, times),
+        }
+    };
+    let enough = |out: &str, _: &str| out.contains("INFO after");
+    let words = "lines can be missing: the log was rotated before they were read";
+    let (_, out, err) = interrupted(&["logs", "-f", "api-1", "--level", "info"], rotated(), enough);
+    assert_eq!(out, "shop/api-1 app INFO before\nshop/api-1 app INFO after\n");
+    assert_eq!(
+        err.lines().filter(|line| *line == format!("gap: shop/api-1 app: {words}")).count(),
+        1,
+        "{err}"
+    );
+    let (_, out, err) =
+        interrupted(&["logs", "-f", "api-1", "-o", "json", "--grep", "INFO"], rotated(), enough);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines.iter().map(|line| (line["mark"].as_str(), line["text"].as_str())).collect();
+    let want = [(None, Some("INFO before")), (Some("gap"), Some(words)), (None, Some("INFO after"))];
+    assert_eq!(told, want, "{err}");
+    assert_eq!((&lines[1]["ts"], &lines[1]["pod"]), (&json!("2026-01-01T00:00:01Z"), &json!("api-1")));
+    assert!(!err.contains("gap:"), "{err}");
+}
+
+#[test]
+fn a_line_without_a_timestamp_has_the_time_that_it_names() {
+    let log = "{\"ts\":\"2026-01-02T15:04:05Z\",\"msg\":\"a\"}\n02/Jan/2026:15:04:06 +0000 b\n\
+        2026-01-02T15:04:07Z 2025-01-01T00:00:00Z the kubelet's time comes first\nno time\n";
+    let said = input(&["--timestamps"], log);
+    let out = text(&said.stdout);
+    let times: Vec<&str> = out.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(times[..3], ["2026-01-02T15:04:05Z", "2026-01-02T15:04:06Z", "2026-01-02T15:04:07Z"], "{out}");
+    let now = pilothouse_core::domain::time::Stamp::parse(times[3]).unwrap();
+    let age = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    assert!(age.abs_diff(u128::try_from(now.0).unwrap()) < 600_000, "the time when it came: {out}");
 }
 
 /// Runs `logs -` without any cluster or config.

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -43,20 +42,6 @@ pub struct Ask {
 impl Ask {
     fn wants(&self, container: &str) -> bool {
         self.containers.is_empty() || self.containers.iter().any(|wanted| wanted == container)
-    }
-}
-
-/// The number of logs that could not be read.
-#[derive(Debug, Default)]
-pub struct Failures(AtomicU64);
-
-impl Failures {
-    fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -104,7 +89,6 @@ pub async fn read_pods(
     select: impl Fn(&World) -> Vec<Arc<Pod>> + Send,
     mut world: watch::Receiver<Arc<World>>,
     out: mpsc::Sender<Told>,
-    failures: &Failures,
 ) {
     let (mut taken, mut running) = (HashSet::new(), FuturesUnordered::new());
     let (mut pods, mut streams) = (0usize, 0usize);
@@ -115,7 +99,7 @@ pub async fn read_pods(
         for pod in newcomers(&select(&now), ask, &mut taken, room) {
             pods += 1;
             streams += pod.containers.len();
-            running.push(read_pod(reader, ask, pod, out.clone(), failures));
+            running.push(read_pod(reader, ask, pod, out.clone()));
         }
         if !ask.grows {
             // the next pod takes the place of the one that ends
@@ -147,13 +131,7 @@ pub async fn read_pods(
 }
 
 /// Reads a pod's containers until their logs end. Returns the number of streams.
-async fn read_pod(
-    reader: &ReadClient,
-    ask: &Ask,
-    pod: PodLogs,
-    out: mpsc::Sender<Told>,
-    failures: &Failures,
-) -> usize {
+async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sender<Told>) -> usize {
     let streams = pod.containers.len();
     let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
     // this includes the ephemeral containers that were added in the meantime
@@ -182,7 +160,8 @@ async fn read_pod(
             "no container has a log yet"
         };
         let pod = Name::from(format!("{}/{}", pod.namespace, pod.name));
-        let note = Told::Note { pod, container: Name::default(), words: Some(words.to_owned()) };
+        let words = Some(words.to_owned());
+        let note = Told::Note { pod, container: Name::default(), words, failed: false };
         // the receiver may be gone
         let _closed = out.send(note).await;
     }
@@ -200,7 +179,7 @@ async fn read_pod(
             if ask.follow && !ask.previous {
                 follow_log(reader, watch, &query, out).await;
             } else {
-                fetch(reader, &query, out, failures).await;
+                fetch(reader, &query, out).await;
             }
         }
     });
@@ -208,15 +187,15 @@ async fn read_pod(
     streams
 }
 
-async fn fetch(reader: &ReadClient, query: &LogQuery, out: mpsc::Sender<Told>, failures: &Failures) {
+async fn fetch(reader: &ReadClient, query: &LogQuery, out: mpsc::Sender<Told>) {
     let told = match fetch_log(reader, query).await {
         Ok(lines) => lines.into_iter().map(Told::Line).collect(),
         Err(error) => {
-            failures.add();
             vec![Told::Note {
                 pod: Name::from(format!("{}/{}", query.namespace, query.pod)),
                 container: query.container.clone(),
                 words: Some(format!("the log cannot be read: {error}")),
+                failed: true,
             }]
         }
     };

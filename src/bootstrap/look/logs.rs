@@ -1,26 +1,26 @@
 //! The command `pilothouse logs`: prints log lines of pods, or of standard input, or counts them by what they say.
 
 mod choose;
+mod print;
 
-use std::io::IsTerminal as _;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::World;
-use pilothouse_core::logs::filter::{Filter, Subject};
 use pilothouse_core::logs::targets::worst_first;
 use tokio::sync::mpsc;
 
 use self::choose::{Chosen, Selection, is_ready};
-use super::super::logs::pods::{Ask, Failures, read_pods};
-use super::{CLOSE, Start, exit, explain_nothing, saw_nothing, still_read, tell};
+use self::print::{End, Printer};
+use super::super::logs::pods::{Ask, read_pods};
+use super::{CLOSE, Start, exit, explain_nothing, saw_nothing, tell};
 use crate::bootstrap::session::Session;
 use crate::cli::logs::LogFlags;
-use crate::cli::{Color, Output};
 use crate::clock::Clock;
-use crate::report::logs::{self as report, Entry, Groups, Style};
+use crate::report::logs::Entry;
 use crate::source::Wanted;
 use crate::source::log_file::{STDIN, read_stdin};
 use crate::source::logs::{LogLine, Told};
@@ -35,122 +35,6 @@ const AT_ONCE: usize = 16;
 const ORDER: Duration = Duration::from_millis(100);
 /// The same for the first lines, because the streams are opened one after the other.
 const FIRST: Duration = Duration::from_secs(1);
-
-/// What the reading ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// Nothing more can arrive.
-    Complete,
-    /// Nobody reads the output any more.
-    Unread,
-    Interrupted,
-    /// The output cannot be written.
-    Unwritable,
-}
-
-/// Filters entries and prints them.
-struct Printer {
-    filter: Filter,
-    clock: Clock,
-    style: Style,
-    output: Output,
-    groups: Option<Groups>,
-    /// The text to be written.
-    out: String,
-}
-
-impl Printer {
-    fn new(start: &Start, flags: &LogFlags) -> Result<Self, String> {
-        let told = |what: &str, why: &dyn std::fmt::Display| format!("{what}: {why}");
-        let mut filter = Filter::parse(flags.filter.as_deref().unwrap_or_default())
-            .map_err(|problem| told("--filter", &problem))?;
-        if let Some(level) = flags.level {
-            filter = filter.at_least(level);
-        }
-        if let Some(pattern) = &flags.grep {
-            filter = filter.matching(pattern).map_err(|problem| told("--grep", &problem.wrong))?;
-        }
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colors = match start.global.color {
-            Color::Auto => std::io::stdout().is_terminal() && !plain,
-            Color::Never => false,
-            Color::Ansi | Color::Indexed | Color::True => true,
-        };
-        Ok(Self {
-            filter,
-            clock: start.clock.clone(),
-            style: Style { timestamps: flags.timestamps, colors },
-            output: flags.look.output,
-            groups: flags.group.then(Groups::default),
-            out: String::new(),
-        })
-    }
-
-    fn take(&mut self, entry: &Entry, now: Stamp) {
-        let subject = Subject {
-            at: entry.at,
-            level: entry.level,
-            namespace: &entry.namespace,
-            pod: &entry.pod,
-            container: &entry.container,
-            node: &entry.node,
-            text: &entry.text,
-        };
-        if !self.filter.passes(&subject, now) {
-            return;
-        }
-        match (&mut self.groups, self.output) {
-            (Some(groups), _) => groups.add(entry),
-            (None, Output::Json) => report::json(entry, &mut self.out),
-            (None, Output::Text) => report::text(entry, self.style, &mut self.out),
-        }
-    }
-
-    /// Prints entries. Returns how the reading ends, if it must.
-    fn print(&mut self, entries: &[Entry]) -> Option<End> {
-        let now = self.clock.now();
-        for part in entries.chunks(BATCH) {
-            for entry in part {
-                self.take(entry, now);
-            }
-            if let Some(end) = self.write() {
-                return Some(end);
-            }
-        }
-        None
-    }
-
-    fn write(&mut self) -> Option<End> {
-        if self.out.is_empty() {
-            return None;
-        }
-        let written = still_read(&self.out);
-        self.out.clear();
-        match written {
-            Ok(true) => None,
-            Ok(false) => Some(End::Unread),
-            Err(_) => Some(End::Unwritable),
-        }
-    }
-
-    /// Prints the groups. Returns the exit status.
-    fn finish(&mut self, end: End, failed: bool) -> u8 {
-        let mut end = end;
-        if let Some(groups) = &self.groups {
-            self.out = match self.output {
-                Output::Json => groups.json().to_string(),
-                Output::Text => groups.text(),
-            };
-            end = self.write().unwrap_or(end);
-        }
-        match end {
-            End::Unwritable => exit::FAILED,
-            _ if failed => exit::FAILED,
-            End::Complete | End::Unread => exit::DONE,
-            End::Interrupted => exit::INTERRUPTED,
-        }
-    }
-}
 
 /// Runs the command. Returns the exit status.
 pub async fn logs(start: &Start, flags: &LogFlags) -> u8 {
@@ -198,6 +82,8 @@ fn entry(line: LogLine, world: Option<&World>) -> Entry {
         container: line.container,
         node,
         text: line.text,
+        fingerprint: line.fingerprint,
+        mark: line.mark,
     }
 }
 
@@ -338,26 +224,50 @@ async fn selected(
         pods
     };
     let (out, told) = mpsc::channel(BATCH);
-    let failures = Failures::default();
-    let reading = read_pods(handle.reader(), &ask, select, session.world.clone(), out, &failures);
+    let mut notes = Notes::default();
+    let reading = read_pods(handle.reader(), &ask, select, session.world.clone(), out);
     let printing = async {
-        if flags.follow { follow(told, session, printer).await } else { collect(told, &world, printer).await }
+        if flags.follow {
+            (follow(told, session, printer, &mut notes).await, false)
+        } else {
+            collect(told, &world, printer, &mut notes).await
+        }
     };
-    let (end, alone) = tokio::select! {
+    let (end, incomplete) = tokio::select! {
         ((), ended) = async { tokio::join!(reading, printing) } => ended,
         _ = tokio::signal::ctrl_c() => (End::Interrupted, false),
     };
-    printer.finish(end, failures.count() > 0 || alone)
+    printer.finish(end, incomplete || !notes.unread.is_empty())
 }
 
-/// Writes a note about a container to standard error.
-fn note(pod: &Name, container: &Name, words: &str) {
-    let slash = if container.is_empty() { "" } else { " " };
-    tell(&format!("pilothouse: {pod}{slash}{container}: {words}"));
+/// Writes notes about containers to standard error.
+#[derive(Default)]
+struct Notes {
+    /// The pods and containers whose logs could not be read. A log that can be read again is not among them.
+    unread: BTreeSet<(Name, Name)>,
+}
+
+impl Notes {
+    fn take(&mut self, pod: Name, container: Name, words: Option<String>, failed: bool) {
+        let Some(words) = words else {
+            self.unread.remove(&(pod, container));
+            return;
+        };
+        let blank = if container.is_empty() { "" } else { " " };
+        tell(&format!("pilothouse: {pod}{blank}{container}: {words}"));
+        if failed {
+            self.unread.insert((pod, container));
+        }
+    }
 }
 
 /// Collects the whole logs, orders their lines by time and prints them. Returns whether lines are missing.
-async fn collect(mut told: mpsc::Receiver<Told>, world: &World, printer: &mut Printer) -> (End, bool) {
+async fn collect(
+    mut told: mpsc::Receiver<Told>,
+    world: &World,
+    printer: &mut Printer,
+    notes: &mut Notes,
+) -> (End, bool) {
     let (mut held, mut bytes, mut left_out) = (Vec::new(), 0usize, 0u64);
     while let Some(told) = told.recv().await {
         match told {
@@ -368,11 +278,7 @@ async fn collect(mut told: mpsc::Receiver<Told>, world: &World, printer: &mut Pr
                 bytes += line.text.len();
                 held.push(line);
             }
-            Told::Note { pod, container, words } => {
-                if let Some(words) = words {
-                    note(&pod, &container, &words);
-                }
-            }
+            Told::Note { pod, container, words, failed } => notes.take(pod, container, words, failed),
         }
     }
     held.sort_by_key(|line: &LogLine| line.at);
@@ -384,10 +290,14 @@ async fn collect(mut told: mpsc::Receiver<Told>, world: &World, printer: &mut Pr
     (printer.print(&entries).unwrap_or(End::Complete), left_out > 0)
 }
 
-/// Prints lines as they arrive. Returns whether there was no line, but a reason for that.
-async fn follow(mut told: mpsc::Receiver<Told>, session: &Session, printer: &mut Printer) -> (End, bool) {
-    let (mut batch, mut nodes) = (Vec::new(), Nodes::default());
-    let (mut any, mut notes) = (false, false);
+/// Prints lines as they arrive.
+async fn follow(
+    mut told: mpsc::Receiver<Told>,
+    session: &Session,
+    printer: &mut Printer,
+    notes: &mut Notes,
+) -> End {
+    let (mut batch, mut nodes, mut any) = (Vec::new(), Nodes::default(), false);
     while told.recv_many(&mut batch, BATCH).await > 0 {
         if batch.len() < BATCH {
             // the lines of other containers that belong before these are on their way
@@ -402,11 +312,7 @@ async fn follow(mut told: mpsc::Receiver<Told>, session: &Session, printer: &mut
         for told in batch.drain(..) {
             match told {
                 Told::Line(line) => lines.push(line),
-                Told::Note { pod, container, words: Some(words) } => {
-                    notes = true;
-                    note(&pod, &container, &words);
-                }
-                Told::Note { words: None, .. } => {}
+                Told::Note { pod, container, words, failed } => notes.take(pod, container, words, failed),
             }
         }
         lines.sort_by_key(|line: &LogLine| line.at);
@@ -414,15 +320,15 @@ async fn follow(mut told: mpsc::Receiver<Told>, session: &Session, printer: &mut
         let world = session.world.borrow().clone();
         let entries: Vec<Entry> = lines.into_iter().map(|line| nodes.entry(line, &world)).collect();
         if let Some(end) = printer.print(&entries) {
-            return (end, false);
+            return end;
         }
     }
-    (End::Complete, notes && !any)
+    End::Complete
 }
 
 /// The nodes of pods, because a search for each line would take long.
 #[derive(Default)]
-struct Nodes(std::collections::HashMap<Name, Name>);
+struct Nodes(HashMap<Name, Name>);
 
 impl Nodes {
     fn entry(&mut self, line: LogLine, world: &World) -> Entry {

@@ -215,12 +215,21 @@ pub fn brief(message: &str) -> Cow<'_, str> {
 
 /// At most `max` bytes, cut between characters, with a note about the rest: `… +1234 bytes`.
 pub fn cap(text: &str, max: usize) -> Cow<'_, str> {
-    if text.len() <= max {
-        return Cow::Borrowed(text);
+    match cut(text, max) {
+        0 => Cow::Borrowed(text),
+        cut => {
+            let kept = text.get(..text.len() - cut).unwrap_or_default();
+            Cow::Owned(format!("{kept}… +{cut} bytes"))
+        }
     }
-    let end = (0..=max).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-    let kept = text.get(..end).unwrap_or_default();
-    Cow::Owned(format!("{kept}… +{} bytes", text.len() - end))
+}
+
+/// The number of bytes that [`cap`] leaves out.
+pub fn cut(text: &str, max: usize) -> usize {
+    if text.len() <= max {
+        return 0;
+    }
+    text.len() - (0..=max).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0)
 }
 
 /// A URL, valid or not, without `user:password@`: for messages and logs.

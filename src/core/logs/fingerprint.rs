@@ -7,6 +7,9 @@ use std::borrow::Cow;
 
 use regex::{NoExpand, Regex};
 
+use super::message::subject;
+use crate::domain::settings::LogSettings;
+
 /// Longer templates are cut, because the rest does not tell lines apart.
 const TEMPLATE_CAP: usize = 400;
 
@@ -54,8 +57,18 @@ impl Masks {
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()?, kept: kept.to_vec() })
     }
 
+    /// The masks of the config. There are none if one of them is invalid, which the check of the config reports.
+    pub fn of(settings: &LogSettings) -> Self {
+        Self::new(&settings.masks, &settings.unmasked).unwrap_or_default()
+    }
+
+    /// Masks what an entry says. None if there are no masks but the built-in ones.
+    pub fn own(&self, text: &str) -> Option<Masked> {
+        (!self.is_empty()).then(|| self.mask(&subject(text)))
+    }
+
     /// True if they change nothing.
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.patterns.is_empty() && self.kept.is_empty()
     }
 

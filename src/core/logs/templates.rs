@@ -8,7 +8,8 @@
 
 use std::collections::HashMap;
 
-use super::fingerprint::Masked;
+use super::fingerprint::{self, Masked};
+use super::message::subject;
 use crate::domain::id::Name;
 
 /// What stands for a word that differs between the lines of a group.
@@ -96,6 +97,18 @@ impl Templates {
         held.used = self.counter;
         held.generalise(&words);
         held.group.clone()
+    }
+
+    /// The group of a line with this fingerprint, which can be that of the line before it was cut. `own` is the line with
+    /// the masks of the config, which can split what has one fingerprint without them.
+    pub fn of_line(&mut self, own: Option<&Masked>, fingerprint: &str, text: &str) -> Group {
+        if let Some(masked) = own {
+            return self.group(masked);
+        }
+        self.known(fingerprint).unwrap_or_else(|| {
+            let template = fingerprint::template(&subject(text));
+            self.group(&Masked { fingerprint: fingerprint.to_owned(), template })
+        })
     }
 
     fn add(&mut self, leaf: usize, masked: &Masked, words: &[&str]) -> usize {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::source::logs::LogLine;
-use crate::source::logs::join::{JUDGE_CAP, Joiner, Raw, raw};
+use crate::source::logs::join::{JUDGE_CAP, Joiner, raw};
 use crate::wire::frames::Lines;
 
 /// How long an entry waits for its next line.
@@ -112,7 +112,7 @@ struct Entries {
 impl Entries {
     fn take(&mut self, line: &[u8], now: Stamp, ready: &mut Vec<LogLine>) {
         let (pod, container, rest) = prefix(line);
-        let raw: Raw = raw(rest);
+        let raw = raw(rest).with_own_time(now);
         let key = (pod, container);
         if !self.held.contains_key(&key) && self.held.len() >= CONTAINERS {
             let mut alone = Joiner::new(key.0, key.1);

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Target;
 use super::join::{JUDGE_CAP, Joiner, Raw, raw};
-use super::next::{Next, ended};
+use super::next::{Next, ended, is_failure};
 pub use super::out::Told;
 use super::out::{Kept, Out};
 use super::pod::{Container, PodWatch};
@@ -163,7 +163,7 @@ impl Stream {
             match self.next(read, pod, out).await {
                 Next::Read => {}
                 Next::Wait(why) => {
-                    if !self.say(Some(why), out).await {
+                    if !self.say(Some(why), false, out).await {
                         return;
                     }
                     tokio::time::sleep(not_yet).await;
@@ -173,7 +173,8 @@ impl Stream {
                 }
                 Next::Over(why) => {
                     self.finish(out).await;
-                    self.say(why, out).await;
+                    let failed = why.is_some() && self.read_at.is_none();
+                    self.say(why, failed, out).await;
                     return;
                 }
             }
@@ -202,7 +203,9 @@ impl Stream {
                     );
                 let more = if over { "" } else { "; asked again" };
                 tracing::debug!(%error, pod = %self.query.pod, "log stream");
-                if !self.say(Some(format!("the log cannot be read: {error}{more}")), out).await || over {
+                let failed = is_failure(&error, self.read_at.is_some());
+                let words = format!("the log cannot be read: {error}{more}");
+                if !self.say(Some(words), failed, out).await || over {
                     return;
                 }
             }
@@ -211,13 +214,13 @@ impl Stream {
     }
 
     /// Reports a note about the container if it differs from the previous one.
-    async fn say<O: Out>(&mut self, words: Option<String>, out: &mut O) -> bool {
+    async fn say<O: Out>(&mut self, words: Option<String>, failed: bool, out: &mut O) -> bool {
         if self.said == words {
             return true;
         }
         self.said.clone_from(&words);
         let pod = Name::from(format!("{}/{}", self.query.namespace, self.query.pod));
-        out.put(Told::Note { pod, container: self.query.container.clone(), words }).await
+        out.put(Told::Note { pod, container: self.query.container.clone(), words, failed }).await
     }
 
     /// Checks the pod before its log is requested.
@@ -309,7 +312,7 @@ impl Stream {
         let opened = read.stream(&self.query.path(&format!("{follow}{from}")), "*/*").await;
         let mut body = opened?.into_body();
         out.fails(None);
-        if !self.say(None, out).await {
+        if !self.say(None, false, out).await {
             return Ok(End::Closed);
         }
         let began = Instant::now();

@@ -8,7 +8,7 @@ use pilothouse_core::domain::log::{Level, Mark};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::message::subject;
-use pilothouse_core::logs::{fingerprint, level};
+use pilothouse_core::logs::{fingerprint, level, time};
 
 use super::store::LogLine;
 
@@ -33,6 +33,8 @@ pub(in crate::source) struct Raw {
     pub more: bool,
     /// The part of a cut line that names the error, read from the whole line.
     pub subject: Option<String>,
+    /// The number of bytes at its end that are not part of the text.
+    pub cut: u32,
 }
 
 /// Parses a line such as `2026-01-01T00:00:00.123456789Z text`.
@@ -55,7 +57,23 @@ pub(in crate::source) fn untimed(line: &str) -> Raw {
     let is_error = level.is_some_and(|level| level >= Level::Error);
     let subject = (is_error && body.len() > LINE_CAP).then(|| subject(&body).into_owned());
     let text = text::clean(&text::cap(&body, LINE_CAP)).into_owned();
-    Raw { at: None, stamp: String::new(), text, level, more, subject }
+    let cut = length(text::cut(&body, LINE_CAP));
+    Raw { at: None, stamp: String::new(), text, level, more, subject, cut }
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+impl Raw {
+    /// Takes the time that the text names if the line has no timestamp. A time without a year or a day is the nearest
+    /// to `near`.
+    pub fn with_own_time(mut self, near: Stamp) -> Self {
+        if self.at.is_none() && !self.more {
+            self.at = time::find(&self.text, near).map(|found| found.at);
+        }
+        self
+    }
 }
 
 /// Joins the lines of a container's stream to entries.
@@ -87,6 +105,8 @@ struct Held {
     trace: Option<Trace>,
     /// The subject of the first line, if it was cut.
     subject: Option<String>,
+    /// The number of bytes of its lines that are not part of the text.
+    cut: u32,
 }
 
 const TRACEBACK: &str = "Traceback (most recent call last)";
@@ -140,8 +160,10 @@ impl Held {
             (Some(Trace::Python), None) if raw.more || raw.text.starts_with(' ') => Some(Trace::Python),
             _ => None,
         };
+        self.cut = self.cut.saturating_add(raw.cut);
         if self.lines >= ENTRY_LINES || self.text.len() + raw.text.len() > ENTRY_BYTES {
             self.full = true;
+            self.cut = self.cut.saturating_add(length(raw.text.len() + 1));
         } else {
             self.text.push('\n');
             self.text.push_str(&raw.text);
@@ -170,6 +192,7 @@ impl Joiner {
             full: false,
             trace: trace_of(&raw.text),
             subject: raw.subject.clone(),
+            cut: raw.cut,
         });
         done
     }
@@ -199,6 +222,7 @@ impl Joiner {
             level,
             text: Name::from(held.text),
             fingerprint,
+            cut: held.cut,
             mark: None,
         })
     }
@@ -211,8 +235,8 @@ impl Joiner {
             container: self.container.clone(),
             level: Level::Warn,
             text: Name::from(words),
-            fingerprint: None,
             mark: Some(mark),
+            ..LogLine::default()
         }
     }
 }
@@ -387,7 +411,9 @@ mod tests {
         assert!(line.text.len() < LINE_CAP + 40 && line.text.ends_with(" bytes"), "{}", line.text.len());
         let mut joiner = Joiner::new("n/p".into(), "app".into());
         joiner.take(&line, Stamp(0));
-        let print = joiner.flush().unwrap().fingerprint.unwrap();
+        let entry = joiner.flush().unwrap();
+        assert_eq!(entry.cut as usize, long.len() - LINE_CAP);
+        let print = entry.fingerprint.unwrap();
         assert_eq!(print.as_str(), fingerprint::mask("x").fingerprint, "the message is behind the cut");
     }
 
@@ -398,6 +424,9 @@ mod tests {
             let text: &[u8] = if i == 0 { b"ERROR x" } else { b"    at f" };
             assert!(joiner.take(&raw(text), Stamp(0)).is_none());
         }
-        assert_eq!(joiner.flush().unwrap().text.lines().count(), ENTRY_LINES + 1);
+        let entry = joiner.flush().unwrap();
+        assert_eq!(entry.text.lines().count(), ENTRY_LINES + 1);
+        let left_out = (1000 - ENTRY_LINES) * raw(b"    at f").text.len() + 1000 - ENTRY_LINES;
+        assert_eq!(entry.cut as usize, left_out);
     }
 }

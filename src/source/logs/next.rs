@@ -1,6 +1,7 @@
 //! What to do with a container's log, according to the pod.
 
 use super::pod::{Container, PodState};
+use crate::wire::error::ApiError;
 
 /// What to do next.
 pub(super) enum Next {
@@ -29,4 +30,15 @@ pub(super) fn ended(state: &PodState, container: &Container) -> Next {
     };
     let waits = if waits.is_empty() { String::new() } else { format!(" ({waits})") };
     Next::Wait(format!("the container ended{how}; it will be started again{waits}"))
+}
+
+/// Whether the error of a request for a log is a failure. `was_read`: whether the log was read before.
+pub(super) fn is_failure(error: &ApiError, was_read: bool) -> bool {
+    match error {
+        // the kubelet answers with this status before a container has started
+        ApiError::Invalid { .. } => false,
+        // the pod is gone
+        ApiError::NotFound { .. } => !was_read,
+        _ => true,
+    }
 }

@@ -24,6 +24,8 @@ pub enum Told {
         pod: Name,
         container: Name,
         words: Option<String>,
+        /// Whether the log could not be read.
+        failed: bool,
     },
 }
 
@@ -124,7 +126,7 @@ impl Out for Kept {
                     self.input.push(line, &self.origin);
                 }
             }
-            Told::Note { pod, container, words: Some(words) } => {
+            Told::Note { pod, container, words: Some(words), .. } => {
                 let note = LogLine {
                     at: self.clock.now(),
                     pod,

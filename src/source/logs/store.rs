@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{Level, LogSummary, Mark};
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::logs::fingerprint::{self, Masked, Masks};
-use pilothouse_core::logs::message::subject;
-use pilothouse_core::logs::templates::{Group, Templates};
+use pilothouse_core::logs::fingerprint::Masks;
+use pilothouse_core::logs::templates::Templates;
 
 use super::group::Groups;
 
@@ -34,6 +33,8 @@ pub struct LogLine {
     pub text: Name,
     /// The fingerprint. Only errors have one.
     pub fingerprint: Option<Name>,
+    /// The number of bytes that were left out of the text.
+    pub cut: u32,
     /// Set if the line is not one of the log, but says something about it.
     pub mark: Option<Mark>,
 }
@@ -251,15 +252,12 @@ impl LogInput {
 
     /// Adds a line. A line with a fingerprint is grouped; it gets the fingerprint of its group.
     pub fn push(&self, mut line: LogLine, origin: &Origin) {
-        // the config's masks can put lines with one fingerprint into several groups
-        let masked = (line.fingerprint.is_some() && !self.store.masks.is_empty())
-            .then(|| self.store.masks.mask(&subject(&line.text)));
+        // masking takes longer than the rest, and needs no lock
+        let own = line.fingerprint.as_ref().and_then(|_| self.store.masks.own(&line.text));
         let mut inner = self.store.lock();
         let inner = &mut *inner;
-        let group = line.fingerprint.as_ref().map(|print| match masked {
-            Some(masked) => inner.templates.group(&masked),
-            None => known_or_new(&mut inner.templates, print, &line.text),
-        });
+        let group =
+            line.fingerprint.as_ref().map(|print| inner.templates.of_line(own.as_ref(), print, &line.text));
         if !inner.parts.contains_key(&self.source) {
             inner.parts.insert(self.source.clone(), Part::default());
         }
@@ -321,16 +319,11 @@ impl LogInput {
     }
 }
 
-/// The group of a line by its fingerprint, which can be that of a line before it was cut.
-fn known_or_new(templates: &mut Templates, print: &Name, text: &str) -> Group {
-    templates.known(print).unwrap_or_else(|| {
-        let template = fingerprint::template(&subject(text));
-        templates.group(&Masked { fingerprint: print.to_string(), template })
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::logs::fingerprint;
+    use pilothouse_core::logs::message::subject;
+
     use super::*;
 
     fn line(at: i64, pod: &str, text: &str) -> LogLine {

@@ -82,6 +82,15 @@ fn the_counts_and_the_histogram_are_on_every_screen_that_has_room() {
             has(&text, &["following", "200 lines", "0 filtered", "0 older dropped", "0 cut"]);
         }
         has(&text, &["request 198 served"]);
+        let pod = pods(&desk).remove(0);
+        let cut = LogLine { cut: 9, ..line(&pod, "app", 0, Level::Info, "a long line") };
+        let gap = LogLine { mark: true, ..line(&pod, "app", 0, Level::Warn, "lines are missing here") };
+        add(&mut desk, ticket, vec![cut, gap]);
+        let text = desk.dump(width, height);
+        has(&text, &["lines are missing here"]);
+        if width >= 80 {
+            has(&text, &["1 cut"]);
+        }
         let note = LogNote { pod: "p".into(), container: "app".into(), words: "has not started".into() };
         update(&mut desk.ui, &desk.world, Msg::LogNotes(ticket, vec![note]));
         has(&desk.dump(width, height), &["! p/app: has not started", "request 198 served"]);

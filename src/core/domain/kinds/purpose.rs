@@ -41,7 +41,7 @@ impl Purpose {
         match self {
             Self::See => "see what runs",
             Self::Usage => "usage",
-            Self::Metrics => "metrics of a Prometheus in the cluster",
+            Self::Metrics => "metrics of a Prometheus, lines of a Loki",
             Self::Logs => "logs",
             Self::Describe => "describe, YAML",
             Self::Cordon => "cordon, drain, out of service",

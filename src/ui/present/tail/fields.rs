@@ -59,7 +59,7 @@ pub fn fields(
     say("node", node.map(|node| node.name.to_string()).unwrap_or_default(), node);
     say("trace", trace_link(trace_url, entry).unwrap_or_default(), None);
     if line.cut > 0 {
-        say("cut", format!("{} bytes at its end were not kept", line.cut), None);
+        say("cut", format!("{} bytes were not kept", line.cut), None);
     }
     let found = of_line::all(entry);
     if !found.is_empty() {
