@@ -119,13 +119,22 @@ pub fn shown(line: LogLine) -> Shown {
         pod: short(&line.pod),
         container: line.container,
         text: line.text.to_string(),
+        mark: line.mark.is_some(),
         ..Shown::default()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::log::Mark;
+
     use super::*;
+
+    #[test]
+    fn a_gap_is_no_line_of_the_log() {
+        let gap = LogLine { mark: Some(Mark::Gap), text: "lines are missing".into(), ..LogLine::default() };
+        assert!(shown(gap).mark && !shown(LogLine::default()).mark);
+    }
 
     #[test]
     fn a_stack_trace_is_shown_row_by_row() {

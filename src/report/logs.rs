@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::log::Level;
+use pilothouse_core::domain::log::{Level, Mark};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::message::subject;
 use pilothouse_core::logs::{fields, fingerprint};
@@ -29,6 +29,8 @@ pub struct Entry {
     pub container: Name,
     pub node: Name,
     pub text: Name,
+    /// Set if the entry is no line of the log, but says something about it.
+    pub mark: Option<Mark>,
 }
 
 /// How entries are printed as text.
@@ -80,6 +82,7 @@ pub fn json(entry: &Entry, out: &mut String) {
         "container": entry.container.as_str(),
         "node": entry.node.as_str(),
         "level": entry.level.as_str(),
+        "mark": entry.mark.map(|mark| match mark { Mark::Gap => "gap", Mark::Note => "note" }),
         "text": entry.text.as_str(),
         "fields": found,
         "fingerprint": fingerprint::mask(&subject(&entry.text)).fingerprint,
@@ -217,6 +220,7 @@ mod tests {
         let document: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(document["fields"]["status"], "503");
         assert_eq!((&document["level"], &document["pod"]), (&json!("error"), &json!("api-1")));
+        assert_eq!(document["mark"], Value::Null);
         assert_eq!(out.lines().count(), 1);
     }
 

@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::log::Mark;
 use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::table::Coverage;
@@ -54,6 +55,8 @@ struct Printer {
     style: Style,
     output: Output,
     groups: Option<Groups>,
+    /// The number of places where lines are missing, or can be missing.
+    gaps: u64,
     /// The text to be written.
     out: String,
 }
@@ -81,11 +84,15 @@ impl Printer {
             style: Style { timestamps: flags.timestamps, colors },
             output: flags.look.output,
             groups: flags.group.then(Groups::default),
+            gaps: 0,
             out: String::new(),
         })
     }
 
     fn take(&mut self, entry: &Entry, now: Stamp) {
+        if let Some(mark) = entry.mark {
+            return self.tell_mark(mark, entry);
+        }
         let subject = Subject {
             at: entry.at,
             level: entry.level,
@@ -102,6 +109,16 @@ impl Printer {
             (Some(groups), _) => groups.add(entry),
             (None, Output::Json) => report::json(entry, &mut self.out),
             (None, Output::Text) => report::text(entry, self.style, &mut self.out),
+        }
+    }
+
+    /// Says what is no line of the log, whatever the filter is. In JSON it also stands among the lines.
+    fn tell_mark(&mut self, mark: Mark, entry: &Entry) {
+        self.gaps += u64::from(mark == Mark::Gap);
+        let pod = Name::from(format!("{}/{}", entry.namespace, entry.pod));
+        note(&pod, &entry.container, &entry.text);
+        if self.groups.is_none() && self.output == Output::Json {
+            report::json(entry, &mut self.out);
         }
     }
 
@@ -142,9 +159,13 @@ impl Printer {
             };
             end = self.write().unwrap_or(end);
         }
+        if self.gaps > 0 {
+            let s = if self.gaps == 1 { "" } else { "s" };
+            tell(&format!("pilothouse: lines can be missing at {} place{s}", self.gaps));
+        }
         match end {
             End::Unwritable => exit::FAILED,
-            _ if failed => exit::FAILED,
+            _ if failed || self.gaps > 0 => exit::FAILED,
             End::Complete | End::Unread => exit::DONE,
             End::Interrupted => exit::INTERRUPTED,
         }
@@ -197,6 +218,7 @@ fn entry(line: LogLine, world: Option<&World>) -> Entry {
         container: line.container,
         node,
         text: line.text,
+        mark: line.mark,
     }
 }
 
@@ -306,7 +328,7 @@ async fn selected(
     }
     let most = start.settings.logs.max_streams as usize;
     let now = start.clock.now();
-    let pods = match selection.pods(cluster, most, now) {
+    let pods = match selection.pods(cluster, now) {
         Ok(pods) => pods,
         Err(why) => {
             tell(&format!("pilothouse: {why}"));
@@ -334,16 +356,10 @@ async fn selected(
         streams: if flags.follow { most } else { AT_ONCE },
         in_all: usize::MAX,
     };
-    if flags.follow && pods.len() > most {
-        tell(&format!(
-            "pilothouse: {most} of {} pods are followed at the same time, the worst first; max_streams in [logs] is the limit",
-            pods.len()
-        ));
-    }
     let front = session.front;
     let select = |world: &World| {
         let Some(cluster) = world.cluster(front) else { return Vec::new() };
-        let mut pods = selection.pods(cluster, most, start.clock.now()).unwrap_or_default();
+        let mut pods = selection.pods(cluster, start.clock.now()).unwrap_or_default();
         pods.sort_by(|a, b| worst_first(a, b));
         pods
     };
@@ -360,15 +376,19 @@ async fn selected(
     printer.finish(end, failures.count() > 0 || alone)
 }
 
-/// Writes a note about a container to standard error.
+/// Writes a note about a container, or about the whole selection, to standard error.
 fn note(pod: &Name, container: &Name, words: &str) {
+    if pod.is_empty() {
+        return tell(&format!("pilothouse: {words}; max_streams in [logs] is the limit"));
+    }
     let slash = if container.is_empty() { "" } else { " " };
     tell(&format!("pilothouse: {pod}{slash}{container}: {words}"));
 }
 
-/// Collects the whole logs, orders their lines by time and prints them. Returns whether lines are missing.
+/// Collects the whole logs, orders their lines by time and prints them. Returns whether lines are missing, or whether
+/// there is no line but a reason for that.
 async fn collect(mut told: mpsc::Receiver<Told>, world: &World, printer: &mut Printer) -> (End, bool) {
-    let (mut held, mut bytes, mut left_out) = (Vec::new(), 0usize, 0u64);
+    let (mut held, mut bytes, mut left_out, mut notes) = (Vec::new(), 0usize, 0u64, false);
     while let Some(told) = told.recv().await {
         match told {
             Told::Line(line) if bytes + line.text.len() > HELD_BYTES => {
@@ -380,18 +400,20 @@ async fn collect(mut told: mpsc::Receiver<Told>, world: &World, printer: &mut Pr
             }
             Told::Note { pod, container, words } => {
                 if let Some(words) = words {
+                    notes = true;
                     note(&pod, &container, &words);
                 }
             }
         }
     }
+    let nothing = notes && held.is_empty();
     held.sort_by_key(|line: &LogLine| line.at);
     let mut nodes = Nodes::default();
     let entries: Vec<Entry> = held.into_iter().map(|line| nodes.entry(line, world)).collect();
     if left_out > 0 {
         tell(&format!("pilothouse: {left_out} lines are left out: use --since or --tail for fewer"));
     }
-    (printer.print(&entries).unwrap_or(End::Complete), left_out > 0)
+    (printer.print(&entries).unwrap_or(End::Complete), nothing || left_out > 0)
 }
 
 /// Prints lines as they arrive. Returns whether there was no line, but a reason for that.
@@ -412,7 +434,7 @@ async fn follow(mut told: mpsc::Receiver<Told>, session: &Session, printer: &mut
             match told {
                 Told::Line(line) => lines.push(line),
                 Told::Note { pod, container, words: Some(words) } => {
-                    notes = true;
+                    notes |= !pod.is_empty();
                     note(&pod, &container, &words);
                 }
                 Told::Note { words: None, .. } => {}

@@ -48,9 +48,14 @@ const JUST_NOW: Duration = Duration::from_secs(1);
 const DENIED: Duration = Duration::from_secs(120);
 
 /// Streams a container's log into `out`, starting with its last `tail` lines, until the receiver is dropped or no
-/// more lines can arrive. The stream continues after breaks and restarts.
-pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut out: mpsc::Sender<Told>) {
-    Stream::new(query.clone(), query.begin()).run(read, pod, Some(NOT_YET), &mut out).await;
+/// more lines can arrive. The stream continues after breaks and restarts. Returns `false` if the log cannot be read.
+pub async fn follow_log(
+    read: &ReadClient,
+    pod: &PodWatch,
+    query: &LogQuery,
+    mut out: mpsc::Sender<Told>,
+) -> bool {
+    Stream::new(query.clone(), query.begin()).run(read, pod, Some(NOT_YET), &mut out).await
 }
 
 /// Follows a target into the store until it is stopped or no more lines can arrive.
@@ -150,21 +155,22 @@ impl Stream {
         }
     }
 
-    /// `watched` is the interval between checks while it waits for the container, for a log that the user has opened.
+    /// Returns `false` if the log cannot be read. `watched` is the interval between checks while it waits for the
+    /// container, for a log that the user has opened.
     async fn run<O: Out>(
         &mut self,
         read: &ReadClient,
         pod: &PodWatch,
         watched: Option<Duration>,
         out: &mut O,
-    ) {
+    ) -> bool {
         let not_yet = watched.unwrap_or(NOT_YET_UNSEEN);
         loop {
             match self.next(read, pod, out).await {
                 Next::Read => {}
                 Next::Wait(why) => {
                     if !self.say(Some(why), out).await {
-                        return;
+                        return true;
                     }
                     tokio::time::sleep(not_yet).await;
                     // waiting containers share one read of the pod
@@ -174,7 +180,7 @@ impl Stream {
                 Next::Over(why) => {
                     self.finish(out).await;
                     self.say(why, out).await;
-                    return;
+                    return true;
                 }
             }
             let cut = self.lines.oversized();
@@ -182,7 +188,7 @@ impl Stream {
             out.cut(self.lines.oversized() - cut);
             self.moment = Instant::now();
             let wait = match &ended {
-                Ok(End::Closed) => return,
+                Ok(End::Closed) => return true,
                 Ok(end) => {
                     self.read_at = Some(self.asked_at);
                     let least = if matches!(end, End::Elsewhere) { STATUS } else { Duration::ZERO };
@@ -203,7 +209,7 @@ impl Stream {
                 let more = if over { "" } else { "; asked again" };
                 tracing::debug!(%error, pod = %self.query.pod, "log stream");
                 if !self.say(Some(format!("the log cannot be read: {error}{more}")), out).await || over {
-                    return;
+                    return !over;
                 }
             }
             tokio::time::sleep(wait).await;
