@@ -191,7 +191,7 @@ impl Runner {
         let entry = Entry(self.clone(), id.clone());
         let (told, done) = oneshot::channel();
         self.0.tasks.spawn(async move {
-            let ended = entry.0.run(entry.1.clone(), confirmed, control).await;
+            let ended = Box::pin(entry.0.run(entry.1.clone(), confirmed, control)).await;
             drop(entry);
             // the receiver may have been dropped
             let _unheard = told.send(ended);

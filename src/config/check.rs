@@ -337,6 +337,21 @@ mod tests {
     }
 
     #[test]
+    fn a_mask_is_checked_before_it_is_used() {
+        let checked = check("[logs.masks]\norder = 'ORD-[A-Z]+'\n", Path::new("c"));
+        assert_eq!((checked.problems.len(), checked.settings.logs.masks.len()), (0, 1));
+        for (text, says) in [
+            ("[logs.masks]\norder = 'ORD-('\n", "c.toml:1: logs.masks.order: error: unclosed group"),
+            ("[logs.masks]\n\"A b\" = 'x'\n", "c.toml:1: logs.masks.A b: a mask's name has only"),
+            ("[logs]\nmasks = { x = 'y*' }\n", "c.toml:2: logs.masks.x: the pattern matches the empty text"),
+        ] {
+            let told = problems(text);
+            assert!(told.len() == 1 && told[0].starts_with(says), "{told:?}");
+            assert!(check(text, Path::new("c")).settings.logs.masks.is_empty());
+        }
+    }
+
+    #[test]
     fn a_table_of_texts_inline_or_as_a_section() {
         for text in [
             "[prometheus]\nheaders = { \"X-Scope-OrgID\" = \"team-a\" }\n",

@@ -330,7 +330,9 @@ pub fn show_openly(field: &Field, settings: &mut Settings) -> String {
             *get(settings) = open;
         }
         Place::Pairs(get) if field.key == "headers" => {
-            get(settings).values_mut().for_each(|value| HIDDEN.clone_into(value))
+            for value in get(settings).values_mut() {
+                HIDDEN.clone_into(value);
+            }
         }
         Place::Text(_)
         | Place::Flag(_)

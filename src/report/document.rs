@@ -279,6 +279,11 @@ pub struct ErrorGroup {
     pub first_seen: String,
     pub last_seen: String,
     pub workloads: Vec<String>,
+    /// The number of pods that wrote the lines.
+    pub pods: u32,
+    pub nodes: Vec<String>,
+    pub images: Vec<String>,
+    pub versions: Vec<String>,
     pub sample: String,
 }
 

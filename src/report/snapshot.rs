@@ -359,6 +359,10 @@ fn errors(cluster: &Cluster) -> Vec<doc::ErrorGroup> {
         first_seen: g.first.to_string(),
         last_seen: g.last.to_string(),
         workloads: g.workloads.iter().map(ToString::to_string).collect(),
+        pods: g.pod_count,
+        nodes: g.nodes.iter().map(ToString::to_string).collect(),
+        images: g.images.iter().map(ToString::to_string).collect(),
+        versions: g.versions.iter().map(ToString::to_string).collect(),
         sample: g.sample.to_string(),
     });
     rows.collect()

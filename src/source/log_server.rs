@@ -252,7 +252,7 @@ impl Reader {
         } else {
             vec![self.settings.query.clone()]
         };
-        tails.retain(|tail| queries.iter().any(|query| tail.query == *query));
+        tails.retain(|tail| queries.contains(&tail.query));
         for query in queries {
             if !tails.iter().any(|tail| tail.query == query) {
                 tails.push(Tail::new(query, self.settings.limit, self.settings.since_mins));

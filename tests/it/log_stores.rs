@@ -31,7 +31,7 @@ struct Read {
 }
 
 impl Read {
-    fn start(store: &'static Store, settings: LogServerSettings) -> Self {
+    fn start(store: &'static Store, settings: &LogServerSettings) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let (facts_in, facts) = mpsc::channel(64);
         let (control, status) = mpsc::channel(64);
@@ -41,8 +41,7 @@ impl Read {
         let place =
             Place { lines: &lines, twice: &Arc::new(Twice::default()), world: &world, namespaces: &[] };
         let all = Supervisor::new();
-        log_server::start(store, &settings, || panic!("a URL needs no cluster"), &place, &sink, &all)
-            .unwrap();
+        log_server::start(store, settings, || panic!("a URL needs no cluster"), &place, &sink, &all).unwrap();
         Self { lines, facts, status, all }
     }
 
@@ -146,11 +145,11 @@ fn now() -> i64 {
 
 /// A Loki with one error, whatever it is asked.
 fn good(target: &str) -> (String, String) {
+    static BEGAN: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
     if target.contains("/labels") {
         return ok(r#"{"status":"success","data":["namespace","pod"]}"#);
     }
     assert!(target.contains("/loki/api/v1/query_range?query=%7Bnamespace%3D~%22.%2B%22%7D"), "{target}");
-    static BEGAN: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
     let at = BEGAN.get_or_init(now);
     ok(&format!(
         r#"{{"status":"success","warnings":["one ingester is late"],"data":{{"resultType":"streams","result":[{{"stream":{{"namespace":"shop","pod":"a-1","container":"app","app":"a"}},"values":[["{at}","ERROR boom 7"]]}}]}}}}"#
@@ -160,7 +159,7 @@ fn good(target: &str) -> (String, String) {
 #[tokio::test]
 async fn a_loki_that_answers_badly_is_told_in_words_and_read_again() {
     let (url, script) = scripted(good);
-    let mut read = Read::start(&LOKI, settings(url));
+    let mut read = Read::start(&LOKI, &settings(url));
     let live = read.status(|s| s.state == SourceState::Live).await;
     assert_eq!(live.error.as_deref(), Some("one ingester is late"), "a partial answer is told");
     let summary = read.summary(|s| s.lines == 1).await;
@@ -191,7 +190,7 @@ async fn a_loki_that_answers_badly_is_told_in_words_and_read_again() {
 #[tokio::test]
 async fn a_store_without_streams_is_live_and_a_query_for_numbers_is_an_error() {
     let (url, _script) = scripted(|_| ok(r#"{"status":"success"}"#));
-    let mut read = Read::start(&LOKI, settings(url));
+    let mut read = Read::start(&LOKI, &settings(url));
     let live = read.status(|s| s.state == SourceState::Live).await;
     assert_eq!(live.error.as_deref(), Some("it has no streams yet"));
     read.stop().await;
@@ -199,7 +198,7 @@ async fn a_store_without_streams_is_live_and_a_query_for_numbers_is_an_error() {
         r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"]]}]}}"#;
     let (url, _script) = scripted(move |_| ok(matrix));
     let query = "sum(rate({a=\"b\"}[1m]))".to_owned();
-    let mut read = Read::start(&LOKI, LogServerSettings { query, ..settings(url) });
+    let mut read = Read::start(&LOKI, &LogServerSettings { query, ..settings(url) });
     let bad = read.status(|s| s.error.is_some()).await;
     assert_eq!(bad.error.as_deref(), Some("loki.query returns numbers and not lines"));
     assert!(bad.lasting && matches!(bad.state, SourceState::Down { .. }));
@@ -221,7 +220,7 @@ async fn victorialogs_is_read_like_loki() {
         let more = if desc { String::new() } else { row("refused by 10.0.0.1") };
         ok(&format!("{}{}{more}", row("refused by 10.0.0.1"), row("refused by 10.0.0.1")))
     });
-    let mut read = Read::start(&VICTORIA_LOGS, settings(url));
+    let mut read = Read::start(&VICTORIA_LOGS, &settings(url));
     let summary = read.summary(|s| s.lines == 3).await;
     assert_eq!((summary.groups.len(), summary.groups[0].count, summary.gaps), (1, 3, 0));
     assert_eq!(read.all()[0].pod, "shop/a-1");

@@ -9,13 +9,12 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::Mark;
 use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::facts::world::World;
 use pilothouse_core::logs::filter::{Filter, Subject};
 use pilothouse_core::logs::targets::worst_first;
 use tokio::sync::mpsc;
 
-use self::choose::{Chosen, Selection};
+use self::choose::{Chosen, Selection, is_ready};
 use super::super::logs::pods::{Ask, Failures, read_pods};
 use super::{CLOSE, Start, exit, explain_nothing, saw_nothing, still_read, tell};
 use crate::bootstrap::session::Session;
@@ -35,6 +34,8 @@ const HELD_BYTES: usize = 256 << 20;
 const AT_ONCE: usize = 16;
 /// Lines of several containers that arrive within this time are ordered by their time.
 const ORDER: Duration = Duration::from_millis(100);
+/// The same for the first lines, because the streams are opened one after the other.
+const FIRST: Duration = Duration::from_secs(1);
 
 /// What the reading ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,17 +265,6 @@ async fn input(start: &Start, flags: &LogFlags, printer: &mut Printer) -> u8 {
     printer.finish(end, failed)
 }
 
-/// Whether the objects that a selection needs have been read, as far as they can be.
-fn is_ready(cluster: &Cluster) -> bool {
-    const NEEDED: [&str; 7] =
-        ["pods", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "services"];
-    cluster
-        .tables()
-        .iter()
-        .filter(|(plural, ..)| NEEDED.contains(plural))
-        .all(|(_, cover, _)| !matches!(cover, Coverage::Never | Coverage::Loading { .. }))
-}
-
 async fn cluster(start: &Start, flags: &LogFlags, selection: Selection, printer: &mut Printer) -> u8 {
     let failed = |why: &str, status: u8| {
         tell(&format!("pilothouse: {why}"));
@@ -423,7 +413,8 @@ async fn follow(mut told: mpsc::Receiver<Told>, session: &Session, printer: &mut
     while told.recv_many(&mut batch, BATCH).await > 0 {
         if batch.len() < BATCH {
             // the lines of other containers that belong before these are on their way
-            let more = tokio::time::timeout(ORDER, async {
+            let wait = if any { ORDER } else { FIRST };
+            let more = tokio::time::timeout(wait, async {
                 while batch.len() < BATCH && told.recv_many(&mut batch, BATCH).await > 0 {}
             });
             // the time is over, or the batch is full

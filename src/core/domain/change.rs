@@ -232,10 +232,9 @@ impl Display for ChangeKind {
                 added.iter().try_for_each(|label| write!(f, " +{label}"))
             }
             Self::Evicted { pods, cordoned_by, .. } => {
-                if *pods == 1 {
-                    f.write_str("evicted")?
-                } else {
-                    write!(f, "{pods} pods evicted")?
+                match pods {
+                    1 => f.write_str("evicted")?,
+                    pods => write!(f, "{pods} pods evicted")?,
                 }
                 match cordoned_by {
                     Some(by) => write!(f, ", node cordoned by {by}"),

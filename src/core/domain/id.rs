@@ -13,7 +13,7 @@ pub use super::kinds::Kind;
 ///
 /// Sources intern repeated names. Names are compared by their text, so a name that was not interned also compares
 /// correctly.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Name(Arc<str>);
 
@@ -34,13 +34,6 @@ impl Name {
     /// The number of owners of this allocation, for the interner's sweep.
     pub fn owners(&self) -> usize {
         Arc::strong_count(&self.0)
-    }
-}
-
-impl Default for Name {
-    fn default() -> Self {
-        // All empty names share one allocation: a row has several, and a poll has 10,000s of rows.
-        Self(Arc::default())
     }
 }
 

@@ -1,6 +1,5 @@
 //! What the log store sends to the shared state: groups of error lines, but not the lines.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -102,7 +101,7 @@ impl ErrorGroup {
             template: self.template.clone(),
             level: self.level.max(other.level),
             count: self.count + other.count,
-            per_minute: self.per_minute + other.per_minute,
+            per_minute: rate_of_both(self, other),
             trend: added(&self.trend, &other.trend),
             first: self.first.min(other.first),
             last: newest.last,
@@ -120,32 +119,13 @@ impl ErrorGroup {
     }
 }
 
-/// An order of groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupOrder {
-    /// Those that began after the moment first, the youngest of them before the others.
-    Novelty { since: Stamp },
-    /// The most lines in the last minute first.
-    Rate,
-    /// Those of the most workloads, nodes and pods first.
-    Spread,
-}
-
-impl GroupOrder {
-    /// Compares two groups. Groups that are equal in this order are ordered by rate, number, and fingerprint.
-    pub fn compare(self, a: &ErrorGroup, b: &ErrorGroup) -> Ordering {
-        let by = match self {
-            Self::Novelty { since } => {
-                let novelty = |group: &ErrorGroup| (group.first > since).then_some(group.first);
-                novelty(b).cmp(&novelty(a))
-            }
-            Self::Rate => Ordering::Equal,
-            Self::Spread => b.spread().cmp(&a.spread()),
-        };
-        by.then_with(|| b.per_minute.total_cmp(&a.per_minute))
-            .then_with(|| b.count.cmp(&a.count))
-            .then_with(|| a.fingerprint.cmp(&b.fingerprint))
-    }
+/// The rate of two groups together. The rate of a young group is that since its first line, so groups that began at
+/// different times have rates over different periods.
+fn rate_of_both(a: &ErrorGroup, b: &ErrorGroup) -> f64 {
+    let now = a.last.max(b.last);
+    let period = |first: Stamp| now.since(first).clamp(10_000, 60_000) as f64;
+    let lines = a.per_minute * period(a.first) + b.per_minute * period(b.first);
+    lines / period(a.first.min(b.first))
 }
 
 /// Two trends minute by minute: both end with the minute that is now.
@@ -315,28 +295,31 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_ordered_by_novelty_rate_and_spread() {
-        let of = |print: &str, rate: u64, first: i64, pods: u32, nodes: &[&str]| ErrorGroup {
-            first: Stamp(first),
-            pod_count: pods,
+    fn a_group_of_more_workloads_and_nodes_is_spread_more_widely() {
+        let of = |workloads: &[&str], nodes: &[&str], pods: u32| ErrorGroup {
+            workloads: workloads.iter().map(|n| Name::from(*n)).collect(),
             nodes: nodes.iter().map(|n| Name::from(*n)).collect(),
-            ..ErrorGroup::clone(&group(print, rate, 1000, "shop/web"))
+            pod_count: pods,
+            ..ErrorGroup::default()
         };
-        let groups = [
-            of("old", 9, 10, 2, &["a"]),
-            of("new", 1, 60, 1, &["a"]),
-            of("newer", 1, 70, 9, &["b"]),
-            of("wide", 2, 20, 2, &["a", "b"]),
-        ];
-        let sorted = |order: GroupOrder| {
-            let mut groups: Vec<_> = groups.iter().collect();
-            groups.sort_by(|a, b| order.compare(a, b));
-            groups.iter().map(|g| g.fingerprint.to_string()).collect::<Vec<_>>().join(" ")
+        assert!(of(&["a", "b"], &["n"], 2).spread() > of(&["a"], &["n", "m"], 9).spread());
+        assert!(of(&["a"], &["n", "m"], 2).spread() > of(&["a"], &["n"], 9).spread());
+        let zone_of = |node: &Name| (*node == "n").then(|| Name::from("eu-1"));
+        assert_eq!(of(&[], &["n", "m"], 1).zones(zone_of), [Name::from("eu-1")]);
+    }
+
+    #[test]
+    fn the_rate_of_two_sources_is_not_that_of_the_younger_one() {
+        let of = |first: i64, per_minute: f64| ErrorGroup {
+            first: Stamp(first),
+            last: Stamp(100_000),
+            per_minute,
+            ..ErrorGroup::default()
         };
-        assert_eq!(sorted(GroupOrder::Novelty { since: Stamp(50) }), "newer new old wide");
-        assert_eq!(sorted(GroupOrder::Rate), "old wide new newer");
-        assert_eq!(sorted(GroupOrder::Spread), "wide newer old new");
-        let zone_of = |node: &Name| (*node == "a").then(|| Name::from("eu-1"));
-        assert_eq!(groups[3].zones(zone_of), [Name::from("eu-1")]);
+        // 300 lines in a minute, and 15 lines since 15 s ago, which alone are 60 in a minute
+        let both = of(0, 300.0).joined(&of(85_000, 60.0));
+        assert!((both.per_minute - 315.0).abs() < 0.01, "{}", both.per_minute);
+        let old = of(0, 300.0).joined(&of(0, 60.0));
+        assert!((old.per_minute - 360.0).abs() < 0.01, "{}", old.per_minute);
     }
 }

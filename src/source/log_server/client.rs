@@ -75,14 +75,14 @@ impl Pages for LogClient {
 /// The store of the settings.
 #[derive(Clone)]
 pub(super) enum Client {
-    Fixed(LogClient),
+    Fixed(Box<LogClient>),
     Searched(Searched<Asking>),
 }
 
 impl Client {
     pub fn new(store: &'static Store, way: Way) -> Self {
         match way {
-            Way::Fixed(server) => Self::Fixed(LogClient { store, server }),
+            Way::Fixed(server) => Self::Fixed(Box::new(LogClient { store, server })),
             Way::Search(access, headers) => {
                 let probe = Asking { store, reader: access.reader, headers };
                 Self::Searched(Searched::new(&store.kind, store.product, access.catalog, probe))
@@ -97,7 +97,7 @@ impl Client {
     /// Returns the store in use, after a search if one is due.
     pub async fn get(&self) -> Result<LogClient, ServerError> {
         match self {
-            Self::Fixed(client) => Ok(client.clone()),
+            Self::Fixed(client) => Ok(LogClient::clone(client)),
             Self::Searched(searched) => searched.client().await,
         }
     }
@@ -111,7 +111,7 @@ impl Client {
 
     pub fn seen(&self) -> Seen {
         match self {
-            Self::Fixed(client) => seen_of(client),
+            Self::Fixed(client) => seen_of(&**client),
             Self::Searched(searched) => searched.seen(),
         }
     }

@@ -133,11 +133,11 @@ fn opened<'a, T: Deserialize<'a>>(kind: &Kind, answer: &'a Answer) -> Result<(T,
 }
 
 pub(super) fn read(kind: &Kind, answer: &Answer) -> Result<Page, ServerError> {
-    let (data, notes) = opened::<Data>(kind, answer).or_else(|error| {
+    let (data, notes) = opened::<Data>(kind, answer).map_err(|error| {
         // a query for numbers has values of another form
         match opened::<ResultType>(kind, answer) {
-            Ok((ResultType { result_type }, _)) if result_type != "streams" => Err(no_lines(kind)),
-            _ => Err(error),
+            Ok((ResultType { result_type }, _)) if result_type != "streams" => no_lines(kind),
+            _ => error,
         }
     })?;
     if data.result_type != "streams" {

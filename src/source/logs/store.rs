@@ -119,7 +119,7 @@ impl Inner {
 
     /// Removes the oldest lines of the largest ring. Returns `false` if there is none.
     fn free(&mut self, cap: usize) -> bool {
-        let rings = self.parts.values_mut().flat_map(|part| {
+        let rings = self.parts.values_mut().filter_map(|part| {
             let evicted = &mut part.evicted;
             let rings = part.rings.values_mut().flat_map(BTreeMap::values_mut);
             rings.max_by_key(|ring| ring.bytes).map(|ring| (ring, evicted))
@@ -445,7 +445,9 @@ mod tests {
         let groups = |masks: Masks, texts: &[&str]| {
             let store = Arc::new(LogStore::with_masks(1 << 20, masks));
             let input = store.input("logs", "pods");
-            texts.iter().for_each(|text| push(&input, text));
+            for text in texts {
+                push(&input, text);
+            }
             let mut told: Vec<(String, u64)> =
                 input.summary(Stamp(2)).groups.iter().map(|g| (g.template.to_string(), g.count)).collect();
             told.sort();

@@ -28,7 +28,7 @@ pub const ORDERS: [Order; 11] = [
     Order::rises("latest first", "LAST"),
     Order::rises("by message", "MESSAGE"),
     Order::rises("by place", "WHERE"),
-    Order::falls("by pods", "PODS"),
+    Order::falls("by spread", "PODS"),
     Order::rises("by version", "VERSIONS"),
     Order::rises("first seen last", "FIRST"),
     Order::falls("by level", "LEVEL").wide(),
@@ -84,7 +84,7 @@ pub fn order(a: &ErrorGroup, b: &ErrorGroup, order: usize, novelty: &Novelty) ->
         2 => b.last.cmp(&a.last),
         3 => a.template.cmp(&b.template),
         4 => place(a).cmp(&place(b)),
-        5 => b.pod_count.cmp(&a.pod_count),
+        5 => b.spread().cmp(&a.spread()),
         6 => a.versions.cmp(&b.versions),
         7 => b.first.cmp(&a.first),
         8 => b.level.cmp(&a.level),
@@ -114,6 +114,16 @@ fn has_other_versions(group: &ErrorGroup, cluster: &Cluster) -> bool {
         rollouts.clone().any(|c| c.object.namespace == *namespace && c.object.name == *name)
     };
     names.any(|(namespace, name)| of(namespace, name))
+}
+
+/// Formats the first few names, and how many there are besides.
+pub fn some(names: &[Name]) -> String {
+    const MOST: usize = 6;
+    let shown = names.iter().take(MOST).map(Name::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// Returns the workload with the name `namespace/name`.

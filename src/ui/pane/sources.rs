@@ -106,9 +106,14 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
 /// Returns the combined state of the sources of a feed. These sources do not publish tables.
 pub fn of_feed(cluster: &Cluster, feed: Feed, now: Stamp) -> State {
     let mut state = State::default();
+    // a source that the cluster does not have is missed only if there is no other
+    let is_read = cluster.sources_of(feed).any(|s| s.state == SourceState::Live);
     for status in cluster.sources_of(feed) {
         let one = of_source(cluster, status, now);
-        state.notes.extend(one.notes);
+        let is_absent = matches!(status.state, SourceState::NotInstalled | SourceState::Off);
+        if !(is_read && is_absent) {
+            state.notes.extend(one.notes);
+        }
         state.why_empty.extend(one.why_empty);
     }
     if cluster.sources_of(feed).next().is_none() {
@@ -202,6 +207,23 @@ mod tests {
             of_feed(&cluster, Feed::Logs, Stamp(9_000)).why_empty.iter().map(|c| c.text.clone()).collect();
         assert_eq!(words.first().unwrap(), "log file a does not answer");
         assert!(words.iter().any(|w| w == "why"), "{words:?}");
+    }
+
+    #[test]
+    fn a_source_that_is_not_installed_is_missed_only_without_another() {
+        let status = |name: &str, state| SourceStatus {
+            name: name.into(),
+            feed: Feed::Logs,
+            state,
+            ..SourceStatus::default()
+        };
+        let notes = |sources: Vec<SourceStatus>| {
+            let cluster = Cluster { sources: sources.into(), ..Cluster::default() };
+            of_feed(&cluster, Feed::Logs, Stamp(1)).notes.len()
+        };
+        let absent = status("loki", SourceState::NotInstalled);
+        assert_eq!(notes(vec![absent.clone()]), 1);
+        assert_eq!(notes(vec![absent, status("logs", SourceState::Live)]), 0);
     }
 
     #[test]

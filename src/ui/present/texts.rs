@@ -131,6 +131,16 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("first seen", format!("{} ({}){new}", group.first.told(now), past(now, group.first)));
             out.field("last seen", format!("{} ({})", group.last.told(now), past(now, group.last)));
             out.field("versions", errors::versions(group, cluster));
+            let zone = |node: &Name| cluster.node(node).and_then(|n| n.zone.clone());
+            for (what, names) in [
+                ("images", group.images.to_vec()),
+                ("nodes", group.nodes.to_vec()),
+                ("zones", group.zones(zone)),
+            ] {
+                if !names.is_empty() {
+                    out.field(what, errors::some(&names));
+                }
+            }
             out.field("trend", text::trend(&group.trend, 60));
             out.head("Workloads");
             for workload in group.workloads.iter() {

@@ -146,7 +146,7 @@ async fn a_loki_that_is_killed_under_the_tail_loses_and_doubles_nothing() {
     assert!(collector.buffered.is_empty(), "Loki takes lines");
     // lines that are no errors are not asked for
     assert!(server.push(LABELS[0], &[(now(), "level=info msg=fine".into())]));
-    let mut read = Read::start(&LOKI, settings(format!("http://127.0.0.1:{}", server.port)));
+    let mut read = Read::start(&LOKI, &settings(format!("http://127.0.0.1:{}", server.port)));
     read.status(|s| s.state == SourceState::Live).await;
     read.summary(|s| s.lines == 150).await;
     for round in 0..3 {
@@ -184,7 +184,7 @@ async fn a_loki_that_is_killed_under_the_tail_loses_and_doubles_nothing() {
     let doubled: Vec<_> = got.iter().filter(|(_, n)| **n > 1).collect();
     assert!(missing.is_empty() && doubled.is_empty(), "missing {missing:?}, doubled {doubled:?}");
     assert_eq!(got.len() as u64, sent);
-    println!("{sent} lines of 3 pods over 3 kills: each once");
+    eprintln!("{sent} lines of 3 pods over 3 kills: each once");
     let pods: std::collections::BTreeSet<_> = read.all().iter().map(|line| line.pod.to_string()).collect();
     assert_eq!(pods.into_iter().collect::<Vec<_>>(), ["pay/c-1", "shop/a-1", "shop/b-1"]);
     read.stop().await;
@@ -199,7 +199,7 @@ async fn more_lines_than_a_query_returns_are_read_in_pages() {
         collector.round(&server, 500);
     }
     let address = format!("http://127.0.0.1:{}", server.port);
-    let mut read = Read::start(&LOKI, LogServerSettings { limit: 2000, ..settings(address) });
+    let mut read = Read::start(&LOKI, &LogServerSettings { limit: 2000, ..settings(address) });
     read.summary(|s| s.lines == 6000).await;
     for _ in 0..4 {
         collector.round(&server, 1000);
@@ -212,7 +212,7 @@ async fn more_lines_than_a_query_returns_are_read_in_pages() {
         query: "{namespace=".into(),
         ..settings(format!("http://127.0.0.1:{}", server.port))
     };
-    let mut wrong = Read::start(&LOKI, bad);
+    let mut wrong = Read::start(&LOKI, &bad);
     let status = wrong.status(|s| s.error.is_some()).await;
     assert!(status.error.as_ref().unwrap().starts_with("400: parse error"), "{:?}", status.error);
     wrong.stop().await;

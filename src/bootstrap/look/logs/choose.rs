@@ -6,8 +6,20 @@ use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::selector::Selector;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::Cluster;
 use pilothouse_core::logs::targets::{belongs, choose, pods_of};
+
+/// Whether the objects that a selection needs have been read, as far as they can be.
+pub fn is_ready(cluster: &Cluster) -> bool {
+    const NEEDED: [&str; 7] =
+        ["pods", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "services"];
+    cluster
+        .tables()
+        .iter()
+        .filter(|(plural, ..)| NEEDED.contains(plural))
+        .all(|(_, cover, _)| !matches!(cover, Coverage::Never | Coverage::Loading { .. }))
+}
 
 /// An object of the command line: `deploy/api`, `shop/deploy/api`, `shop/api` in a namespace, or `api`.
 #[derive(Clone, Debug, PartialEq, Eq)]

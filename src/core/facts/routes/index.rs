@@ -79,7 +79,9 @@ impl RouteIndex {
         let is_other = !others.is_empty();
         if is_other {
             let routes = Arc::make_mut(&mut self.told);
-            others.into_iter().for_each(|(host, about)| routes.set(host, about));
+            for (host, about) in others {
+                routes.set(host, about);
+            }
         }
         is_other
     }

@@ -31,17 +31,20 @@ pub(super) struct Found {
     /// The service's own row.
     pub row: Option<Arc<ServiceRow>>,
     services: Vec<(Host, Option<Arc<ServiceRow>>)>,
-    routes: Vec<(Host, [Option<Arc<About>>; 3])>,
+    routes: Vec<RoutesRead>,
     /// The pods whose labels were read.
     pods: Vec<Uid>,
 }
+
+/// A host whose routes were read, and what they said about it.
+type RoutesRead = (Host, [Option<Arc<About>>; 3]);
 
 /// Notes what is read to find a policy.
 struct Reader<'a> {
     facts: &'a Facts,
     derivation: &'a Derivation,
     services: RefCell<Vec<(Host, Option<Arc<ServiceRow>>)>>,
-    routes: RefCell<Vec<(Host, [Option<Arc<About>>; 3])>>,
+    routes: RefCell<Vec<RoutesRead>>,
     pods: RefCell<Vec<Uid>>,
 }
 
@@ -231,7 +234,7 @@ mod tests {
         let slice = EndpointSlice {
             uid: Uid::parse("slice"),
             service: "web".into(),
-            endpoints: ["a", "b"].map(|pod| endpoint(pod)).into(),
+            endpoints: ["a", "b"].map(endpoint).into(),
             ..EndpointSlice::default()
         };
         let pod = |name: &str, version: u64, label: &str| {
@@ -250,7 +253,9 @@ mod tests {
             Fact::Pods(Batch::Upsert(vec![pod("a", 1, "v1")])),
             Fact::Traffic(TrafficSeen { services, ..TrafficSeen::default() }),
         ];
-        facts.into_iter().for_each(|fact| drop(state.apply(fact, Stamp(1))));
+        for fact in facts {
+            drop(state.apply(fact, Stamp(1)));
+        }
         let parts = |cluster: &Cluster| -> Vec<String> {
             let split = &cluster.derived.traffic[0].balancing.split;
             split.iter().map(|part| format!("{} {}", part.name, part.backends.join(","))).collect()
