@@ -107,7 +107,10 @@ fn rows(line: LogLine) -> Vec<Shown> {
         return vec![shown];
     }
     let parts = shown.text.split('\n').enumerate();
-    parts.map(|(i, text)| Shown { text: text.to_owned(), more: i > 0, ..shown.clone() }).collect()
+    let cut = |row| if row == 0 { shown.cut } else { 0 };
+    parts
+        .map(|(i, text)| Shown { text: text.to_owned(), more: i > 0, cut: cut(i), ..shown.clone() })
+        .collect()
 }
 
 /// Converts a line to the screen's type.
@@ -120,6 +123,7 @@ pub fn shown(line: LogLine) -> Shown {
         container: line.container,
         text: line.text.to_string(),
         mark: line.mark.is_some(),
+        cut: line.cut,
         ..Shown::default()
     }
 }
@@ -134,6 +138,8 @@ mod tests {
     fn a_gap_is_no_line_of_the_log() {
         let gap = LogLine { mark: Some(Mark::Gap), text: "lines are missing".into(), ..LogLine::default() };
         assert!(shown(gap).mark && !shown(LogLine::default()).mark);
+        let cut = LogLine { cut: 7, text: "long\n  more".into(), ..LogLine::default() };
+        assert_eq!(rows(cut).iter().map(|row| row.cut).collect::<Vec<_>>(), [7, 0], "one line of the log");
     }
 
     #[test]

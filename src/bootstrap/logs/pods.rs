@@ -46,17 +46,25 @@ impl Ask {
     }
 }
 
-/// The number of logs that could not be read.
+/// The number of logs that were requested, and of those that could not be read.
 #[derive(Debug, Default)]
-pub struct Failures(AtomicU64);
+pub struct Failures {
+    tried: AtomicU64,
+    failed: AtomicU64,
+}
 
 impl Failures {
     fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Whether none of the logs could be read.
+    fn is_all(&self) -> bool {
+        self.count() > 0 && self.count() == self.tried.load(Ordering::Relaxed)
     }
 }
 
@@ -162,6 +170,10 @@ pub async fn read_pods(
                 ended = running.next(), if !running.is_empty() => {
                     pods = pods.saturating_sub(1);
                     streams = streams.saturating_sub(ended.unwrap_or(0));
+                    // the logs of pods that join could not be read either
+                    if running.is_empty() && failures.is_all() {
+                        return;
+                    }
                 }
                 alive = &mut looks => break alive,
                 () = out.closed() => return,
@@ -217,6 +229,7 @@ async fn read_pod(
         // the receiver may be gone
         let _closed = out.send(Told::Note { pod, container, words: Some(words) }).await;
     }
+    failures.tried.fetch_add(names.len() as u64, Ordering::Relaxed);
     let each = names.into_iter().map(|container| {
         let query = LogQuery {
             namespace: pod.namespace.clone(),

@@ -33,6 +33,8 @@ pub(in crate::source) struct Raw {
     pub more: bool,
     /// The part of a cut line that names the error, read from the whole line.
     pub subject: Option<String>,
+    /// The number of bytes that are not part of the text.
+    pub cut: usize,
 }
 
 /// Parses a line such as `2026-01-01T00:00:00.123456789Z text`.
@@ -55,7 +57,8 @@ pub(in crate::source) fn untimed(line: &str) -> Raw {
     let is_error = level.is_some_and(|level| level >= Level::Error);
     let subject = (is_error && body.len() > LINE_CAP).then(|| subject(&body).into_owned());
     let text = text::clean(&text::cap(&body, LINE_CAP)).into_owned();
-    Raw { at: None, stamp: String::new(), text, level, more, subject }
+    let cut = body.len().saturating_sub(LINE_CAP);
+    Raw { at: None, stamp: String::new(), text, level, more, subject, cut }
 }
 
 /// Joins the lines of a container's stream to entries.
@@ -87,6 +90,8 @@ struct Held {
     trace: Option<Trace>,
     /// The subject of the first line, if it was cut.
     subject: Option<String>,
+    /// The number of bytes that were not kept.
+    cut: usize,
 }
 
 const TRACEBACK: &str = "Traceback (most recent call last)";
@@ -142,7 +147,9 @@ impl Held {
         };
         if self.lines >= ENTRY_LINES || self.text.len() + raw.text.len() > ENTRY_BYTES {
             self.full = true;
+            self.cut += raw.text.len();
         } else {
+            self.cut += raw.cut;
             self.text.push('\n');
             self.text.push_str(&raw.text);
             self.lines += 1;
@@ -170,6 +177,7 @@ impl Joiner {
             full: false,
             trace: trace_of(&raw.text),
             subject: raw.subject.clone(),
+            cut: raw.cut,
         });
         done
     }
@@ -200,6 +208,7 @@ impl Joiner {
             text: Name::from(held.text),
             fingerprint,
             mark: None,
+            cut: u32::try_from(held.cut).unwrap_or(u32::MAX),
         })
     }
 
@@ -213,6 +222,7 @@ impl Joiner {
             text: Name::from(words),
             fingerprint: None,
             mark: Some(mark),
+            cut: 0,
         }
     }
 }
@@ -385,6 +395,7 @@ mod tests {
         let line = raw(long.as_bytes());
         assert_eq!(line.level, Some(Level::Error));
         assert!(line.text.len() < LINE_CAP + 40 && line.text.ends_with(" bytes"), "{}", line.text.len());
+        assert_eq!(line.cut, long.len() - LINE_CAP);
         let mut joiner = Joiner::new("n/p".into(), "app".into());
         joiner.take(&line, Stamp(0));
         let print = joiner.flush().unwrap().fingerprint.unwrap();

@@ -36,6 +36,8 @@ pub struct LogLine {
     pub fingerprint: Option<Name>,
     /// Set if the line is not one of the log, but says something about it.
     pub mark: Option<Mark>,
+    /// The number of bytes that were not kept of a long line.
+    pub cut: u32,
 }
 
 /// Selects lines. Empty parts select all.
