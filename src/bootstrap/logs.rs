@@ -134,6 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_gap_is_no_line_of_the_log() {
+        let gap = LogLine { mark: Some(Mark::Gap), text: "lines are missing".into(), ..LogLine::default() };
+        assert!(shown(gap).mark && !shown(LogLine::default()).mark);
+        let cut = LogLine { cut: 7, text: "long\n  more".into(), ..LogLine::default() };
+        assert_eq!(rows(cut).iter().map(|row| row.cut).collect::<Vec<_>>(), [7, 0], "one line of the log");
+    }
+
+    #[test]
     fn a_stack_trace_is_shown_row_by_row() {
         let entry = LogLine { text: "ERROR boom\n\tat f\n".into(), ..LogLine::default() };
         let shown: Vec<(String, bool)> = rows(entry).into_iter().map(|row| (row.text, row.more)).collect();

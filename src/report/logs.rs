@@ -82,7 +82,7 @@ fn word(mark: Mark) -> &'static str {
     }
 }
 
-/// Returns what is said about a log, such as `gap: shop/api-1 app: lines can be missing`.
+/// Returns what is said about a log, such as `gap: shop/api-1 app: lines may be missing`.
 pub fn text_mark(entry: &Entry, mark: Mark) -> String {
     let parts = [&entry.namespace, &entry.pod].map(|name| name.as_str());
     let pod = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
@@ -274,6 +274,7 @@ mod tests {
         let document: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(document["fields"]["status"], "503");
         assert_eq!((&document["level"], &document["pod"]), (&json!("error"), &json!("api-1")));
+        assert_eq!(document["mark"], Value::Null);
         assert_eq!(out.lines().count(), 1);
     }
 

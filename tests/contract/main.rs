@@ -33,6 +33,7 @@ mod faults;
 mod findings;
 mod found;
 mod killed;
+mod logs;
 mod middle;
 mod operators;
 mod presets;

@@ -206,7 +206,7 @@ fn lines_that_are_missing_are_told() {
         }
     };
     let enough = |out: &str, _: &str| out.contains("INFO after");
-    let words = "lines can be missing: the log was rotated before they were read";
+    let words = "lines may be missing: the log was rotated before they were read";
     let (_, out, err) = interrupted(&["logs", "-f", "api-1", "--level", "info"], rotated(), enough);
     assert_eq!(out, "shop/api-1 app INFO before\nshop/api-1 app INFO after\n");
     assert_eq!(

@@ -54,6 +54,11 @@ struct PodLogs {
     containers: Vec<Name>,
 }
 
+/// The containers of a pod that are read.
+fn wanted<'a>(pod: &'a Pod, ask: &'a Ask) -> impl Iterator<Item = Name> + 'a {
+    containers(pod).map(|c| c.name.clone()).filter(|name| ask.wants(name))
+}
+
 /// Returns the pods that are not read yet, within the limits for pods and streams.
 fn newcomers(
     pods: &[Arc<Pod>],
@@ -63,8 +68,7 @@ fn newcomers(
 ) -> Vec<PodLogs> {
     let mut found = Vec::new();
     for pod in pods.iter().filter(|p| !taken.contains(&p.uid)).take(pods_left) {
-        let containers: Vec<Name> =
-            containers(pod).map(|c| c.name.clone()).filter(|name| ask.wants(name)).collect();
+        let containers: Vec<Name> = wanted(pod, ask).collect();
         // the first pod is read regardless of its number of containers
         if containers.len() > streams_left && !(found.is_empty() && streams_left == ask.streams) {
             break;
@@ -81,6 +85,20 @@ fn newcomers(
     found
 }
 
+/// Says how many containers of the selected pods are not read, because there are too many. `None`: all are read.
+fn left_out(pods: &[Arc<Pod>], ask: &Ask, taken: &HashSet<Uid>) -> Option<String> {
+    let waiting = || pods.iter().filter(|pod| !taken.contains(&pod.uid));
+    let count = waiting().count();
+    let streams: usize = waiting().map(|pod| wanted(pod, ask).count()).sum();
+    let (s, are) = if count == 1 { ("", "is") } else { ("s", "are") };
+    (streams > 0).then(|| {
+        format!(
+            "{count} more pod{s} with {streams} containers {are} not followed: at most {} pods with {} containers are followed at the same time, the worst first",
+            ask.pods, ask.streams
+        )
+    })
+}
+
 /// Reads the logs of the selected pods, in the order of the selection, until no more lines can arrive or the receiver
 /// is dropped.
 pub async fn read_pods(
@@ -92,18 +110,28 @@ pub async fn read_pods(
 ) {
     let (mut taken, mut running) = (HashSet::new(), FuturesUnordered::new());
     let (mut pods, mut streams) = (0usize, 0usize);
+    let (mut said, mut any_read) = (None, false);
     loop {
         let now = world.borrow_and_update().clone();
         let left = ask.in_all.saturating_sub(taken.len());
         let room = (ask.pods.saturating_sub(pods).min(left), ask.streams.saturating_sub(streams));
-        for pod in newcomers(&select(&now), ask, &mut taken, room) {
+        let selected = select(&now);
+        for pod in newcomers(&selected, ask, &mut taken, room) {
             pods += 1;
             streams += pod.containers.len();
             running.push(read_pod(reader, ask, pod, out.clone()));
         }
+        let missing = if ask.grows { left_out(&selected, ask, &taken) } else { None };
+        if missing != said {
+            said.clone_from(&missing);
+            let (pod, container) = (Name::default(), Name::default());
+            if out.send(Told::Note { pod, container, words: missing, failed: false }).await.is_err() {
+                return;
+            }
+        }
         if !ask.grows {
             // the next pod takes the place of the one that ends
-            let Some(ended) = running.next().await else { return };
+            let Some((ended, _)) = running.next().await else { return };
             pods = pods.saturating_sub(1);
             streams = streams.saturating_sub(ended);
             continue;
@@ -117,7 +145,13 @@ pub async fn read_pods(
             tokio::select! {
                 ended = running.next(), if !running.is_empty() => {
                     pods = pods.saturating_sub(1);
-                    streams = streams.saturating_sub(ended.unwrap_or(0));
+                    let (ended, is_read) = ended.unwrap_or_default();
+                    streams = streams.saturating_sub(ended);
+                    any_read |= is_read;
+                    // the logs of pods that join could not be read either
+                    if running.is_empty() && !any_read {
+                        return;
+                    }
                 }
                 alive = &mut looks => break alive,
                 () = out.closed() => return,
@@ -130,8 +164,9 @@ pub async fn read_pods(
     }
 }
 
-/// Reads a pod's containers until their logs end. Returns the number of streams.
-async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sender<Told>) -> usize {
+/// Reads a pod's containers until their logs end. Returns the number of streams, and whether a log could be read or
+/// there was none.
+async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sender<Told>) -> (usize, bool) {
     let streams = pod.containers.len();
     let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
     // this includes the ephemeral containers that were added in the meantime
@@ -148,23 +183,26 @@ async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sende
             |s: &crate::source::logs::pod::PodState| s.container(name).is_some_and(|c| s.has_log(c));
         ask.follow || seen.as_ref().is_none_or(|s| started(s))
     };
-    let wanted: Vec<Name> = names.into_iter().filter(|name| ask.wants(name)).collect();
-    let names: Vec<Name> = wanted
+    let (names, without): (Vec<Name>, Vec<Name>) = names
         .into_iter()
-        .filter(|name| if ask.previous { restarted(name) } else { has_log(name) })
-        .collect();
-    if names.is_empty() {
-        let words = if ask.previous {
-            "no container has been restarted: there is no log of a run before"
-        } else {
-            "no container has a log yet"
-        };
-        let pod = Name::from(format!("{}/{}", pod.namespace, pod.name));
-        let words = Some(words.to_owned());
-        let note = Told::Note { pod, container: Name::default(), words, failed: false };
-        // the receiver may be gone
-        let _closed = out.send(note).await;
+        .filter(|name| ask.wants(name))
+        .partition(|name| if ask.previous { restarted(name) } else { has_log(name) });
+    let mut notes = Vec::new();
+    if ask.previous && names.is_empty() {
+        let words = "no container has been restarted: there is no log of a run before";
+        notes.push((Name::default(), words.to_owned()));
+    } else if !ask.previous {
+        for name in without {
+            let why = seen.as_ref().and_then(|state| Some(state.waits(state.container(&name)?)));
+            notes.push((name, why.unwrap_or_default()));
+        }
     }
+    for (container, words) in notes {
+        let pod = Name::from(format!("{}/{}", pod.namespace, pod.name));
+        // the receiver may be gone
+        let _closed = out.send(Told::Note { pod, container, words: Some(words), failed: false }).await;
+    }
+    let none = names.is_empty();
     let each = names.into_iter().map(|container| {
         let query = LogQuery {
             namespace: pod.namespace.clone(),
@@ -177,18 +215,21 @@ async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sende
         let (watch, out) = (&watch, out.clone());
         async move {
             if ask.follow && !ask.previous {
-                follow_log(reader, watch, &query, out).await;
+                follow_log(reader, watch, &query, out).await
             } else {
-                fetch(reader, &query, out).await;
+                fetch(reader, &query, out).await
             }
         }
     });
-    futures::future::join_all(each).await;
-    streams
+    let read = futures::future::join_all(each).await;
+    (streams, none || read.contains(&true))
 }
 
-async fn fetch(reader: &ReadClient, query: &LogQuery, out: mpsc::Sender<Told>) {
-    let told = match fetch_log(reader, query).await {
+/// Reads the end of a log. Returns `false` if it cannot be read.
+async fn fetch(reader: &ReadClient, query: &LogQuery, out: mpsc::Sender<Told>) -> bool {
+    let log = fetch_log(reader, query).await;
+    let is_read = log.is_ok();
+    let told = match log {
         Ok(lines) => lines.into_iter().map(Told::Line).collect(),
         Err(error) => {
             vec![Told::Note {
@@ -201,9 +242,10 @@ async fn fetch(reader: &ReadClient, query: &LogQuery, out: mpsc::Sender<Told>) {
     };
     for told in told {
         if out.send(told).await.is_err() {
-            return;
+            break;
         }
     }
+    is_read
 }
 
 #[cfg(test)]
@@ -251,5 +293,29 @@ mod tests {
         assert_eq!(names(&ask, &pods(7..20), (0, 9)), Vec::<String>::new());
         ask.containers = vec!["app".into()];
         assert_eq!(names(&ask, &pods(7..20), (9, 3)), ["web-15", "web-16", "web-17"], "one of them each");
+    }
+
+    #[test]
+    fn containers_that_are_not_followed_are_counted() {
+        let mut ask = Ask {
+            previous: false,
+            follow: true,
+            tail: 10,
+            since: None,
+            containers: Vec::new(),
+            grows: true,
+            pods: 5,
+            streams: 7,
+            in_all: usize::MAX,
+        };
+        let (selected, mut taken) = (pods(0..6), HashSet::new());
+        assert_eq!(newcomers(&selected, &ask, &mut taken, (5, 7)).len(), 3, "pods of two containers");
+        let said = left_out(&selected, &ask, &taken).unwrap();
+        assert!(said.starts_with("3 more pods with 6 containers are not followed"), "{said}");
+        assert!(newcomers(&selected, &ask, &mut taken, (2, 1)).is_empty(), "one of seven streams is free");
+        ask.containers = vec!["app".into()];
+        let said = left_out(&selected, &ask, &taken).unwrap();
+        assert!(said.starts_with("3 more pods with 3 containers"), "{said}");
+        assert_eq!(left_out(&selected[..3], &ask, &taken), None);
     }
 }

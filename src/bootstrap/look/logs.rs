@@ -182,7 +182,7 @@ async fn selected(
     }
     let most = start.settings.logs.max_streams as usize;
     let now = start.clock.now();
-    let pods = match selection.pods(cluster, most, now) {
+    let pods = match selection.pods(cluster, now) {
         Ok(pods) => pods,
         Err(why) => {
             tell(&format!("pilothouse: {why}"));
@@ -210,16 +210,10 @@ async fn selected(
         streams: if flags.follow { most } else { AT_ONCE },
         in_all: usize::MAX,
     };
-    if flags.follow && pods.len() > most {
-        tell(&format!(
-            "pilothouse: {most} of {} pods are followed at the same time, the worst first; max_streams in [logs] is the limit",
-            pods.len()
-        ));
-    }
     let front = session.front;
     let select = |world: &World| {
         let Some(cluster) = world.cluster(front) else { return Vec::new() };
-        let mut pods = selection.pods(cluster, most, start.clock.now()).unwrap_or_default();
+        let mut pods = selection.pods(cluster, start.clock.now()).unwrap_or_default();
         pods.sort_by(|a, b| worst_first(a, b));
         pods
     };
@@ -253,6 +247,10 @@ impl Notes {
             self.unread.remove(&(pod, container));
             return;
         };
+        // a note about the whole selection has no pod
+        if pod.is_empty() {
+            return tell(&format!("pilothouse: {words}; max_streams in [logs] is the limit"));
+        }
         let blank = if container.is_empty() { "" } else { " " };
         tell(&format!("pilothouse: {pod}{blank}{container}: {words}"));
         if failed {

@@ -48,9 +48,14 @@ const JUST_NOW: Duration = Duration::from_secs(1);
 const DENIED: Duration = Duration::from_secs(120);
 
 /// Streams a container's log into `out`, starting with its last `tail` lines, until the receiver is dropped or no
-/// more lines can arrive. The stream continues after breaks and restarts.
-pub async fn follow_log(read: &ReadClient, pod: &PodWatch, query: &LogQuery, mut out: mpsc::Sender<Told>) {
-    Stream::new(query.clone(), query.begin()).run(read, pod, Some(NOT_YET), &mut out).await;
+/// more lines can arrive. The stream continues after breaks and restarts. Returns `false` if the log cannot be read.
+pub async fn follow_log(
+    read: &ReadClient,
+    pod: &PodWatch,
+    query: &LogQuery,
+    mut out: mpsc::Sender<Told>,
+) -> bool {
+    Stream::new(query.clone(), query.begin()).run(read, pod, Some(NOT_YET), &mut out).await
 }
 
 /// Follows a target into the store until it is stopped or no more lines can arrive.
@@ -150,21 +155,22 @@ impl Stream {
         }
     }
 
-    /// `watched` is the interval between checks while it waits for the container, for a log that the user has opened.
+    /// Returns `false` if the log cannot be read. `watched` is the interval between checks while it waits for the
+    /// container, for a log that the user has opened.
     async fn run<O: Out>(
         &mut self,
         read: &ReadClient,
         pod: &PodWatch,
         watched: Option<Duration>,
         out: &mut O,
-    ) {
+    ) -> bool {
         let not_yet = watched.unwrap_or(NOT_YET_UNSEEN);
         loop {
             match self.next(read, pod, out).await {
                 Next::Read => {}
                 Next::Wait(why) => {
                     if !self.say(Some(why), false, out).await {
-                        return;
+                        return true;
                     }
                     tokio::time::sleep(not_yet).await;
                     // waiting containers share one read of the pod
@@ -175,7 +181,7 @@ impl Stream {
                     self.finish(out).await;
                     let failed = why.is_some() && self.read_at.is_none();
                     self.say(why, failed, out).await;
-                    return;
+                    return !failed;
                 }
             }
             let cut = self.lines.oversized();
@@ -183,7 +189,7 @@ impl Stream {
             out.cut(self.lines.oversized() - cut);
             self.moment = Instant::now();
             let wait = match &ended {
-                Ok(End::Closed) => return,
+                Ok(End::Closed) => return true,
                 Ok(end) => {
                     self.read_at = Some(self.asked_at);
                     let least = if matches!(end, End::Elsewhere) { STATUS } else { Duration::ZERO };
@@ -206,7 +212,7 @@ impl Stream {
                 let failed = is_failure(&error, self.read_at.is_some());
                 let words = format!("the log cannot be read: {error}{more}");
                 if !self.say(Some(words), failed, out).await || over {
-                    return;
+                    return !over;
                 }
             }
             tokio::time::sleep(wait).await;
@@ -514,7 +520,7 @@ mod tests {
         let (mut out, mut told) = mpsc::channel(9);
         let lines = texts(&mut stream, vec![raw(b"2026-01-01T00:00:01.5Z last")]);
         assert_eq!(lines, ["last"]);
-        stream.gap("lines can be missing", &mut out).await;
+        stream.gap("lines may be missing", &mut out).await;
         let Some(Told::Line(line)) = told.recv().await else { panic!("a line") };
         assert_eq!((line.mark, line.at), (Some(Mark::Gap), Stamp::parse("2026-01-01T00:00:01.5Z").unwrap()));
         assert!(line.fingerprint.is_none());

@@ -290,13 +290,17 @@ fn notes(view: &LogView, width: usize, rows: usize) -> Vec<String> {
     let cells = width.saturating_sub(2).max(8);
     let most = if view.lines.is_empty() { rows } else { rows / 3 };
     let mut out: Vec<String> = Vec::new();
-    for (i, note) in view.notes.iter().enumerate() {
-        let name = if note.container.is_empty() || !view.several_containers {
-            note.pod.to_string()
+    // a note about the whole log comes first
+    let (of_all, of_one): (Vec<_>, Vec<_>) = view.notes.iter().partition(|note| note.pod.is_empty());
+    for (i, note) in of_all.into_iter().chain(of_one).enumerate() {
+        let name = if note.pod.is_empty() {
+            String::new()
+        } else if note.container.is_empty() || !view.several_containers {
+            format!("{}: ", note.pod)
         } else {
-            format!("{}/{}", note.pod, note.container)
+            format!("{}/{}: ", note.pod, note.container)
         };
-        let part = text::wrap(&format!("! {name}: {}", note.words), cells);
+        let part = text::wrap(&format!("! {name}{}", note.words), cells);
         let left = view.notes.len() - i;
         if out.len() + part.len() + usize::from(left > 1) > most {
             if out.len() < most {

@@ -119,9 +119,9 @@ impl Selection {
     }
 
     /// Returns the pods. An object without pods is an error, because it is likely mistyped.
-    pub fn pods(&self, cluster: &Cluster, most: usize, now: Stamp) -> Result<Vec<Arc<Pod>>, String> {
+    pub fn pods(&self, cluster: &Cluster, now: Stamp) -> Result<Vec<Arc<Pod>>, String> {
         if self.is_open() {
-            let (chosen, _) = choose(cluster, most, now);
+            let (chosen, _) = choose(cluster, usize::MAX, now);
             let mut pods: Vec<Arc<Pod>> = chosen
                 .iter()
                 .filter_map(|choice| cluster.pod(&choice.namespace, &choice.pod))

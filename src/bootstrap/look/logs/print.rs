@@ -36,6 +36,8 @@ pub(super) struct Printer {
     output: Output,
     groups: Option<Groups>,
     grouping: Grouping,
+    /// The number of places where lines are missing, or may be missing.
+    gaps: u64,
     /// The text to be written.
     out: String,
 }
@@ -64,12 +66,14 @@ impl Printer {
             output: flags.look.output,
             groups: flags.group.then(Groups::default),
             grouping: Grouping::new(Masks::of(&start.settings.logs)),
+            gaps: 0,
             out: String::new(),
         })
     }
 
     /// Adds what is said about a log. The filter does not matter, because nobody knows what is missing.
     fn mark(&mut self, entry: &Entry, mark: Mark) -> Option<End> {
+        self.gaps += u64::from(mark == Mark::Gap);
         if self.groups.is_none() && self.output == Output::Json {
             report::json_mark(entry, mark, &mut self.out);
             return None;
@@ -153,9 +157,13 @@ impl Printer {
             };
             end = self.write().unwrap_or(end);
         }
+        if self.gaps > 0 {
+            let s = if self.gaps == 1 { "" } else { "s" };
+            tell(&format!("pilothouse: lines may be missing at {} place{s}", self.gaps));
+        }
         match end {
             End::Unwritable => exit::FAILED,
-            _ if failed => exit::FAILED,
+            _ if failed || self.gaps > 0 => exit::FAILED,
             End::Complete | End::Unread => exit::DONE,
             End::Interrupted => exit::INTERRUPTED,
         }
