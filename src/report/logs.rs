@@ -84,7 +84,7 @@ fn word(mark: Mark) -> &'static str {
 
 /// Returns what is said about a log, such as `gap: shop/api-1 app: lines may be missing`.
 pub fn text_mark(entry: &Entry, mark: Mark) -> String {
-    let parts = [&entry.namespace, &entry.pod].map(|name| name.as_str());
+    let parts = [&entry.namespace, &entry.pod].map(Name::as_str);
     let pod = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     let blank = if pod.is_empty() || entry.container.is_empty() { "" } else { " " };
     format!("{}: {pod}{blank}{}: {}", word(mark), entry.container, entry.text)

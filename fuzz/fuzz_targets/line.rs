@@ -1,0 +1,82 @@
+//! Any bytes as lines of a log and as a filter: every reader survives them, and nothing of what is shown can control a
+//! terminal.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pilothouse_core::domain::log::Level;
+use pilothouse_core::domain::text::{cap, clean, cut, strip_ansi};
+use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::logs::filter::{Filter, Subject};
+use pilothouse_core::logs::message::subject;
+use pilothouse_core::logs::templates::Templates;
+use pilothouse_core::logs::{fields, fingerprint, level, time};
+
+const NOW: Stamp = Stamp(1_767_366_245_000);
+/// Short, so that lines are cut.
+const LINE_CAP: usize = 200;
+
+fn shows(text: &str) {
+    let foul = text.chars().find(|c| c.is_control() && *c != '\n');
+    assert_eq!(foul, None, "{text:?}");
+}
+
+/// Reads a line as the sources do. Returns what is kept of it.
+fn line(bytes: &[u8]) -> String {
+    let whole = String::from_utf8_lossy(bytes);
+    let body = strip_ansi(&whole);
+    level::level(&body);
+    level::continues(&body);
+    level::is_exception(&body);
+    assert!(cut(&body, LINE_CAP) <= body.len());
+    let text = clean(&cap(&body, LINE_CAP)).into_owned();
+    shows(&text);
+    if let Some(found) = time::find(&text, NOW) {
+        assert!(text.get(found.range.clone()).is_some(), "{text:?} {found:?}");
+    }
+    for (path, value) in fields::all(&text) {
+        shows(&path);
+        shows(&value);
+    }
+    text
+}
+
+fn groups(templates: &mut Templates, text: &str) {
+    let said = subject(text);
+    shows(&said);
+    let masked = fingerprint::mask(&said);
+    shows(&masked.template);
+    let group = templates.of_line(None, &masked.fingerprint, text);
+    shows(&group.template);
+    assert_eq!(templates.known(&masked.fingerprint).map(|known| known.fingerprint), Some(group.fingerprint));
+}
+
+fn filters(filter: &str, text: &str) {
+    let Ok(filter) = Filter::parse(filter) else { return };
+    let line = Subject {
+        at: Some(NOW),
+        level: Level::Error,
+        namespace: "shop",
+        pod: "api-7d9f8b6c5-x2x4z",
+        container: "app",
+        node: "node-1",
+        text,
+    };
+    filter.passes(&line, NOW);
+    for mark in filter.marks(text) {
+        assert!(text.get(mark.clone()).is_some(), "{text:?} {mark:?}");
+    }
+    let written = filter.to_string();
+    assert_eq!(Filter::parse(&written).as_ref(), Ok(&filter), "{written:?}");
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut templates = Templates::default();
+    for part in bytes.split(|byte| *byte == b'\n') {
+        groups(&mut templates, &line(part));
+    }
+    let entry = line(bytes);
+    groups(&mut templates, &entry);
+    filters(&entry, &entry);
+    filters(&String::from_utf8_lossy(bytes), &entry);
+});
