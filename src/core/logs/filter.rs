@@ -445,6 +445,15 @@ mod tests {
         assert!(Filter::default().matching("a(").is_err());
     }
 
+    #[test]
+    fn alternatives_that_begin_with_a_sign_are_written_apart() {
+        for written in ["|-|A", "|pod:a|b", "|/a|b", "a|-b"] {
+            let filter = Filter::parse(written).unwrap();
+            assert_eq!(Filter::parse(&filter.to_string()), Ok(filter.clone()), "{filter}");
+            assert!(matches!(&filter.terms[0].test, Test::Words(words) if words.texts.len() == 2), "{filter:?}");
+        }
+    }
+
     fn term() -> impl Strategy<Value = String> {
         prop_oneof![
             "[a-zA-Zé.:=<>!|*/\\-]{1,8}",

@@ -45,6 +45,8 @@ impl fmt::Display for Term {
             }
             Test::Words(words) => match words.texts.as_slice() {
                 [one] if !is_plain(one) => f.write_str(&quoted(one)),
+                // an empty alternative first, so that the text is not read as a sign or a key
+                [first, ..] if !is_plain(first) => write!(f, "|{}", words.texts.join("|")),
                 several => f.write_str(&several.join("|")),
             },
             Test::Pattern(pattern) => {
