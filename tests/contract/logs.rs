@@ -262,7 +262,7 @@ fn each_line_is_printed_once_while_the_server_is_killed_twice_real_only() {
     rig.config("[logs]\nmax_streams = 500\n");
     let space = Space::new(&rig);
     let logs = space.pods(size.pods);
-    let reader = Reader::start(&rig);
+    let mut reader = Reader::start(&rig);
     reader.wait_for(size.pods * CONTAINERS.len());
     assert_eq!(reader.printed.lock().unwrap().distinct(), size.pods * CONTAINERS.len(), "the first lines");
 
@@ -294,6 +294,8 @@ fn each_line_is_printed_once_while_the_server_is_killed_twice_real_only() {
         logs.lock().unwrap().iter().map(|(key, log)| (key.clone(), log.next)).collect();
     let all: usize = written.values().map(|lines| *lines as usize).sum();
     reader.wait_for(all);
+    let stderr = std::fs::read_to_string(rig.home().join("stderr")).unwrap();
+    assert!(reader.child.try_wait().unwrap().is_none(), "it ended by itself: {stderr}");
     let (cpu, memory) = reader.cost();
     let (status, printed) = reader.end();
     let stderr = std::fs::read_to_string(rig.home().join("stderr")).unwrap();
@@ -389,5 +391,5 @@ fn a_log_without_lines_says_why_real_only() {
         says(&rig.run_as("nobody", &args), &["numbered-000 app: the log cannot be read", denied]);
     }
     // pods that cannot even be listed
-    says(&rig.run_as("nobody", &["-n", "default", "logs", "-l", "app=numbered"]), &["pods"]);
+    says(&rig.run_as("nobody", &["-n", "default", "logs", "-l", "app=numbered"]), &["403"]);
 }

@@ -23,6 +23,10 @@ enum Answer {
     Lines(&'static str),
     /// The connection is lost after these bytes.
     Cut(&'static str),
+    /// There is no answer.
+    Hang,
+    /// The same body, after this time.
+    Late(Duration, &'static str),
 }
 
 type Script = Box<dyn Fn(&str, usize) -> Answer + Send + Sync>;
@@ -83,7 +87,11 @@ async fn serve(socket: TcpStream, script: &Script, seen: &Mutex<Vec<String>>) ->
             before
         };
         let out = socket.get_mut();
-        match script(&target, before) {
+        let answer = script(&target, before);
+        if let Answer::Late(time, _) = &answer {
+            tokio::time::sleep(*time).await;
+        }
+        match answer {
             Answer::Json(code, body) => {
                 let body = body.to_string();
                 let head = format!(
@@ -92,7 +100,8 @@ async fn serve(socket: TcpStream, script: &Script, seen: &Mutex<Vec<String>>) ->
                 );
                 out.write_all(format!("{head}{body}").as_bytes()).await?;
             }
-            Answer::Lines(text) => {
+            Answer::Hang => std::future::pending().await,
+            Answer::Lines(text) | Answer::Late(_, text) => {
                 let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
                 out.write_all(text.as_bytes()).await?;
             }
@@ -218,6 +227,41 @@ async fn a_kubelet_that_cannot_be_reached_is_said_until_it_can() {
             "now it does"
         ]
     );
+}
+
+#[tokio::test]
+async fn a_server_that_starts_and_denies_everything_ends_no_log() {
+    let server = Server::start(|target, before| match (target.contains("/log?"), before) {
+        (true, 0) => Answer::Cut("2026-01-01T21:30:01Z first\n"),
+        (true, 1) => Answer::Json(403, json!({"message": "forbidden"})),
+        (true, _) => Answer::Lines("2026-01-01T21:30:01Z first\n2026-01-01T21:30:02Z second\n"),
+        (false, _) => pod(0, &running()),
+    })
+    .await;
+    let seen = follow(&server, |seen| seen.iter().any(|s| s == "second")).await;
+    assert_eq!(seen, ["first", "(the log cannot be read: forbidden; asked again)", "()", "second"]);
+}
+
+#[tokio::test]
+async fn a_kubelet_that_hangs_is_told_but_not_a_log_without_lines() {
+    let hangs = Server::start(|target, _| match target.contains("/log?") {
+        true if target.contains("follow=true") => Answer::Hang,
+        true => Answer::Json(504, json!({"kind": "Status", "message": "no answer of the kubelet"})),
+        false => pod(0, &running()),
+    })
+    .await;
+    let seen = follow(&hangs, |seen| !seen.is_empty()).await;
+    assert_eq!(seen, ["(the log cannot be read: 504: no answer of the kubelet; asked again)"]);
+    let quiet = Server::start(|target, _| match target.contains("/log?") {
+        true if target.contains("follow=true") => {
+            Answer::Late(Duration::from_secs(7), "2026-01-01T21:30:01Z the first line\n")
+        }
+        true => Answer::Lines(""),
+        false => pod(0, &running()),
+    })
+    .await;
+    assert_eq!(follow(&quiet, |seen| !seen.is_empty()).await, ["the first line"]);
+    assert_eq!(quiet.logs().len(), 2, "the kubelet was checked");
 }
 
 #[tokio::test]

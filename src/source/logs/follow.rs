@@ -43,6 +43,8 @@ const NOT_YET: Duration = Duration::from_secs(5);
 const NOT_YET_UNSEEN: Duration = Duration::from_secs(20);
 /// How long the status of a pod can be behind its kubelet.
 const STATUS: Duration = Duration::from_secs(2);
+/// How long a request that follows a log can be without an answer before the kubelet is checked.
+const SLOW: Duration = Duration::from_secs(5);
 const JUST_NOW: Duration = Duration::from_secs(1);
 /// How often to ask again after a denial, because the permission can be granted in the meantime.
 const DENIED: Duration = Duration::from_secs(120);
@@ -130,6 +132,9 @@ struct Stream {
     /// Only reads of the pod at this time or later decide what to do next.
     moment: Instant,
     backoff: Backoff,
+    /// Whether the log could be read once. Later a denial is temporary: an API server that has just started denies
+    /// requests until it has read the roles.
+    opened: bool,
     said: Option<String>,
 }
 
@@ -151,6 +156,7 @@ impl Stream {
             // the caller has just read the pod, so that read is recent enough
             moment: Instant::now().checked_sub(JUST_NOW).unwrap_or_else(Instant::now),
             backoff: Backoff::api(),
+            opened: false,
             said: None,
         }
     }
@@ -195,7 +201,11 @@ impl Stream {
                     let least = if matches!(end, End::Elsewhere) { STATUS } else { Duration::ZERO };
                     self.backoff.next().max(least)
                 }
-                Err(ApiError::Forbidden { .. } | ApiError::Unauthorized(_)) if watched.is_none() => DENIED,
+                Err(ApiError::Forbidden { .. } | ApiError::Unauthorized(_))
+                    if watched.is_none() && !self.opened =>
+                {
+                    DENIED
+                }
                 // the kubelet reports that the container is about to start, or has just ended
                 Err(ApiError::Invalid { .. }) => not_yet,
                 Err(_) => self.backoff.next(),
@@ -203,6 +213,7 @@ impl Stream {
             if let Err(error) = ended {
                 out.fails(Some(&error));
                 let over = watched.is_some()
+                    && !self.opened
                     && matches!(
                         error,
                         ApiError::NotFound { .. } | ApiError::Forbidden { .. } | ApiError::Unauthorized(_)
@@ -315,8 +326,34 @@ impl Stream {
         }
         let from = self.last.map_or_else(|| self.begin.clone(), since);
         let follow = if self.query.previous { "" } else { "&follow=true" };
-        let opened = read.stream(&self.query.path(&format!("{follow}{from}")), "*/*").await;
-        let mut body = opened?.into_body();
+        let path = self.query.path(&format!("{follow}{from}"));
+        let check = self.query.path("&tailLines=1&limitBytes=1");
+        let opening = read.stream(&path, "*/*");
+        tokio::pin!(opening);
+        let opened = match tokio::time::timeout(SLOW, &mut opening).await {
+            Ok(opened) => opened?,
+            // A kubelet answers with the first line only. It answers a request for the end of the log at once.
+            Err(_) => tokio::select! {
+                opened = &mut opening => opened?,
+                answers = read.get_bytes(&check, 1024) => {
+                    answers?;
+                    self.opened = true;
+                    out.fails(None);
+                    if !self.say(None, out).await {
+                        return Ok(End::Closed);
+                    }
+                    match opening.await {
+                        Err(ApiError::Timeout(_)) => {
+                            self.backoff.reset();
+                            return Ok(End::Ended);
+                        }
+                        opened => opened?,
+                    }
+                }
+            },
+        };
+        let mut body = opened.into_body();
+        self.opened = true;
         out.fails(None);
         if !self.say(None, false, out).await {
             return Ok(End::Closed);
