@@ -450,7 +450,10 @@ mod tests {
         for written in ["|-|A", "|pod:a|b", "|/a|b", "a|-b"] {
             let filter = Filter::parse(written).unwrap();
             assert_eq!(Filter::parse(&filter.to_string()), Ok(filter.clone()), "{filter}");
-            assert!(matches!(&filter.terms[0].test, Test::Words(words) if words.texts.len() == 2), "{filter:?}");
+            assert!(
+                matches!(&filter.terms[0].test, Test::Words(words) if words.texts.len() == 2),
+                "{filter:?}"
+            );
         }
     }
 

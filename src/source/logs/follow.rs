@@ -1,7 +1,8 @@
 //! Reads and follows a container's log through the API, and resumes after a break without losing or repeating lines.
 //! It also reports why a container has no lines, how it ended, and what it waits for.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+mod resume;
+
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -20,7 +21,6 @@ use super::pod::{Container, PodWatch};
 use super::query::{FETCH_CAP, since};
 pub use super::query::{LogQuery, fetch_log};
 use super::seen::Seen;
-use super::store::LogLine;
 use crate::source::supervise::Backoff;
 use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
@@ -32,8 +32,6 @@ const JOIN: Duration = Duration::from_millis(500);
 const SILENT: Duration = Duration::from_secs(300);
 /// The number of lines that are remembered to recognize repeated lines after a resume.
 const REMEMBER: usize = 1 << 15;
-/// A resume repeats the lines of at most two seconds.
-const REPEATED_MS: i64 = 3_000;
 /// The age of the oldest lines that a stream starts with.
 const BEGIN_SECS: u32 = 900;
 const BEGIN_LINES: u32 = 200;
@@ -339,7 +337,7 @@ impl Stream {
                     answers?;
                     self.opened = true;
                     out.fails(None);
-                    if !self.say(None, out).await {
+                    if !self.say(None, false, out).await {
                         return Ok(End::Closed);
                     }
                     match opening.await {
@@ -423,73 +421,6 @@ impl Stream {
             out.put(Told::Line(line)).await;
         }
     }
-
-    /// Returns the entries that new lines complete. Lines from before a break are omitted.
-    fn entries(&mut self, raws: Vec<Raw>) -> Vec<LogLine> {
-        let mut out = Vec::new();
-        for line in raws {
-            if let Some(partial) = self.partial.take_if(|held| line.at.is_none() || line.at >= held.at)
-                // the same line, now complete, replaces the partial one
-                && (partial.stamp != line.stamp || partial.stamp.is_empty())
-            {
-                out.extend(self.entry(&partial));
-            }
-            out.extend(self.entry(&line));
-        }
-        out
-    }
-
-    fn entry(&mut self, line: &Raw) -> Option<LogLine> {
-        if self.is_new(line) {
-            self.joiner.take(line, line.at.or(self.last).unwrap_or_default())
-        } else {
-            None
-        }
-    }
-
-    /// Whether new lines follow without a line that is known, although one has to be repeated.
-    fn begins_elsewhere(&mut self, raws: &[Raw]) -> bool {
-        for line in raws {
-            if self.overlap == Overlap::Free {
-                return false;
-            }
-            if self.is_known(line) {
-                self.overlap = Overlap::Free;
-            } else if line.at > self.last {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Whether the line is new, and not a repetition of a line from before the break.
-    fn is_new(&mut self, line: &Raw) -> bool {
-        let Some(at) = line.at else { return true };
-        // a resume can reach back to lines from before the beginning
-        if *self.first.get_or_insert(at) > at {
-            return false;
-        }
-        if !self.seen.is_new(at.0, hash(line)) {
-            return false;
-        }
-        let newest = self.last.map_or(at, |last| last.max(at));
-        self.last = Some(newest);
-        self.seen.forget_before(newest.0 - REPEATED_MS);
-        true
-    }
-
-    /// Whether the line is one from before the break.
-    fn is_known(&self, line: &Raw) -> bool {
-        line.at.is_some_and(|at| self.seen.is_known(at.0, hash(line)))
-            || self.partial.as_ref().is_some_and(|held| !held.stamp.is_empty() && held.stamp == line.stamp)
-    }
-}
-
-/// A line with its nanoseconds.
-fn hash(line: &Raw) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&line.stamp, &line.text).hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
