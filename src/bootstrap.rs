@@ -144,7 +144,8 @@ impl Start {
         };
         #[cfg(feature = "demo")]
         if let Some(demo) = &demo {
-            // a demo has its own cluster, journal and log, but uses the theme and keys of the user
+            // a demo has its own cluster, journal and log, but uses the theme and keys of the user, and saves
+            // files where the user keeps them
             global.kubeconfig = Some(demo.kubeconfig());
             global.access = crate::cli::access::Access::default();
             home.state = Some(demo.folder().to_owned());

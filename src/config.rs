@@ -84,6 +84,11 @@ pub fn default_path(home: &Home) -> Option<PathBuf> {
 pub struct Home {
     pub config: Option<PathBuf>,
     pub state: Option<PathBuf>,
+    /// The folder below which the user saves files. A demo has a state of its own, which is removed at its end, but
+    /// what the user saved stays.
+    pub saved: Option<PathBuf>,
+    /// The home directory, for writing paths with `~`.
+    pub user: Option<PathBuf>,
 }
 
 /// The folders according to the XDG base directory specification.
@@ -98,7 +103,13 @@ fn folders(home: Option<&Path>, var: impl Fn(&str) -> Option<std::ffi::OsString>
         let named = var(name).map(PathBuf::from).filter(|path| path.is_absolute());
         Some(named.or_else(|| Some(home?.join(default)))?.join("pilothouse"))
     };
-    Home { config: folder("XDG_CONFIG_HOME", ".config"), state: folder("XDG_STATE_HOME", ".local/state") }
+    let state = folder("XDG_STATE_HOME", ".local/state");
+    Home {
+        config: folder("XDG_CONFIG_HOME", ".config"),
+        saved: state.clone(),
+        state,
+        user: home.map(Path::to_owned),
+    }
 }
 
 /// Loads the file at `path`. A missing file is an error only if the user named it.

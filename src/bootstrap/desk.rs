@@ -8,7 +8,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use pilothouse_core::domain::failover::FailoverPlan;
-use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::plan::{Intent, Plan};
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, Outcome, World};
@@ -79,13 +79,9 @@ impl Desk {
                         group.cancel();
                     }
                 }
-                Effect::ScreenDump(text) | Effect::Save(text) => {
-                    let said = match dump(&self.home, &self.clock, &text) {
-                        Ok(path) => format!("written to {path}"),
-                        Err(e) => format!("nothing was written: {e}"),
-                    };
-                    hand(&self.inbox, Input::Notice(said)).await;
-                }
+                Effect::ScreenDump(text) => self.save("screens", "screen", &text).await,
+                Effect::Save(None, text) => self.save("texts", "text", &text).await,
+                Effect::Save(Some(object), text) => self.save("logs", &log_name(&object), &text).await,
                 Effect::Silence(cluster, change) => {
                     let event = Event { at: self.clock.now(), cluster, fact: Fact::Silence(change) };
                     let _frozen = self.control.send(event).await;
@@ -93,6 +89,15 @@ impl Desk {
                 Effect::Copy(_) | Effect::Redraw | Effect::Mouse | Effect::Suspend | Effect::Quit => {}
             }
         }
+    }
+
+    /// Saves a text and says where.
+    async fn save(&self, folder: &str, name: &str, text: &str) {
+        let said = match save(&self.home, &self.clock, (folder, name), text) {
+            Ok(path) => format!("written to {path}"),
+            Err(e) => format!("nothing was written: {e}"),
+        };
+        hand(&self.inbox, Input::Notice(said)).await;
     }
 
     fn plan(&self, ticket: Ticket, intent: Intent) {
@@ -219,15 +224,56 @@ fn ended(act: &str, done: &ActionView) -> String {
     }
 }
 
-/// Writes the screen to a new file in the state folder. Its path contains no name from the cluster.
-fn dump(home: &Home, clock: &Clock, text: &str) -> std::io::Result<String> {
+/// The name of a saved log without its time: `log-pod-web-1`. Only characters that every file system allows are kept
+/// of the object's name, and no more of them than fit.
+fn log_name(object: &ObjectRef) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '.') { c } else { '-' };
+    let name = format!("{}-{}", object.kind.short(), object.name);
+    format!("log-{}", name.chars().map(plain).take(120).collect::<String>())
+}
+
+/// Writes a text to a new file, which is named with the time. Returns its path, with `~` for the home directory.
+fn save(home: &Home, clock: &Clock, (folder, name): (&str, &str), text: &str) -> std::io::Result<String> {
     use std::os::unix::fs::OpenOptionsExt;
-    let state = home.state.as_ref().ok_or_else(|| std::io::Error::other("there is no home directory"))?;
-    let folder = state.join("screens");
+    let saved = home.saved.as_ref().ok_or_else(|| std::io::Error::other("there is no home directory"))?;
+    let folder = saved.join(folder);
     crate::telemetry::private_folder(&folder)?;
     let at = clock.now().to_string().replace(':', "");
-    let path = folder.join(format!("screen-{at}.txt"));
+    let path = folder.join(format!("{name}-{at}.txt"));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     file.write_all(text.as_bytes())?;
-    Ok(path.display().to_string())
+    let below = home.user.as_ref().and_then(|user| path.strip_prefix(user).ok());
+    Ok(below.map_or_else(|| path.display().to_string(), |below| format!("~/{}", below.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::id::{ClusterId, Kind, Uid};
+
+    use super::*;
+
+    #[test]
+    fn a_saved_log_is_named_by_its_object_and_stays_below_its_folder() {
+        let user = tempfile::tempdir().unwrap();
+        let root = user.path().join(".local/state/pilothouse");
+        let gone = tempfile::tempdir().unwrap();
+        let home = Home {
+            config: None,
+            state: Some(gone.path().to_owned()),
+            saved: Some(root.clone()),
+            user: Some(user.path().to_owned()),
+        };
+        let object =
+            |name: &str| ObjectRef::new(ClusterId(0), Kind::Pod, &"s".into(), &name.into(), &Uid::default());
+        let name = log_name(&object("web-1"));
+        assert_eq!(name, format!("log-{}-web-1", Kind::Pod.short()));
+        let path = save(&home, &Clock::default(), ("logs", &name), "a line").unwrap();
+        assert!(path.starts_with(&format!("~/.local/state/pilothouse/logs/{name}-")), "{path}");
+        let path = user.path().join(path.trim_start_matches("~/"));
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "a line");
+        assert_eq!(std::fs::read_dir(gone.path()).unwrap().count(), 0, "a demo's folder is removed");
+        let name = log_name(&object("../../x y"));
+        assert!(!name.contains(['/', ' ']), "{name}");
+        assert!(save(&Home::default(), &Clock::default(), ("logs", "log"), "").is_err());
+    }
 }

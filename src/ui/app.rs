@@ -155,19 +155,36 @@ pub enum Prompt {
 pub struct LogFilter {
     /// The filter before, which Esc restores.
     pub before: filter::Filter,
+    /// The last text of whole terms, and its filter. It is in force while the text cannot be parsed.
+    pub whole: (String, filter::Filter),
     pub known: filter::Known,
     pub found: filter::Completion,
     /// The chosen candidate.
     pub at: Option<usize>,
     /// What is wrong with the text.
     pub problem: Option<filter::Problem>,
+    /// Whether Enter was pressed on the text, although something is wrong with it.
+    pub refused: bool,
 }
 
 impl LogFilter {
     /// Determines what can stand at the cursor.
     pub fn complete(&mut self, input: &InputLine) {
         self.found = filter::complete(input.text(), input.cursor(), &self.known);
-        self.at = None;
+        (self.at, self.refused) = (None, false);
+    }
+
+    /// Returns the problem to be shown. While a candidate can be chosen, the text is not complete, unless Enter was
+    /// pressed on it.
+    pub fn shown_problem(&self) -> Option<&filter::Problem> {
+        self.problem.as_ref().filter(|_| self.refused || self.found.candidates.is_empty())
+    }
+
+    /// Returns the filter that is in force while this text cannot be parsed: that of its terms before, or the filter
+    /// that was there before.
+    pub fn last_valid(&self, text: &str) -> &filter::Filter {
+        let (whole, filter) = &self.whole;
+        if whole.is_empty() || !text.starts_with(whole.as_str()) { &self.before } else { filter }
     }
 }
 

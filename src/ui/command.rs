@@ -15,6 +15,7 @@ use pilothouse_core::facts::event::Right;
 use pilothouse_core::facts::world::Cluster;
 
 pub use acts::ChangeCmd;
+pub use logs::ORDER as LOG_ORDER;
 pub use permit::permitted;
 pub use print::{keys_table_markdown, keys_text, places};
 

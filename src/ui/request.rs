@@ -71,8 +71,8 @@ pub enum Effect {
     Copy(String),
     /// Saves the screen to a file. The answer is a [`Msg::Notice`] with the name of the file.
     ScreenDump(String),
-    /// Saves a whole text or log to a file. The answer is a [`Msg::Notice`] with the name of the file.
-    Save(String),
+    /// Saves a whole text, or the log of an object, to a file. The answer is a [`Msg::Notice`] with the name of the file.
+    Save(Option<ObjectRef>, String),
     /// Draws the whole screen again. The run loop handles this effect.
     Redraw,
     /// Silences findings, or ends a silence.

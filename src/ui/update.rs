@@ -28,7 +28,7 @@ use super::app::{PodScope, Prompt, Screen, TextSource, TextView, Ui};
 use super::command::{ChangeCmd, Cmd};
 use super::list::ListId;
 use super::pane::{self, orders};
-use super::request::{Effect, Msg, Request};
+use super::request::{Effect, LogLine, Msg, Request};
 use super::targets;
 
 pub use self::rows::{on_screen, refresh};
@@ -169,8 +169,8 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             ui.input.clear();
             ui.prompt = Some(Prompt::FindText);
         }
-        Cmd::NextMatch => scroll::find(ui, true),
-        Cmd::PreviousMatch => scroll::find(ui, false),
+        Cmd::NextMatch => scroll::find(ui, scroll::To::Next),
+        Cmd::PreviousMatch => scroll::find(ui, scroll::To::Previous),
         Cmd::Wrap => match ui.screens.last_mut() {
             Some(Screen::Text(view)) => view.wrap = !view.wrap,
             Some(Screen::Log(view)) => view.wrap = !view.wrap,
@@ -201,29 +201,32 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
                 None => "NEW are the errors that were first seen recently, or since the last rollout".to_owned(),
             });
         }
-        Cmd::Save => effects.extend(whole_text(ui).map(Effect::Save)),
-        Cmd::NextError => scroll::error(ui, true),
-        Cmd::PreviousError => scroll::error(ui, false),
+        Cmd::Save => effects.extend(whole_text(ui).map(|(log, text)| Effect::Save(log, text))),
+        Cmd::NextError => scroll::error(ui, scroll::To::Next),
+        Cmd::PreviousError => scroll::error(ui, scroll::To::Previous),
         // these commands have a meaning only in a dialog or in a box
         Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl | Cmd::Options => {}
         Cmd::More | Cmd::Less | Cmd::CopyText => {}
     }
 }
 
-/// Returns the whole text or log that is open, for saving it to a file.
-fn whole_text(ui: &Ui) -> Option<String> {
-    let lines: Vec<String> = match ui.screens.last()? {
-        Screen::Text(view) => view.lines.iter().map(|line| line.text.clone()).collect(),
-        Screen::Log(view) => view
-            .from(0)
-            .map(|line| {
+/// Returns the whole text or log that is open, for saving it to a file, and the object of a log.
+fn whole_text(ui: &Ui) -> Option<(Option<ObjectRef>, String)> {
+    match ui.screens.last()? {
+        Screen::Text(view) => {
+            let lines: Vec<&str> = view.lines.iter().map(|line| line.text.as_str()).collect();
+            Some((None, lines.join("\n")))
+        }
+        Screen::Log(view) => {
+            let line = |line: &LogLine| {
                 let at = line.at.map_or_else(|| "-".to_owned(), |at| at.to_string());
                 format!("{at} {} {} {}", line.pod, line.container, line.text)
-            })
-            .collect(),
-        _ => return None,
-    };
-    Some(lines.join("\n"))
+            };
+            let lines: Vec<String> = view.from(0).map(line).collect();
+            Some((Some(view.request.object.clone()), lines.join("\n")))
+        }
+        _ => None,
+    }
 }
 
 /// Moves the focus to the next or previous pane of the first screen.
@@ -279,10 +282,13 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
             return;
         }
     }
-    if let Some(Screen::Log(view)) = ui.screens.last()
-        && view.filter.hides()
-    {
-        return logs::restore(ui, Filter::default());
+    if let Some(Screen::Log(view)) = ui.screens.last_mut() {
+        if !view.find.is_empty() {
+            return view.find.clear();
+        }
+        if !view.filter.is_empty() {
+            return logs::restore(ui, Filter::default());
+        }
     }
     if ui.screens.len() > 1 {
         open::close(ui, effects);

@@ -391,7 +391,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
         inbox: inbox_in,
         control: mpsc::channel(1).0,
         supervisor: Supervisor::new(),
-        home: Home { config: None, state: None },
+        home: Home::default(),
         logs: HashMap::new(),
     };
     let (effects, effects_in) = mpsc::channel(64);

@@ -10,6 +10,8 @@
 //! - `since:15m`: the line is not older;
 //! - `field.PATH` with a comparison (`field.status>=500`), or alone: the line has the field. `.PATH` is short for it.
 //!
+//! Where the lines are known, another key is the name of a field: `status>=500`. A text with a colon is put in quotes.
+//!
 //! `-` or `!` before a term inverts it. `~` before it only highlights the matches and hides nothing.
 
 mod complete;
@@ -242,7 +244,13 @@ impl Test {
 impl Filter {
     /// Parses a filter. The problem says where the text is wrong, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        parse::terms(text).map(Self::of)
+        parse::terms(text, None).map(Self::of)
+    }
+
+    /// Parses a filter for lines that are known, which `has_field` answers for: `NAME:VALUE` is a condition on a field
+    /// that a line has, and otherwise a problem.
+    pub fn parse_among(text: &str, has_field: &dyn Fn(&str) -> bool) -> Result<Self, Problem> {
+        parse::terms(text, Some(has_field)).map(Self::of)
     }
 
     fn of(terms: Vec<Term>) -> Self {

@@ -24,6 +24,8 @@ pub struct SeenText {
     /// The number of all rows, and of cells in a row.
     pub rows: usize,
     pub columns: usize,
+    /// The time that a bar of a log stands for, in milliseconds.
+    pub step: i64,
 }
 
 /// A frame as drawn.
@@ -54,7 +56,9 @@ impl Ui {
                 (view.page, view.top, view.rows, view.columns) =
                     (seen.page, seen.top, seen.rows, seen.columns);
             }
-            (Some(Screen::Log(view)), Some(seen)) => (view.page, view.top) = (seen.page, seen.top),
+            (Some(Screen::Log(view)), Some(seen)) => {
+                (view.page, view.top, view.step) = (seen.page, seen.top, seen.step);
+            }
             _ => {}
         }
         if let (Some(open), Some(seen)) = (&mut self.sheet, seen.sheet) {

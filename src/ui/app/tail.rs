@@ -84,7 +84,7 @@ pub struct LogView {
     /// Whether to show the pod of each line. The next field says the same for the container.
     pub several_pods: bool,
     pub several_containers: bool,
-    /// The node of each pod that has lines.
+    /// The node of each pod that is read or has lines.
     pub nodes: HashMap<(Name, Name), Name>,
     pub find: String,
     pub filter: Filter,
@@ -94,6 +94,8 @@ pub struct LogView {
     pub at: usize,
     pub top: usize,
     pub page: usize,
+    /// The time that a bar stood for in the last frame, in milliseconds.
+    pub step: i64,
 }
 
 impl LogView {
@@ -123,6 +125,7 @@ impl LogView {
             at: 0,
             top: 0,
             page: 0,
+            step: 0,
         }
     }
 
@@ -132,7 +135,7 @@ impl LogView {
         self.lines.clear();
         self.notes.clear();
         (self.bytes, self.dropped, self.missed, self.cut) = (0, 0, 0, 0);
-        (self.at, self.top, self.ended) = (0, 0, false);
+        (self.at, self.top, self.step, self.ended) = (0, 0, 0, false);
         self.follow = self.request.follow;
         self.passing = self.filter.hides().then(VecDeque::new);
     }

@@ -3,6 +3,25 @@
 use super::{Cmd, Command, Context, look};
 use Context::Log;
 
+/// The order of the commands in the hint bar of a log, the most used first. The others follow.
+pub const ORDER: [Cmd; 15] = [
+    Cmd::Follow,
+    Cmd::FindText,
+    Cmd::FilterLog,
+    Cmd::NextError,
+    Cmd::NextMatch,
+    Cmd::PreviousMatch,
+    Cmd::Fields,
+    Cmd::Container,
+    Cmd::Since,
+    Cmd::Timestamps,
+    Cmd::Wrap,
+    Cmd::Save,
+    Cmd::CopyLine,
+    Cmd::LogColumns,
+    Cmd::DescribePod,
+];
+
 /// All of them, except those that a text has as well.
 pub(super) const LOGS: &[Command] = &[
     look(Cmd::Follow, "follow", "follow", "follow the end of the log, or stop", &[Log], &["f"], 1),
@@ -56,7 +75,7 @@ pub(super) const LOGS: &[Command] = &[
         Cmd::Timestamps,
         "timestamps",
         "times",
-        "show the time of each line: local time, UTC, or not",
+        "show the time of each line in local time or UTC, or hide it",
         &[Log],
         &["t"],
         7,

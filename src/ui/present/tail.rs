@@ -3,8 +3,13 @@
 mod fields;
 mod histogram;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::facts::world::{Cluster, NodeRow, NodeState};
 
 use super::super::app::{Columns, LogView, Times};
 use super::super::cell::{Cell, ListView, cell};
@@ -19,9 +24,11 @@ const WITH_BARS: usize = 14;
 const WITH_HIGH_BARS: usize = 26;
 /// The minimum width at which the level has a column without being asked for.
 const WITH_LEVELS: usize = 90;
+/// The number of nodes that are named if they are not Ready.
+const MOST_NODES: usize = 2;
 /// The minimum width for whole names of pods.
 const WIDE: usize = 150;
-/// No more bytes of a line are searched for matches than fit on a line of a screen.
+/// Maximum number of bytes of a line that are searched for matches to highlight.
 const SEARCHED: usize = 4096;
 
 /// One row: its parts, which follow each other without blanks.
@@ -40,28 +47,37 @@ pub struct TailView {
     /// The number of lines over time, and its axis.
     pub bars: Vec<Vec<Cell>>,
     pub rows: Vec<TailRow>,
-    /// Notes about containers, below the lines.
+    /// The time that one bar stands for, in milliseconds. 0: there are no bars.
+    pub step: i64,
+    /// Notes about nodes and containers, below the lines.
     pub notes: Vec<String>,
     /// The number of rows for lines, and the position of the first visible line.
     pub page: usize,
     pub top: usize,
 }
 
-/// Builds the log for an area of this size, which does not include the frame.
-pub fn view(view: &LogView, zone: fn(Stamp) -> i32, width: usize, height: usize) -> TailView {
-    let notes = notes(view, width, height);
+/// Builds the log for an area of this size, which does not include the frame. `cluster` is the cluster of the log.
+pub fn view(
+    view: &LogView,
+    cluster: Option<&Cluster>,
+    now: Stamp,
+    zone: fn(Stamp) -> i32,
+    (width, height): (usize, usize),
+) -> TailView {
+    let notes = notes(view, cluster, width, height);
     let bars = match height.saturating_sub(notes.len()) {
         WITH_HIGH_BARS.. => 3,
         WITH_BARS.. => 1,
         _ => 0,
     };
-    let bars =
-        if bars > 0 && !view.is_empty() { histogram::bars(view, zone, width, bars) } else { Vec::new() };
+    let found = if bars > 0 { histogram::count(view, now, width.saturating_sub(2)) } else { None };
+    let step = found.as_ref().map_or(0, |found| found.step);
+    let bars = found.map_or_else(Vec::new, |found| histogram::draw(&found, view, zone, width, bars));
     let page = height.saturating_sub(notes.len() + bars.len());
     let heading = Heading::new(view, zone, width);
     let top = first(view, &heading, page);
     let rows = rows(view, &heading, top, page);
-    TailView { chrome: chrome(view, zone), bars, rows, notes, page, top }
+    TailView { chrome: chrome(view, zone), bars, step, rows, notes, page, top }
 }
 
 fn chrome(view: &LogView, zone: fn(Stamp) -> i32) -> ListView {
@@ -77,7 +93,7 @@ fn chrome(view: &LogView, zone: fn(Stamp) -> i32) -> ListView {
         notes.push(cell(Role::Dim, format!("local times, UTC{}", offset(zone(last)))));
     }
     let words = if view.ended { "no lines" } else { "waiting for lines …" };
-    let words = if view.hidden() > 0 { "no line passes the filter" } else { words };
+    let words = if view.hidden() > 0 { "no line matches the filter; Esc removes it" } else { words };
     ListView {
         title: view.title.clone(),
         notes,
@@ -88,23 +104,27 @@ fn chrome(view: &LogView, zone: fn(Stamp) -> i32) -> ListView {
     }
 }
 
-/// The state of the log, and how many lines are shown, hidden, dropped and cut.
+/// The state of the log, and how many lines are shown, hidden, dropped and cut. A count of 0 is left out.
 fn counts(view: &LogView) -> Vec<Cell> {
-    let mut cells = vec![match (view.ended, view.follow) {
-        (true, _) => cell(Role::Stale, "ended"),
-        (false, true) => cell(Role::Ok, "following"),
-        (false, false) => cell(Role::Info, format!("line {}; f follows", grouped(view.cursor() as u64 + 1))),
+    let lines = text::count(view.len(), "line");
+    let place = || format!("line {} of {}", grouped(view.cursor() as u64 + 1), grouped(view.len() as u64));
+    let mut cells = vec![match (view.ended, view.follow || view.is_empty()) {
+        (true, true) => cell(Role::Stale, format!("ended, {lines}")),
+        (true, false) => cell(Role::Stale, format!("ended, {}", place())),
+        (false, true) if view.follow => cell(Role::Ok, format!("following, {lines}")),
+        (false, true) => cell(Role::Info, format!("{lines}, f: follow")),
+        (false, false) => cell(Role::Info, format!("{}, f: follow", place())),
     }];
-    let bad = |count: u64| if count > 0 { Role::Warning } else { Role::Dim };
-    cells.push(cell(Role::Dim, format!("{} lines", grouped(view.len() as u64))));
-    let hidden = view.hidden() as u64;
-    cells
-        .push(cell(if hidden > 0 { Role::Info } else { Role::Dim }, format!("{} filtered", grouped(hidden))));
-    cells.push(cell(bad(view.dropped), format!("{} older dropped", grouped(view.dropped))));
-    if view.missed > 0 {
-        cells.push(cell(Role::Warning, format!("{} newer not kept", grouped(view.missed))));
+    for (count, role, words) in [
+        (view.hidden() as u64, Role::Info, "filtered"),
+        (view.dropped, Role::Warning, "older dropped"),
+        (view.missed, Role::Warning, "newer not kept"),
+        (view.cut, Role::Warning, "cut"),
+    ] {
+        if count > 0 {
+            cells.push(cell(role, format!("{} {words}", grouped(count))));
+        }
     }
-    cells.push(cell(bad(view.cut), format!("{} cut", grouped(view.cut))));
     if let Some(since) = view.request.since {
         let age = pilothouse_core::domain::time::age(u64::from(since) * 1000);
         cells.push(cell(Role::Info, format!("since {age}")));
@@ -286,10 +306,10 @@ fn marked(view: &LogView, needle: &str, text: &str, role: Role, out: &mut Vec<Ce
 }
 
 /// Returns the wrapped notes. They take at most a third of the rows, or all rows if the log has no lines.
-fn notes(view: &LogView, width: usize, rows: usize) -> Vec<String> {
+fn notes(view: &LogView, cluster: Option<&Cluster>, width: usize, rows: usize) -> Vec<String> {
     let cells = width.saturating_sub(2).max(8);
     let most = if view.lines.is_empty() { rows } else { rows / 3 };
-    let mut out: Vec<String> = Vec::new();
+    let mut out = nodes(view, cluster);
     // a note about the whole log comes first
     let (of_all, of_one): (Vec<_>, Vec<_>) = view.notes.iter().partition(|note| note.pod.is_empty());
     for (i, note) in of_all.into_iter().chain(of_one).enumerate() {
@@ -311,5 +331,23 @@ fn notes(view: &LogView, width: usize, rows: usize) -> Vec<String> {
         out.extend(part);
     }
     out.truncate(most);
+    out
+}
+
+/// Returns a note for each node that is not Ready, because the lines of its pods may not arrive.
+fn nodes(view: &LogView, cluster: Option<&Cluster>) -> Vec<String> {
+    let Some(cluster) = cluster.filter(|_| view.request.follow) else { return Vec::new() };
+    let used: BTreeSet<&Name> = view.nodes.values().collect();
+    let lost = |row: &&Arc<NodeRow>| row.state != NodeState::Ready && used.contains(&row.node.name);
+    let mut lost: Vec<&Arc<NodeRow>> = cluster.derived.nodes.iter().filter(lost).collect();
+    lost.sort_by(|a, b| a.node.name.cmp(&b.node.name));
+    let mut out: Vec<String> = lost
+        .iter()
+        .take(MOST_NODES)
+        .map(|row| format!("! node {} is {}: newer lines may be missing", row.node.name, row.state.as_str()))
+        .collect();
+    if let Some(more) = lost.len().checked_sub(MOST_NODES).filter(|more| *more > 0) {
+        out.push(format!("! {} not Ready either", text::count(more, "more node")));
+    }
     out
 }

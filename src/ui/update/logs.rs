@@ -1,8 +1,10 @@
 //! An open log: its request, the notes that arrive, and the keys that work in it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cluster, World};
@@ -52,6 +54,8 @@ pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
     let request = LogRequest { object, within, previous, follow: !previous, tail, since: None };
     let mut view = LogView::new(title, ticket, request.clone());
     view.several_pods = pods.len() > 1;
+    let place = |pod: &&Arc<Pod>| Some(((pod.namespace.clone(), pod.name.clone()), pod.node.clone()?));
+    view.nodes = pods.iter().take(MOST_PODS).filter_map(place).collect();
     view.several_containers = pods.iter().any(|p| containers(p).count() > 1);
     ui.screens.push(Screen::Log(Box::new(view)));
     effects.push(Effect::FollowLogs(ticket, request));
@@ -173,23 +177,37 @@ fn known(view: &LogView) -> Known {
     }
 }
 
-/// Applies the text of the filter while it is typed. A text that is not complete changes nothing.
+/// Applies the text of the filter while it is typed. While the text cannot be parsed, the last valid filter is in force.
 pub fn typed(ui: &mut Ui) {
-    let now = ui.now;
-    let parsed = Filter::parse(ui.input.text());
+    let text = ui.input.text().to_owned();
+    let Some(parsed) = on_screen(ui).map(|view| Filter::parse_among(&text, &|name| has_field(view, name)))
+    else {
+        return;
+    };
     let Some(Prompt::LogFilter(open)) = &mut ui.prompt else { return };
     open.complete(&ui.input);
-    match parsed {
+    let filter = match parsed {
         Ok(filter) => {
             open.problem = None;
-            if let Some(view) = on_screen(ui)
-                && view.filter != filter
-            {
-                view.set_filter(filter, now);
+            if text.ends_with(char::is_whitespace) {
+                open.whole = (text, filter.clone());
             }
+            filter
         }
-        Err(problem) => open.problem = Some(problem),
-    }
+        Err(problem) => {
+            open.problem = Some(problem);
+            open.last_valid(&text).clone()
+        }
+    };
+    restore(ui, filter);
+}
+
+/// Whether a line has a field of this name.
+fn has_field(view: &LogView, name: &str) -> bool {
+    // reading the fields costs more than searching for the name
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let has = |line: &LogLine| line.text.contains(last) && fields::get(&line.text, name).is_some();
+    view.lines.iter().rev().any(|line| !line.mark && has(line))
 }
 
 /// Replaces the text under the cursor with the chosen candidate, or with the first one.
@@ -222,7 +240,7 @@ pub fn choose(ui: &mut Ui, by: isize) -> bool {
     }
 }
 
-/// Restores a filter.
+/// Puts a filter in force.
 pub fn restore(ui: &mut Ui, filter: Filter) {
     let now = ui.now;
     if let Some(view) = on_screen(ui)

@@ -219,15 +219,27 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             ui.history.remember(&input);
             match ui.screens.last_mut() {
                 Some(Screen::Text(view)) => view.find = input,
-                Some(Screen::Log(view)) => view.find = input,
+                Some(Screen::Log(view)) => {
+                    view.find = input;
+                    // an empty text ends the search
+                    if !view.find.is_empty() {
+                        scroll::find(ui, scroll::To::Nearest);
+                    }
+                    return;
+                }
                 _ => return,
             }
-            scroll::find(ui, true);
+            scroll::find(ui, scroll::To::Next);
         }
-        Prompt::LogFilter(open) => match &open.problem {
-            Some(problem) => keep(ui, again, input, problem.to_string()),
-            None => ui.history.remember(input.trim()),
-        },
+        Prompt::LogFilter(mut open) => {
+            if open.problem.is_some() {
+                open.refused = true;
+                ui.prompt = Some(Prompt::LogFilter(open));
+                ui.input = InputLine::new(input);
+            } else {
+                ui.history.remember(input.trim());
+            }
+        }
         Prompt::LogContainer { names, at } => {
             if let Some(name) = names.get(at) {
                 logs::container(ui, name);

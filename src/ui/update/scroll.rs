@@ -5,7 +5,7 @@ use pilothouse_core::facts::world::World;
 
 use super::super::app::{LogView, Screen, TextLine, TextView, Ui};
 use super::super::pane;
-use super::super::widget::text::{contains_fold, wrap};
+use super::super::widget::text::{contains_fold, grouped, wrap};
 
 /// Moves by rows.
 pub fn rows(ui: &mut Ui, world: &World, by: isize) {
@@ -107,46 +107,99 @@ pub fn ends(ui: &mut Ui, world: &World, bottom: bool) {
     }
 }
 
-/// Moves to the next or previous match.
-pub fn find(ui: &mut Ui, forward: bool) {
+/// Which match of a search to go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The cursor's own line, or the nearest above it.
+    Nearest,
+    Next,
+    Previous,
+}
+
+impl To {
+    /// While a log is followed, its newest lines are what the user looks at: the newest match is both the next and the
+    /// previous one.
+    fn seen_from(self, log: &LogView) -> Self {
+        if log.follow { Self::Nearest } else { self }
+    }
+}
+
+/// Moves to a match of the search.
+pub fn find(ui: &mut Ui, to: To) {
     let found = match ui.screens.last_mut() {
         Some(Screen::Text(view)) if !view.find.is_empty() => {
             // a wrapped line has several rows, so the search counts lines and the view positions them
             let needle = view.find.to_lowercase();
-            let at = search(view.lines.len(), line_at(view), forward, |i| {
+            let found = search(view.lines.len(), line_at(view).unwrap_or(0), to, |i| {
                 view.lines.get(i).is_some_and(|l| contains_fold(&l.text, &needle))
             });
-            at.inspect(|at| view.top = row_of(view, *at))
+            found.inspect(|found| view.top = row_of(view, found.at))
         }
         Some(Screen::Log(view)) if !view.find.is_empty() => {
             let needle = view.find.to_lowercase();
             let hit = |i: usize| view.line(i).is_some_and(|l| contains_fold(&l.text, &needle));
-            let at = search(view.len(), Some(view.cursor()), forward, hit);
-            at.inspect(|at| view.go(*at))
+            let found = search(view.len(), view.cursor(), to.seen_from(view), hit);
+            found.inspect(|found| view.go(found.at))
         }
         _ => return ui.say("nothing to find: / first"),
     };
-    if found.is_none() {
-        ui.say("no match");
-    }
+    ui.say(found.map_or_else(|| "no match".to_owned(), |found| found.words("match")));
 }
 
-/// Moves to the next or previous line of level error or worse.
-pub fn error(ui: &mut Ui, forward: bool) {
+/// Moves to a line of level error or worse.
+pub fn error(ui: &mut Ui, to: To) {
     let Some(Screen::Log(view)) = ui.screens.last_mut() else { return };
-    let hit = |i: usize| view.line(i).is_some_and(|l| l.level >= Level::Error && !l.more);
-    match search(view.len(), Some(view.cursor()), forward, hit) {
-        Some(at) => view.go(at),
-        None => ui.say("no line of level error"),
+    let hit = |i: usize| view.line(i).is_some_and(|l| l.level >= Level::Error && !l.more && !l.mark);
+    let found = search(view.len(), view.cursor(), to.seen_from(view), hit);
+    if let Some(found) = &found {
+        view.go(found.at);
+    }
+    ui.say(found.map_or_else(|| "no line of level error".to_owned(), |found| found.words("error")));
+}
+
+/// The match that a search goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    at: usize,
+    /// Its number among all matches, from 1, and their number.
+    number: usize,
+    of: usize,
+    /// Whether the search passed the first or the last match, and which of them it continued from.
+    wrapped: Option<&'static str>,
+}
+
+impl Found {
+    /// `match 3 of 1,515`.
+    fn words(&self, noun: &str) -> String {
+        let end = self.wrapped.map_or_else(String::new, |end| format!(", again from the {end}"));
+        format!("{noun} {} of {}{end}", grouped(self.number as u64), grouped(self.of as u64))
     }
 }
 
-/// Searches from `at` to the end, then continues from the other end.
-fn search(len: usize, at: Option<usize>, forward: bool, hit: impl Fn(usize) -> bool) -> Option<usize> {
-    let start = at.unwrap_or(0);
-    (1..=len)
-        .map(|step| if forward { (start + step) % len } else { (start + len - step) % len })
-        .find(|i| hit(*i))
+/// Searches from the line `cursor`. Beyond the last or the first match, it continues from the other end.
+fn search(len: usize, cursor: usize, to: To, hit: impl Fn(usize) -> bool) -> Option<Found> {
+    let (mut of, mut before, mut on) = (0, 0, false);
+    let (mut first, mut previous, mut next, mut last) = (None, None, None, None);
+    for at in (0..len).filter(|at| hit(*at)) {
+        of += 1;
+        first = first.or(Some((at, of)));
+        last = Some((at, of));
+        if at < cursor {
+            (previous, before) = (last, of);
+        } else if at == cursor {
+            on = true;
+        } else {
+            next = next.or(last);
+        }
+    }
+    let here = on.then_some((cursor, before + 1));
+    let (found, end, other) = match to {
+        To::Nearest => (here.or(previous), last, "end"),
+        To::Previous => (previous, last, "end"),
+        To::Next => (next, first, "top"),
+    };
+    let wrapped = if found.is_none() { Some(other) } else { None };
+    found.or(end).map(|(at, number)| Found { at, number, of, wrapped })
 }
 
 fn line_at(view: &TextView) -> Option<usize> {
@@ -164,4 +217,34 @@ fn row_of(view: &TextView, line: usize) -> usize {
 
 fn height(view: &TextView, line: &TextLine) -> usize {
     if view.wrap && view.columns > 0 && !line.whole { wrap(&line.text, view.columns).len() } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_is_relative_to_the_cursor_and_says_when_it_wraps() {
+        let words = |cursor, to| {
+            let found = search(10, cursor, to, |i| matches!(i, 2 | 5 | 8))?;
+            Some((found.at, found.words("match")))
+        };
+        for (cursor, to, at, said) in [
+            (9, To::Nearest, 8, "match 3 of 3"),
+            (8, To::Nearest, 8, "match 3 of 3"),
+            (7, To::Nearest, 5, "match 2 of 3"),
+            (1, To::Nearest, 8, "match 3 of 3, again from the end"),
+            (5, To::Previous, 2, "match 1 of 3"),
+            (2, To::Previous, 8, "match 3 of 3, again from the end"),
+            (5, To::Next, 8, "match 3 of 3"),
+            (6, To::Next, 8, "match 3 of 3"),
+            (8, To::Next, 2, "match 1 of 3, again from the top"),
+        ] {
+            assert_eq!(words(cursor, to), Some((at, said.to_owned())), "{cursor} {to:?}");
+        }
+        assert_eq!(search(10, 0, To::Next, |_| false), None);
+        assert_eq!(search(0, 0, To::Nearest, |_| true), None);
+        let one = search(3, 1, To::Next, |i| i == 1).unwrap();
+        assert_eq!((one.at, one.wrapped), (1, Some("top")));
+    }
 }

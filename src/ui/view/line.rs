@@ -51,11 +51,15 @@ pub fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
     }
 }
 
-/// Draws the message, otherwise the running job.
+/// Draws what is wrong with the filter that is typed, otherwise the message, otherwise the running job.
 pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
+    if let Some(Prompt::LogFilter(open)) = &ui.prompt
+        && let Some(problem) = open.shown_problem()
+    {
+        return whole(canvas, area, Role::Warning, &problem.to_string());
+    }
     if let Some((note, _)) = &ui.note {
-        canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Note, note);
-        return;
+        return whole(canvas, area, Role::Note, note);
     }
     let mut job = actions::job(world, &ui.keymap, ui.now);
     if let (true, Some(cluster)) = (job.is_empty(), ui.shown(world)) {
@@ -82,6 +86,18 @@ pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
         }
     }
     canvas.cells(area.left() + 1, area.top(), area.right(), &job);
+}
+
+/// Draws a message in its line. The rest of a long one takes the lines above, for as long as it is shown.
+fn whole(canvas: &mut Canvas<'_>, area: Rect, role: Role, words: &str) {
+    let width = area.width.saturating_sub(2);
+    let lines = text::wrap(words, usize::from(width));
+    let above = u16::try_from(lines.len().saturating_sub(1)).unwrap_or(0).min(area.top() / 2);
+    let all = Rect { y: area.top() - above, height: above + 1, ..area };
+    canvas.clear(all);
+    for (y, line) in (all.top()..all.bottom()).zip(&lines) {
+        canvas.put(area.left() + 1, y, width, role, line);
+    }
 }
 
 /// Reduces the widths by `over` cells in total, always the widest first.
@@ -134,9 +150,14 @@ pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
 /// of the table, and help last.
 fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
     let contexts = ui.contexts();
+    let most = command::LOG_ORDER.len();
+    let log_order = |cmd| {
+        let order = || command::LOG_ORDER.iter().position(|listed| *listed == cmd);
+        matches!(ui.screen(), Screen::Log(_)).then(order).flatten()
+    };
     let mut found: Vec<_> = COMMANDS
         .iter()
-        .filter(|c| c.hint > 0)
+        .filter(|c| c.hint > 0 || log_order(c.cmd).is_some())
         .filter_map(|c| {
             let place = contexts.iter().position(|x| c.contexts.contains(x))?;
             let key = ui.keymap.key(c.cmd)?;
@@ -149,7 +170,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
             Cmd::Why => !matches!(ui.screen(), Screen::Text(view) if view.chosen.is_none()),
             Cmd::CancelAction => targets::offered(ui, world, c.cmd),
             // the keys for matches are shown only after a search
-            Cmd::NextMatch => match ui.screen() {
+            Cmd::NextMatch | Cmd::PreviousMatch => match ui.screen() {
                 Screen::Text(view) => !view.find.is_empty(),
                 Screen::Log(view) => !view.find.is_empty(),
                 _ => false,
@@ -158,7 +179,9 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
             _ => c.risk == Risk::None || targets::offered(ui, world, c.cmd),
         })
         .collect();
-    found.sort_by_key(|(c, _, place)| (c.risk == Risk::None, c.hint, *place));
+    found.sort_by_key(|(c, _, place)| {
+        (c.risk == Risk::None, log_order(c.cmd).unwrap_or(most), c.hint, *place)
+    });
     found
         .into_iter()
         .map(|(c, key, _)| {
@@ -170,6 +193,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
                 Cmd::Change(ChangeCmd::OutOfService) if opens(c.cmd, &Act::InService) => "back in service",
                 Cmd::Change(ChangeCmd::PauseAction) if paused() => "continue",
                 Cmd::CancelAction if targets::dismissible(ui, world) => "dismiss",
+                Cmd::Follow if matches!(ui.screen(), Screen::Log(view) if view.follow) => "unfollow",
                 Cmd::AllActions if ui.all_actions => "this cluster",
                 Cmd::Change(ChangeCmd::Scale) if targets::scales_bounds(ui, world) => "bounds",
                 // as its rows call it
@@ -189,15 +213,8 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
 
 fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     // a sample of the input is shown until the user types
-    let mut role = Role::Dim;
-    let mut wrong = String::new();
     let (label, sample, hint): (String, &str, &str) = match prompt {
-        Prompt::LogFilter(open) => {
-            // while a candidate is chosen, the text is not complete
-            if let Some(problem) = open.problem.as_ref().filter(|_| open.found.candidates.is_empty()) {
-                role = Role::Warning;
-                wrong = problem.to_string();
-            }
+        Prompt::LogFilter(_) => {
             ("filter: ".into(), "level>=warn pod:api-* timeout", "Tab completes   Enter keeps   Esc drops")
         }
         Prompt::LogContainer { .. } => {
@@ -246,13 +263,10 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     } else {
         end
     };
-    let hint = if wrong.is_empty() { hint } else { wrong.as_str() };
     let room = area.right().saturating_sub(end.saturating_add(4));
     let width = u16::try_from(text::width(hint)).unwrap_or(u16::MAX);
-    // a problem is shown even if only a part of it fits
-    if width <= room || !wrong.is_empty() {
-        let width = width.min(room);
-        canvas.put(area.right().saturating_sub(width + 1), area.top(), width, role, hint);
+    if width <= room {
+        canvas.put(area.right().saturating_sub(width + 1), area.top(), width, Role::Dim, hint);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Draws a log: the number of lines over time, the lines, and notes about containers.
 
-use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
-use super::super::app::{LogView, SeenText};
+use super::super::app::{LogView, SeenText, Ui};
 use super::super::cell::Cell;
 use super::super::present::tail;
 use super::super::theme::Role;
@@ -11,11 +11,13 @@ use super::canvas::Canvas;
 use super::list::{self, Chrome};
 
 /// Draws the log. Returns the sizes.
-pub fn draw(canvas: &mut Canvas<'_>, area: Rect, log: &LogView, zone: fn(Stamp) -> i32) -> SeenText {
+pub fn draw(canvas: &mut Canvas<'_>, area: Rect, log: &LogView, ui: &Ui, world: &World) -> SeenText {
     let inner = list::inside(area, Chrome::Frame);
-    let view = tail::view(log, zone, usize::from(inner.width), usize::from(inner.height));
+    let size = (usize::from(inner.width), usize::from(inner.height));
+    let cluster = world.cluster(log.request.object.cluster);
+    let view = tail::view(log, cluster.map(|cluster| &**cluster), ui.now, ui.zone, size);
     list::draw(canvas, area, &view.chrome, Chrome::Frame, false);
-    let seen = SeenText { page: view.page, top: view.top, ..SeenText::default() };
+    let seen = SeenText { page: view.page, top: view.top, step: view.step, ..SeenText::default() };
     if view.rows.is_empty() && view.notes.is_empty() {
         return seen;
     }

@@ -45,7 +45,7 @@ pub fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
         Screen::Panes => compact(ui, world, canvas, main),
         Screen::List(id) => full(ui, world, canvas, main, *id),
         Screen::Text(view) => canvas.seen.reading = Some(text::draw(canvas, main, view)),
-        Screen::Log(view) => canvas.seen.reading = Some(log::draw(canvas, main, view, ui.zone)),
+        Screen::Log(view) => canvas.seen.reading = Some(log::draw(canvas, main, view, ui, world)),
     }
     line::job(canvas, Rect::new(area.x, area.bottom() - 2, area.width, 1), ui, world);
     line::keys(canvas, Rect::new(area.x, area.bottom() - 1, area.width, 1), ui, world);
@@ -64,14 +64,15 @@ fn over(ui: &Ui, canvas: &mut Canvas<'_>, area: Rect) {
     }
     if let Some(open) = &ui.sheet {
         let fit = dialog::draw(canvas, area, &sheet::view(ui, open), open.top);
-        canvas.seen.sheet = Some(SeenText { page: fit.page, top: fit.top, rows: fit.rows, columns: 0 });
+        canvas.seen.sheet =
+            Some(SeenText { page: fit.page, top: fit.top, rows: fit.rows, ..SeenText::default() });
     }
     if let Some(question) = &ui.question {
         dialog::draw(canvas, area, &dialogs::question(question), 0);
     }
     if let Some(open) = &ui.dialog {
         let fit = dialog::draw(canvas, area, &dialogs::view(ui, open), open.top);
-        let seen = SeenText { page: fit.page, top: fit.top, rows: fit.rows, columns: 0 };
+        let seen = SeenText { page: fit.page, top: fit.top, rows: fit.rows, ..SeenText::default() };
         canvas.seen.dialog = Some(seen);
     }
 }

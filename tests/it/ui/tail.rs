@@ -77,9 +77,12 @@ fn the_counts_and_the_histogram_are_on_every_screen_that_has_room() {
     for (width, height, bars) in [(80, 24, true), (120, 36, true), (200, 50, true), (60, 14, false)] {
         let (mut desk, ticket) = filled();
         let text = desk.dump(width, height);
-        assert_eq!(text.contains("each bar"), bars, "{text}");
-        if width >= 80 {
-            has(&text, &["following", "200 lines", "0 filtered", "0 older dropped", "0 cut"]);
+        assert_eq!(text.contains("one bar: "), bars, "{text}");
+        has(&text, &["following, 200 lines"]);
+        assert!(!text.contains("filtered") && !text.contains("dropped") && !text.contains(" cut"), "{text}");
+        if bars {
+            // the newest line is 101 s old, so nothing is above the end of the axis
+            has(&text, &["; 20 errors ", &format!("now {}", scene::NOW.clock_secs())]);
         }
         has(&text, &["request 198 served"]);
         let pod = pods(&desk).remove(0);
@@ -115,17 +118,99 @@ fn a_filter_is_applied_while_it_is_typed_and_completed() {
     let text = desk.dump(120, 36);
     has(&text, &["level>=error field.status>=500 container:proxy", "7 lines", "193 filtered"]);
     assert!(desk.ui.prompt.is_none());
-    // a text that is no filter keeps the prompt open and changes nothing
-    desk.press("&");
-    desk.type_text("level>=warm");
+    desk.press("f");
+    // Esc drops the search, then the filter, and then closes the log
+    desk.press("/");
+    desk.type_text("timeout");
     desk.press("enter");
-    has(&desk.dump(120, 36), &["`warm` is not a level", "7 lines"]);
-    desk.press("esc");
-    has(&desk.dump(120, 36), &["7 lines"]);
-    // Esc ends the filter, and then the log
+    has(&desk.dump(120, 36), &["find: timeout", "match 7 of 7"]);
     assert_eq!(desk.press("esc"), Vec::new());
-    has(&desk.dump(120, 36), &["200 lines", "0 filtered"]);
+    let text = desk.dump(120, 36);
+    has(&text, &["level>=error", "line 7 of 7, f: follow"]);
+    assert!(!text.contains("find: "), "{text}");
+    assert_eq!(desk.press("esc"), Vec::new());
+    let text = desk.dump(120, 36);
+    has(&text, &["of 200, f: follow"]);
+    assert!(!text.contains("filtered"), "{text}");
     assert!(matches!(desk.press("esc").as_slice(), [Effect::StopLogs(_)]));
+}
+
+#[test]
+fn a_filter_with_a_mistake_changes_nothing_and_says_so_once() {
+    let (mut desk, _) = filled();
+    desk.dump(120, 36);
+    let once = |text: &str, words: &str| assert_eq!(text.matches(words).count(), 1, "{words}: {text}");
+    for (width, height) in [(80, 24), (120, 36)] {
+        desk.press("&");
+        desk.type_text("container:proxy -health level");
+        has(&desk.dump(width, height), &["filter: container:proxy -health level"]);
+        desk.type_text(">=warm");
+        // the terms before the mistake
+        has(&desk.dump(width, height), &["following, 7 lines"]);
+        desk.press("enter");
+        let text = desk.dump(width, height);
+        has(&text, &["following, 7 lines"]);
+        once(&text, "`warm` is not a level");
+        desk.press("esc");
+        let text = desk.dump(width, height);
+        assert!(desk.ui.prompt.is_none() && !text.contains("warm"), "{text}");
+        has(&text, &["following, 200 lines"]);
+        // another key
+        desk.press("&");
+        desk.type_text("foo:bar");
+        desk.press("enter");
+        let text = desk.dump(width, height);
+        once(&text, "there is no key `foo`: the keys are level, since, pod, container, ns");
+        has(&text, &["quote it"]);
+        desk.press("esc");
+        // a field of a line needs no prefix
+        desk.press("&");
+        desk.type_text("status:503");
+        desk.press("enter");
+        has(&desk.dump(width, height), &["field.status:503", "following, 20 lines", "180 filtered"]);
+        desk.press("esc");
+        has(&desk.dump(width, height), &["following, 200 lines"]);
+        desk.press("&");
+        desk.type_text("nothing-has-this");
+        desk.press("enter");
+        has(&desk.dump(width, height), &["no line matches the filter; Esc removes it", "200 filtered"]);
+        desk.press("esc");
+    }
+}
+
+#[test]
+fn a_node_that_is_not_ready_is_named() {
+    let (mut desk, _) = open();
+    let cluster = desk.world.clusters.first().unwrap();
+    let lost = cluster.derived.nodes.iter().find(|row| row.state.is_dead()).unwrap();
+    let (name, state) = (lost.node.name.clone(), lost.state.as_str());
+    let Some(Screen::Log(view)) = desk.ui.screens.last_mut() else { panic!() };
+    // the nodes are known before a line has arrived
+    let node = view.nodes.values_mut().next().unwrap();
+    *node = name.clone();
+    for (width, height) in [(80, 24), (120, 36)] {
+        has(&desk.dump(width, height), &[&format!("! node {name} is {state}: newer lines may be missing")]);
+    }
+    // previous logs end before
+    let Some(Screen::Log(view)) = desk.ui.screens.last_mut() else { panic!() };
+    view.request.follow = false;
+    assert!(!desk.dump(120, 36).contains("newer lines may be missing"));
+}
+
+#[test]
+fn the_keys_are_in_the_order_of_their_use() {
+    let (mut desk, _) = filled();
+    let text = desk.dump(120, 36);
+    has(
+        &text,
+        &["f unfollow  / find  & filter  e next error  Enter fields  c container  s since  t times  w wrap"],
+    );
+    desk.press("k");
+    has(&desk.dump(80, 24), &["f follow  / find  & filter  e next error  Enter fields"]);
+    desk.press("/");
+    desk.type_text("timeout");
+    desk.press("enter");
+    has(&desk.dump(120, 36), &["e next error  n next  N previous  Enter fields"]);
 }
 
 #[test]
@@ -149,7 +234,7 @@ fn what_is_read_stays_while_lines_arrive() {
     }
     let after = desk.dump(120, 36);
     assert_eq!(shown(&after), shown(&before), "{after}");
-    has(&after, &["300 lines", "f follows"]);
+    has(&after, &["of 300, f: follow"]);
     desk.press("f");
     has(&desk.dump(120, 36), &["a new line", "following"]);
 }
@@ -158,22 +243,34 @@ fn what_is_read_stays_while_lines_arrive() {
 fn errors_and_matches_are_found_in_their_context() {
     let (mut desk, _) = filled();
     desk.dump(120, 36);
+    // while the log is followed, the newest one is meant
+    desk.press("e");
+    has(&desk.dump(120, 36), &["error 20 of 20", "line 200 of 200, f: follow"]);
+    desk.press("e");
+    has(&desk.dump(120, 36), &["error 1 of 20, again from the top", "line 10 of 200"]);
     desk.press("g e");
     let text = desk.dump(120, 36);
-    has(&text, &["timeout after 9 s", "request 0 served", "line 10; f follows"]);
+    has(&text, &["timeout after 9 s", "request 0 served", "line 10 of 200, f: follow"]);
     desk.press("e e e e");
     let text = desk.dump(120, 36);
-    has(&text, &["timeout after 49 s", "request 45 served", "line 50;"]);
+    has(&text, &["timeout after 49 s", "request 45 served", "line 50 of", "error 5 of 20"]);
     desk.press("E");
-    has(&desk.dump(120, 36), &["line 40;"]);
+    has(&desk.dump(120, 36), &["line 40 of"]);
+    // the nearest match above the cursor
     desk.press("/");
     desk.type_text("request 17");
     desk.press("enter");
-    has(&desk.dump(120, 36), &["find: request 17", "line 171;"]);
+    has(&desk.dump(120, 36), &["find: request 17", "line 18 of", "match 1 of 10"]);
     desk.press("n");
-    has(&desk.dump(120, 36), &["line 172;"]);
+    has(&desk.dump(120, 36), &["line 171 of", "match 2 of 10"]);
     desk.press("N N");
-    has(&desk.dump(120, 36), &["line 18;"]);
+    has(&desk.dump(120, 36), &["line 179 of", "match 10 of 10, again from the end"]);
+    desk.press("n");
+    has(&desk.dump(120, 36), &["line 18 of", "match 1 of 10, again from the top"]);
+    desk.press("f /");
+    desk.type_text("request 17");
+    desk.press("enter");
+    has(&desk.dump(120, 36), &["line 179 of", "match 10 of 10"]);
 }
 
 #[test]
@@ -212,7 +309,7 @@ fn the_log_is_asked_for_again_since_a_time() {
     };
     assert_eq!((*old, request.since), (ticket, Some(900)));
     assert!(request.tail >= 10_000 && new != old);
-    has(&desk.dump(120, 36), &["since 15m", "waiting for lines", "0 lines"]);
+    has(&desk.dump(120, 36), &["since 15m", "waiting for lines", "following, 0 lines"]);
     let pod = pods(&desk).remove(0);
     add(&mut desk, ticket, vec![line(&pod, "app", 0, Level::Info, "of the request before")]);
     assert!(!desk.dump(120, 36).contains("of the request before"));
@@ -267,7 +364,9 @@ fn what_is_saved_is_what_the_filter_shows() {
         desk.press("enter");
     }
     let effects = desk.press("ctrl-s");
-    let [Effect::Save(text)] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::Save(Some(object), text)] = effects.as_slice() else { panic!("{effects:?}") };
+    let Screen::Log(view) = desk.ui.screen() else { panic!() };
+    assert_eq!(*object, view.request.object);
     assert_eq!(text.lines().count(), 20);
     assert!(text.lines().all(|line| line.contains("timeout after")), "{text}");
 }

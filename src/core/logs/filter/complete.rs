@@ -41,8 +41,8 @@ const KEYS: [(&str, &str); 8] = [
     ("ns:", "lines of this namespace"),
     ("node:", "lines of pods on this node"),
     ("since:", "lines that are not older: 15m"),
-    ("field.", "lines whose field compares: field.status>=500"),
-    ("level:", "lines of this level only: level:warn|error"),
+    ("field.", "lines with this value of a field: field.status>=500"),
+    ("level:", "lines of exactly these levels: level:warn|error"),
 ];
 
 const AGES: [&str; 6] = ["1m", "5m", "15m", "1h", "6h", "24h"];

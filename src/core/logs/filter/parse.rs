@@ -26,7 +26,7 @@ pub enum Wrong {
     OpenQuote,
     OpenPattern,
     BadPattern(String),
-    /// A comparison with a key that does not exist.
+    /// A term with a key that does not exist.
     UnknownKey(String),
     UnknownLevel(String),
     /// Several levels with an operator that takes only one.
@@ -45,11 +45,17 @@ impl fmt::Display for Wrong {
         match self {
             Self::OpenQuote => write!(f, "a quote is open: add \""),
             Self::OpenPattern => {
-                write!(f, "a regular expression is open: add /, or put a text that begins with / in quotes")
+                write!(
+                    f,
+                    "the regular expression has no closing /; to search for a text that begins with /, quote it"
+                )
             }
             Self::BadPattern(why) => write!(f, "not a regular expression: {why}"),
             Self::UnknownKey(key) => {
-                write!(f, "no key `{key}`: write field.{key} for a field, or put a text in quotes")
+                write!(
+                    f,
+                    "there is no key `{key}`: the keys are level, since, pod, container, ns, node and field.NAME; to search for a text, quote it"
+                )
             }
             Self::UnknownLevel(level) => {
                 write!(f, "`{level}` is not a level: use trace, debug, info, warn, error or fatal")
@@ -59,7 +65,9 @@ impl fmt::Display for Wrong {
             }
             Self::BadAge(age) => write!(f, "`{age}` is not an age: use 30s, 15m, 2h or 1d"),
             Self::NoValue(key) => write!(f, "`{key}` needs a value"),
-            Self::NoOrder(key) => write!(f, "names have no order: use {key}:NAME, or -{key}:NAME"),
+            Self::NoOrder(key) => {
+                write!(f, "{key} cannot be compared with < or >: use {key}:NAME or -{key}:NAME")
+            }
             Self::AfterQuote => write!(f, "a space is missing after the quote"),
         }
     }
@@ -77,6 +85,8 @@ struct Reader<'a> {
     text: &'a str,
     /// In bytes.
     at: usize,
+    /// Whether a line has a field of this name. None: the lines are not known.
+    fields: Option<&'a dyn Fn(&str) -> bool>,
 }
 
 impl<'a> Reader<'a> {
@@ -112,6 +122,23 @@ impl<'a> Reader<'a> {
     fn problem(&self, at: usize, wrong: Wrong) -> Problem {
         let before = self.text.get(..at).unwrap_or(self.text);
         Problem { at: before.chars().count(), wrong }
+    }
+
+    /// Whether a term with another key than those of the language is meant as one, not as a text. A comparison always
+    /// is. With `:`, a text is an address (`http://`), a path (`std::io`), a time (`12:30`), or has nothing after it.
+    fn is_keyed(&self, key: &str, sign: &str) -> bool {
+        let letters = key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
+        match sign {
+            _ if key.is_empty() || !letters => false,
+            "=" => self.fields.is_some_and(|has| has(key)),
+            ":" => {
+                let is_value = |c: char| !c.is_whitespace() && !matches!(c, '/' | ':' | '\\');
+                self.fields.is_some()
+                    && key.starts_with(|c: char| c.is_alphabetic() || c == '_')
+                    && self.peek().is_some_and(is_value)
+            }
+            _ => true,
+        }
     }
 
     fn ends_term(&self) -> bool {
@@ -234,8 +261,8 @@ fn key_of(word: &str) -> Option<Key> {
 }
 
 /// Parses all terms.
-pub(super) fn terms(text: &str) -> Result<Vec<Term>, Problem> {
-    let mut reader = Reader { text, at: 0 };
+pub(super) fn terms(text: &str, fields: Option<&dyn Fn(&str) -> bool>) -> Result<Vec<Term>, Problem> {
+    let mut reader = Reader { text, at: 0, fields };
     let mut found = Vec::new();
     loop {
         reader.take_while(char::is_whitespace);
@@ -305,16 +332,16 @@ fn keyed(reader: &mut Reader<'_>) -> Result<Option<Test>, Problem> {
         reader.at = from;
         return Ok(None);
     };
-    let (name, path) = (key_of(key), path_of(key));
+    let (name, mut path) = (key_of(key), path_of(key));
     if name.is_none() && path.is_none() && !matches!(key, "level" | "since") {
-        reader.at = from;
-        let compares = !key.is_empty() && !matches!(*sign, ":" | "=");
-        let letters = key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
-        return if compares && letters {
-            Err(reader.problem(from, Wrong::UnknownKey(key.to_owned())))
-        } else {
-            Ok(None)
-        };
+        if !reader.is_keyed(key, sign) {
+            reader.at = from;
+            return Ok(None);
+        }
+        if !reader.fields.is_some_and(|has| has(key)) {
+            return Err(reader.problem(from, Wrong::UnknownKey(key.to_owned())));
+        }
+        path = Some(key);
     }
     let at = reader.at;
     let value = match reader.peek() {
@@ -357,12 +384,12 @@ mod tests {
         for (text, at, words) in [
             ("level>=warm", 7, "`warm` is not a level: use trace, debug"),
             ("pod:a \"open", 6, "a quote is open"),
-            ("/open", 0, "in quotes"),
+            ("/open", 0, "no closing /; to search for a text that begins with /, quote it"),
             ("é /a(/", 2, "not a regular expression: unclosed group"),
-            ("status>=500", 0, "write field.status"),
+            ("status>=500", 0, "no key `status`: the keys are level, since, pod"),
             ("since:15", 6, "use 30s, 15m"),
             ("pod:", 0, "`pod:` needs a value"),
-            ("pod>=a", 0, "use pod:NAME"),
+            ("pod>=a", 0, "pod cannot be compared with < or >: use pod:NAME or -pod:NAME"),
             ("level>=warn|error", 7, "level:warn|error"),
             ("\"a\"b", 3, "a space is missing"),
             ("-pod:", 1, "needs a value"),
@@ -371,6 +398,31 @@ mod tests {
             assert_eq!(problem.at, at, "{text}: {problem}");
             assert!(problem.to_string().contains(words), "{text}: {problem}");
         }
+    }
+
+    #[test]
+    fn another_key_is_a_field_of_the_lines_or_a_problem() {
+        let parse = |text: &str| Filter::parse_among(text, &|field| field == "status");
+        for (text, written) in [
+            ("status:503", "field.status:503"),
+            ("-status>=500", "-field.status>=500"),
+            ("status=503", "field.status:503"),
+            ("user=42", "\"user=42\""),
+            ("http://shop", "\"http://shop\""),
+            ("12:30", "\"12:30\""),
+            ("std::io", "\"std::io\""),
+            ("failed:", "\"failed:\""),
+            ("\"foo:bar\"", "\"foo:bar\""),
+        ] {
+            assert_eq!(parse(text).unwrap().to_string(), written, "{text}");
+        }
+        for text in ["foo:bar", "timeout -foo:bar", "foo>1"] {
+            let problem = parse(text).unwrap_err();
+            assert_eq!(problem.at, text.find("foo").unwrap(), "{text}");
+            let words = problem.to_string();
+            assert!(words.contains("`foo`") && words.ends_with("to search for a text, quote it"), "{words}");
+        }
+        assert!(Filter::parse("foo:bar").is_ok(), "without lines it is a text");
     }
 
     #[test]
