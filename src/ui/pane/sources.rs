@@ -106,14 +106,12 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
 /// Returns the combined state of the sources of a feed. These sources do not publish tables.
 pub fn of_feed(cluster: &Cluster, feed: Feed, now: Stamp) -> State {
     let mut state = State::default();
-    // a source that the cluster does not have is missed only if there is no other
-    let is_read = cluster.sources_of(feed).any(|s| s.state == SourceState::Live);
-    for status in cluster.sources_of(feed) {
+    // a source that is off, or that the cluster does not have, is missed only if there is no other
+    let is_absent = |s: &SourceStatus| matches!(s.state, SourceState::NotInstalled | SourceState::Off);
+    let has_other = cluster.sources_of(feed).any(|status| !is_absent(status));
+    for status in cluster.sources_of(feed).filter(|status| !(has_other && is_absent(status))) {
         let one = of_source(cluster, status, now);
-        let is_absent = matches!(status.state, SourceState::NotInstalled | SourceState::Off);
-        if !(is_read && is_absent) {
-            state.notes.extend(one.notes);
-        }
+        state.notes.extend(one.notes);
         state.why_empty.extend(one.why_empty);
     }
     if cluster.sources_of(feed).next().is_none() {
