@@ -628,6 +628,7 @@ fn logs_are_followed_and_let_go() {
     desk.press("enter");
     let text = desk.dump(120, 36);
     assert!(text.contains("line number 7"), "{text}");
+    assert_eq!(desk.press("esc"), Vec::new(), "it ends the search first");
     assert_eq!(desk.press("esc"), vec![Effect::StopLogs(ticket)]);
 }
 

@@ -370,8 +370,8 @@ fn noise_does_not_move_a_bar() {
 fn what_is_not_known_of_backends_is_said() {
     type State = (&'static str, fn() -> ClusterState, &'static [&'static str]);
     let states: [State; 3] = [
-        ("loading", scene::loading, &["loading", "nothing is measured"]),
-        ("denied", scene::denied, &["no prometheus", "nothing is measured"]),
+        ("loading", scene::loading, &["loading", "there are no metrics"]),
+        ("denied", scene::denied, &["no prometheus", "there are no metrics"]),
         ("stale", scene::stale, &["prometheus STALE", "expected: round robin"]),
     ];
     for (name, state, words) in states {
