@@ -127,6 +127,7 @@ fn every_action_is_refused_and_nothing_is_sent() {
     let known = [
         "snapshot",
         "why",
+        "logs",
         "get",
         "doctor",
         "journal",
