@@ -140,6 +140,7 @@ async fn follow(server: &Server, enough: impl Fn(&[String]) -> bool) -> Vec<Stri
             seen.push(match told {
                 Told::Line(line) => line.text.to_string(),
                 Told::Note { words, .. } => format!("({})", words.unwrap_or_default()),
+                Told::Nothing { why, .. } => format!("({})", why.words()),
             });
             if enough(&seen) {
                 break;

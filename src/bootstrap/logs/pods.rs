@@ -13,19 +13,21 @@ use pilothouse_core::logs::targets::containers;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::source::logs::follow::{LogQuery, Told, fetch_log, follow_log};
+use crate::source::logs::follow::{LogQuery, Nothing, Told, fetch_log, follow_log};
 use crate::source::logs::pod::{Container, PodWatch};
 use crate::wire::client::ReadClient;
 
 /// The minimum interval between two searches for new pods.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The number of lines that stands for all of a log. The API server refuses larger ones.
+pub const ALL: u32 = u32::MAX >> 1;
 
 /// What is read of the pods, and how many at the same time.
 #[derive(Clone, Debug)]
 pub struct Ask {
     pub previous: bool,
     pub follow: bool,
-    /// The number of lines from the end of each log to start with, and their maximum age in seconds.
+    /// The number of lines from the end of each log to start with (0: only new lines), and their maximum age in seconds.
     pub tail: u32,
     pub since: Option<u32>,
     /// The containers; empty: all.
@@ -92,6 +94,7 @@ pub async fn read_pods(
 ) {
     let (mut taken, mut running) = (HashSet::new(), FuturesUnordered::new());
     let (mut pods, mut streams) = (0usize, 0usize);
+    let mut begin = Begin { tail: ask.tail, after: (ask.follow && ask.tail == 0).then(Instant::now) };
     loop {
         let now = world.borrow_and_update().clone();
         let left = ask.in_all.saturating_sub(taken.len());
@@ -99,7 +102,11 @@ pub async fn read_pods(
         for pod in newcomers(&select(&now), ask, &mut taken, room) {
             pods += 1;
             streams += pod.containers.len();
-            running.push(read_pod(reader, ask, pod, out.clone()));
+            running.push(read_pod(reader, ask, begin, pod, out.clone()));
+        }
+        if begin.after.is_some() {
+            // all lines of a pod that joins are new
+            begin.tail = ALL;
         }
         if !ask.grows {
             // the next pod takes the place of the one that ends
@@ -130,8 +137,21 @@ pub async fn read_pods(
     }
 }
 
+/// The line that a log begins with, as in [`LogQuery`].
+#[derive(Clone, Copy)]
+struct Begin {
+    tail: u32,
+    after: Option<Instant>,
+}
+
 /// Reads a pod's containers until their logs end. Returns the number of streams.
-async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sender<Told>) -> usize {
+async fn read_pod(
+    reader: &ReadClient,
+    ask: &Ask,
+    begin: Begin,
+    pod: PodLogs,
+    out: mpsc::Sender<Told>,
+) -> usize {
     let streams = pod.containers.len();
     let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
     // this includes the ephemeral containers that were added in the meantime
@@ -154,16 +174,10 @@ async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sende
         .filter(|name| if ask.previous { restarted(name) } else { has_log(name) })
         .collect();
     if names.is_empty() {
-        let words = if ask.previous {
-            "no container has been restarted: there is no log of a run before"
-        } else {
-            "no container has a log yet"
-        };
+        let why = if ask.previous { Nothing::NeverRestarted } else { Nothing::NotStarted };
         let pod = Name::from(format!("{}/{}", pod.namespace, pod.name));
-        let words = Some(words.to_owned());
-        let note = Told::Note { pod, container: Name::default(), words, failed: false };
         // the receiver may be gone
-        let _closed = out.send(note).await;
+        let _closed = out.send(Told::Nothing { pod, why }).await;
     }
     let each = names.into_iter().map(|container| {
         let query = LogQuery {
@@ -171,8 +185,9 @@ async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sende
             pod: pod.name.clone(),
             container,
             previous: ask.previous,
-            tail: ask.tail,
+            tail: begin.tail,
             since: ask.since,
+            after: begin.after,
         };
         let (watch, out) = (&watch, out.clone());
         async move {

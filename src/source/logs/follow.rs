@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::Target;
 use super::join::{JUDGE_CAP, Joiner, Raw, raw};
 use super::next::{Next, ended, is_failure};
-pub use super::out::Told;
 use super::out::{Kept, Out};
+pub use super::out::{Nothing, Told};
 use super::pod::{Container, PodWatch};
 use super::query::{FETCH_CAP, since};
 pub use super::query::{LogQuery, fetch_log};
@@ -63,6 +63,7 @@ pub(super) async fn keep_following(read: ReadClient, mut out: Kept, target: Targ
         previous: false,
         tail: BEGIN_LINES,
         since: None,
+        after: None,
     };
     if pod
         .since(Instant::now())
@@ -108,6 +109,8 @@ enum End {
 struct Stream {
     query: LogQuery,
     begin: String,
+    /// Whether the log was asked for or waited for before, or begins later than its request.
+    is_late: bool,
     lines: Lines,
     joiner: Joiner,
     /// The time of the first line of this run or of the one before it, and of the last line.
@@ -132,6 +135,7 @@ impl Stream {
     fn new(query: LogQuery, begin: String) -> Self {
         let joiner = query.joiner();
         Self {
+            is_late: query.tail > 0,
             query,
             begin,
             lines: Lines::cut(JUDGE_CAP),
@@ -163,6 +167,7 @@ impl Stream {
             match self.next(read, pod, out).await {
                 Next::Read => {}
                 Next::Wait(why) => {
+                    self.is_late = true;
                     if !self.say(Some(why), false, out).await {
                         return;
                     }
@@ -180,6 +185,7 @@ impl Stream {
             }
             let cut = self.lines.oversized();
             let ended = self.read_once(read, out).await;
+            self.is_late = true;
             out.cut(self.lines.oversized() - cut);
             self.moment = Instant::now();
             let wait = match &ended {
@@ -250,9 +256,19 @@ impl Stream {
         }
     }
 
+    /// The parameters that say where the next request starts.
+    fn from(&self) -> String {
+        match (self.last, self.query.after) {
+            (Some(last), _) => since(last),
+            // in whole seconds; a line too many is better than one that is missing
+            (None, Some(after)) if self.is_late => format!("&sinceSeconds={}", after.elapsed().as_secs() + 1),
+            (None, _) => self.begin.clone(),
+        }
+    }
+
     /// Reads the lines of the previous run that follow the last known line, after this many starts of the container.
     async fn catch_up<O: Out>(&mut self, starts: u32, read: &ReadClient, out: &mut O) {
-        let from = self.last.map_or_else(|| self.begin.clone(), since);
+        let from = self.from();
         let before = LogQuery { previous: true, ..self.query.clone() };
         let path = before.path(&format!("{from}&limitBytes={FETCH_CAP}"));
         let known = self.last.is_some();
@@ -307,7 +323,7 @@ impl Stream {
         if self.last.is_some() {
             self.seen.resume(i64::MIN);
         }
-        let from = self.last.map_or_else(|| self.begin.clone(), since);
+        let from = self.from();
         let follow = if self.query.previous { "" } else { "&follow=true" };
         let opened = read.stream(&self.query.path(&format!("{follow}{from}")), "*/*").await;
         let mut body = opened?.into_body();

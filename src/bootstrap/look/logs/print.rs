@@ -12,6 +12,7 @@ use crate::cli::logs::LogFlags;
 use crate::cli::{Color, Output};
 use crate::clock::Clock;
 use crate::report::logs::{self as report, Entry, Grouping, Groups, Style};
+use crate::ui::widget::text::count;
 
 /// The number of entries that are written together.
 const BATCH: usize = 1000;
@@ -36,6 +37,9 @@ pub(super) struct Printer {
     output: Output,
     groups: Option<Groups>,
     grouping: Grouping,
+    /// The number of lines that were read, and of entries that passed the filter.
+    lines: usize,
+    passed: u64,
     /// The text to be written.
     out: String,
 }
@@ -64,6 +68,8 @@ impl Printer {
             output: flags.look.output,
             groups: flags.group.then(Groups::default),
             grouping: Grouping::new(Masks::of(&start.settings.logs)),
+            lines: 0,
+            passed: 0,
             out: String::new(),
         })
     }
@@ -80,6 +86,7 @@ impl Printer {
     }
 
     fn take(&mut self, entry: &Entry, now: Stamp) {
+        self.lines += 1 + entry.text.bytes().filter(|byte| *byte == b'\n').count();
         // the first error of a group gives it its fingerprint, whether it is printed or not
         let of_error = (self.is_grouped() && entry.fingerprint.is_some()).then(|| self.grouping.of(entry));
         let subject = Subject {
@@ -94,6 +101,7 @@ impl Printer {
         if !self.filter.passes(&subject, now) {
             return;
         }
+        self.passed += 1;
         if !self.is_grouped() {
             return report::text(entry, self.style, &mut self.out);
         }
@@ -143,6 +151,11 @@ impl Printer {
         }
     }
 
+    /// The number of lines that were read.
+    pub fn lines(&self) -> usize {
+        self.lines
+    }
+
     /// Prints the groups. Returns the exit status.
     pub fn finish(&mut self, end: End, failed: bool) -> u8 {
         let mut end = end;
@@ -152,6 +165,9 @@ impl Printer {
                 Output::Text => groups.text(),
             };
             end = self.write().unwrap_or(end);
+        }
+        if self.passed == 0 && self.lines > 0 && matches!(end, End::Complete | End::Interrupted) {
+            tell(&format!("pilothouse: no line passes the filter ({} read)", count(self.lines, "line")));
         }
         match end {
             End::Unwritable => exit::FAILED,
