@@ -112,7 +112,7 @@ pub struct Look {
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
     /// Wait at most this long until all sources are complete
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub wait: std::time::Duration,
 }
 
@@ -211,6 +211,13 @@ pub enum ConfigCommand {
         #[arg(long)]
         markdown: bool,
     },
+}
+
+/// Parses a length of time. Nothing can be read in no time, so it is longer than 0.
+pub(crate) fn time(text: &str) -> Result<std::time::Duration, String> {
+    const USE: &str = "use 30s, 15m, 2h or 1d";
+    let time = humantime::parse_duration(text).map_err(|_| USE.to_owned())?;
+    if time.is_zero() { Err(format!("the time must be longer than 0: {USE}")) } else { Ok(time) }
 }
 
 /// Parses a whole number. The error says what is wrong with the text.

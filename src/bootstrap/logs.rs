@@ -79,6 +79,10 @@ async fn pump(ticket: Ticket, mut told: mpsc::Receiver<Told>, inbox: SyncSender<
                 Told::Note { pod, container, words, .. } => {
                     notes.push(LogNote { pod: short(&pod), container, words: words.unwrap_or_default() });
                 }
+                Told::Nothing { pod, why } => {
+                    let (container, words) = (Name::default(), why.words().to_owned());
+                    notes.push(LogNote { pod: short(&pod), container, words });
+                }
             }
         }
         // lines of several containers arrive interleaved, and are sorted within one batch

@@ -98,6 +98,12 @@ where
     let matches = grammar.try_get_matches_from_mut(line).map_err(|e| meant(e, &grammar))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.global.settings.note(&grammar, &matches);
+    if let (Some(super::Command::Logs(flags)), Some(given)) =
+        (&cli.command, matches.subcommand_matches("logs"))
+        && flags.reads_input()
+    {
+        super::logs::check_input(&mut grammar, given)?;
+    }
     Ok(cli)
 }
 
@@ -163,6 +169,43 @@ mod tests {
     }
 
     #[test]
+    fn standard_input_takes_no_option_that_needs_a_cluster() {
+        for (line, refused) in [
+            (&["logs", "-", "-n", "shop"][..], Some("--namespace needs a cluster")),
+            (&["-n", "shop", "logs", "-"], Some("--namespace needs a cluster")),
+            (&["logs", "-", "-A"], Some("--all-namespaces needs")),
+            (&["logs", "-", "-c", "app"], Some("--filter container:NAME")),
+            (
+                &["logs", "-", "--node", "n", "-p", "-l", "a=b"],
+                Some("--selector, --node, --previous need a cluster"),
+            ),
+            (&["logs", "-", "--context", "x"], Some("--context needs")),
+            (&["logs", "-", "--wait", "5s"], Some("--wait needs")),
+            (&["logs", "-", "--token", "x"], Some("--token needs")),
+            (&["logs", "-", "--log-file", "x"], Some("--log-file needs")),
+            (
+                &["logs", "-", "--since", "5m", "--tail", "3", "-o", "json", "--grep", "x", "--timestamps"],
+                None,
+            ),
+            (&["logs", "api", "-c", "app", "-A"], None),
+        ] {
+            let parsed = parse_from([&["pilothouse"], line].concat());
+            match (refused, parsed) {
+                (None, parsed) => assert!(parsed.is_ok(), "{line:?}"),
+                (Some(words), Err(error)) => {
+                    assert!(error.to_string().contains(words), "{line:?}: {error}");
+                    assert_eq!(error.exit_code(), 2);
+                }
+                (Some(_), Ok(_)) => panic!("{line:?}"),
+            }
+        }
+        #[cfg(feature = "demo")]
+        for option in ["--demo", "--seed=3"] {
+            assert!(parse_from(["pilothouse", "logs", "-", option]).is_err(), "{option}");
+        }
+    }
+
+    #[test]
     fn every_option_and_argument_has_a_text() {
         fn check(command: &Command, path: &str) {
             for arg in command.get_arguments() {
@@ -187,6 +230,10 @@ mod tests {
             (&["drain", "n", "--nodes-at-once", "0"], "at least 1"),
             (&["--demo", "--scale", "201"], "from 1 to 200"),
             (&["why", "--fail-on", "critcal"], "'critical'"),
+            (&["logs", "api", "--since", "5x"], "use 30s, 15m, 2h or 1d"),
+            (&["logs", "api", "--since", "0s"], "longer than 0"),
+            (&["why", "--wait", "0s"], "longer than 0"),
+            (&["why", "--wait", "ten"], "use 30s, 15m, 2h or 1d"),
         ] {
             let error = parse_from([&["pilothouse"], line].concat()).unwrap_err().to_string();
             assert!(error.contains(words), "{line:?}: {error}");

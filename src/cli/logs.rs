@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
 use pilothouse_core::domain::log::Level;
 
 use super::Look;
@@ -33,9 +35,9 @@ pub struct LogFlags {
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
     pub filter: Option<String>,
     /// Only lines that are not older than this
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = super::time)]
     pub since: Option<Duration>,
-    /// The newest lines of each container [default: 1000 of one pod, 200 of each of several, all with --since]
+    /// Number of newest lines of each container [default: 1000 for one pod, 200 for several pods, all lines if --since is set]
     #[arg(long, value_name = "N")]
     pub tail: Option<u32>,
     /// Go on with the lines that arrive, also of pods that join
@@ -52,6 +54,52 @@ pub struct LogFlags {
     pub timestamps: bool,
     #[command(flatten)]
     pub look: Look,
+}
+
+/// The word for standard input.
+pub const INPUT: &str = "-";
+/// The options that mean something for standard input, or at least nothing else than they say.
+const OF_INPUT: [&str; 14] = [
+    "objects",
+    "level",
+    "grep",
+    "filter",
+    "since",
+    "tail",
+    "follow",
+    "group",
+    "timestamps",
+    "output",
+    "config",
+    "color",
+    "read_only",
+    "theme",
+];
+
+impl LogFlags {
+    pub fn reads_input(&self) -> bool {
+        self.objects.iter().any(|object| object == INPUT)
+    }
+}
+
+/// Refuses the options that need a cluster if standard input is read. `matches` are those of `logs`.
+pub(super) fn check_input(grammar: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some(command) = grammar.find_subcommand_mut("logs") else { return Ok(()) };
+    let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let given = |id: &str| matches.ids().any(|known| known == id) && is_given(id);
+    let wrong: Vec<String> = command
+        .get_arguments()
+        .filter(|arg| !OF_INPUT.contains(&arg.get_id().as_str()) && given(arg.get_id().as_str()))
+        .filter_map(|arg| Some(format!("--{}", arg.get_long()?)))
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let hint = if given("container") { "; lines of one container: --filter container:NAME" } else { "" };
+    let s = if wrong.len() == 1 { "s" } else { "" };
+    let why =
+        format!("{} need{s} a cluster, but - reads standard input and no cluster{hint}", wrong.join(", "));
+    Err(command.error(ErrorKind::ArgumentConflict, why))
 }
 
 const LEVELS: [(&str, Level); 6] = [

@@ -48,7 +48,7 @@ pub struct SettingFlags {
     /// Send only reads and access reviews
     #[arg(long, global = true)]
     read_only: bool,
-    /// Base URL of a Prometheus, or svc/NAMESPACE/NAME:PORT for a Service of the cluster, over the config's
+    /// Base URL of a Prometheus, or svc/NAMESPACE/NAME:PORT for a Service of the cluster; overrides the config
     #[arg(long, global = true, value_name = "URL", env = "PILOTHOUSE_PROMETHEUS")]
     prometheus: Option<String>,
     /// A log file that is followed like the logs of pods, by its name as tail -F does (may be given several times)

@@ -17,6 +17,8 @@ use super::table::Table;
 const MOST_GROUPS: usize = 5_000;
 /// No more pods of a group are remembered by name.
 const MOST_PODS: usize = 1_000;
+/// The number of workloads in a line of the table.
+const LISTED: usize = 3;
 /// The length of a template in the table.
 const TEMPLATE_CHARS: usize = 200;
 
@@ -30,11 +32,23 @@ pub struct Entry {
     pub pod: Name,
     pub container: Name,
     pub node: Name,
+    /// The workload of the pod, without its namespace.
+    pub workload: Name,
     pub text: Name,
+    /// The lines of standard input as they came.
+    pub came: Option<Came>,
     /// The fingerprint without the masks of the config. Only errors have one.
     pub fingerprint: Option<Name>,
     /// Set if the entry is not one of the log, but says something about it.
     pub mark: Option<Mark>,
+}
+
+/// The lines of an entry as they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Came {
+    pub text: Name,
+    /// Whether they have their time in front.
+    pub has_stamp: bool,
 }
 
 /// How entries are printed as text.
@@ -57,20 +71,21 @@ fn color(level: Level) -> &'static str {
 }
 
 /// Appends an entry as `NAMESPACE/POD CONTAINER TEXT`, with its time in front on request. The further lines of a stack
-/// trace follow as they are.
+/// trace follow as they are. The lines of standard input are printed as they came, and their time not twice.
 pub fn text(entry: &Entry, style: Style, out: &mut String) {
-    if style.timestamps {
+    let came = entry.came.as_ref();
+    if style.timestamps && !came.is_some_and(|came| came.has_stamp) {
         out.push_str(&entry.at.map_or_else(|| "-".to_owned(), |at| at.to_string()));
         out.push(' ');
     }
-    if !entry.pod.is_empty() {
+    if !entry.pod.is_empty() && came.is_none() {
         let (begin, end) = if style.colors { (CYAN, RESET) } else { ("", "") };
         let slash = if entry.namespace.is_empty() { "" } else { "/" };
         out.push_str(&format!("{begin}{}{slash}{} {}{end} ", entry.namespace, entry.pod, entry.container));
     }
     let begin = if style.colors { color(entry.level) } else { "" };
     out.push_str(begin);
-    out.push_str(&entry.text);
+    out.push_str(came.map_or(&entry.text, |came| &came.text));
     out.push_str(if begin.is_empty() { "" } else { RESET });
     out.push('\n');
 }
@@ -156,8 +171,23 @@ struct Group {
     first: Option<Stamp>,
     last: Option<Stamp>,
     pods: BTreeSet<(Name, Name)>,
+    workloads: BTreeSet<(Name, Name)>,
     /// The newest entry.
     sample: Name,
+}
+
+/// `namespace/name`.
+fn object((namespace, name): &(Name, Name)) -> String {
+    let slash = if namespace.is_empty() { "" } else { "/" };
+    format!("{namespace}{slash}{name}")
+}
+
+/// Names in one word, so that programs can split the line: `shop/api,shop/web,shop/cart,+4`.
+fn listed(names: &[String]) -> String {
+    let first = names.get(..LISTED).unwrap_or(names);
+    let more = names.len() - first.len();
+    let more = if more > 0 { format!(",+{more}") } else { String::new() };
+    format!("{}{more}", first.join(","))
 }
 
 /// Counts entries by what they say.
@@ -191,6 +221,9 @@ impl Groups {
         if !entry.pod.is_empty() && group.pods.len() < MOST_PODS {
             group.pods.insert((entry.namespace.clone(), entry.pod.clone()));
         }
+        if !entry.workload.is_empty() && group.workloads.len() < MOST_PODS {
+            group.workloads.insert((entry.namespace.clone(), entry.workload.clone()));
+        }
     }
 
     /// The groups, the largest first.
@@ -202,18 +235,31 @@ impl Groups {
 
     /// Returns a table with a line for each group.
     pub fn text(&self) -> String {
-        let mut table = Table::new([">COUNT", "LEVEL", ">PODS", "FIRST", "LAST", "FINGERPRINT", "TEMPLATE"]);
+        // lines of standard input may name no pods
+        let of_pods = self.by_print.values().any(|group| !group.pods.is_empty());
+        let of_workloads = self.by_print.values().any(|group| !group.workloads.is_empty());
+        let heads = [">COUNT", "LEVEL", ">PODS", "WORKLOADS", "FIRST", "LAST", "FINGERPRINT", "TEMPLATE"];
+        let shown = |head: &str| match head {
+            ">PODS" => of_pods,
+            "WORKLOADS" => of_workloads,
+            _ => true,
+        };
+        let mut table = Table::new(heads.into_iter().filter(|head| shown(head)));
         let time = |at: Option<Stamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
         for (print, group) in self.sorted() {
-            table.row([
+            let workloads: Vec<String> = group.workloads.iter().map(object).collect();
+            let cells = [
                 group.count.to_string(),
                 group.level.as_str().to_owned(),
                 group.pods.len().to_string(),
+                listed(&workloads),
                 time(group.first),
                 time(group.last),
                 print.to_string(),
                 group.template.chars().take(TEMPLATE_CHARS).collect(),
-            ]);
+            ];
+            let cells = heads.iter().zip(cells).filter(|(head, _)| shown(head));
+            table.row(cells.map(|(_, cell)| cell));
         }
         let mut lines = table.lines();
         if self.others > 0 {
@@ -224,7 +270,6 @@ impl Groups {
 
     /// Returns a document with all groups.
     pub fn json(&self) -> Value {
-        let pod = |(namespace, name): &(Name, Name)| format!("{namespace}/{name}");
         let group = |(print, group): (&Name, &Group)| {
             json!({
                 "fingerprint": print.as_str(),
@@ -233,7 +278,8 @@ impl Groups {
                 "count": group.count,
                 "first": group.first.map(|at| at.to_string()),
                 "last": group.last.map(|at| at.to_string()),
-                "pods": group.pods.iter().map(pod).collect::<Vec<_>>(),
+                "pods": group.pods.iter().map(object).collect::<Vec<_>>(),
+                "workloads": group.workloads.iter().map(object).collect::<Vec<_>>(),
                 "sample": group.sample.as_str(),
             })
         };
@@ -270,6 +316,13 @@ mod tests {
             out.starts_with("\u{1b}[36mshop/api-1 app\u{1b}[0m \u{1b}[31m{") && out.ends_with("}\u{1b}[0m\n")
         );
         out.clear();
+        let came = |has_stamp| Some(Came { text: "[pod/a/b] as it\tcame".into(), has_stamp });
+        for has_stamp in [false, true] {
+            let line = Entry { came: came(has_stamp), ..line.clone() };
+            text(&line, Style { timestamps: true, colors: false }, &mut out);
+        }
+        assert_eq!(out, "1970-01-01T00:00:00Z [pod/a/b] as it\tcame\n[pod/a/b] as it\tcame\n");
+        out.clear();
         json(&line, &Grouping::default().of(&line), &mut out);
         let document: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(document["fields"]["status"], "503");
@@ -300,5 +353,14 @@ mod tests {
             text.lines().nth(1).is_some_and(|line| line.trim_start().starts_with("2  error     2 ")),
             "{text}"
         );
+        assert!(!text.contains("WORKLOADS"), "no workload is known: {text}");
+        let at = Entry { workload: "api".into(), ..entry(4, "a", "timeout after 32 s") };
+        groups.add(&at, &grouping.of(&at));
+        assert!(groups.text().lines().nth(1).is_some_and(|line| line.contains("  shop/api  ")));
+        let names: Vec<String> = (0..7).map(|n| n.to_string()).collect();
+        assert_eq!((listed(&names), listed(&names[..2])), ("0,1,2,+4".into(), "0,1".into()));
+        let (mut groups, of_input) = (Groups::default(), Entry { pod: Name::default(), ..at });
+        groups.add(&Entry { workload: Name::default(), ..of_input.clone() }, &grouping.of(&of_input));
+        assert!(!groups.text().contains("PODS"), "{}", groups.text());
     }
 }

@@ -16,7 +16,7 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Fact;
 use pilothouse_core::facts::world::Cluster;
 
-pub use self::stdin::{STDIN, StdinRead, read_stdin};
+pub use self::stdin::{STDIN, StdinLine, StdinRead, read_stdin};
 use self::tail::{Tail, Take, is_compressed};
 use super::Setup;
 use super::logs::join::{Joiner, raw};

@@ -23,7 +23,7 @@ use pilothouse_core::facts::event::Fact;
 use tokio::sync::watch;
 
 use self::choose::choose_while_it_changes;
-pub use self::follow::{LogQuery, Told, fetch_log, follow_log};
+pub use self::follow::{LogQuery, Nothing, Told, fetch_log, follow_log};
 use self::out::{Kept, Troubles};
 
 pub use self::store::{LogFilter, LogInput, LogLine, LogStore};

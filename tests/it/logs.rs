@@ -134,7 +134,6 @@ fn ended(code: i64) -> Value {
 
 /// Follows until the log ends, or until `enough` returns true.
 async fn follow(server: &Server, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
-    let watch = PodWatch::new(&server.reader, "shop", "p", Uid::parse("u"));
     let query = LogQuery {
         namespace: "shop".into(),
         pod: "p".into(),
@@ -142,6 +141,11 @@ async fn follow(server: &Server, enough: impl Fn(&[String]) -> bool) -> Vec<Stri
         tail: 10,
         ..LogQuery::default()
     };
+    follow_query(server, query, enough).await
+}
+
+async fn follow_query(server: &Server, query: LogQuery, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+    let watch = PodWatch::new(&server.reader, "shop", "p", Uid::parse("u"));
     let (out, mut told) = mpsc::channel(16);
     let mut seen = Vec::new();
     let reading = async {
@@ -149,6 +153,7 @@ async fn follow(server: &Server, enough: impl Fn(&[String]) -> bool) -> Vec<Stri
             seen.push(match told {
                 Told::Line(line) => line.text.to_string(),
                 Told::Note { words, .. } => format!("({})", words.unwrap_or_default()),
+                Told::Nothing { why, .. } => format!("({})", why.words()),
             });
             if enough(&seen) {
                 break;
@@ -205,6 +210,28 @@ async fn what_was_written_between_a_break_and_a_restart_is_read_too() {
         seen,
         ["a1", "a2, the last words", "b1", "(the container ended, exit 0 (Completed) at 21:30:12)"]
     );
+}
+
+#[tokio::test]
+async fn with_no_tail_only_new_lines_are_read_but_all_of_them() {
+    let server = Server::start(|target, before| match (target.contains("/log?"), before) {
+        (true, 0) => Answer::Lines(""),
+        (true, _) => Answer::Lines("2026-01-01T21:30:05Z new\n"),
+        (false, _) => pod(0, &if before < 2 { running() } else { ended(0) }),
+    })
+    .await;
+    let query = LogQuery {
+        namespace: "shop".into(),
+        pod: "p".into(),
+        container: "app".into(),
+        after: Some(tokio::time::Instant::now()),
+        ..LogQuery::default()
+    };
+    let seen = follow_query(&server, query, |_| false).await;
+    assert_eq!(seen, ["new", "(the container ended, exit 0 (Completed) at 21:30:12)"]);
+    let asked = server.logs();
+    assert!(asked[0].ends_with("&tailLines=0"), "{asked:?}");
+    assert!(asked[1].contains("&sinceSeconds=") && !asked[1].contains("tailLines"), "{asked:?}");
 }
 
 #[tokio::test]

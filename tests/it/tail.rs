@@ -116,7 +116,12 @@ fn lines_are_json_and_groups() {
     assert_eq!((&first["level"], &first["fields"]["status"]), (&json!("warn"), &json!("503")));
     assert_eq!(documents[1]["text"], "ERROR timeout after 30 s\n at x.Y(Z.java:1)");
     assert_eq!(documents[1]["fingerprint"], documents[2]["fingerprint"]);
+    let said = run(&["logs", "-A", "--group", "--level", "error"], "");
+    assert_eq!(text(&said.stderr), "pilothouse: the newest 200 lines of each of 2 containers\n");
+    let said = run(&["logs", "-A", "--group", "--tail", "50"], "");
+    assert_eq!(text(&said.stderr), "", "it was asked for");
     let table = lines(&["logs", "-A", "--group", "--level", "error"]);
+    assert!(table[0].contains("  WORKLOADS  ") && table[1].contains("  shop/api-1  "), "{table:#?}");
     assert_eq!(table.len(), 2, "{table:#?}");
     assert!(
         table[0].starts_with("COUNT  LEVEL") && table[1].trim_start().starts_with("2  error"),
@@ -142,11 +147,23 @@ fn a_log_that_cannot_be_read_is_told_and_fails() {
         (&["logs", "a/b/c/d"], 2, "use NAMESPACE/KIND/NAME"),
         (&["logs", "-", "x"], 2, "- is standard input"),
         (&["logs"], 0, "no pod is in trouble"),
+        (&["logs", "-l", "app=nosuch"], 1, "no pod is selected by -l app=nosuch\n"),
+        (&["logs", "--node", "nosuch"], 1, "no pod is selected by --node nosuch\n"),
+        (&["logs", "-f", "-l", "app=nosuch"], 1, "no pod is selected by -l app=nosuch\n"),
+        (&["logs", "-A", "--group", "-f"], 2, "--group counts the lines once all are read"),
+        (&["logs", "-", "-f", "--tail", "3"], 2, "--tail of standard input waits for its end"),
+        (&["logs", "web-1", "-c", "nosuch"], 1, "no container named nosuch in shop/web-1: nginx\n"),
+        (&["logs", "-f", "-A", "-c", "nosuch"], 1, "no container named nosuch in shop/api-1, shop/web-1: "),
+        (&["logs", "-A", "-p"], 1, "pilothouse: 2 pods: no container has been restarted"),
+        (&["logs", "-A", "--grep", "nosuch"], 0, "pilothouse: no line passes the filter (6 lines read)\n"),
     ] {
         let said = run(args, "");
         assert_eq!(said.status.code(), Some(status), "{args:?}: {said:?}");
-        assert!(text(&said.stderr).contains(words), "{args:?}: {said:?}");
+        let why = text(&said.stderr);
+        assert!(why.contains(words) && why.matches("pilothouse: ").count() <= 1, "{args:?}: {said:?}");
     }
+    let said = run(&["logs", "-A", "-c", "nginx"], "");
+    assert_eq!(text(&said.stderr), "", "another pod needs no container of this name");
 }
 
 /// What a process wrote so far to its standard output and its standard error.
@@ -270,12 +287,50 @@ fn standard_input_is_read_without_a_cluster() {
     let said = input(&["--group", "-o", "json"], log);
     let document: Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!((&document["lines"], &document["groups"][0]["count"]), (&json!(4), &json!(2)));
-    let said = input(&["-o", "json", "-c", "app"], "[pod/a-1/app] ERROR x\n[pod/a-1/side] ERROR y\n");
+    let said = input(
+        &["-o", "json", "--filter", "container:app"],
+        "[pod/a-1/app] ERROR x\n[pod/a-1/side] ERROR y\n",
+    );
     let document: Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!(
         (&document["pod"], &document["container"], &document["text"]),
         (&json!("a-1"), &json!("app"), &json!("ERROR x"))
     );
+}
+
+#[test]
+fn standard_input_is_printed_as_it_came_from_since_and_as_far_as_tail() {
+    let log = "2026-01-01T00:00:01.5Z INFO\tup\n[pod/a-1/app] ERROR boom\n[pod/a-1/app] \tat f\n";
+    let said = input(&[], log);
+    assert_eq!((text(&said.stdout), text(&said.stderr)), (log.to_owned(), String::new()));
+    let table = text(&input(&["--group"], "ERROR boom\n").stdout);
+    assert!(table.starts_with("COUNT  LEVEL  FIRST"), "no pods are known: {table}");
+    let log = "2026-01-01T00:00:01Z a\n2026-01-01T00:00:02Z b\nof b\n2999-01-01T00:00:00Z c\n2999-01-01T00:00:00Z d\n";
+    for (args, want, why) in [
+        (&["--tail", "0"][..], &[][..], ""),
+        (&["--tail", "1"], &["d"], ""),
+        (&["--tail", "3"], &["of b", "c", "d"], ""),
+        (&["--since", "1h"], &["c", "d"], ""),
+        (&["--since", "1h", "--tail", "1"], &["d"], ""),
+        (
+            &["--since", "1h", "--level", "error"],
+            &[],
+            "pilothouse: no line passes the filter (2 lines read)\n",
+        ),
+    ] {
+        let said = input(args, log);
+        let out = text(&said.stdout);
+        let got: Vec<&str> =
+            out.lines().map(|line| line.split_once("Z ").map_or(line, |(_, rest)| rest)).collect();
+        assert_eq!((got, text(&said.stderr).as_str()), (want.to_vec(), why), "{args:?}");
+        assert_eq!(said.status.code(), Some(0));
+    }
+    let said = input(&["--since", "1h"], "2026-01-01T00:00:01Z a\n");
+    assert_eq!(text(&said.stderr), "pilothouse: no line is newer than 1h (1 line read)\n");
+    let said = input(&["--since", "1h"], "a\n");
+    assert!(text(&said.stdout) == "a\n" && text(&said.stderr).contains("1 line without a time"), "{said:?}");
+    let said = input(&["-n", "shop"], "a\n");
+    assert!(said.status.code() == Some(2) && said.stdout.is_empty(), "{said:?}");
 }
 
 #[test]

@@ -13,19 +13,21 @@ use pilothouse_core::logs::targets::containers;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::source::logs::follow::{LogQuery, Told, fetch_log, follow_log};
+use crate::source::logs::follow::{LogQuery, Nothing, Told, fetch_log, follow_log};
 use crate::source::logs::pod::{Container, PodWatch};
 use crate::wire::client::ReadClient;
 
 /// The minimum interval between two searches for new pods.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The number of lines that stands for all of a log. The API server refuses larger ones.
+pub const ALL: u32 = u32::MAX >> 1;
 
 /// What is read of the pods, and how many at the same time.
 #[derive(Clone, Debug)]
 pub struct Ask {
     pub previous: bool,
     pub follow: bool,
-    /// The number of lines from the end of each log to start with, and their maximum age in seconds.
+    /// The number of lines from the end of each log to start with (0: only new lines), and their maximum age in seconds.
     pub tail: u32,
     pub since: Option<u32>,
     /// The containers; empty: all.
@@ -111,6 +113,7 @@ pub async fn read_pods(
     let (mut taken, mut running) = (HashSet::new(), FuturesUnordered::new());
     let (mut pods, mut streams) = (0usize, 0usize);
     let (mut said, mut any_read) = (None, false);
+    let mut begin = Begin { tail: ask.tail, after: (ask.follow && ask.tail == 0).then(Instant::now) };
     loop {
         let now = world.borrow_and_update().clone();
         let left = ask.in_all.saturating_sub(taken.len());
@@ -119,7 +122,11 @@ pub async fn read_pods(
         for pod in newcomers(&selected, ask, &mut taken, room) {
             pods += 1;
             streams += pod.containers.len();
-            running.push(read_pod(reader, ask, pod, out.clone()));
+            running.push(read_pod(reader, ask, begin, pod, out.clone()));
+        }
+        if begin.after.is_some() {
+            // all lines of a pod that joins are new
+            begin.tail = ALL;
         }
         let missing = if ask.grows { left_out(&selected, ask, &taken) } else { None };
         if missing != said {
@@ -164,9 +171,22 @@ pub async fn read_pods(
     }
 }
 
+/// The line that a log begins with, as in [`LogQuery`].
+#[derive(Clone, Copy)]
+struct Begin {
+    tail: u32,
+    after: Option<Instant>,
+}
+
 /// Reads a pod's containers until their logs end. Returns the number of streams, and whether a log could be read or
 /// there was none.
-async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sender<Told>) -> (usize, bool) {
+async fn read_pod(
+    reader: &ReadClient,
+    ask: &Ask,
+    begin: Begin,
+    pod: PodLogs,
+    out: mpsc::Sender<Told>,
+) -> (usize, bool) {
     let streams = pod.containers.len();
     let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
     // this includes the ephemeral containers that were added in the meantime
@@ -189,8 +209,9 @@ async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sende
         .partition(|name| if ask.previous { restarted(name) } else { has_log(name) });
     let mut notes = Vec::new();
     if ask.previous && names.is_empty() {
-        let words = "no container has been restarted: there is no log of a run before";
-        notes.push((Name::default(), words.to_owned()));
+        let pod = Name::from(format!("{}/{}", pod.namespace, pod.name));
+        // the receiver may be gone
+        let _closed = out.send(Told::Nothing { pod, why: Nothing::NeverRestarted }).await;
     } else if !ask.previous {
         for name in without {
             let why = seen.as_ref().and_then(|state| Some(state.waits(state.container(&name)?)));
@@ -209,8 +230,9 @@ async fn read_pod(reader: &ReadClient, ask: &Ask, pod: PodLogs, out: mpsc::Sende
             pod: pod.name.clone(),
             container,
             previous: ask.previous,
-            tail: ask.tail,
+            tail: begin.tail,
             since: ask.since,
+            after: begin.after,
         };
         let (watch, out) = (&watch, out.clone());
         async move {

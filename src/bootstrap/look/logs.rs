@@ -1,9 +1,11 @@
 //! The command `pilothouse logs`: prints log lines of pods, or of standard input, or counts them by what they say.
 
 mod choose;
+mod input;
+mod notes;
 mod print;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
@@ -13,16 +15,17 @@ use pilothouse_core::facts::world::World;
 use pilothouse_core::logs::targets::worst_first;
 use tokio::sync::mpsc;
 
-use self::choose::{Chosen, Selection, is_ready};
+use self::choose::{Chosen, Containers, Selection, is_ready};
+use self::input::input;
+use self::notes::Notes;
 use self::print::{End, Printer};
-use super::super::logs::pods::{Ask, read_pods};
+use super::super::logs::pods::{ALL, Ask, read_pods};
 use super::{CLOSE, Start, exit, explain_nothing, saw_nothing, tell};
 use crate::bootstrap::session::Session;
-use crate::cli::logs::LogFlags;
+use crate::cli::logs::{INPUT, LogFlags};
 use crate::clock::Clock;
 use crate::report::logs::Entry;
 use crate::source::Wanted;
-use crate::source::log_file::{STDIN, read_stdin};
 use crate::source::logs::{LogLine, Told};
 
 /// The number of entries that are printed together.
@@ -46,10 +49,17 @@ pub async fn logs(start: &Start, flags: &LogFlags) -> u8 {
         Ok(printer) => printer,
         Err(why) => return usage(&why),
     };
-    if flags.objects.iter().any(|object| object == "-") {
-        let alone = flags.objects.len() == 1 && flags.selector.is_none() && flags.node.is_empty();
-        if !alone || flags.previous {
-            return usage("- is standard input, which has no workloads, labels, nodes or restarts");
+    if flags.follow && flags.group {
+        return usage(
+            "--group counts the lines once all are read, which does not happen with -f: leave one of them out",
+        );
+    }
+    if flags.reads_input() {
+        if flags.objects.iter().any(|object| object != INPUT) {
+            return usage("- is standard input, which has no workloads");
+        }
+        if flags.follow && flags.tail.is_some() {
+            return usage("--tail of standard input waits for its end, so it does not go with -f");
         }
         return input(start, flags, &mut printer).await;
     }
@@ -70,63 +80,20 @@ pub async fn logs(start: &Start, flags: &LogFlags) -> u8 {
     cluster(start, flags, selection, &mut printer).await
 }
 
-fn entry(line: LogLine, world: Option<&World>) -> Entry {
+/// Converts a line, without what only the cluster knows of its pod.
+fn entry(line: LogLine) -> Entry {
     let (namespace, pod) = line.pod.split_once('/').unwrap_or(("", line.pod.as_str()));
-    let cluster = world.and_then(|world| world.clusters.first());
-    let node = cluster.and_then(|cluster| cluster.pod(namespace, pod)?.node.clone()).unwrap_or_default();
     Entry {
         at: (line.at != Stamp::default()).then_some(line.at),
         level: line.level,
         namespace: namespace.into(),
         pod: pod.into(),
         container: line.container,
-        node,
         text: line.text,
         fingerprint: line.fingerprint,
         mark: line.mark,
+        ..Entry::default()
     }
-}
-
-/// Reads standard input.
-async fn input(start: &Start, flags: &LogFlags, printer: &mut Printer) -> u8 {
-    let (out, mut lines) = mpsc::channel(BATCH);
-    let wanted = |line: &LogLine| {
-        flags.container.is_empty() || flags.container.iter().any(|name| line.container == name.as_str())
-    };
-    let printed = async {
-        let mut batch = Vec::new();
-        while lines.recv_many(&mut batch, BATCH).await > 0 {
-            let mut entries: Vec<Entry> =
-                batch.drain(..).filter(|line| wanted(line)).map(|line| entry(line, None)).collect();
-            for entry in entries.iter_mut().filter(|entry| entry.pod.is_empty() && entry.container == STDIN) {
-                entry.container = Name::default();
-            }
-            if let Some(end) = printer.print(&entries) {
-                // the reading ends when the receiver is closed
-                lines.close();
-                return end;
-            }
-        }
-        End::Complete
-    };
-    let both = async { tokio::join!(read_stdin(&start.clock, out), printed) };
-    let (read, end) = tokio::select! {
-        both = both => both,
-        _ = tokio::signal::ctrl_c() => (Ok(crate::source::log_file::StdinRead::default()), End::Interrupted),
-    };
-    let failed = match read {
-        Ok(read) => {
-            if read.cut > 0 {
-                tell(&format!("pilothouse: {} lines were too long and were cut", read.cut));
-            }
-            false
-        }
-        Err(error) => {
-            tell(&format!("pilothouse: standard input cannot be read: {error}"));
-            true
-        }
-    };
-    printer.finish(end, failed)
 }
 
 async fn cluster(start: &Start, flags: &LogFlags, selection: Selection, printer: &mut Printer) -> u8 {
@@ -189,13 +156,28 @@ async fn selected(
             return exit::FAILED;
         }
     };
+    if pods.is_empty()
+        && let Some(why) = selects_nothing(flags)
+    {
+        tell(&format!("pilothouse: {why}"));
+        return exit::FAILED;
+    }
     if pods.is_empty() && !flags.follow {
         tell(&format!("pilothouse: {}", selection.nothing()));
         return exit::DONE;
     }
+    let containers = flags.container.iter().map(|name| Name::from(name.as_str())).collect();
+    let containers = match Containers::find(containers, &pods, cluster, handle.reader()).await {
+        Ok(containers) => containers,
+        Err(why) => {
+            tell(&format!("pilothouse: {why}"));
+            return exit::FAILED;
+        }
+    };
+    let pods: Vec<_> = pods.into_iter().filter(|pod| containers.takes(pod)).collect();
     let since = flags.since.map(|since| u32::try_from(since.as_secs().max(1)).unwrap_or(u32::MAX));
     let tail = flags.tail.unwrap_or(match (since, pods.len()) {
-        (Some(_), _) => u32::MAX >> 1,
+        (Some(_), _) => ALL,
         (None, ..=1) => 1000,
         (None, _) => 200,
     });
@@ -204,7 +186,7 @@ async fn selected(
         follow: flags.follow,
         tail,
         since,
-        containers: flags.container.iter().map(|name| Name::from(name.as_str())).collect(),
+        containers: containers.names().to_vec(),
         grows: flags.follow,
         pods: if flags.follow { most } else { AT_ONCE },
         streams: if flags.follow { most } else { AT_ONCE },
@@ -214,6 +196,7 @@ async fn selected(
     let select = |world: &World| {
         let Some(cluster) = world.cluster(front) else { return Vec::new() };
         let mut pods = selection.pods(cluster, start.clock.now()).unwrap_or_default();
+        pods.retain(|pod| containers.takes(pod));
         pods.sort_by(|a, b| worst_first(a, b));
         pods
     };
@@ -231,32 +214,19 @@ async fn selected(
         ((), ended) = async { tokio::join!(reading, printing) } => ended,
         _ = tokio::signal::ctrl_c() => (End::Interrupted, false),
     };
-    printer.finish(end, incomplete || !notes.unread.is_empty())
-}
-
-/// Writes notes about containers to standard error.
-#[derive(Default)]
-struct Notes {
-    /// The pods and containers whose logs could not be read. A log that can be read again is not among them.
-    unread: BTreeSet<(Name, Name)>,
-}
-
-impl Notes {
-    fn take(&mut self, pod: Name, container: Name, words: Option<String>, failed: bool) {
-        let Some(words) = words else {
-            self.unread.remove(&(pod, container));
-            return;
-        };
-        // a note about the whole selection has no pod
-        if pod.is_empty() {
-            return tell(&format!("pilothouse: {words}; max_streams in [logs] is the limit"));
-        }
-        let blank = if container.is_empty() { "" } else { " " };
-        tell(&format!("pilothouse: {pod}{blank}{container}: {words}"));
-        if failed {
-            self.unread.insert((pod, container));
-        }
+    notes.tell_nothing();
+    if flags.group && flags.since.is_none() && flags.tail.is_none() {
+        notes.tell_part(tail);
     }
+    let nothing = !flags.follow && notes.has_reason() && printer.lines() == 0;
+    printer.finish(end, incomplete || nothing || notes.has_unread())
+}
+
+/// Why no pod is selected, if labels or nodes were named: they are likely mistyped.
+fn selects_nothing(flags: &LogFlags) -> Option<String> {
+    let labels = flags.selector.iter().map(|selector| format!("-l {selector}"));
+    let by: Vec<String> = labels.chain(flags.node.iter().map(|node| format!("--node {node}"))).collect();
+    (!by.is_empty()).then(|| format!("no pod is selected by {}", by.join(" ")))
 }
 
 /// Collects the whole logs, orders their lines by time and prints them. Returns whether lines are missing.
@@ -273,15 +243,17 @@ async fn collect(
                 left_out += 1;
             }
             Told::Line(line) => {
+                notes.line(&line);
                 bytes += line.text.len();
                 held.push(line);
             }
             Told::Note { pod, container, words, failed } => notes.take(pod, container, words, failed),
+            Told::Nothing { pod, why } => notes.nothing(pod, why),
         }
     }
     held.sort_by_key(|line: &LogLine| line.at);
-    let mut nodes = Nodes::default();
-    let entries: Vec<Entry> = held.into_iter().map(|line| nodes.entry(line, world)).collect();
+    let mut known = Pods::default();
+    let entries: Vec<Entry> = held.into_iter().map(|line| known.entry(line, world)).collect();
     if left_out > 0 {
         tell(&format!("pilothouse: {left_out} lines are left out: use --since or --tail for fewer"));
     }
@@ -295,7 +267,7 @@ async fn follow(
     printer: &mut Printer,
     notes: &mut Notes,
 ) -> End {
-    let (mut batch, mut nodes, mut any) = (Vec::new(), Nodes::default(), false);
+    let (mut batch, mut known, mut any) = (Vec::new(), Pods::default(), false);
     while told.recv_many(&mut batch, BATCH).await > 0 {
         if batch.len() < BATCH {
             // the lines of other containers that belong before these are on their way
@@ -311,12 +283,13 @@ async fn follow(
             match told {
                 Told::Line(line) => lines.push(line),
                 Told::Note { pod, container, words, failed } => notes.take(pod, container, words, failed),
+                Told::Nothing { pod, why } => notes.nothing(pod, why),
             }
         }
         lines.sort_by_key(|line: &LogLine| line.at);
         any |= !lines.is_empty();
         let world = session.world.borrow().clone();
-        let entries: Vec<Entry> = lines.into_iter().map(|line| nodes.entry(line, &world)).collect();
+        let entries: Vec<Entry> = lines.into_iter().map(|line| known.entry(line, &world)).collect();
         if let Some(end) = printer.print(&entries) {
             return end;
         }
@@ -324,19 +297,23 @@ async fn follow(
     End::Complete
 }
 
-/// The nodes of pods, because a search for each line would take long.
+/// The nodes and workloads of pods, because a search for each line would take long.
 #[derive(Default)]
-struct Nodes(HashMap<Name, Name>);
+struct Pods(HashMap<Name, (Name, Name)>);
 
-impl Nodes {
+impl Pods {
     fn entry(&mut self, line: LogLine, world: &World) -> Entry {
-        if let Some(node) = self.0.get(&line.pod).cloned() {
-            return Entry { node, ..entry(line, None) };
+        let key = line.pod.clone();
+        let mut entry = entry(line);
+        if !self.0.contains_key(&key)
+            && let Some(cluster) = world.clusters.first()
+            && let Some(pod) = cluster.pod(&entry.namespace, &entry.pod)
+            && let Some(node) = &pod.node
+        {
+            self.0.insert(key.clone(), (node.clone(), choose::workload(pod, cluster)));
         }
-        let pod = line.pod.clone();
-        let entry = entry(line, Some(world));
-        if !entry.node.is_empty() {
-            self.0.insert(pod, entry.node.clone());
+        if let Some((node, workload)) = self.0.get(&key) {
+            (entry.node, entry.workload) = (node.clone(), workload.clone());
         }
         entry
     }

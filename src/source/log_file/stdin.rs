@@ -6,12 +6,13 @@ use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::source::logs::LogLine;
-use crate::source::logs::join::{JUDGE_CAP, Joiner, raw};
+use crate::source::logs::join::{JUDGE_CAP, Joiner, Raw, raw};
 use crate::wire::frames::Lines;
 
 /// How long an entry waits for its next line.
@@ -24,6 +25,22 @@ const CONTAINERS: usize = 1000;
 /// The name that is shown for lines without a prefix.
 pub const STDIN: &str = "stdin";
 
+/// The maximum size of the lines of an entry as they came.
+const CAME_CAP: usize = 1 << 20;
+
+/// An entry of standard input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StdinLine {
+    pub line: LogLine,
+    /// Its lines as they came, with their prefix, their timestamp and their tabs, but without colors. Other control
+    /// characters are visible marks.
+    pub came: String,
+    /// Whether its lines begin with a timestamp, after their prefix.
+    pub has_stamp: bool,
+    /// The time that the entry names, or the one that the last entry before it in the same container names.
+    pub named: Option<Stamp>,
+}
+
 /// What was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StdinRead {
@@ -34,7 +51,7 @@ pub struct StdinRead {
 }
 
 /// Reads standard input to its end and sends its entries. Ends early, without an error, if the receiver is dropped.
-pub async fn read_stdin(clock: &Clock, out: mpsc::Sender<LogLine>) -> io::Result<StdinRead> {
+pub async fn read_stdin(clock: &Clock, out: mpsc::Sender<StdinLine>) -> io::Result<StdinRead> {
     read(io::stdin(), clock, out).await
 }
 
@@ -43,7 +60,7 @@ pub async fn read_stdin(clock: &Clock, out: mpsc::Sender<LogLine>) -> io::Result
 async fn read(
     mut input: impl Read + Send + 'static,
     clock: &Clock,
-    out: mpsc::Sender<LogLine>,
+    out: mpsc::Sender<StdinLine>,
 ) -> io::Result<StdinRead> {
     let (pieces, mut read) = mpsc::channel::<io::Result<Vec<u8>>>(PIECES);
     std::thread::Builder::new().name("stdin".into()).spawn(move || {
@@ -106,31 +123,101 @@ async fn read(
 /// The entries in progress, by pod and container.
 #[derive(Debug, Default)]
 struct Entries {
-    held: HashMap<(Name, Name), Joiner>,
+    held: HashMap<(Name, Name), Held>,
+    /// The number of entries so far.
+    begun: u64,
+}
+
+/// The entry in progress of a container.
+#[derive(Debug)]
+struct Held {
+    joiner: Joiner,
+    /// Its place among all entries.
+    place: u64,
+    came: String,
+    /// The number of bytes that are not part of `came`.
+    cut: usize,
+    has_stamp: bool,
+    named: Option<Stamp>,
+}
+
+impl Held {
+    fn new(pod: Name, container: Name) -> Self {
+        Self {
+            joiner: Joiner::new(pod, container),
+            place: 0,
+            came: String::new(),
+            cut: 0,
+            has_stamp: false,
+            named: None,
+        }
+    }
+
+    /// Completes an entry with the lines that came for it.
+    fn done(&mut self, line: LogLine) -> StdinLine {
+        let mut came = std::mem::take(&mut self.came);
+        if self.cut > 0 {
+            came.push_str(&format!("\n… +{} bytes", std::mem::take(&mut self.cut)));
+        }
+        StdinLine { line, came, has_stamp: self.has_stamp, named: self.named }
+    }
+
+    /// Adds a line. Returns the previous entry if the line shows that it is complete.
+    fn take(&mut self, came: &[u8], raw: &Raw, now: Stamp, place: &mut u64) -> Option<StdinLine> {
+        let held = self.joiner.is_holding();
+        let done = self.joiner.take(raw, now).map(|line| self.done(line));
+        let came = shown(came);
+        if held && done.is_none() {
+            if self.came.len() + came.len() > CAME_CAP {
+                self.cut += came.len() + 1;
+            } else {
+                self.came.push('\n');
+                self.came.push_str(&came);
+            }
+            return None;
+        }
+        *place += 1;
+        self.place = *place;
+        self.came = came;
+        self.has_stamp = !raw.stamp.is_empty();
+        self.named = raw.at.or(self.named);
+        done
+    }
+
+    fn flush(&mut self) -> Option<(u64, StdinLine)> {
+        let line = self.joiner.flush()?;
+        Some((self.place, self.done(line)))
+    }
 }
 
 impl Entries {
-    fn take(&mut self, line: &[u8], now: Stamp, ready: &mut Vec<LogLine>) {
+    fn take(&mut self, line: &[u8], now: Stamp, ready: &mut Vec<StdinLine>) {
         let (pod, container, rest) = prefix(line);
         let raw = raw(rest).with_own_time(now);
         let key = (pod, container);
         if !self.held.contains_key(&key) && self.held.len() >= CONTAINERS {
-            let mut alone = Joiner::new(key.0, key.1);
-            ready.extend(alone.take(&raw, now));
-            ready.extend(alone.flush());
+            let mut alone = Held::new(key.0, key.1);
+            ready.extend(alone.take(line, &raw, now, &mut self.begun));
+            ready.extend(alone.flush().map(|(_, line)| line));
             return;
         }
-        let joiner = self.held.entry(key).or_insert_with_key(|(pod, c)| Joiner::new(pod.clone(), c.clone()));
-        ready.extend(joiner.take(&raw, now));
+        let held = self.held.entry(key).or_insert_with_key(|(pod, c)| Held::new(pod.clone(), c.clone()));
+        ready.extend(held.take(line, &raw, now, &mut self.begun));
     }
 
-    fn flush(&mut self, ready: &mut Vec<LogLine>) {
-        let done = ready.len();
-        ready.extend(self.held.values_mut().filter_map(Joiner::flush));
-        if let Some(new) = ready.get_mut(done..) {
-            new.sort_by_key(|line| line.at);
-        }
+    /// Completes the entries in progress, in the order in which they began.
+    fn flush(&mut self, ready: &mut Vec<StdinLine>) {
+        let mut done: Vec<(u64, StdinLine)> = self.held.values_mut().filter_map(Held::flush).collect();
+        done.sort_by_key(|(place, _)| *place);
+        ready.extend(done.into_iter().map(|(_, line)| line));
     }
+}
+
+/// A line as it came, but safe to print.
+fn shown(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+    let line = text::strip_ansi(&line);
+    line.split('\t').map(text::clean).collect::<Vec<_>>().join("\t")
 }
 
 /// Splits `[pod/NAME/CONTAINER] text`, as `kubectl logs --prefix` writes it.
@@ -159,7 +246,7 @@ mod tests {
 
     use super::*;
 
-    async fn told(text: &str) -> (Vec<LogLine>, StdinRead) {
+    async fn told(text: &str) -> (Vec<StdinLine>, StdinRead) {
         let (out, mut lines) = mpsc::channel(1000);
         let clock = Clock::manual(Stamp(5));
         let read = read(Cursor::new(text.as_bytes().to_vec()), &clock, out).await.unwrap();
@@ -176,6 +263,7 @@ mod tests {
         let (lines, read) = told(text).await;
         let mut seen: Vec<_> = lines
             .iter()
+            .map(|l| &l.line)
             .map(|l| (l.pod.to_string(), l.container.to_string(), l.level, l.text.lines().count()))
             .collect();
         seen.sort();
@@ -187,14 +275,43 @@ mod tests {
         ];
         assert_eq!(seen, want.map(|(p, c, l, n)| (p.to_owned(), c.to_owned(), l, n)));
         assert_eq!(read, StdinRead { entries: 4, cut: 0 });
-        assert_eq!(lines.iter().filter(|l| l.at == Stamp(5)).count(), 3, "others get the time of the read");
+        assert_eq!(
+            lines.iter().filter(|l| l.line.at == Stamp(5)).count(),
+            3,
+            "others get the time of the read"
+        );
     }
 
     #[tokio::test]
     async fn a_long_line_is_counted_and_a_prefix_must_be_one() {
         let (lines, read) = told(&format!("{}\n[pod/a b/c] x\n", "y".repeat(JUDGE_CAP + 9))).await;
         assert_eq!((lines.len(), read.cut), (2, 1));
-        assert_eq!((lines[1].container.as_str(), lines[1].text.as_str()), (STDIN, "[pod/a b/c] x"));
+        assert_eq!((lines[1].line.container.as_str(), lines[1].line.text.as_str()), (STDIN, "[pod/a b/c] x"));
+    }
+
+    #[tokio::test]
+    async fn lines_are_kept_as_they_came() {
+        let text = "[pod/a-1/app] 2026-01-01T00:00:01.5Z ERROR\tboom\r\n[pod/a-1/app] 2026-01-01T00:00:02Z \tat f\n\
+            [pod/b-1/app] \u{1b}[31mred\u{1b}[0m \u{7}\n[pod/a-1/app] INFO later\n2026-01-01T00:00:03Z end";
+        let (lines, _) = told(text).await;
+        let seen: Vec<_> = lines.iter().map(|l| (l.came.as_str(), l.has_stamp, l.named)).collect();
+        let at = |text| Stamp::parse(text);
+        let first = at("2026-01-01T00:00:01.5Z");
+        let trace =
+            "[pod/a-1/app] 2026-01-01T00:00:01.5Z ERROR\tboom\n[pod/a-1/app] 2026-01-01T00:00:02Z \tat f";
+        let want = [
+            (trace, true, first),
+            ("[pod/b-1/app] red ␇", false, None),
+            ("[pod/a-1/app] INFO later", false, first),
+            ("2026-01-01T00:00:03Z end", true, at("2026-01-01T00:00:03Z")),
+        ];
+        assert_eq!(seen, want, "in the order in which they began");
+        // what an entry keeps is bounded
+        let frames = format!("\tat {}\n", "f".repeat(9_999)).repeat(200);
+        let (lines, _) = told(&format!("ERROR boom\n{frames}")).await;
+        let came = &lines[0].came;
+        assert!(lines.len() == 1 && came.len() < CAME_CAP + 100, "{} {}", lines.len(), came.len());
+        assert!(came.ends_with(&format!("… +{} bytes", 96 * 10_004)), "{:?}", came.lines().last());
     }
 
     /// An input that never ends.

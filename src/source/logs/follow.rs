@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::Target;
 use super::join::{JUDGE_CAP, Joiner, Raw, raw};
 use super::next::{Next, ended, is_failure};
-pub use super::out::Told;
 use super::out::{Kept, Out};
+pub use super::out::{Nothing, Told};
 use super::pod::{Container, PodWatch};
 use super::query::{FETCH_CAP, since};
 pub use super::query::{LogQuery, fetch_log};
@@ -68,6 +68,7 @@ pub(super) async fn keep_following(read: ReadClient, mut out: Kept, target: Targ
         previous: false,
         tail: BEGIN_LINES,
         since: None,
+        after: None,
     };
     if pod
         .since(Instant::now())
@@ -113,6 +114,8 @@ enum End {
 struct Stream {
     query: LogQuery,
     begin: String,
+    /// Whether the log was asked for or waited for before, or begins later than its request.
+    is_late: bool,
     lines: Lines,
     joiner: Joiner,
     /// The time of the first line of this run or of the one before it, and of the last line.
@@ -140,6 +143,7 @@ impl Stream {
     fn new(query: LogQuery, begin: String) -> Self {
         let joiner = query.joiner();
         Self {
+            is_late: query.tail > 0,
             query,
             begin,
             lines: Lines::cut(JUDGE_CAP),
@@ -173,6 +177,7 @@ impl Stream {
             match self.next(read, pod, out).await {
                 Next::Read => {}
                 Next::Wait(why) => {
+                    self.is_late = true;
                     if !self.say(Some(why), false, out).await {
                         return true;
                     }
@@ -190,6 +195,7 @@ impl Stream {
             }
             let cut = self.lines.oversized();
             let ended = self.read_once(read, out).await;
+            self.is_late = true;
             out.cut(self.lines.oversized() - cut);
             self.moment = Instant::now();
             let wait = match &ended {
@@ -265,9 +271,19 @@ impl Stream {
         }
     }
 
+    /// The parameters that say where the next request starts.
+    fn from(&self) -> String {
+        match (self.last, self.query.after) {
+            (Some(last), _) => since(last),
+            // in whole seconds; a line too many is better than one that is missing
+            (None, Some(after)) if self.is_late => format!("&sinceSeconds={}", after.elapsed().as_secs() + 1),
+            (None, _) => self.begin.clone(),
+        }
+    }
+
     /// Reads the lines of the previous run that follow the last known line, after this many starts of the container.
     async fn catch_up<O: Out>(&mut self, starts: u32, read: &ReadClient, out: &mut O) {
-        let from = self.last.map_or_else(|| self.begin.clone(), since);
+        let from = self.from();
         let before = LogQuery { previous: true, ..self.query.clone() };
         let path = before.path(&format!("{from}&limitBytes={FETCH_CAP}"));
         let known = self.last.is_some();
@@ -322,7 +338,7 @@ impl Stream {
         if self.last.is_some() {
             self.seen.resume(i64::MIN);
         }
-        let from = self.last.map_or_else(|| self.begin.clone(), since);
+        let from = self.from();
         let follow = if self.query.previous { "" } else { "&follow=true" };
         let path = self.query.path(&format!("{follow}{from}"));
         let check = self.query.path("&tailLines=1&limitBytes=1");

@@ -27,6 +27,26 @@ pub enum Told {
         /// Whether the log could not be read.
         failed: bool,
     },
+    /// Nothing of the pod is read.
+    Nothing {
+        /// The pod, as `namespace/name`.
+        pod: Name,
+        why: Nothing,
+    },
+}
+
+/// Why a pod has no log to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nothing {
+    NeverRestarted,
+}
+
+impl Nothing {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::NeverRestarted => "no container has been restarted: there is no log of a run before",
+        }
+    }
 }
 
 /// A destination. Its functions return `false` if the receiver was dropped.
@@ -138,7 +158,7 @@ impl Out for Kept {
                 };
                 self.input.push(note, &self.origin);
             }
-            Told::Note { words: None, .. } => {}
+            Told::Note { words: None, .. } | Told::Nothing { .. } => {}
         }
         true
     }

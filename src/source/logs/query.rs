@@ -2,6 +2,7 @@
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::time::Stamp;
+use tokio::time::Instant;
 
 use super::join::{JUDGE_CAP, Joiner, raw};
 use super::store::LogLine;
@@ -20,10 +21,12 @@ pub struct LogQuery {
     pub container: Name,
     /// Whether to read the log of the container's previous run.
     pub previous: bool,
-    /// The number of lines from the end to start with.
+    /// The number of lines from the end to start with. 0: only new lines.
     pub tail: u32,
     /// The maximum age of the lines to start with, in seconds.
     pub since: Option<u32>,
+    /// If the log cannot be read at once, because its container has not started: every line since this moment is new.
+    pub after: Option<Instant>,
 }
 
 impl LogQuery {
@@ -40,7 +43,7 @@ impl LogQuery {
     /// The parameters that say where to start.
     pub(super) fn begin(&self) -> String {
         let since = self.since.map_or_else(String::new, |secs| format!("&sinceSeconds={}", secs.max(1)));
-        format!("{since}&tailLines={}", self.tail.max(1))
+        format!("{since}&tailLines={}", self.tail)
     }
 
     pub(super) fn joiner(&self) -> Joiner {
@@ -81,8 +84,10 @@ mod tests {
             previous: true,
             tail: 1,
             since: Some(60),
+            after: None,
         };
         assert_eq!(query.begin(), "&sinceSeconds=60&tailLines=1");
+        assert_eq!(LogQuery::default().begin(), "&tailLines=0", "no line that is there already");
         assert_eq!(
             query.path("&x=1"),
             "/api/v1/namespaces/n/pods/p/log?container=c%20d&timestamps=true&previous=true&x=1"

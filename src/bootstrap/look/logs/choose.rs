@@ -1,14 +1,23 @@
 //! Which pods `pilothouse logs` reads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::domain::selector::Selector;
+use pilothouse_core::domain::text::few;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::Cluster;
-use pilothouse_core::logs::targets::{belongs, choose, pods_of};
+use pilothouse_core::logs::targets::{belongs, choose, containers, pods_of};
+use tokio::time::Instant;
+
+use crate::source::logs::pod::PodWatch;
+use crate::wire::client::ReadClient;
+
+/// The maximum number of pods that are asked for ephemeral containers, which are not in the World.
+const ASKED: usize = 20;
 
 /// Whether the objects that a selection needs have been read, as far as they can be.
 pub fn is_ready(cluster: &Cluster) -> bool {
@@ -149,6 +158,60 @@ impl Selection {
         let mut seen = std::collections::HashSet::new();
         found.retain(|pod| seen.insert(pod.uid.clone()));
         Ok(found.into_iter().cloned().collect())
+    }
+}
+
+/// The name of a pod's workload; for a pod without an owner, its own.
+pub fn workload(pod: &Pod, cluster: &Cluster) -> Name {
+    cluster.top_owner(pod).map_or_else(|| pod.name.clone(), |(_, name)| name)
+}
+
+/// The containers of the command line; none: all.
+pub struct Containers {
+    names: Vec<Name>,
+    /// Whether one of them is an ephemeral container, so that any pod can have it.
+    ephemeral: bool,
+}
+
+impl Containers {
+    /// Checks that each name is one of a container of the pods. If not, it is likely mistyped.
+    pub async fn find(
+        names: Vec<Name>,
+        pods: &[Arc<Pod>],
+        cluster: &Cluster,
+        reader: &ReadClient,
+    ) -> Result<Self, String> {
+        let mut known: Vec<Name> = Vec::new();
+        let mut seen: BTreeSet<Name> = BTreeSet::new();
+        let all = pods.iter().flat_map(|pod| containers(pod).map(|container| container.name.clone()));
+        known.extend(all.filter(|name| seen.insert(name.clone())));
+        // no pod is there yet if its lines are waited for
+        if pods.is_empty() || names.iter().all(|name| known.contains(name)) {
+            return Ok(Self { names, ephemeral: false });
+        }
+        let asked = pods.iter().take(ASKED).map(async |pod| {
+            let watch = PodWatch::new(reader, &pod.namespace, &pod.name, pod.uid.clone());
+            watch.since(Instant::now()).await.ok()
+        });
+        for state in futures::future::join_all(asked).await.into_iter().flatten() {
+            let all = state.containers.iter().map(|container| container.name.clone());
+            known.extend(all.filter(|name| seen.insert(name.clone())));
+        }
+        let Some(name) = names.iter().find(|name| !known.contains(name)) else {
+            return Ok(Self { names, ephemeral: true });
+        };
+        let of = |pod: &Arc<Pod>| format!("{}/{}", pod.namespace, workload(pod, cluster));
+        let workloads: Vec<String> = pods.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect();
+        Err(format!("no container named {name} in {}: {}", few(&workloads), few(&known)))
+    }
+
+    pub fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// Whether the pod can have one of the containers.
+    pub fn takes(&self, pod: &Pod) -> bool {
+        self.names.is_empty() || self.ephemeral || containers(pod).any(|c| self.names.contains(&c.name))
     }
 }
 

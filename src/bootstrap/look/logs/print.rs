@@ -12,6 +12,7 @@ use crate::cli::logs::LogFlags;
 use crate::cli::{Color, Output};
 use crate::clock::Clock;
 use crate::report::logs::{self as report, Entry, Grouping, Groups, Style};
+use crate::ui::widget::text::count;
 
 /// The number of entries that are written together.
 const BATCH: usize = 1000;
@@ -38,6 +39,9 @@ pub(super) struct Printer {
     grouping: Grouping,
     /// The number of places where lines are missing, or may be missing.
     gaps: u64,
+    /// The number of lines that were read, and of entries that passed the filter.
+    lines: usize,
+    passed: u64,
     /// The text to be written.
     out: String,
 }
@@ -67,6 +71,8 @@ impl Printer {
             groups: flags.group.then(Groups::default),
             grouping: Grouping::new(Masks::of(&start.settings.logs)),
             gaps: 0,
+            lines: 0,
+            passed: 0,
             out: String::new(),
         })
     }
@@ -84,6 +90,7 @@ impl Printer {
     }
 
     fn take(&mut self, entry: &Entry, now: Stamp) {
+        self.lines += 1 + entry.text.bytes().filter(|byte| *byte == b'\n').count();
         // the first error of a group gives it its fingerprint, whether it is printed or not
         let of_error = (self.is_grouped() && entry.fingerprint.is_some()).then(|| self.grouping.of(entry));
         let subject = Subject {
@@ -98,6 +105,7 @@ impl Printer {
         if !self.filter.passes(&subject, now) {
             return;
         }
+        self.passed += 1;
         if !self.is_grouped() {
             return report::text(entry, self.style, &mut self.out);
         }
@@ -147,6 +155,11 @@ impl Printer {
         }
     }
 
+    /// The number of lines that were read.
+    pub fn lines(&self) -> usize {
+        self.lines
+    }
+
     /// Prints the groups. Returns the exit status.
     pub fn finish(&mut self, end: End, failed: bool) -> u8 {
         let mut end = end;
@@ -160,6 +173,9 @@ impl Printer {
         if self.gaps > 0 {
             let s = if self.gaps == 1 { "" } else { "s" };
             tell(&format!("pilothouse: lines may be missing at {} place{s}", self.gaps));
+        }
+        if self.passed == 0 && self.lines > 0 && matches!(end, End::Complete | End::Interrupted) {
+            tell(&format!("pilothouse: no line passes the filter ({} read)", count(self.lines, "line")));
         }
         match end {
             End::Unwritable => exit::FAILED,
