@@ -117,9 +117,37 @@ fn zones(cluster: &Cluster) -> Vec<FailoverPlan> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
+    use crate::domain::traffic::Part;
+    use crate::policy::slices::tests::{FOUR, given};
+
+    #[test]
+    fn the_way_back_from_a_worse_backend_comes_first() {
+        let (mut cluster, row) = given(&FOUR);
+        let mut row = row;
+        let part = |name: &str, weight: f64, backends: [&str; 2]| Part {
+            name: name.into(),
+            weight,
+            backends: backends.map(Name::from).into(),
+        };
+        row.balancing.split = [part("v1", 90.0, ["a", "b"]), part("v2", 10.0, ["c", "d"])].into();
+        cluster.derived.traffic = [Arc::new(row)].into();
+        let destination = |subset: &str, weight: u32| json!({ "destination": { "host": "web", "subset": subset }, "weight": weight });
+        let route = json!({
+            "metadata": { "namespace": "shop", "name": "web" },
+            "spec": { "http": [{ "route": [destination("v1", 90), destination("v2", 10)] }] }
+        });
+        let plans = shifts(&cluster, &Kind::VirtualService, &route);
+        let told: Vec<_> = plans.iter().map(|p| (p.name.as_str(), p.kind.to_string())).collect();
+        let there = "weight of shop/vs/web from web/v1 to web/v2".to_owned();
+        let away = "weight of shop/vs/web from web/v2 to web/v1".to_owned();
+        assert_eq!(told, [("shop/web/web/v1", away), ("shop/web/web/v2", there)]);
+        assert!(plans.iter().all(|plan| plan.concerns("shop", "web")));
+    }
 
     #[test]
     fn a_route_is_shifted_away_from_its_heaviest_backend() {

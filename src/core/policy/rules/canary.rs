@@ -179,8 +179,21 @@ mod tests {
 
     /// Runs the rule. `ratio` is the error ratio of the whole Service.
     fn found(backends: &[Given<'_>], ratio: f64, before: &[Cause]) -> Vec<Cause> {
+        in_context(backends, ratio, before, worse)
+    }
+
+    fn in_context(
+        backends: &[Given<'_>],
+        ratio: f64,
+        before: &[Cause],
+        find: impl Fn(&RuleContext<'_, '_>) -> Vec<Cause>,
+    ) -> Vec<Cause> {
         let (mut cluster, mut row) = given(backends);
-        let traffic = ServiceTraffic { error_ratio: Some(ratio), ..ServiceTraffic::clone(&row.traffic) };
+        let traffic = ServiceTraffic {
+            rps: Some(100.0),
+            error_ratio: Some(ratio),
+            ..ServiceTraffic::clone(&row.traffic)
+        };
         row.traffic = Arc::new(traffic);
         cluster.derived.traffic = [Arc::new(row)].into();
         let none = HashMap::new();
@@ -195,7 +208,7 @@ mod tests {
             before,
             index: &Index::default(),
         };
-        worse(&context)
+        find(&context)
     }
 
     fn words(found: &[Cause]) -> Vec<String> {
@@ -237,9 +250,27 @@ mod tests {
     }
 
     #[test]
+    fn it_is_told_once_beside_the_errors_of_its_service() {
+        let bad = with(10.0, 0.2, 20.0);
+        let told = in_context(&bad, 0.04, &[], |context| {
+            let mut found = worse(context);
+            let on = found[0].objects[0].clone();
+            found[0].action = Some(Suggestion { what: Remediation::ShiftWeight, on });
+            found.extend(crate::policy::rules::errors::errors(&RuleContext { before: &[], ..*context }));
+            crate::policy::rules::rank(context, found)
+        });
+        let codes: Vec<_> = told.iter().map(|cause| cause.rule()).collect();
+        assert_eq!(codes, ["service-errors"], "{told:?}");
+        assert!(told[0].included().iter().any(|(code, _)| code.as_str() == "canary-worse"));
+        assert_eq!(told[0].action.as_ref().map(|a| &a.what), Some(&Remediation::ShiftWeight));
+        assert_eq!(told[0].impact.services, 1);
+    }
+
+    #[test]
     fn it_ends_at_a_lower_limit_than_it_begins() {
-        // Five of 600 against none: the first time, this could be chance.
-        let few = with(5.0, 0.006, 20.0);
+        // Less than half a point more is no finding by itself.
+        let mut few = with(5.0, 0.008, 20.0);
+        few[..2].iter_mut().for_each(|pod| pod.2 = 0.004);
         assert!(found(&few, 0.001, &[]).is_empty());
         let before = found(&with(10.0, 0.066, 20.0), 0.007, &[]);
         assert_eq!(found(&few, 0.001, &before).len(), 1);
