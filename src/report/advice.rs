@@ -43,6 +43,8 @@ pub fn command(cluster: &Cluster, cause: &Cause, suggestion: &Suggestion, reach:
             ("out-of-rotation", format!(" --service {}", quote(service)))
         }
         Remediation::IntoRotation { .. } => ("into-rotation", besides(cause, on)),
+        // The command line has only the plans of the config.
+        Remediation::ShiftWeight => return None,
     };
     let reach = if reach.is_empty() { String::new() } else { format!(" {reach}") };
     Some(format!("pilothouse {word} {}{rest}{reach}", typed(on)))

@@ -334,6 +334,7 @@ impl From<SuggestedCommand> for Cmd {
             SuggestedCommand::Restart => ChangeCmd::Restart,
             SuggestedCommand::Rollback => ChangeCmd::Rollback,
             SuggestedCommand::Rotation => ChangeCmd::Rotation,
+            SuggestedCommand::Weight => ChangeCmd::Weight,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod breaks;
 mod shares;
+mod worse;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::time::Stamp;
 
 pub use breaks::Break;
 pub use shares::{Imbalance, Rates, Share, Shares, Standing, Stray, Trail, Unjudged};
+pub use worse::Worse;
 
 /// The error ratio from which on a service or one of its backends has severity warning.
 pub const BAD_ERRORS: f64 = 0.01;

@@ -9,6 +9,7 @@ pub use self::index::RouteIndex;
 #[cfg(test)]
 pub use self::index::of;
 use crate::domain::id::{Kind, Name};
+use crate::domain::kinds::ROUTES;
 use crate::domain::route::{Host, Route, RouteRule, Target};
 
 /// What the routes of a cluster say of each Service, by namespace and name. [`RouteIndex`] keeps it up to date.
@@ -36,6 +37,8 @@ pub struct Split {
     pub targets: Arc<[Target]>,
     /// Other rules send requests to some of the targets in another way.
     pub partial: bool,
+    /// Its weights can be changed by a failover plan.
+    pub shiftable: bool,
 }
 
 impl Split {
@@ -139,6 +142,7 @@ fn told(mut all: Vec<&Arc<Route>>) -> HashMap<Host, About> {
             roots: rule.route.roots.clone(),
             targets: merged(&rule.targets),
             partial,
+            shiftable: ROUTES.contains(&rule.route.kind),
         });
         let targets = own.targets.iter().filter(|t| !t.foreign).map(|t| &t.host);
         let hosts: HashSet<&Host> = targets.chain(own.roots.iter()).collect();

@@ -18,8 +18,8 @@ use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::Cluster;
 use crate::policy::kubectl::quote;
 use crate::policy::pick::nodes_of;
-use crate::policy::routes;
 use crate::policy::whatif::{Leaving, service_effect};
+use crate::policy::{routes, slices};
 
 fn object(context: &Name, on: ObjectRef) -> Lookup {
     Lookup::Object { context: context.clone(), on }
@@ -257,6 +257,10 @@ fn weight(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
         return;
     }
     ready_behind(input.cluster, plan, shift, rises);
+    if let Some(by) = slices::shifted(input.cluster, shift).and_then(|canary| canary.worse()) {
+        let (to, from) = (shift.to.clone(), shift.from.clone());
+        plan.warnings.push(Warning::CanaryWorse { to, from, by });
+    }
     plan.diff.extend(pairs.first().map(|pair| shares(input.cluster, shift, pair)).unwrap_or_default());
     let now = |pair: &routes::Pair| format!("{}:{}", pair.from.weight, pair.to.weight);
     let mut before: Vec<(String, Value)> =

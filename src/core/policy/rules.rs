@@ -4,6 +4,7 @@
 //! A rule finds nothing in a table that was not read, because no finding is better than a wrong one. The missing
 //! source is a finding of its own.
 
+mod canary;
 mod errors;
 mod fold;
 mod jobs;
@@ -161,7 +162,7 @@ const WAITING: Parts = Parts::EVENTS.and(Parts::TIME);
 const CLAIMS: Parts = Parts::of(Part::PersistentVolumeClaim);
 
 /// All rules.
-pub const RULES: [Rule; 29] = [
+pub const RULES: [Rule; 30] = [
     Rule {
         finds: &[Code::NodeNotReady],
         inputs: Parts::NODES.and(Parts::PODS).and(Parts::TIME),
@@ -216,6 +217,7 @@ pub const RULES: [Rule; 29] = [
         find: errors::errors,
     },
     Rule { finds: &[Code::TrafficUneven], inputs: Parts::TRAFFIC.and(Parts::SERVICES), find: errors::uneven },
+    Rule { finds: &[Code::CanaryWorse], inputs: Parts::TRAFFIC.and(Parts::SERVICES), find: canary::worse },
     Rule { finds: &[Code::ServiceSlow], inputs: Parts::TRAFFIC, find: slow::slow },
     Rule { finds: &[Code::SloBurn], inputs: Parts::TRAFFIC, find: slo::burn },
     Rule {

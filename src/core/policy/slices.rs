@@ -6,14 +6,16 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use crate::domain::failover::WeightShift;
 use crate::domain::id::Name;
 use crate::domain::image;
 use crate::domain::pod::Pod;
 use crate::domain::service::Endpoint;
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{BackendTraffic, Share};
+use crate::domain::traffic::{BackendTraffic, Share, Worse};
 use crate::domain::workload::REVISION;
 use crate::facts::world::{Cluster, TrafficRow};
+use crate::policy::routes;
 
 /// What the backends of a service are grouped by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -80,6 +82,18 @@ pub struct Canary {
     pub latency: Compared,
 }
 
+impl Canary {
+    /// Returns in what the canary is worse. Returns `None` if it is not worse, or if this is not known.
+    pub fn worse(&self) -> Option<Worse> {
+        let worse = |compared: Compared| match compared {
+            Compared::Worse { canary, stable } => Some((canary, stable)),
+            _ => None,
+        };
+        let by = Worse { errors: worse(self.errors), p95_ms: worse(self.latency) };
+        (by != Worse::default()).then_some(by)
+    }
+}
+
 /// A canary's number compared with that of the stable version.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Compared {
@@ -122,6 +136,82 @@ pub fn slices(cluster: &Cluster, row: &TrafficRow, by: By) -> Slices {
         }
     }
     Slices { by, slices, canary }
+}
+
+/// Returns true if the endpoints of a service are pods of several templates. Grouping the backends is not needed
+/// otherwise.
+pub fn has_versions(cluster: &Cluster, row: &TrafficRow) -> bool {
+    let endpoints = row.endpoints.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
+    let pods = endpoints.filter_map(|e| cluster.pods.by_uid(e.pod_uid.as_ref()?));
+    let mut templates = pods.map(|pod| (pod.shape.containers.first().map(|c| &c.image), hash(pod)));
+    let first = templates.next();
+    templates.any(|template| Some(&template) != first.as_ref())
+}
+
+/// Compares the backend that a shift of weights moves requests to (the canary) with the one that they come from.
+/// Returns `None` if nothing is measured of one of them.
+pub fn shifted(cluster: &Cluster, shift: &WeightShift) -> Option<Canary> {
+    let (to, from) = (routes::service_name(&shift.to), routes::service_name(&shift.from));
+    let measured = |service: &str| cluster.measured(&shift.namespace, service).filter(|_| to != from);
+    if let (Some(new), Some(old)) = (measured(to), measured(from)) {
+        let (of_new, of_old) = (places(cluster, new), places(cluster, old));
+        let new = Side::of(new, &shift.to, of_new.iter().collect());
+        let old = Side::of(old, &shift.from, of_old.iter().collect());
+        return Some(compared(&new, &old));
+    }
+    // A route can split the requests to one Service into its subsets, or into other Services.
+    let part = |backend: &Name, service: &str| {
+        Name::from(backend.split_once('/').map_or(service, |(_, subset)| subset))
+    };
+    let (new, old) = (part(&shift.to, to), part(&shift.from, from));
+    let row = cluster.derived.traffic.iter().find(|row| {
+        let has = |name: &Name| row.balancing.split.iter().any(|part| part.name == *name);
+        let is_root = to != from || row.traffic.name == *to;
+        row.traffic.namespace == shift.namespace && is_root && has(&new) && has(&old)
+    })?;
+    let places = places(cluster, row);
+    let within = |name: &Name| {
+        let part = row.balancing.split.iter().find(|part| part.name == *name);
+        let is_in = |place: &&Place<'_>| part.is_some_and(|part| part.backends.contains(&place.name));
+        places.iter().filter(is_in).collect::<Vec<_>>()
+    };
+    let (new, old) = (Side::of(row, &shift.to, within(&new)), Side::of(row, &shift.from, within(&old)));
+    Some(compared(&new, &old))
+}
+
+/// One side of a comparison.
+struct Side<'p> {
+    name: Name,
+    places: Vec<&'p Place<'p>>,
+    /// The number of requests in the window.
+    requests: f64,
+}
+
+impl<'p> Side<'p> {
+    fn of(row: &TrafficRow, name: &Name, places: Vec<&'p Place<'p>>) -> Self {
+        let requests = rps(&places) * f64::from(row.traffic.window_secs);
+        Self { name: name.clone(), places, requests }
+    }
+}
+
+fn rps(places: &[&Place<'_>]) -> f64 {
+    sum(places.iter().map(|p| p.traffic?.rps)).unwrap_or(0.0)
+}
+
+fn compared(new: &Side<'_>, old: &Side<'_>) -> Canary {
+    let n = (new.requests, old.requests);
+    Canary {
+        canary: new.name.clone(),
+        stable: old.name.clone(),
+        errors: match (errors(&new.places), errors(&old.places)) {
+            (Some(canary), Some(stable)) => compare::errors((canary, n.0), (stable, n.1)),
+            _ => Compared::Unknown,
+        },
+        latency: match (latency(&new.places), latency(&old.places)) {
+            (Some(canary), Some(stable)) => compare::latency((canary, n.0), (stable, n.1)),
+            _ => Compared::Unknown,
+        },
+    }
 }
 
 /// A backend, and where it is.
@@ -262,10 +352,9 @@ fn slice(name: Option<Name>, places: &[&Place<'_>]) -> Slice {
 }
 
 /// Compares the newest version with the one that gets the most requests, or the smallest part with the largest.
-fn canary(row: &TrafficRow, by: By, groups: &[(Option<Name>, Vec<&Place<'_>>)]) -> Option<Canary> {
-    let named: Vec<(&Name, &[&Place<'_>])> =
+fn canary<'p>(row: &TrafficRow, by: By, groups: &[(Option<Name>, Vec<&'p Place<'p>>)]) -> Option<Canary> {
+    let named: Vec<(&Name, &[&'p Place<'p>])> =
         groups.iter().filter_map(|(name, places)| Some((name.as_ref()?, places.as_slice()))).collect();
-    let rps = |places: &[&Place<'_>]| sum(places.iter().map(|p| p.traffic?.rps)).unwrap_or(0.0);
     let canary = match by {
         By::Version => {
             // A version is as old as its oldest template.
@@ -286,21 +375,8 @@ fn canary(row: &TrafficRow, by: By, groups: &[(Option<Name>, Vec<&Place<'_>>)]) 
     };
     let others = named.iter().filter(|(name, _)| *name != canary.0);
     let stable = others.max_by(|a, b| rps(a.1).total_cmp(&rps(b.1)))?;
-    let (new, old) = (canary.1, stable.1);
-    let window = f64::from(row.traffic.window_secs);
-    let n = (rps(new) * window, rps(old) * window);
-    Some(Canary {
-        canary: canary.0.clone(),
-        stable: stable.0.clone(),
-        errors: match (errors(new), errors(old)) {
-            (Some(canary), Some(stable)) => compare::errors((canary, n.0), (stable, n.1)),
-            _ => Compared::Unknown,
-        },
-        latency: match (latency(new), latency(old)) {
-            (Some(canary), Some(stable)) => compare::latency((canary, n.0), (stable, n.1)),
-            _ => Compared::Unknown,
-        },
-    })
+    let side = |(name, places): &(&Name, &[&'p Place<'p>])| Side::of(row, name, places.to_vec());
+    Some(compared(&side(&canary), &side(stable)))
 }
 
 /// Returns the mean of the backends' p95, weighted by their requests. The highest would grow with the number of
@@ -312,7 +388,7 @@ fn latency(places: &[&Place<'_>]) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::domain::id::{Kind, Owner, Uid, Version};
     use crate::domain::pod::{ContainerShape, PodShape};
@@ -322,9 +398,9 @@ mod tests {
     use crate::facts::world::ServiceRow;
 
     /// Backends as (name, rps, error ratio, p95, image, template's hash, created).
-    type Given<'a> = (&'a str, f64, f64, f64, &'a str, &'a str, i64);
+    pub(crate) type Given<'a> = (&'a str, f64, f64, f64, &'a str, &'a str, i64);
 
-    fn given(backends: &[Given<'_>]) -> (Cluster, TrafficRow) {
+    pub(crate) fn given(backends: &[Given<'_>]) -> (Cluster, TrafficRow) {
         let mut pods: Rows<Pod> = Rows::default();
         for (i, (name, _, _, _, image, hash, created)) in backends.iter().enumerate() {
             let container = ContainerShape { image: (*image).into(), ..ContainerShape::default() };
@@ -354,6 +430,7 @@ mod tests {
         cluster.tables.pods = pods.table().clone();
         let endpoint = |(i, (name, ..)): (usize, &Given<'_>)| Endpoint {
             pod: Some((*name).into()),
+            pod_uid: Some(Uid::parse(name)),
             ready: i != 0,
             zone: Some(if i < 2 { "a" } else { "b" }.into()),
             ..Endpoint::default()
@@ -394,7 +471,7 @@ mod tests {
         (cluster, row)
     }
 
-    const FOUR: [Given<'_>; 4] = [
+    pub(crate) const FOUR: [Given<'_>; 4] = [
         ("a", 40.0, 0.0, 20.0, "web:1", "h1", 100),
         ("b", 40.0, 0.0, 30.0, "web:1", "h1", 110),
         ("c", 10.0, 0.2, 20.0, "web:2", "h2", 900),
@@ -466,6 +543,31 @@ mod tests {
         };
         let canary = slices(&cluster, &row, By::Part).canary.unwrap();
         assert_eq!((canary.canary.as_str(), canary.stable.as_str()), ("web-canary", "web"));
+    }
+
+    #[test]
+    fn a_shift_is_compared_by_the_parts_that_it_moves_requests_between() {
+        let (mut cluster, mut row) = given(&FOUR);
+        let part = |name: &str, weight: f64, backends: [&str; 2]| Part {
+            name: name.into(),
+            weight,
+            backends: backends.map(Name::from).into(),
+        };
+        row.balancing.split = [part("stable", 90.0, ["a", "b"]), part("canary", 10.0, ["c", "d"])].into();
+        cluster.derived.traffic = [Arc::new(row)].into();
+        let shift = |from: &str, to: &str| WeightShift {
+            kind: Kind::VirtualService,
+            namespace: "shop".into(),
+            route: "web".into(),
+            from: from.into(),
+            to: to.into(),
+            steps: vec![100],
+        };
+        let worse = |from: &str, to: &str| shifted(&cluster, &shift(from, to)).and_then(|c| c.worse());
+        assert_eq!(worse("web/stable", "web/canary").unwrap().errors, Some((0.1, 0.0)));
+        assert_eq!(worse("web/canary", "web/stable"), None, "away from the worse one");
+        assert_eq!(worse("other/stable", "other/canary"), None, "another Service");
+        assert_eq!(worse("web/stable", "web/none"), None);
     }
 
     #[test]

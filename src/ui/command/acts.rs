@@ -172,7 +172,7 @@ pub(super) const CHANGES: &[Command] = &[
             "weight",
             "weight",
             "change the weights of a route's backends, confirm by typing the context's name; or the weight of the selected server of a HAProxy, confirm by typing the last letters of its name; undo restores them",
-            &[Traffic, Backends],
+            &[Now, Traffic, Backends, Text],
             &["W"],
             asks("a service", Fits::Anything, &[]),
         )

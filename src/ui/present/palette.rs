@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
-use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Hit, Target, Ui};
@@ -16,6 +16,8 @@ use super::super::widget::text::contains_fold;
 
 /// The maximum number of hits.
 const MOST: usize = 30;
+/// Plans from this number on are ranked alike.
+const MOST_PLANS: u32 = 200;
 
 /// Returns the rank of a match, the best first: equal, prefix, prefix of a word, substring.
 fn score(text: &str, needle: &str) -> Option<u32> {
@@ -38,6 +40,17 @@ fn score(text: &str, needle: &str) -> Option<u32> {
 /// Returns the verb of a plan, so that `weight` plans are also found by that word.
 fn verb_of(plan: &FailoverPlan) -> &'static str {
     if matches!(plan.kind, FailoverKind::Weight(_)) { "failover weight" } else { "failover" }
+}
+
+/// Describes a plan. The direction of a shift comes first, because the end of the words may not fit.
+fn words_of(kind: &FailoverKind) -> String {
+    match kind {
+        FailoverKind::Weight(shift) => {
+            let route = shift.object(ClusterId(0));
+            format!("from {} to {}, weight of {route}", shift.from, shift.to)
+        }
+        other => other.to_string(),
+    }
 }
 
 fn of_object(object: ObjectRef) -> Hit {
@@ -121,14 +134,16 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
                 let origin =
                     if plan.suggested { " (suggested for this cluster)" } else { " (from the config)" };
                 let way = if revert { "back: " } else { "" };
-                // plans come before the command that requested them
+                // plans come before the command that requested them, in their own order: the better one is first
+                let class = (best / 1000 * 1000).saturating_sub(1000);
+                let place = u32::try_from(at).unwrap_or(u32::MAX).min(MOST_PLANS);
                 hits.push((
-                    best.saturating_sub(1000) + u32::from(plan.suggested) + 2 * u32::from(is_elsewhere(plan)),
+                    class + place + (MOST_PLANS + 1) * u32::from(is_elsewhere(plan)),
                     Hit {
                         target: Target::Failover(at, revert),
                         kind: "plan".into(),
                         title,
-                        detail: format!("{way}{}{origin}", plan.kind),
+                        detail: format!("{way}{}{origin}", words_of(&plan.kind)),
                     },
                 ));
             }

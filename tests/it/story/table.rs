@@ -122,10 +122,10 @@ pub static STORIES: [Story; 11] = [
     // nobody does anything: a rollback by weight is the user's decision
     Story {
         scenario: "bad-canary",
-        truth: &[("service-errors", "shop/pricing")],
+        truth: &[("canary-worse", "shop/pricing")],
         unmended: &[],
         fixes: &[],
-        stays: &[("service-errors", "shop/pricing")],
+        stays: &[("canary-worse", "shop/pricing")],
         quiet: 5,
         lasts: 120,
         is_drawn: false,

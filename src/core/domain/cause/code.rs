@@ -26,6 +26,7 @@ macro_rules! codes {
 
 codes! {
     BadConfig "bad-config"
+    CanaryWorse "canary-worse"
     CrashLoop "crash-loop"
     CronJobMissed "cronjob-missed"
     ErrorsSinceRollout "errors-since-rollout"

@@ -8,11 +8,18 @@ use crate::domain::id::Name;
 use crate::domain::node::NodeState;
 use crate::domain::slo::Burn;
 use crate::domain::time::ShownTime;
+use crate::domain::traffic::Worse;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
     BadConfig {
         pods: PodCount,
+    },
+    /// The newer version of a Service is worse than the version beside it.
+    CanaryWorse {
+        canary: Name,
+        stable: Name,
+        by: Worse,
     },
     CrashLoop {
         pods: PodCount,
@@ -164,6 +171,7 @@ impl Finding {
         use FindingCode as Code;
         match self {
             Self::BadConfig { .. } => Code::BadConfig,
+            Self::CanaryWorse { .. } => Code::CanaryWorse,
             Self::CrashLoop { .. } => Code::CrashLoop,
             Self::CronJobMissed { .. } => Code::CronJobMissed,
             Self::ErrorsSinceRollout { .. } => Code::ErrorsSinceRollout,

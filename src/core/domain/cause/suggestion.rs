@@ -13,11 +13,19 @@ pub enum SuggestedCommand {
     Restart,
     Rollback,
     Rotation,
+    Weight,
 }
 
 impl SuggestedCommand {
-    pub const ALL: [Self; 6] =
-        [Self::Bounds, Self::Cordon, Self::OutOfService, Self::Restart, Self::Rollback, Self::Rotation];
+    pub const ALL: [Self; 7] = [
+        Self::Bounds,
+        Self::Cordon,
+        Self::OutOfService,
+        Self::Restart,
+        Self::Rollback,
+        Self::Rotation,
+        Self::Weight,
+    ];
 
     /// Returns its id in the table of commands.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +36,7 @@ impl SuggestedCommand {
             Self::Restart => "restart",
             Self::Rollback => "rollback",
             Self::Rotation => "rotation",
+            Self::Weight => "weight",
         }
     }
 }
@@ -49,6 +58,8 @@ pub enum Remediation {
     IntoRotation {
         pods: usize,
     },
+    /// Changes the weights of the route that splits the Service's requests.
+    ShiftWeight,
 }
 
 impl Remediation {
@@ -61,6 +72,7 @@ impl Remediation {
             Self::Restart => SuggestedCommand::Restart,
             Self::RollBack => SuggestedCommand::Rollback,
             Self::OutOfRotation { .. } | Self::IntoRotation { .. } => SuggestedCommand::Rotation,
+            Self::ShiftWeight => SuggestedCommand::Weight,
         }
     }
 }
@@ -93,6 +105,7 @@ impl fmt::Display for Suggestion {
             Remediation::Restart => write!(f, "restart {name}"),
             Remediation::RollBack => write!(f, "roll back {name}"),
             Remediation::OutOfRotation { service } => write!(f, "take {name} out of {service}"),
+            Remediation::ShiftWeight => write!(f, "shift the weights of {name}"),
             Remediation::IntoRotation { pods } => {
                 f.write_str("put ")?;
                 match pods {

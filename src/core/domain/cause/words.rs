@@ -177,6 +177,9 @@ impl Cause {
         let about = self.about();
         match &self.finding {
             Finding::BadConfig { pods } => write!(f, "{about} container config error: {pods}"),
+            Finding::CanaryWorse { canary, stable, by } => {
+                write!(f, "{about}: {canary} is worse than {stable}: {by}")
+            }
             Finding::CrashLoop { pods, exit: Some((code, reason)) } => {
                 write!(f, "{about} crash loop, exit {code} ({reason}): {pods}")
             }

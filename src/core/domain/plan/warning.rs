@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::coded::{All, Burden, Few, InContext, LastChange, Pods, Since, With, coded};
 use super::{Access, ServiceEffect, StepKind, Unread};
 use crate::domain::id::{Kind, Name, ObjectRef};
-use crate::domain::traffic::Break;
+use crate::domain::traffic::{Break, Worse};
 use crate::domain::workload::ManagedBy;
 
 coded! {
@@ -202,6 +202,8 @@ coded! {
         = "{backend} is outside of this cluster: it is not known whether it answers"
     "backend-unknown" BackendUnknown { backend: Name }
         = "it is not known here whether {backend} has a ready endpoint"
+    "canary-worse" CanaryWorse { to: Name, from: Name; by: Worse }
+        = "this moves requests to the worse backend: {to} is worse than {from}: {by}"
     "images-differ" ImagesDiffer { on: ObjectRef, images: All<String>, context: Name, others: All<String>, other: Name }
         = "{on} runs {images} in {context} and {others} in {other}"
     "last-server" LastServer { backend: Name, server: Name }

@@ -10,8 +10,8 @@ use crate::domain::id::{ClusterId, Kind, ObjectRef, Uid};
 use crate::domain::plan::{
     Act, All, Confirm, Gate, Guard, Lookup, LookupResult, Plan, Refusal, StepKind, Warning,
 };
-use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
-use crate::facts::world::Cluster;
+use crate::domain::traffic::{BackendTraffic, ServiceTraffic, Share, Shares, TrafficSeen};
+use crate::facts::world::{Cluster, TrafficRow};
 
 fn way(kind: FailoverKind) -> FailoverPlan {
     FailoverPlan { name: "way".into(), kind, watched: None, soak_secs: 5, suggested: false }
@@ -123,6 +123,41 @@ fn weights_move_in_steps_with_a_look_after_each() {
     assert_eq!(steps(&p), ["weight web:all from 50:50 to 0:100 r", "wait 5 s r"]);
     let p = plan("TraefikService", "all", false, traefik(("web", 0), ("all", 7)));
     assert_eq!((steps(&p), warned(&p)[0]), (vec![], "weights-already"));
+}
+
+#[test]
+fn a_shift_to_the_worse_backend_warns() {
+    let mut cluster = Cluster::clone(&cluster());
+    let measured = |name: &str, error_ratio: f64| {
+        let backend = BackendTraffic {
+            name: name.into(),
+            rps: Some(50.0),
+            error_ratio: Some(error_ratio),
+            ..BackendTraffic::default()
+        };
+        let traffic = ServiceTraffic {
+            namespace: "shop".into(),
+            name: name.into(),
+            window_secs: 60,
+            backends: [backend].into(),
+            ..ServiceTraffic::default()
+        };
+        let shares = Shares { backends: vec![Share::default()], ..Shares::default() };
+        Arc::new(TrafficRow { traffic: Arc::new(traffic), shares, ..TrafficRow::default() })
+    };
+    cluster.derived.traffic = [measured("web", 0.001), measured("all", 0.2)].into();
+    let said = |from: &str, to: &str| {
+        let shift = WeightShift { from: from.into(), ..shift("TraefikService", to) };
+        let lookups = vec![here(&shift.object(ClusterId(0)), traefik((from, 90), (to, 10)))];
+        let p = go(&cluster, way(FailoverKind::Weight(shift)), false, lookups);
+        let worse = p.warnings.iter().find(|w| matches!(w, Warning::CanaryWorse { .. }));
+        worse.map(ToString::to_string)
+    };
+    assert_eq!(
+        said("web", "all").as_deref(),
+        Some("this moves requests to the worse backend: all is worse than web: errors 20 % against 0.1 %")
+    );
+    assert_eq!(said("all", "web"), None);
 }
 
 #[test]

@@ -65,13 +65,12 @@ pub(super) fn fold(context: &RuleContext<'_, '_>, causes: &mut Vec<Cause>) {
             gone.get_mut(i).into_iter().for_each(|g| *g = true);
         }
     }
-    // 3. New errors of a workload become evidence if its Service responds with errors.
-    let told: HashMap<Uid, usize> = causes
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| c.code() == Code::ServiceErrors)
-        .filter_map(|(i, c)| c.objects.get(1).map(|workload| (workload.uid.clone(), i)))
-        .collect();
+    // 3. New errors of a workload become evidence if its Service responds with errors, or if its version is worse.
+    let about = |code: Code| {
+        let of_code = causes.iter().enumerate().filter(move |(_, c)| c.code() == code);
+        of_code.filter_map(|(i, c)| c.objects.get(1).map(|workload| (workload.uid.clone(), i)))
+    };
+    let told: HashMap<Uid, usize> = about(Code::CanaryWorse).chain(about(Code::ServiceErrors)).collect();
     for i in 0..causes.len() {
         let Some(child) = causes.get(i).filter(|c| c.code() == Code::ErrorsSinceRollout) else { continue };
         let Some(parent) = workload_of(child).and_then(|uid| told.get(&uid)).copied() else { continue };

@@ -32,6 +32,7 @@ pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &m
             }
             Code::NoReadyEndpoints => cut_off(context, causes, gone, child),
             Code::ServiceSlow => slow_for(causes, gone, child),
+            Code::CanaryWorse => failing_or_slow(causes, gone, child),
             Code::SloBurn => of_same_service(causes, gone, child),
             Code::PdbBlocks => budget_of(context, causes, gone, child),
             _ => None,
@@ -49,7 +50,14 @@ pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &m
             if !recovers {
                 parent.severity = parent.severity.max(child.severity);
             }
-            parent.impact.services += child.impact.services;
+            // A worse version is one of the Service's own, and it says what can be done.
+            if child.code() == Code::CanaryWorse {
+                if parent.action.is_none() && !recovers {
+                    parent.action.clone_from(&child.action);
+                }
+            } else {
+                parent.impact.services += child.impact.services;
+            }
             let calls = child.code() == Code::ServiceErrors && parent.code() == Code::ServiceErrors;
             let relation = if calls { Relation::Caller } else { Relation::Consequence };
             parent.evidence.push(included(relation, child));
@@ -63,12 +71,21 @@ pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &m
 fn of_same_service(causes: &[Cause], gone: &[bool], child: &Cause) -> Option<usize> {
     let service = child.object()?;
     let tells = |(code, object): &(Code, ObjectRef)| {
-        matches!(code, Code::ServiceErrors | Code::ServiceSlow | Code::NoReadyEndpoints)
+        matches!(code, Code::ServiceErrors | Code::ServiceSlow | Code::CanaryWorse | Code::NoReadyEndpoints)
             && object.kind == Kind::Service
             && (&object.namespace, &object.name) == (&service.namespace, &service.name)
     };
     let found = there(causes, gone).find(|(_, cause)| cause.included().iter().any(tells));
     found.map(|(n, _)| n)
+}
+
+/// Returns the finding about the errors of the Service that has a worse version, otherwise that about its latency.
+fn failing_or_slow(causes: &[Cause], gone: &[bool], worse: &Cause) -> Option<usize> {
+    let about = |code: Code| {
+        let mut all = there(causes, gone);
+        all.find(|(_, c)| c.code() == code && c.objects.first() == worse.objects.first()).map(|(n, _)| n)
+    };
+    about(Code::ServiceErrors).or_else(|| about(Code::ServiceSlow))
 }
 
 /// Returns the effect of a node's loss on a Service, for the node's line.
