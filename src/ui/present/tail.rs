@@ -4,6 +4,7 @@ mod fields;
 mod histogram;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::Level;
@@ -333,8 +334,8 @@ fn notes(view: &LogView, cluster: Option<&Cluster>, width: usize, rows: usize) -
 fn nodes(view: &LogView, cluster: Option<&Cluster>) -> Vec<String> {
     let Some(cluster) = cluster.filter(|_| view.request.follow) else { return Vec::new() };
     let used: BTreeSet<&Name> = view.nodes.values().collect();
-    let lost = |row: &&NodeRow| row.state != NodeState::Ready && used.contains(&row.node.name);
-    let mut lost: Vec<&NodeRow> = cluster.derived.nodes.iter().filter(lost).map(|row| &**row).collect();
+    let lost = |row: &&Arc<NodeRow>| row.state != NodeState::Ready && used.contains(&row.node.name);
+    let mut lost: Vec<&Arc<NodeRow>> = cluster.derived.nodes.iter().filter(lost).collect();
     lost.sort_by(|a, b| a.node.name.cmp(&b.node.name));
     let mut out: Vec<String> = lost
         .iter()

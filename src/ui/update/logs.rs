@@ -54,7 +54,7 @@ pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effe
     let request = LogRequest { object, within, previous, follow: !previous, tail, since: None };
     let mut view = LogView::new(title, ticket, request.clone());
     view.several_pods = pods.len() > 1;
-    let place = |pod: &Arc<Pod>| Some(((pod.namespace.clone(), pod.name.clone()), pod.node.clone()?));
+    let place = |pod: &&Arc<Pod>| Some(((pod.namespace.clone(), pod.name.clone()), pod.node.clone()?));
     view.nodes = pods.iter().take(MOST_PODS).filter_map(place).collect();
     view.several_containers = pods.iter().any(|p| containers(p).count() > 1);
     ui.screens.push(Screen::Log(Box::new(view)));

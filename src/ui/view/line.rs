@@ -179,7 +179,9 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
             _ => c.risk == Risk::None || targets::offered(ui, world, c.cmd),
         })
         .collect();
-    found.sort_by_key(|(c, _, place)| (c.risk == Risk::None, log_order(c.cmd).unwrap_or(most), c.hint, *place));
+    found.sort_by_key(|(c, _, place)| {
+        (c.risk == Risk::None, log_order(c.cmd).unwrap_or(most), c.hint, *place)
+    });
     found
         .into_iter()
         .map(|(c, key, _)| {

@@ -64,7 +64,8 @@ fn over(ui: &Ui, canvas: &mut Canvas<'_>, area: Rect) {
     }
     if let Some(open) = &ui.sheet {
         let fit = dialog::draw(canvas, area, &sheet::view(ui, open), open.top);
-        canvas.seen.sheet = Some(SeenText { page: fit.page, top: fit.top, rows: fit.rows, ..SeenText::default() });
+        canvas.seen.sheet =
+            Some(SeenText { page: fit.page, top: fit.top, rows: fit.rows, ..SeenText::default() });
     }
     if let Some(question) = &ui.question {
         dialog::draw(canvas, area, &dialogs::question(question), 0);

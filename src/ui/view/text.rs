@@ -17,7 +17,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &TextView) -> SeenText {
     let rows = rows(&view.lines, cells, view.wrap);
     let page = usize::from(inner.height);
     let top = view.top.min(rows.len().saturating_sub(page));
-    let seen = SeenText { page, top, rows: rows.len(), columns: cells };
+    let seen = SeenText { page, top, rows: rows.len(), columns: cells, ..SeenText::default() };
     let mut notes: Vec<Cell> = Vec::new();
     if seen.rows > page {
         let end = (top + page).min(seen.rows);

@@ -628,6 +628,8 @@ fn logs_are_followed_and_let_go() {
     desk.press("enter");
     let text = desk.dump(120, 36);
     assert!(text.contains("line number 7"), "{text}");
+    // the first Esc drops the search
+    assert_eq!(desk.press("esc"), Vec::new());
     assert_eq!(desk.press("esc"), vec![Effect::StopLogs(ticket)]);
 }
 

@@ -106,18 +106,11 @@ pub(super) fn draw(
     out
 }
 
-fn axis(
-    found: &Histogram,
-    view: &LogView,
-    zone: fn(Stamp) -> i32,
-    cells: usize,
-    most: u64,
-) -> Vec<Cell> {
+fn axis(found: &Histogram, view: &LogView, zone: fn(Stamp) -> i32, cells: usize, most: u64) -> Vec<Cell> {
     let clock = |at| clock(at, zone, view.times);
     let (from, to) = (clock(found.from), clock(found.to));
     let to = if found.live { format!("now {to}") } else { to };
-    let words =
-        format!(" one bar: {}, up to {}", span(found.step), text::count(most as usize, "line"));
+    let words = format!(" one bar: {}, up to {}", span(found.step), text::count(most as usize, "line"));
     let errors: u64 = found.bars.iter().map(|bar| bar.errors).sum();
     let errors = match errors {
         0 => String::new(),
@@ -169,15 +162,15 @@ mod tests {
 
     #[test]
     fn the_right_edge_is_now() {
-        let log =
-            view(&[(0, Level::Info), (900, Level::Error), (1_000, Level::Info), (9_999, Level::Warn)]);
+        let log = view(&[(0, Level::Info), (900, Level::Error), (1_000, Level::Info), (9_999, Level::Warn)]);
         let found = count(&log, at(19), 20).unwrap();
         assert_eq!((found.step, found.bars.len(), found.live), (1_000, 20, true));
         assert_eq!(found.bars.first(), Some(&Bar { lines: 2, errors: 1 }));
         assert_eq!(found.bars.iter().map(|bar| bar.lines).sum::<u64>(), 4);
         assert!(found.bars[10..].iter().all(|bar| *bar == Bar::default()), "no line came");
         // a log that has ended has no now
-        let ended = LogView { ended: true, ..log };
+        let mut ended = log;
+        ended.ended = true;
         let found = count(&ended, at(19), 20).unwrap();
         assert_eq!((found.bars.len(), found.to, found.live), (10, Stamp(9_999), false));
         assert_eq!(count(&view(&[]), at(0), 5), None);
