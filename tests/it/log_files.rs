@@ -1,7 +1,7 @@
 //! `--log-file FILE`: a file stands beside the logs of pods.
 
 use std::fs;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -72,7 +72,9 @@ fn the_groups_of_the_logs_command_are_those_of_the_errors_pane() {
     fs::write(&log, text).unwrap();
     let logs = |args: &[&str]| {
         let all = [&["logs", "-", "-o", "json", "--config", &config][..], args].concat();
-        let (mut command, _home) = command(&all, |_, _| None);
+        // standard input has no cluster
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pilothouse"));
+        command.args(all).env("HOME", folder.path()).env_remove("XDG_CONFIG_HOME").env_remove("KUBECONFIG");
         command.stdin(Stdio::from(fs::File::open(&log).unwrap()));
         command.output().unwrap()
     };
