@@ -344,10 +344,11 @@ impl Stream {
         let check = self.query.path("&tailLines=1&limitBytes=1");
         let opening = read.stream(&path, "*/*");
         tokio::pin!(opening);
-        let opened = match tokio::time::timeout(SLOW, &mut opening).await {
-            Ok(opened) => opened?,
+        let opened = if let Ok(opened) = tokio::time::timeout(SLOW, &mut opening).await {
+            opened?
+        } else {
             // A kubelet answers with the first line only. It answers a request for the end of the log at once.
-            Err(_) => tokio::select! {
+            tokio::select! {
                 opened = &mut opening => opened?,
                 answers = read.get_bytes(&check, 1024) => {
                     answers?;
@@ -364,7 +365,7 @@ impl Stream {
                         opened => opened?,
                     }
                 }
-            },
+            }
         };
         let mut body = opened.into_body();
         self.opened = true;

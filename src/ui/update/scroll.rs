@@ -1,5 +1,7 @@
 //! Scrolls lists, texts and logs.
 
+use std::cmp::Ordering;
+
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::facts::world::World;
 
@@ -184,12 +186,10 @@ fn search(len: usize, cursor: usize, to: To, hit: impl Fn(usize) -> bool) -> Opt
         of += 1;
         first = first.or(Some((at, of)));
         last = Some((at, of));
-        if at < cursor {
-            (previous, before) = (last, of);
-        } else if at == cursor {
-            on = true;
-        } else {
-            next = next.or(last);
+        match at.cmp(&cursor) {
+            Ordering::Less => (previous, before) = (last, of),
+            Ordering::Equal => on = true,
+            Ordering::Greater => next = next.or(last),
         }
     }
     let here = on.then_some((cursor, before + 1));

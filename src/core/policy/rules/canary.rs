@@ -259,7 +259,7 @@ mod tests {
             found.extend(crate::policy::rules::errors::errors(&RuleContext { before: &[], ..*context }));
             crate::policy::rules::rank(context, found)
         });
-        let codes: Vec<_> = told.iter().map(|cause| cause.rule()).collect();
+        let codes: Vec<_> = told.iter().map(Cause::rule).collect();
         assert_eq!(codes, ["service-errors"], "{told:?}");
         assert!(told[0].included().iter().any(|(code, _)| code.as_str() == "canary-worse"));
         assert_eq!(told[0].action.as_ref().map(|a| &a.what), Some(&Remediation::ShiftWeight));
