@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::domain::traffic::Part;
-    use crate::policy::slices::tests::{FOUR, given};
+    use crate::policy::slices::{FOUR, given};
 
     #[test]
     fn the_way_back_from_a_worse_backend_comes_first() {

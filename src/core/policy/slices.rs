@@ -2,6 +2,9 @@
 
 mod compare;
 
+#[cfg(test)]
+pub(crate) use tests::{FOUR, Given, given};
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -388,7 +391,7 @@ fn latency(places: &[&Place<'_>]) -> Option<f64> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::domain::id::{Kind, Owner, Uid, Version};
     use crate::domain::pod::{ContainerShape, PodShape};

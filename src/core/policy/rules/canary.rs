@@ -175,7 +175,7 @@ mod tests {
     use crate::facts::events_about::EventsAbout;
     use crate::facts::latency::Latency;
     use crate::policy::rules::Index;
-    use crate::policy::slices::tests::{FOUR, Given, given};
+    use crate::policy::slices::{FOUR, Given, given};
 
     /// Runs the rule. `ratio` is the error ratio of the whole Service.
     fn found(backends: &[Given<'_>], ratio: f64, before: &[Cause]) -> Vec<Cause> {
