@@ -284,7 +284,9 @@ fn each_line_is_printed_once_while_the_server_is_killed_twice_real_only() {
     }
     rig.script("apiserver", &["start", rig.folder()]);
     let wire = Wire::of(&rig, "admin");
-    restarted.iter().for_each(|pod| tell_restart(&wire, pod));
+    for pod in &restarted {
+        tell_restart(&wire, pod);
+    }
     until_part(0.6);
     rig.script("apiserver", &["kill", rig.folder()]);
     rig.script("apiserver", &["start", rig.folder()]);
@@ -312,7 +314,7 @@ fn each_line_is_printed_once_while_the_server_is_killed_twice_real_only() {
             untold.push((key, absent));
         }
     }
-    println!(
+    eprintln!(
         "{} pods of {} containers, {all} lines written, {} printed, {missing} missing, {doubled} doubled, {} gaps told; {cpu:.1} s of processor time, at most {memory} KiB",
         size.pods,
         CONTAINERS.len(),
