@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use crate::domain::text;
+
 use super::json::{self, Value};
 use super::message;
 
@@ -49,7 +51,9 @@ pub fn all(entry: &str) -> Vec<(String, String)> {
     let line = first_line(entry);
     let mut out = Vec::new();
     if !line.starts_with('{') {
-        out.extend(pairs(line).map(|(key, value)| (key.to_owned(), value.into_owned())));
+        // a value may begin in the middle of what was one glyph
+        let shown = |value: &str| text::clean_lines(value);
+        out.extend(pairs(line).map(|(key, value)| (key.to_owned(), shown(&value))));
     }
     if let Some(object) = json::object(line) {
         list(&mut out, String::new(), Value::Object(object), 0);

@@ -66,6 +66,8 @@ fn a_hostile_corpus() {
         mega(b" ERROR no"),
         mega("e\u{301}\u{301}\u{200d}".as_bytes()),
         mega(b"\0"),
+        // a combining mark that a value begins with
+        "\0{@=\u{591}".into(),
     ];
     for line in &corpus {
         no_controls(line);

@@ -446,7 +446,7 @@ fn a_capital_that_fits_nothing_here_says_why_and_where_it_works() {
     for (view, key, words) in [
         ("2", "D", "'drain' needs a node: go to Nodes (1) or NOW (Tab)"),
         ("3", "K", "'evict' needs a pod: go to Pods (5 Tab)"),
-        ("3", "W", "'weight' needs a service: go to Traffic (2)"),
+        ("3", "W", "'weight' needs a service: go to NOW (Tab) or Traffic (2)"),
         ("5", "X", "'out/in rotation' needs a pod"),
         ("5 tab", "R", "'restart' needs a workload: go to Workloads (5) or NOW (Tab)"),
         ("8", "D", "'drain' needs a node: go to Nodes (1)"),
