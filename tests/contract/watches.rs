@@ -217,6 +217,9 @@ fn where_a_log_begins() {
     assert_eq!(log(&format!("sinceTime={second}Z&tailLines=1")).len(), 1, "both limits count");
     assert_eq!(log("tailLines=0"), Vec::<String>::new());
     assert!(log("sinceSeconds=1&tailLines=1000").len() <= 1000);
+    if !rig.simulated {
+        return; // KWOK has a file of earlier lines for each container, also for one that never ended
+    }
     let path = "/api/v1/namespaces/shop/pods/checkout-0/log?previous=true";
     let mut none = wire.open("GET", path, JSON, "");
     let (code, text) = (none.code, none.text());
