@@ -27,7 +27,7 @@ const SIDE: u16 = 160;
 const HIGH: u16 = 44;
 
 /// Draws the whole screen.
-pub fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
+pub(super) fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     if area.width < 40 || area.height < 10 {
         let words = format!("too small: {}x{}, needs 40x10", area.width, area.height);
         let lines = wrap(&words, usize::from(area.width.max(1)));
