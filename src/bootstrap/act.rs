@@ -74,7 +74,7 @@ impl Targets<'_> {
 }
 
 /// Runs a headless action of the command line.
-pub async fn run(start: &Start, command: ActionCommand) -> u8 {
+pub(super) async fn run(start: &Start, command: ActionCommand) -> u8 {
     let flags = command.flags().clone();
     if let Some((act, kind, names)) = command.act() {
         return status(attempt(start, act, Targets::Named(kind, names), &flags).await);

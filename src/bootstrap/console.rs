@@ -35,7 +35,7 @@ const REPORTS: usize = 64;
 /// How long the sources may take to stop.
 const CLOSE: Duration = Duration::from_millis(150);
 
-pub fn console(start: &Start) -> u8 {
+pub(super) fn console(start: &Start) -> u8 {
     let _log = crate::telemetry::start(start.home.state.as_deref());
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
@@ -123,6 +123,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         supervisor: session.supervisor.child(),
         home: start.home.clone(),
         logs: HashMap::new(),
+        asked: HashMap::new(),
     };
     let (effects, effects_in) = mpsc::channel(EFFECTS);
     session.supervisor.spawn_once(desk.serve(effects_in));

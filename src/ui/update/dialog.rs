@@ -16,12 +16,12 @@ use super::super::request::{Effect, Order, Reply};
 use super::super::widget::input::{Edit, InputLine};
 
 /// How long a plan must be on the screen before a key can confirm it.
-pub const ARMED_AFTER_MS: u64 = 300;
+pub(super) const ARMED_AFTER_MS: u64 = 300;
 /// How often an open rehearsal is repeated.
 const RENEW_MS: u64 = 2_000;
 
 /// Opens a rehearsal for the objects that were selected when the key was pressed.
-pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
+pub(super) fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
     // the objects decide on the cluster; a failover without objects is one of the cluster that is shown
     let id = targets.first().map_or(ui.cluster, |target| target.cluster);
     let Some(cluster) = world.cluster(id) else { return };
@@ -53,7 +53,7 @@ pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effec
 }
 
 /// Repeats an open rehearsal from time to time.
-pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
+pub(super) fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
     let now = ui.clock_ms;
     if let Some(dialog) = &mut ui.dialog
         && matches!(dialog.stage, Stage::Ready(_))
@@ -67,7 +67,7 @@ pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
 }
 
 /// Handles an answer for the open rehearsal.
-pub fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
+pub(super) fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
     let Some(dialog) = &mut ui.dialog else { return };
     dialog.in_flight = false;
     match reply {
@@ -133,7 +133,7 @@ fn answer(ui: &mut Ui, question: Question, key: Key, effects: &mut Vec<Effect>) 
 }
 
 /// Handles a key while a dialog is open.
-pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
+pub(super) fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     if let Some(question) = ui.question.take() {
         return answer(ui, question, key, effects);
     }
@@ -216,14 +216,14 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
 }
 
 /// Scrolls the plan of the dialog.
-pub fn scroll(ui: &mut Ui, by: isize) {
+pub(super) fn scroll(ui: &mut Ui, by: isize) {
     if let Some(dialog) = &mut ui.dialog {
         move_by(dialog, by);
     }
 }
 
 /// Shows a note next to the question.
-pub fn note(ui: &mut Ui, words: &str) {
+pub(super) fn note(ui: &mut Ui, words: &str) {
     match &mut ui.dialog {
         Some(dialog) => words.clone_into(&mut dialog.note),
         None => ui.say(words),

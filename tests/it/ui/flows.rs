@@ -1552,6 +1552,33 @@ fn a_pane_has_the_columns_that_were_chosen_for_it() {
 }
 
 #[test]
+fn now_has_the_columns_that_were_chosen_for_it() {
+    let mut desk = Desk::new(scene::trouble());
+    let choose = |names: &[&str]| {
+        let own = names.iter().map(|name| (*name).to_owned()).collect();
+        pilothouse::ui::pane::chosen(&[("now".to_owned(), own)].into()).0
+    };
+    let first = |desk: &mut Desk, width: u16, height: u16| {
+        let text = desk.dump(width, height);
+        text.lines().find(|line| line.contains('✖')).unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    // a screen without room for columns places the chosen ones itself
+    let narrow = first(&mut desk, 80, 24);
+    desk.ui.columns = choose(&["since", "cause", "key"]);
+    assert_eq!(first(&mut desk, 80, 24), narrow);
+    let words: Vec<&str> = narrow.split_whitespace().collect();
+    let (about, since) = (words[1], words[words.len() - 1]);
+    let wide = first(&mut desk, 120, 36);
+    let place = |word: &str| wide.find(word).unwrap_or_else(|| panic!("{word}: {wide}"));
+    assert!(place(since) < place(about), "{wide}");
+    desk.ui.columns = choose(&["cause"]);
+    for (width, height) in [(80, 24), (120, 36)] {
+        let line = first(&mut desk, width, height);
+        assert!(line.contains(about) && !line.contains(&format!(" {since} ")), "{line}");
+    }
+}
+
+#[test]
 fn the_events_of_the_cluster_are_a_view() {
     let mut state = scene::trouble();
     scene::scalings(&mut state);
