@@ -227,7 +227,9 @@ fn lines_that_are_missing_are_told() {
     };
     let enough = |out: &str, _: &str| out.contains("INFO after");
     let words = "lines may be missing: the log was rotated before they were read";
-    let (_, out, err) = interrupted(&["logs", "-f", "api-1", "--level", "info"], rotated(), enough);
+    // the two streams are read one beside the other
+    let both = |out: &str, err: &str| out.contains("INFO after") && err.contains(words);
+    let (_, out, err) = interrupted(&["logs", "-f", "api-1", "--level", "info"], rotated(), both);
     assert_eq!(out, "shop/api-1 app INFO before\nshop/api-1 app INFO after\n");
     assert_eq!(
         err.lines().filter(|line| *line == format!("gap: shop/api-1 app: {words}")).count(),
