@@ -161,12 +161,7 @@ fn object(on: &ObjectRef, all: &[Value]) -> Value {
 
 /// Returns the request of a step. `stamp` (RFC 3339) is the current time. Returns an error if a step does something else
 /// to a silence.
-pub fn request(
-    what: &StepKind,
-    on: &ObjectRef,
-    live: Option<&Live>,
-    stamp: &str,
-) -> Result<Value, String> {
+pub fn request(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &str) -> Result<Value, String> {
     let other = || format!("{on} takes no step {what}");
     let StepKind::Change(Change { fields, .. }) = what else { return Err(other()) };
     let field = fields.iter().find(|field| field.pointer == SILENCE).ok_or_else(other)?;
@@ -211,10 +206,19 @@ mod tests {
             one
         };
         let none = object(&on, &[told("a", "expired", "known"), told("b", "active", "other")]);
-        assert_eq!((&none["spec"]["silence"], &none["metadata"]["resourceVersion"]), (&Value::Null, &json!("none")));
-        let held = object(&on, &[told("a", "expired", "known"), told("b", "active", "known"), told("c", "pending", "known")]);
+        assert_eq!(
+            (&none["spec"]["silence"], &none["metadata"]["resourceVersion"]),
+            (&Value::Null, &json!("none"))
+        );
+        let held = object(
+            &on,
+            &[told("a", "expired", "known"), told("b", "active", "known"), told("c", "pending", "known")],
+        );
         assert_eq!(held["spec"]["silence"], spec().value());
-        assert_eq!((&held["status"]["ids"], &held["metadata"]["uid"]), (&json!(["b", "c"]), &json!("alertmanager ")));
+        assert_eq!(
+            (&held["status"]["ids"], &held["metadata"]["uid"]),
+            (&json!(["b", "c"]), &json!("alertmanager "))
+        );
     }
 
     #[test]

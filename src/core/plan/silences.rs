@@ -6,7 +6,7 @@ use super::{PlanInput, live};
 use crate::domain::alert::{Alert, AlertState, NewSilence, SILENCE, SilenceSpec};
 use crate::domain::id::Name;
 use crate::domain::plan::{
-    Act, Change, Choice, Confirm, FieldChange, Few, Plan, Refusal, Step, StepKind, Warning,
+    Act, Change, Choice, Confirm, Few, FieldChange, Plan, Refusal, Step, StepKind, Warning,
 };
 use crate::domain::time::age;
 use crate::policy::kubectl::quote;
@@ -53,7 +53,9 @@ fn preview(plan: &mut Plan, hidden: &[&Alert], selected: &str) {
         let labels: Vec<String> = alert
             .labels
             .iter()
-            .filter(|(name, _)| ["namespace", "pod", "deployment", "service", "node", "instance"].contains(&name.as_str()))
+            .filter(|(name, _)| {
+                ["namespace", "pod", "deployment", "service", "node", "instance"].contains(&name.as_str())
+            })
             .map(|(_, value)| value.to_string())
             .collect();
         let severity = alert.label(crate::domain::alert::SEVERITY).map_or("–", Name::as_str);
@@ -140,9 +142,8 @@ mod tests {
     use crate::facts::world::Cluster;
 
     fn new(pairs: &[(&str, &str, bool)]) -> NewSilence {
-        let matcher = |(name, value, on): &(&str, &str, bool)| {
-            (Matcher::equal(&(*name).into(), &(*value).into()), *on)
-        };
+        let matcher =
+            |(name, value, on): &(&str, &str, bool)| (Matcher::equal(&(*name).into(), &(*value).into()), *on);
         NewSilence {
             alert: "Crash".into(),
             matchers: pairs.iter().map(matcher).collect(),
@@ -157,14 +158,20 @@ mod tests {
     fn cluster() -> Cluster {
         let alert = |name: &str, namespace: &str, state| {
             let labels = [("alertname".into(), Name::from(name)), ("namespace".into(), namespace.into())];
-            Arc::new(Alert { fingerprint: format!("{name}{namespace}").into(), labels: labels.into(), state, ..Alert::default() })
+            Arc::new(Alert {
+                fingerprint: format!("{name}{namespace}").into(),
+                labels: labels.into(),
+                state,
+                ..Alert::default()
+            })
         };
         let alerts = [
             alert("Crash", "pay", AlertState::Firing),
             alert("Crash", "shop", AlertState::Firing),
             alert("Slow", "shop", AlertState::Firing),
         ];
-        let seen = AlertsSeen { source: "alertmanager".into(), alerts: alerts.into(), ..AlertsSeen::default() };
+        let seen =
+            AlertsSeen { source: "alertmanager".into(), alerts: alerts.into(), ..AlertsSeen::default() };
         Cluster { alerts: Arc::new(seen), ..Cluster::default() }
     }
 
@@ -210,7 +217,11 @@ mod tests {
 
     #[test]
     fn durations_and_matchers_can_be_chosen() {
-        let p = of(new(&[("alertname", "Crash", true), ("namespace", "shop", false)]), &none(), &GuardSettings::default());
+        let p = of(
+            new(&[("alertname", "Crash", true), ("namespace", "shop", false)]),
+            &none(),
+            &GuardSettings::default(),
+        );
         let on: Vec<&str> = p.choices.iter().filter(|c| c.on).map(|c| c.words.as_str()).collect();
         assert_eq!(on, ["for 1h", r#"alertname="Crash""#]);
         let last = p.choices.last().unwrap();
@@ -221,7 +232,8 @@ mod tests {
     #[test]
     fn guards_apply_and_what_cannot_be_read_is_refused() {
         let narrow = || new(&[("alertname", "Crash", true), ("namespace", "shop", true)]);
-        let protected = GuardSettings { protected_namespaces: vec!["shop".into()], ..GuardSettings::default() };
+        let protected =
+            GuardSettings { protected_namespaces: vec!["shop".into()], ..GuardSettings::default() };
         assert_eq!(of(narrow(), &none(), &protected).confirm, Confirm::Suffix);
         let read_only = GuardSettings { read_only: true, ..GuardSettings::default() };
         assert_eq!(of(narrow(), &none(), &read_only).refusals, [Refusal::ReadOnly]);
@@ -239,7 +251,10 @@ mod tests {
         let held = json!({"spec": {"silence": spec.value()}, "status": {"id": "0a1b"}});
         let found = LookupResult::Objects(vec![held]);
         let p = planned(Act::EndSilence, vec![target.clone()], &found, &GuardSettings::default());
-        assert_eq!((p.kubectl.as_str(), p.diff.len(), p.confirm), ("amtool silence expire 0a1b", 2, Confirm::Yes));
+        assert_eq!(
+            (p.kubectl.as_str(), p.diff.len(), p.confirm),
+            ("amtool silence expire 0a1b", 2, Confirm::Yes)
+        );
         let StepKind::Change(change) = &p.steps[0].what else { panic!("{:?}", p.steps) };
         assert_eq!((&change.fields[0].from, &change.fields[0].to), (&spec.value(), &Value::Null));
         let p = planned(Act::EndSilence, vec![target], &none(), &GuardSettings::default());

@@ -82,18 +82,29 @@ mod tests {
 
     #[test]
     fn a_silence_outlasts_the_pod_and_stays_with_its_workload() {
-        let pod = [("alertname", "Crash"), ("namespace", "shop"), ("pod", "web-7c-x1"), ("instance", "10.1.1.1:80")];
+        let pod = [
+            ("alertname", "Crash"),
+            ("namespace", "shop"),
+            ("pod", "web-7c-x1"),
+            ("instance", "10.1.1.1:80"),
+        ];
         assert_eq!(
             told(&pod, &[(Kind::Pod, "web-7c-x1"), (Kind::Deployment, "web")]),
             r#"alertname="Crash" namespace="shop" pod=~"web-[a-z0-9]+-[a-z0-9]+""#
         );
         assert_eq!(
-            told(&[("alertname", "Crash"), ("pod", "db-0")], &[(Kind::Pod, "db-0"), (Kind::StatefulSet, "db")]),
+            told(
+                &[("alertname", "Crash"), ("pod", "db-0")],
+                &[(Kind::Pod, "db-0"), (Kind::StatefulSet, "db")]
+            ),
             r#"alertname="Crash" pod="db-0""#,
             "another pod of the set is another problem"
         );
         assert_eq!(
-            told(&[("alertname", "Full"), ("instance", "10.0.0.7:9100"), ("prometheus_replica", "a")], &[(Kind::Node, "n1")]),
+            told(
+                &[("alertname", "Full"), ("instance", "10.0.0.7:9100"), ("prometheus_replica", "a")],
+                &[(Kind::Node, "n1")]
+            ),
             r#"alertname="Full" instance="10.0.0.7:9100""#,
             "the instance is the node"
         );

@@ -40,9 +40,10 @@ impl SilenceSpec {
 
     /// Returns the silence in the form of the API, without its beginning, which the Alertmanager can change.
     pub fn value(&self) -> Value {
-        let matchers = self.matchers.iter().map(|m| {
-            json!({"name": m.name, "value": m.value, "isRegex": m.is_regex, "isEqual": m.is_equal})
-        });
+        let matchers = self
+            .matchers
+            .iter()
+            .map(|m| json!({"name": m.name, "value": m.value, "isRegex": m.is_regex, "isEqual": m.is_equal}));
         json!({
             "matchers": matchers.collect::<Vec<_>>(),
             "endsAt": self.ends.to_string(),
@@ -87,7 +88,8 @@ impl SilenceSpec {
             self.matchers.iter().find(is).map(|m| m.value.clone())
         };
         let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-        let what: String = equal(NAME).map_or_else(|| "alerts".into(), |name| name.chars().map(safe).collect());
+        let what: String =
+            equal(NAME).map_or_else(|| "alerts".into(), |name| name.chars().map(safe).collect());
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         for byte in self.value().to_string().bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
