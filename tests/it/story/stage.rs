@@ -19,7 +19,9 @@ use pilothouse::source::{self, Setup, Wanted};
 use pilothouse::wire::connect::{ConnectOptions, Connection};
 use pilothouse_core::domain::id::{ClusterId, ObjectRef};
 use pilothouse_core::domain::plan::{Act, Intent};
-use pilothouse_core::domain::settings::{LogServerSettings, PrometheusSettings, ServerSettings, Settings};
+use pilothouse_core::domain::settings::{
+    AlertmanagerSettings, LogServerSettings, PrometheusSettings, ServerSettings, Settings,
+};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::{Cluster, ClusterInfo, Outcome, World};
@@ -176,12 +178,21 @@ fn look(
         PrometheusSettings { server: ServerSettings::at(sim.prometheus()), ..PrometheusSettings::default() };
     // the stories tell what the logs of pods show
     let server = ServerSettings { discover: false, ..ServerSettings::default() };
+    // the stories tell what the console finds by itself
+    let alertmanager =
+        AlertmanagerSettings { server: server.clone(), rules: false, ..AlertmanagerSettings::default() };
     let none = LogServerSettings { server, ..LogServerSettings::default() };
     let setup = Setup {
         connection,
         reader: &connection.reader().unwrap(),
         scope: Scope::default(),
-        settings: &Settings { prometheus, loki: none.clone(), victorialogs: none, ..Settings::default() },
+        settings: &Settings {
+            prometheus,
+            alertmanager,
+            loki: none.clone(),
+            victorialogs: none,
+            ..Settings::default()
+        },
         world: &world,
         lines: &Arc::new(LogStore::new(16 << 20)),
         twice: &Arc::default(),
