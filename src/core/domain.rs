@@ -25,6 +25,7 @@ pub mod plan;
 pub mod pod;
 pub mod preset;
 pub mod quantity;
+pub mod range;
 pub mod route;
 pub mod row;
 pub mod scheduling;

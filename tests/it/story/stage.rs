@@ -13,6 +13,7 @@ use pilothouse::clock::Clock;
 use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, action_event};
 use pilothouse::source::kube::Scope;
 use pilothouse::source::logs::LogStore;
+use pilothouse::source::prometheus::ranges::Ranges;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse::source::{self, Setup, Wanted};
@@ -196,6 +197,7 @@ fn look(
         world: &world,
         lines: &Arc::new(LogStore::new(16 << 20)),
         twice: &Arc::default(),
+        ranges: &Ranges::default(),
         pods: &watch::channel(None).0,
         sink: &sink,
         supervisor: &supervisor,

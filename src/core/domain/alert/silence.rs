@@ -107,7 +107,7 @@ impl AlertSilence {
 }
 
 /// Returns matchers as amtool writes them.
-pub fn words(matchers: &[Matcher]) -> String {
+pub(super) fn words(matchers: &[Matcher]) -> String {
     let all: Vec<String> = matchers.iter().map(ToString::to_string).collect();
     format!("{{{}}}", all.join(", "))
 }
