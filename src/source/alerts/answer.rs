@@ -126,7 +126,7 @@ pub(super) struct Texts {
 
 impl Texts {
     /// Makes an alert that fires, without what only an Alertmanager knows. An empty fingerprint is computed.
-    pub fn alert(self, fingerprint: &str, since: Stamp) -> Alert {
+    pub(super) fn alert(self, fingerprint: &str, since: Stamp) -> Alert {
         let id = if fingerprint.is_empty() { self.fingerprint() } else { fingerprint.to_owned() };
         let pair = |(name, value): (&String, &String)| (label(name), label(value));
         let mut labels: Vec<(Name, Name)> = self.labels.iter().map(pair).collect();
@@ -204,7 +204,7 @@ pub fn alerts(answer: &Answer) -> Result<AlertsSeen, ServerError> {
 }
 
 /// Silences that are known, and a note if some are left out.
-pub type Silences = (Arc<[Arc<AlertSilence>]>, Option<String>);
+pub(super) type Silences = (Arc<[Arc<AlertSilence>]>, Option<String>);
 
 /// Reads the answer to `/api/v2/silences`, without the silences that have ended.
 pub fn silences(answer: &Answer) -> Result<Silences, ServerError> {

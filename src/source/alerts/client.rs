@@ -54,7 +54,7 @@ pub(super) enum Client {
 type Silences = (Option<Arc<[Arc<AlertSilence>]>>, Option<String>);
 
 impl Client {
-    pub fn new(way: Way) -> Self {
+    pub(super) fn new(way: Way) -> Self {
         match way {
             Way::Fixed(server) => Self::Fixed(Box::new(Alertmanager(server))),
             Way::Search(access, headers) => {
@@ -65,19 +65,19 @@ impl Client {
     }
 
     /// Returns the configured URL.
-    pub fn fixed(&self) -> Option<String> {
+    pub(super) fn fixed(&self) -> Option<String> {
         match self {
             Self::Fixed(server) if server.through().is_none() => Some(server.shown()),
             _ => None,
         }
     }
 
-    pub fn is_searched(&self) -> bool {
+    pub(super) fn is_searched(&self) -> bool {
         matches!(self, Self::Searched(_))
     }
 
     /// Reads the alerts and the silences. Alerts without silences are better than none.
-    pub async fn read(&self, limit: Duration) -> Result<(AlertsSeen, Silences), ServerError> {
+    pub(super) async fn read(&self, limit: Duration) -> Result<(AlertsSeen, Silences), ServerError> {
         let server = match self {
             Self::Off => {
                 return Err(ServerError::NoneFound(
@@ -99,7 +99,7 @@ impl Client {
         Ok((alerts, silences))
     }
 
-    pub fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> Seen {
         match self {
             Self::Off => Seen::default(),
             Self::Fixed(server) => seen_of(&**server),

@@ -39,7 +39,7 @@ pub(super) struct Found {
 }
 
 impl Rules {
-    pub fn new(
+    pub(super) fn new(
         settings: &ServerSettings,
         inside: impl Fn() -> Access,
         world: &watch::Receiver<Arc<World>>,
@@ -58,7 +58,11 @@ impl Rules {
     }
 
     /// Reads the alerts of the rules, and returns the Service that was read.
-    pub async fn read(&self, now: Stamp, limit: Duration) -> Result<(AlertsSeen, Option<Name>), ServerError> {
+    pub(super) async fn read(
+        &self,
+        now: Stamp,
+        limit: Duration,
+    ) -> Result<(AlertsSeen, Option<Name>), ServerError> {
         let none = || ServerError::NoneFound("there is no Prometheus".into());
         let server = match self {
             Self::Off => return Err(none()),

@@ -9,7 +9,7 @@ use super::super::present::alert::links;
 use super::super::request::Effect;
 
 /// Returns the fingerprint of the alert that is selected or open.
-pub fn chosen(ui: &Ui) -> Option<Name> {
+pub(super) fn chosen(ui: &Ui) -> Option<Name> {
     match ui.screen() {
         Screen::Text(view) => match &view.source {
             TextSource::Alert(fingerprint) => Some(fingerprint.clone()),
@@ -24,7 +24,7 @@ pub fn chosen(ui: &Ui) -> Option<Name> {
 }
 
 /// Copies a link of the alert; pressed again, the next one.
-pub fn copy_link(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn copy_link(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(fingerprint) = chosen(ui) else { return ui.say("no alert is selected") };
     let Some(cluster) = ui.shown(world) else { return };
     // a row for several alerts has the links of the first one
@@ -47,14 +47,14 @@ pub fn copy_link(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 }
 
 /// Lists all alerts of one name in one row, or each by itself.
-pub fn group(ui: &mut Ui) {
+pub(super) fn group(ui: &mut Ui) {
     ui.alerts_by_name = !ui.alerts_by_name;
     ui.list_mut(ListId::Alerts).to_top();
     ui.say(if ui.alerts_by_name { "alerts of one name are one row" } else { "each alert is a row" });
 }
 
 /// Lists the alerts of a row that stands for several. Returns false if it does not.
-pub fn expand(ui: &mut Ui, selected: &Uid) -> bool {
+pub(super) fn expand(ui: &mut Ui, selected: &Uid) -> bool {
     let line = ui.rows.alerts.list.iter().find(|line| line.key() == *selected);
     let Some(name) = line.and_then(|line| line.group.clone()) else { return false };
     ui.alerts_by_name = false;

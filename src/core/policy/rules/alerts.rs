@@ -16,7 +16,7 @@ use crate::facts::world::ServiceRow;
 use super::RuleContext;
 
 /// Finds the alerts that fire. Those about one object share a finding.
-pub fn firing(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn firing(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut by_object: BTreeMap<(Option<&ObjectRef>, Name), Vec<&Arc<AlertRow>>> = BTreeMap::new();
     for row in context.cluster.derived.alerts.iter().filter(|row| row.alert.is_trouble()) {
         // without an object, the name is all that alerts have in common
