@@ -64,7 +64,7 @@ pub fn start(
     Ok(match server::way(&KIND, &settings.server, inside)? {
         Way::Fixed(server) => {
             let client = Prometheus::of(server);
-            ranges.read_from(ranges::Server::Fixed(client.clone()));
+            ranges.read_from(ranges::Server::Fixed(Box::new(client.clone())));
             spawn(client, settings, None, sink, supervisor)
         }
         Way::Search(access, headers) => {

@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn too_many_alerts_leave_out_the_least_severe_ones() {
         let one = |i: usize| {
-            let severity = if i % 1000 == 0 { "critical" } else { "info" };
+            let severity = if i.is_multiple_of(1000) { "critical" } else { "info" };
             format!(r#"{{"labels":{{"alertname":"A{i}","severity":"{severity}"}}}}"#)
         };
         let all: Vec<String> = (0..MOST + 500).map(one).collect();

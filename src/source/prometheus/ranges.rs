@@ -30,7 +30,7 @@ struct Shared {
 
 /// The server that the source reads.
 pub(super) enum Server {
-    Fixed(Prometheus),
+    Fixed(Box<Prometheus>),
     Found(Discovered),
 }
 

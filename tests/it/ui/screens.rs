@@ -435,6 +435,6 @@ fn alerts_about_what_is_bad_are_evidence_and_the_others_are_findings() {
     let lines = about("pay").unwrap().lines();
     assert!(lines.iter().any(|line| line.starts_with("alert NotReady (critical) fires since")), "{lines:?}");
     let own: Vec<String> =
-        causes.iter().filter(|c| c.rule() == "alert-firing").map(|c| c.to_string()).collect();
+        causes.iter().filter(|c| c.rule() == "alert-firing").map(ToString::to_string).collect();
     assert!(own.iter().all(|line| !line.contains("search") && !line.contains("Watchdog")), "{own:?}");
 }

@@ -280,7 +280,7 @@ mod tests {
         let names: Vec<String> = (0..5).map(|n| format!("n-{n}")).collect();
         let alerts = names.iter().map(|name| alert("Full", "warning", AlertState::Firing, &[("node", name)]));
         let found = causes(alerts.collect(), Status::True);
-        let told: Vec<String> = found.iter().map(|c| c.to_string()).collect();
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["5 alerts Full: n-0, n-1, n-2 and 2 more"]);
     }
 }
