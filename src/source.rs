@@ -5,6 +5,7 @@
 //! [`sink::FactSink`] and run under a [`supervise::Supervisor`]. [`objects`] is not a source: it reads single objects
 //! on demand.
 
+pub mod alerts;
 pub mod kube;
 pub mod log_file;
 pub mod log_server;
@@ -151,6 +152,18 @@ pub const SOURCES: &[Source] = &[
         start: |setup, sink| {
             let settings = &setup.settings.prometheus;
             prometheus::start(settings, || setup.access(), setup.ranges, sink, setup.supervisor)
+        },
+        is_settled: have_answered,
+    },
+    Source {
+        name: alerts::NAME,
+        feed: Feed::Alerts,
+        section: alerts::NAME,
+        needs: &[Purpose::Metrics],
+        off: alerts::off,
+        start: |setup, sink| {
+            let (of, prometheus) = (&setup.settings.alertmanager, &setup.settings.prometheus);
+            alerts::start(of, prometheus, || setup.access(), setup.world, sink, setup.supervisor)
         },
         is_settled: have_answered,
     },

@@ -178,6 +178,7 @@ impl AlertOrigin {
 pub struct AlertsSeen {
     /// The name of the source; empty: nothing was read yet.
     pub source: Name,
+    /// When they became as they are now. The status of the source has the time of the last poll.
     pub at: Stamp,
     pub origin: AlertOrigin,
     /// Ordered by fingerprint, each once.
@@ -185,6 +186,9 @@ pub struct AlertsSeen {
     /// The silences that are active or will be, ordered by id. `None`: they are not known.
     #[serde(default)]
     pub silences: Option<Arc<[Arc<AlertSilence>]>>,
+    /// The URL under which people open the Alertmanager. Empty if none is known.
+    #[serde(default)]
+    pub base: Name,
     /// How many alerts the answer had; more than [`Self::alerts`] if it was too long.
     pub total: u32,
 }

@@ -166,11 +166,15 @@ impl Default for PrometheusSettings {
 pub struct AlertmanagerSettings {
     pub server: ServerSettings,
     pub poll_secs: u32,
+    /// If no Alertmanager is found, the alerting rules of the Prometheus are read.
+    pub rules: bool,
+    /// The URL under which people open it, for links; empty: that of the server.
+    pub external_url: String,
 }
 
 impl Default for AlertmanagerSettings {
     fn default() -> Self {
-        Self { server: ServerSettings::default(), poll_secs: 15 }
+        Self { server: ServerSettings::default(), poll_secs: 15, rules: true, external_url: String::new() }
     }
 }
 

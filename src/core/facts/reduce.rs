@@ -207,8 +207,11 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
             dirty.parts.add(Parts::TRAFFIC);
         }
         Fact::Alerts(seen) => {
-            facts.alerts = Arc::new(seen);
-            dirty.parts.add(Parts::ALERTS);
+            // a poll that tells the same as before changes nothing
+            if *facts.alerts != (AlertsSeen { at: facts.alerts.at, ..seen.clone() }) {
+                facts.alerts = Arc::new(seen);
+                dirty.parts.add(Parts::ALERTS);
+            }
         }
         Fact::Logs(summary) => {
             facts.logs = Arc::new(facts.logs.with(summary));

@@ -5,6 +5,8 @@
 use crate::domain::alert::Alert;
 use crate::domain::id::{Kind, Name};
 
+use super::dashboard::escaped;
+
 /// What the value of a label names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Names {
@@ -127,6 +129,22 @@ pub struct NamedBy {
     pub namespace: Name,
     /// An exporter describes the object, so the namespace can be the exporter's own.
     pub is_exported: bool,
+}
+
+/// Returns the page of the Alertmanager with the alerts of this name, in this namespace if the alert has one. `None` if
+/// nobody knows its URL.
+pub fn link(base: &str, alert: &Alert) -> Option<String> {
+    if !base.starts_with("http") {
+        return None;
+    }
+    let wanted = ["alertname", "namespace"].into_iter();
+    let pairs: Vec<String> = wanted
+        .filter_map(|name| {
+            Some(format!("{name}=\"{}\"", alert.label(name)?.replace('\\', "\\\\").replace('"', "\\\"")))
+        })
+        .collect();
+    let filter = escaped(&format!("{{{}}}", pairs.join(",")));
+    Some(format!("{}/#/alerts?silenced=true&inhibited=true&filter={filter}", base.trim_end_matches('/')))
 }
 
 /// The kinds of workloads.
@@ -271,6 +289,19 @@ mod tests {
         ] {
             assert_eq!(told(labels), want, "{labels}");
         }
+    }
+
+    #[test]
+    fn the_page_of_an_alert() {
+        let labels = [("alertname".into(), Name::from("A \"b\"")), ("namespace".into(), "shop".into())];
+        let alert = Alert { labels: labels.into(), ..Alert::default() };
+        assert_eq!(
+            link("https://am.example/", &alert).as_deref(),
+            Some(
+                "https://am.example/#/alerts?silenced=true&inhibited=true&filter=%7Balertname%3D%22A%20%5C%22b%5C%22%22%2Cnamespace%3D%22shop%22%7D"
+            )
+        );
+        assert_eq!(link("", &alert), None);
     }
 
     #[test]

@@ -34,7 +34,7 @@ struct Found {
 }
 
 impl Derivation {
-    /// Joins the alerts again after each poll, and if a table has become complete. Returns true if a row has changed.
+    /// Joins the alerts again if they have changed, and if a table has become complete. Returns true if a row has changed.
     pub(super) fn refresh_alerts(&mut self, facts: &Facts, dirty: &Dirty) -> bool {
         let is_new = dirty.parts.meets(Parts::ALERTS);
         if !is_new && (!dirty.cover || facts.alerts.alerts.is_empty()) {
