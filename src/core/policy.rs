@@ -2,16 +2,17 @@
 
 pub mod balancing;
 pub mod cron;
-pub mod dashboard;
 pub mod discovery;
 pub mod drain;
 pub mod failover;
 pub mod health;
 pub mod hpa;
 pub mod kubectl;
+pub mod links;
 pub mod measured;
 pub mod pick;
 pub mod placement;
+pub mod plots;
 pub mod requests;
 pub mod revisions;
 pub mod rollout;

@@ -62,6 +62,7 @@ pub enum Context {
     /// Read-only text: describe, YAML, events, why.
     Text,
     Log,
+    Plots,
     /// A box that changes nothing: a prediction, or queries.
     Sheet,
     Dialog,
@@ -69,7 +70,7 @@ pub enum Context {
 
 impl Context {
     /// All contexts, in the order of help and of the README.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Everywhere,
         Self::Lists,
         Self::Objects,
@@ -84,6 +85,7 @@ impl Context {
         Self::Actions,
         Self::Text,
         Self::Log,
+        Self::Plots,
         Self::Sheet,
         Self::Dialog,
     ];
@@ -93,7 +95,7 @@ impl Context {
         match self {
             Self::Everywhere | Self::Dialog => &[],
             Self::Lists => &[Self::Objects, Self::Everywhere],
-            Self::Objects | Self::Log | Self::Sheet => &[Self::Everywhere],
+            Self::Objects | Self::Log | Self::Plots | Self::Sheet => &[Self::Everywhere],
             Self::Text => &[Self::Objects, Self::Everywhere],
             Self::Actions => &[Self::Lists, Self::Everywhere],
             Self::Now
@@ -124,6 +126,7 @@ impl Context {
             Self::Actions => "Actions",
             Self::Text => "text",
             Self::Log => "log text",
+            Self::Plots => "plots",
             Self::Sheet => "what-if and PromQL",
             Self::Dialog => "dialogs",
         }
@@ -184,6 +187,14 @@ pub enum Cmd {
     Split,
     WhatIf,
     Queries,
+    Plots,
+    PlotEarlier,
+    PlotLater,
+    PlotLonger,
+    PlotShorter,
+    PlotContainer,
+    PlotQuery,
+    PlotLink,
     More,
     Less,
     CopyText,
