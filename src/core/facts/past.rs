@@ -219,21 +219,6 @@ impl<const N: usize> Track<N> {
         Arc::new(Self { at, every_ms, polls })
     }
 
-    /// Returns the track with numbers from before its first poll, `every_ms` apart, the newest last. What it has itself
-    /// stays.
-    pub fn filled(&self, before: &[[Option<f64>; N]], every_ms: u64) -> Arc<Self> {
-        let mut next = self.clone();
-        let own = self.polls.iter().rev().take_while(|poll| **poll != [Level::default(); N]).count();
-        let places = next.polls.iter_mut().rev().skip(own);
-        for (place, numbers) in places.zip(before.iter().rev()) {
-            *place = numbers.map(Level::of);
-        }
-        if next.every_ms == 0 {
-            next.every_ms = every_ms;
-        }
-        Arc::new(next)
-    }
-
     /// The time of the last poll.
     pub fn at(&self) -> Stamp {
         self.at
@@ -278,21 +263,6 @@ impl Steps {
                 Arc::new(Self(kept.iter().copied().chain([Step { at, pair }]).collect()))
             }
         }
-    }
-
-    /// Returns the numbers with earlier ones, the oldest first.
-    pub fn filled(&self, before: impl DoubleEndedIterator<Item = (Stamp, Pair)>) -> Arc<Self> {
-        let first = self.0.first().copied();
-        let mut steps: Vec<Step> = Vec::new();
-        for (at, pair) in before.filter(|(at, _)| first.is_none_or(|first| *at < first.at)) {
-            if steps.last().is_none_or(|last| last.pair != pair) {
-                steps.push(Step { at, pair });
-            }
-        }
-        steps.extend(self.0.iter().copied());
-        steps.dedup_by(|later, held| later.pair == held.pair);
-        let from = steps.len().saturating_sub(STEPS);
-        Arc::new(Self(steps.split_off(from)))
     }
 
     /// Returns the numbers at a time, or `None` before the first one that is known.

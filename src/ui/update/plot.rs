@@ -24,7 +24,7 @@ const REST_MS: u64 = 400;
 const EVERY_MS: u64 = 10_000;
 
 /// Opens the plots of an object.
-pub fn open(ui: &mut Ui, object: ObjectRef) {
+pub(super) fn open(ui: &mut Ui, object: ObjectRef) {
     if !plots::has_plots(&object.kind) {
         return ui
             .say(format!("{} has no plots: nodes, pods, workloads, services and autoscalers have", object));
@@ -34,13 +34,13 @@ pub fn open(ui: &mut Ui, object: ObjectRef) {
 }
 
 /// Opens the plot of a query.
-pub fn query(ui: &mut Ui, query: &str) {
+pub(super) fn query(ui: &mut Ui, query: &str) {
     let plots = Plots::new(ui.cluster, Subject::Query(query.to_owned()));
     ui.screens.push(Screen::Plots(Box::new(plots)));
 }
 
 /// Returns the effects that cancel all requests of these plots.
-pub fn cancel(plots: &Plots) -> impl Iterator<Item = Effect> {
+pub(super) fn cancel(plots: &Plots) -> impl Iterator<Item = Effect> {
     plots.open().into_iter().map(Effect::Cancel)
 }
 
@@ -88,7 +88,7 @@ fn ask_names(ui: &mut Ui, effects: &mut Vec<Effect>) {
 }
 
 /// Asks for the numbers of the panels on the screen that are not known yet, and for newer ones when the span has moved.
-pub fn ask(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn ask(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     ask_names(ui, effects);
     follow(ui, world, effects);
     let (now, now_ms) = (ui.now, ui.clock_ms);
@@ -173,7 +173,7 @@ fn send(ui: &mut Ui, world: &World, wanted: Vec<Wanted>, effects: &mut Vec<Effec
 }
 
 /// Takes an answer that plots asked for. Returns any other one.
-pub fn take(ui: &mut Ui, ticket: Ticket, reply: Reply) -> Option<Reply> {
+pub(super) fn take(ui: &mut Ui, ticket: Ticket, reply: Reply) -> Option<Reply> {
     let screens = ui.screens.iter_mut().filter_map(|screen| match screen {
         Screen::Plots(plots) => Some(plots),
         _ => None,
@@ -189,7 +189,7 @@ pub fn take(ui: &mut Ui, ticket: Ticket, reply: Reply) -> Option<Reply> {
 }
 
 /// Runs a command on the plots on the screen. Returns `false` for a command that is not about plots.
-pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) -> bool {
+pub(super) fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) -> bool {
     let now = ui.now;
     let Screen::Plots(plots) = ui.screen() else { return false };
     let page = present::grid(ui, plots.panels.len()).page();

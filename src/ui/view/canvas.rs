@@ -54,12 +54,12 @@ impl<'t> Canvas<'t> {
     }
 
     /// Returns the color of a role.
-    pub fn colour(&self, role: Role) -> Color {
+    pub(super) fn colour(&self, role: Role) -> Color {
         self.theme.style(role).fg.unwrap_or(Color::Reset)
     }
 
     /// Draws shapes with dots in an area whose edges are 0 and 1 in both directions, from the lower left corner.
-    pub fn dots(&mut self, area: Rect, paint: impl Fn(&mut Context<'_>)) {
+    pub(super) fn dots(&mut self, area: Rect, paint: impl Fn(&mut Context<'_>)) {
         let area = area.intersection(self.buffer.area);
         if area.is_empty() {
             return;

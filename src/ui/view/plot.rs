@@ -19,7 +19,7 @@ use super::list::{self, Chrome};
 const BROKEN: usize = 3;
 
 /// Draws the panels in their grid.
-pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &PlotsView) {
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &PlotsView) {
     let grid = view.grid;
     for (at, panel) in (0u16..).zip(&view.panels) {
         let (column, row) = (at % grid.columns.max(1), at / grid.columns.max(1));
@@ -40,7 +40,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &PlotsView) {
 }
 
 /// Draws a panel in its frame.
-pub fn one(canvas: &mut Canvas<'_>, area: Rect, panel: &PanelView, title: &str, notes: &[Cell]) {
+pub(super) fn one(canvas: &mut Canvas<'_>, area: Rect, panel: &PanelView, title: &str, notes: &[Cell]) {
     let mut heads = vec![cell(Role::Strong, panel.title.as_str())];
     heads.extend(notes.iter().cloned());
     heads.extend(panel.notes.iter().cloned());
@@ -213,6 +213,6 @@ fn characters(canvas: &mut Canvas<'_>, plot: Rect, scale: &Scale, one: &SeriesVi
 }
 
 /// The way lines are drawn.
-pub fn marker(is_block: bool) -> Marker {
+pub(super) fn marker(is_block: bool) -> Marker {
     if is_block { Marker::HalfBlock } else { Marker::Braille }
 }
