@@ -3,6 +3,7 @@
 
 mod clusters;
 mod hit;
+mod plot;
 mod reading;
 mod seen;
 mod sheet;
@@ -33,6 +34,7 @@ use super::widget::history::History;
 use super::widget::input::InputLine;
 
 pub use self::hit::{Hit, Target};
+pub use self::plot::{Answer, Beside, Curve, Grid, KEYS, LABELS, Metrics, Plots, RANGES};
 pub use self::reading::{Below, Details, TextLine, TextSource, TextView};
 pub use self::seen::{Seen, SeenList, SeenText};
 pub use self::sheet::{About, Sheet};
@@ -47,6 +49,7 @@ pub enum Screen {
     List(ListId),
     Text(Box<TextView>),
     Log(Box<LogView>),
+    Plots(Box<Plots>),
 }
 
 /// The pods that the list contains: all pods, the pods of an owner, or the pods on a node.
@@ -221,6 +224,10 @@ pub struct Ui {
     /// The kinds of the API server, if known, and the ticket of their request.
     pub kinds: Option<Vec<KindWords>>,
     pub kinds_of: Option<Ticket>,
+    /// The plots next to a list.
+    pub beside: Beside,
+    /// The names of the metrics of a cluster's Prometheus.
+    pub metrics: Metrics,
     /// Whether the list of actions includes actions of other clusters.
     pub all_actions: bool,
     /// Whether all alerts of one name are one row.
@@ -231,10 +238,14 @@ pub struct Ui {
     pub columns: BTreeMap<ListId, Vec<usize>>,
     /// Error groups count as new if they were first seen after this moment. None: recently.
     pub new_since: Option<Stamp>,
-    /// The URL of a trace, with `{trace_id}`; empty: none.
-    pub trace_url: String,
     /// The offset of the local time from UTC in seconds, at a moment.
     pub zone: fn(Stamp) -> i32,
+    /// The URL of a trace, with `{trace_id}`; empty: none.
+    pub trace_url: String,
+    /// The URL of the graph of a query, with `$query`, `$from`, `$to` and `$range`; empty: none.
+    pub graph_url: String,
+    /// Whether plots are drawn with half blocks instead of braille.
+    pub blocks: bool,
     /// The presets of the metrics, for the PromQL behind a number.
     pub presets: Arc<[Preset]>,
     lists: [List; ListId::COUNT],
@@ -295,12 +306,16 @@ impl Ui {
             failovers_node: None,
             kinds: None,
             kinds_of: None,
+            beside: Beside::default(),
+            metrics: Metrics::default(),
             all_actions: false,
             columns: BTreeMap::new(),
             alerts_by_name: false,
             copied: (Name::default(), 0),
             new_since: None,
             trace_url: String::new(),
+            graph_url: String::new(),
+            blocks: settings.blocks,
             zone: |_| 0,
             presets: preset::all(&[]).into(),
             lists: std::array::from_fn(|_| List::default()),
@@ -361,7 +376,7 @@ impl Ui {
         match self.screen() {
             Screen::Panes => Some(self.focus),
             Screen::List(id) => Some(*id),
-            Screen::Text(_) | Screen::Log(_) => None,
+            Screen::Text(_) | Screen::Log(_) | Screen::Plots(_) => None,
         }
     }
 

@@ -63,6 +63,7 @@ pub enum Context {
     /// Read-only text: describe, YAML, events, why.
     Text,
     Log,
+    Plots,
     /// A box that changes nothing: a prediction, or queries.
     Sheet,
     Dialog,
@@ -86,6 +87,7 @@ impl Context {
         Self::Actions,
         Self::Text,
         Self::Log,
+        Self::Plots,
         Self::Sheet,
         Self::Dialog,
     ];
@@ -95,7 +97,7 @@ impl Context {
         match self {
             Self::Everywhere | Self::Dialog => &[],
             Self::Lists => &[Self::Objects, Self::Everywhere],
-            Self::Objects | Self::Log | Self::Sheet => &[Self::Everywhere],
+            Self::Objects | Self::Log | Self::Plots | Self::Sheet => &[Self::Everywhere],
             Self::Text => &[Self::Objects, Self::Everywhere],
             Self::Actions => &[Self::Lists, Self::Everywhere],
             Self::Now
@@ -128,6 +130,7 @@ impl Context {
             Self::Actions => "Actions",
             Self::Text => "text",
             Self::Log => "log text",
+            Self::Plots => "plots",
             Self::Sheet => "what-if and PromQL",
             Self::Dialog => "dialogs",
         }
@@ -190,6 +193,14 @@ pub enum Cmd {
     Split,
     WhatIf,
     Queries,
+    Plots,
+    PlotEarlier,
+    PlotLater,
+    PlotLonger,
+    PlotShorter,
+    PlotContainer,
+    PlotQuery,
+    PlotLink,
     More,
     Less,
     CopyText,

@@ -9,6 +9,7 @@ mod leave;
 mod logs;
 mod mouse;
 mod open;
+mod plot;
 mod prompt;
 mod reply;
 mod rows;
@@ -23,7 +24,7 @@ use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 use pilothouse_core::logs::filter::Filter;
-use pilothouse_core::policy::dashboard;
+use pilothouse_core::policy::links;
 
 use super::app::{PodScope, Prompt, Screen, TextSource, TextView, Ui};
 use super::command::{ChangeCmd, Cmd};
@@ -76,6 +77,7 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         Msg::Problem(words) => ui.problems.push(text::clean(&words).into_owned()),
         Msg::Hangup => effects.push(Effect::Quit),
     }
+    plot::ask(ui, world, &mut effects);
     if ui.note.as_ref().is_some_and(|(_, until)| *until <= ui.clock_ms) {
         ui.note = None;
     }
@@ -84,6 +86,9 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
 
 /// Runs a command from a key or from the palette.
 pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
+    if matches!(ui.screen(), Screen::Plots(_)) && plot::run(ui, world, cmd, effects) {
+        return;
+    }
     match cmd {
         Cmd::Open(id) => open::pane(ui, world, id, effects),
         Cmd::NextPane => cycle(ui, true),
@@ -91,7 +96,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Zoom => match ui.screen() {
             Screen::Panes => ui.zoom = !ui.zoom,
             Screen::List(_) => ui.details.off = !ui.details.off,
-            Screen::Text(_) | Screen::Log(_) => ui.say("this is already full screen"),
+            Screen::Text(_) | Screen::Log(_) | Screen::Plots(_) => ui.say("this is already full screen"),
         },
         Cmd::AllNamespaces => {
             ui.namespace = None;
@@ -147,13 +152,14 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Describe => with_object(ui, world, |ui, object| open::text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object)),
         Cmd::Events => with_object(ui, world, |ui, object| open::text(ui, format!("Events of {object}"), TextSource::Events(object.clone()), &object)),
         Cmd::Yaml => with_object(ui, world, |ui, object| open::yaml(ui, &object, effects)),
+        Cmd::Plots => with_object(ui, world, plot::open),
         Cmd::Logs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, false, effects)),
         Cmd::PreviousLogs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, true, effects)),
         Cmd::Copy => with_object(ui, world, |ui, object| {
             // the description of a Service shows its dashboard
             let described = matches!(ui.screen(), Screen::Text(_)) && object.kind == Kind::Service;
             let link = ui.shown(world).filter(|_| described).and_then(|cluster| {
-                dashboard::url(&cluster.info.dashboard, &object.namespace, &object.name)
+                links::dashboard(&cluster.info.dashboard, &object.namespace, &object.name)
             });
             let name = link.unwrap_or_else(|| object.name.to_string());
             let cordon = if object.kind == Kind::Node { "; to cordon press C" } else { "" };
@@ -210,6 +216,8 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         // these commands have a meaning only in a dialog or in a box
         Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl | Cmd::Options => {}
         Cmd::More | Cmd::Less | Cmd::CopyText => {}
+        Cmd::PlotEarlier | Cmd::PlotLater | Cmd::PlotLonger | Cmd::PlotShorter => {}
+        Cmd::PlotContainer | Cmd::PlotQuery | Cmd::PlotLink => {}
     }
 }
 
@@ -304,7 +312,7 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
 pub fn object(ui: &Ui, world: &World) -> Option<ObjectRef> {
     match ui.screen() {
         Screen::Text(view) => view.about().cloned(),
-        Screen::Log(_) => None,
+        Screen::Log(_) | Screen::Plots(_) => None,
         Screen::Panes | Screen::List(_) => {
             let id = ui.active_list()?;
             let selected = ui.list(id).chosen()?;

@@ -1,6 +1,7 @@
 //! The content of the screen, and the effects of keys.
 
 mod flows;
+mod plots;
 mod scene;
 mod screens;
 mod space;

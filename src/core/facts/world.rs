@@ -21,6 +21,7 @@ use crate::domain::workload::Workload;
 
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
+use super::past::Track;
 use super::routes::Routes;
 use super::table::{Row, Table};
 use super::tables::Tables;
@@ -249,6 +250,8 @@ pub struct NodeRow {
     pub problems: Arc<[Name]>,
     pub totals: NodeTotals,
     pub usage: Option<NodeUsage>,
+    /// The last polls of its usage: CPU in cores, and memory in GiB.
+    pub past: Option<Arc<Track<2>>>,
 }
 
 impl NodeRow {

@@ -129,6 +129,7 @@ impl Ui {
             Screen::Text(view) if view.about().is_some() => &[Text, Objects, Everywhere],
             Screen::Text(_) => &[Text, Everywhere],
             Screen::Log(_) => &[Log, Everywhere],
+            Screen::Plots(_) => &[Context::Plots, Everywhere],
             Screen::List(id) => of(*id).contexts,
             Screen::Panes => of(self.focus).contexts,
         }
