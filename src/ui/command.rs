@@ -71,7 +71,7 @@ pub enum Context {
 
 impl Context {
     /// All contexts, in the order of help and of the README.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Everywhere,
         Self::Lists,
         Self::Objects,
