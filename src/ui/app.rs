@@ -3,6 +3,7 @@
 
 mod clusters;
 mod hit;
+mod past;
 mod reading;
 mod seen;
 mod sheet;
@@ -29,10 +30,12 @@ use super::list::{List, ListId};
 use super::mouse::Spots;
 use super::request::{KindWords, Rehearsal, TableText, Ticket};
 use super::rows::PaneRows;
+use super::rows::timeline::Kinds;
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
 pub use self::hit::{Hit, Target};
+pub use self::past::Past;
 pub use self::reading::{Below, Details, TextLine, TextSource, TextView};
 pub use self::seen::{Seen, SeenList, SeenText};
 pub use self::sheet::{About, Sheet};
@@ -148,6 +151,11 @@ pub enum Prompt {
     },
     /// Asks which of the silenced findings to show again.
     Tell,
+    /// Asks for a note about a moment.
+    Note {
+        at: Stamp,
+        object: Option<ObjectRef>,
+    },
 }
 
 /// A filter of a log that the user is typing.
@@ -227,6 +235,10 @@ pub struct Ui {
     pub columns: BTreeMap<ListId, Vec<usize>>,
     /// Error groups count as new if they were first seen after this moment. None: recently.
     pub new_since: Option<Stamp>,
+    /// Which kinds of lines the timeline shows.
+    pub kinds_of_lines: Kinds,
+    /// The earlier moment that the panes show; None: now.
+    pub past: Option<Past>,
     /// The URL of a trace, with `{trace_id}`; empty: none.
     pub trace_url: String,
     /// The offset of the local time from UTC in seconds, at a moment.
@@ -294,6 +306,8 @@ impl Ui {
             all_actions: false,
             columns: BTreeMap::new(),
             new_since: None,
+            kinds_of_lines: Kinds::default(),
+            past: None,
             trace_url: String::new(),
             zone: |_| 0,
             presets: preset::all(&[]).into(),

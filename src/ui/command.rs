@@ -6,6 +6,7 @@ mod logs;
 mod permit;
 mod print;
 mod table;
+mod times;
 
 use pilothouse_core::domain::cause::SuggestedCommand;
 use pilothouse_core::domain::id::{Kind, ObjectRef};
@@ -21,7 +22,7 @@ pub use print::{keys_table_markdown, keys_text, places};
 
 use super::list::ListId;
 
-const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len() + logs::LOGS.len();
+const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len() + logs::LOGS.len() + times::TIMES.len();
 
 /// All commands: those that change the cluster, then the others.
 pub const COMMANDS: &[Command] = &{
@@ -30,12 +31,15 @@ pub const COMMANDS: &[Command] = &{
     while i < COUNT {
         let of_changes = acts::CHANGES.len();
         let of_looks = of_changes + table::LOOKS.len();
+        let of_logs = of_looks + logs::LOGS.len();
         all[i] = if i < of_changes {
             acts::CHANGES[i]
         } else if i < of_looks {
             table::LOOKS[i - of_changes]
-        } else {
+        } else if i < of_logs {
             logs::LOGS[i - of_looks]
+        } else {
+            times::TIMES[i - of_logs]
         };
         i += 1;
     }
@@ -58,6 +62,7 @@ pub enum Context {
     Workloads,
     Pods,
     Backends,
+    Timeline,
     Actions,
     /// Read-only text: describe, YAML, events, why.
     Text,
@@ -69,7 +74,7 @@ pub enum Context {
 
 impl Context {
     /// All contexts, in the order of help and of the README.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Everywhere,
         Self::Lists,
         Self::Objects,
@@ -81,6 +86,7 @@ impl Context {
         Self::Workloads,
         Self::Pods,
         Self::Backends,
+        Self::Timeline,
         Self::Actions,
         Self::Text,
         Self::Log,
@@ -103,7 +109,8 @@ impl Context {
             | Self::Autoscalers
             | Self::Workloads
             | Self::Pods
-            | Self::Backends => &[Self::Lists, Self::Objects, Self::Everywhere],
+            | Self::Backends
+            | Self::Timeline => &[Self::Lists, Self::Objects, Self::Everywhere],
         }
     }
 
@@ -121,6 +128,7 @@ impl Context {
             Self::Workloads => "Workloads",
             Self::Pods => "Pods",
             Self::Backends => "backends of a service",
+            Self::Timeline => "Timeline",
             Self::Actions => "Actions",
             Self::Text => "text",
             Self::Log => "log text",
@@ -207,6 +215,16 @@ pub enum Cmd {
     DescribePod,
     Trace,
     NewSince,
+    Moment,
+    Earlier,
+    Later,
+    LineKinds,
+    Bookmark,
+    WriteNote,
+    Incident,
+    Acknowledge,
+    MarkCause,
+    Export,
     Confirm,
     Cancel,
     CopyKubectl,

@@ -26,7 +26,7 @@ pub enum ListId {
     Backends,
     Slices,
     Actions,
-    Changes,
+    Timeline,
     Events,
     Namespaces,
     Table,

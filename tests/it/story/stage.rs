@@ -1,18 +1,22 @@
 //! A simulated cluster, and the sources, the hub and the executor in front of it, in one process. Their common clock
 //! moves on when all of them wait, so minutes pass in seconds, and each wait has its real length.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse::action::answers::Answers;
 use pilothouse::action::cluster::PlanClients;
-use pilothouse::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
+use pilothouse::action::executor::{
+    Control, EvictionRateLimiter, Executor, Recorder as Steps, Session, new_id,
+};
 use pilothouse::action::journal::Journal;
 use pilothouse::action::rehearse::rehearse;
 use pilothouse::clock::Clock;
-use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, action_event};
+use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, Tap, action_event};
 use pilothouse::source::kube::Scope;
 use pilothouse::source::logs::LogStore;
+use pilothouse::source::recording::Recorder;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse::source::{self, Setup, Wanted};
@@ -49,6 +53,11 @@ pub struct Stage {
 impl Stage {
     /// Opens a scenario and connects to it with the default settings.
     pub async fn open(scenario: &str, seed: u64) -> Self {
+        Self::recorded(scenario, seed, None).await
+    }
+
+    /// The same, recorded to a file.
+    pub async fn recorded(scenario: &str, seed: u64, to: Option<&Path>) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         // the names of actions; the jitter of polls is the supervisor's
         fastrand::seed(1);
@@ -75,13 +84,18 @@ impl Stage {
             ..ConnectOptions::default()
         };
         let connection = Connection::open(options).await.unwrap();
-        let (world, control) = look(&sim, &connection, &clock);
+        let (world, control) = look(&sim, &connection, &clock, to);
         Self { world, sim, connection, control, clock, began, _home: home }
     }
 
     /// Seconds since the opening.
     pub fn secs(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
+    }
+
+    /// The time of the opening, by the clock of the product.
+    pub fn opening(&self) -> Stamp {
+        Stamp::parse(OPENING).unwrap()
     }
 
     pub fn cluster(&self) -> Arc<Cluster> {
@@ -121,7 +135,7 @@ impl Stage {
                 stop: CancellationToken::new(),
                 limiter: EvictionRateLimiter::default(),
             },
-            recorder: Recorder {
+            recorder: Steps {
                 journal: Journal::nowhere().quiet(),
                 clock: self.clock.clone(),
                 progress: tell,
@@ -154,6 +168,7 @@ fn look(
     sim: &Running,
     connection: &Connection,
     clock: &Clock,
+    record: Option<&Path>,
 ) -> (watch::Receiver<Arc<World>>, mpsc::Sender<Event>) {
     let (facts, facts_in) = mpsc::channel(FACTS);
     let (control, control_in) = mpsc::channel(CONTROL);
@@ -170,6 +185,11 @@ fn look(
     let hub = Hub::new(vec![info], Vec::new(), clock.clone(), move |world: Arc<World>| {
         world_out.send_replace(world);
     });
+    let tap = record.map(|path| {
+        let mut recorder = Recorder::create(path, vec![connection.context.clone()]).unwrap();
+        Box::new(move |event: &Event| recorder.record(event)) as Tap
+    });
+    let hub = hub.tapped(tap);
     let queues = Queues { facts: facts_in, control: control_in };
     tokio::spawn(hub.run(queues, CancellationToken::new()));
     let prometheus =
