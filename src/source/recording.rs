@@ -46,7 +46,8 @@ impl Recorder {
             while let Ok(event) = from.recv() {
                 let mut written = write(&mut out, &event);
                 // all that waits, then to the disk
-                while let (Ok(()), Ok(event)) = (&written, from.try_recv()) {
+                while written.is_ok() {
+                    let Ok(event) = from.try_recv() else { break };
                     written = write(&mut out, &event);
                 }
                 if let Err(e) = written.and_then(|()| out.flush()) {
