@@ -33,6 +33,7 @@ use self::kube::{Scope, metrics};
 use self::log_server::{LOKI, VICTORIA_LOGS};
 use self::logs::LogStore;
 use self::logs::twice::Twice;
+use self::prometheus::ranges::Ranges;
 use self::search::Catalog;
 use self::server::Access;
 use self::sink::FactSink;
@@ -52,6 +53,8 @@ pub struct Setup<'a> {
     pub lines: &'a Arc<LogStore>,
     /// Recognizes lines of pods that a log store delivers too.
     pub twice: &'a Arc<Twice>,
+    /// Asks the Prometheus for the screen.
+    pub ranges: &'a Ranges,
     /// The number of pods in the last complete list.
     pub pods: &'a watch::Sender<Option<u64>>,
     pub sink: &'a FactSink,
@@ -147,7 +150,8 @@ pub const SOURCES: &[Source] = &[
         needs: &[Purpose::Metrics],
         off: prometheus::off,
         start: |setup, sink| {
-            prometheus::start(&setup.settings.prometheus, || setup.access(), sink, setup.supervisor)
+            let settings = &setup.settings.prometheus;
+            prometheus::start(settings, || setup.access(), setup.ranges, sink, setup.supervisor)
         },
         is_settled: have_answered,
     },

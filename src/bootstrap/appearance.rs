@@ -13,7 +13,7 @@ fn var(name: &str) -> String {
 }
 
 /// Returns the theme, adapted to the terminal, and the errors in it.
-pub fn theme(start: &Start) -> (Theme, Option<String>) {
+pub(super) fn theme(start: &Start) -> (Theme, Option<String>) {
     let name = match start.settings.ui.theme.as_str() {
         _ if colourless(start) => "mono",
         // the default theme is for dark backgrounds, and its yellow cannot be read on a light one
@@ -28,7 +28,7 @@ pub fn theme(start: &Start) -> (Theme, Option<String>) {
 }
 
 /// Returns the theme with this name: the user's own, otherwise a built-in one.
-pub fn named(home: &Home, name: &str) -> Result<Theme, String> {
+pub(super) fn named(home: &Home, name: &str) -> Result<Theme, String> {
     let folder = home.config.as_ref().map(|config| config.join("themes"));
     let own = |name: &str| {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -42,7 +42,7 @@ pub fn named(home: &Home, name: &str) -> Result<Theme, String> {
 }
 
 /// Returns how to reach the terminal's clipboard through the programs in between.
-pub fn clipboard() -> Clipboard {
+pub(super) fn clipboard() -> Clipboard {
     Clipboard::behind(&var("TMUX"), &var("STY"), &var("TERM"))
 }
 
@@ -86,7 +86,7 @@ fn depth(start: &Start) -> Depth {
 }
 
 /// Whether to use ASCII: with `--ascii`, or if the locale is not UTF-8.
-pub fn wants_ascii(start: &Start) -> bool {
+pub(super) fn wants_ascii(start: &Start) -> bool {
     let locale =
         ["LC_ALL", "LC_CTYPE", "LANG"].iter().map(|n| var(n)).find(|v| !v.is_empty()).unwrap_or_default();
     let locale = locale.to_lowercase();
@@ -94,7 +94,7 @@ pub fn wants_ascii(start: &Start) -> bool {
 }
 
 /// Lists the built-in themes and the user's own, for `pilothouse themes`.
-pub fn names(start: &Start) -> String {
+pub(super) fn names(start: &Start) -> String {
     let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();
     let files = start
         .home

@@ -35,7 +35,7 @@ const REPORTS: usize = 64;
 /// How long the sources may take to stop.
 const CLOSE: Duration = Duration::from_millis(150);
 
-pub fn console(start: &Start) -> u8 {
+pub(super) fn console(start: &Start) -> u8 {
     let _log = crate::telemetry::start(start.home.state.as_deref());
     let runtime = match super::runtime() {
         Ok(runtime) => runtime,
@@ -100,7 +100,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     }
     let (reports, reported) = mpsc::channel(REPORTS);
     session.supervisor.spawn_once(show_actions(reported, session.control.clone(), start.clock.clone()));
-    let (user, host) = super::who();
+    let (user, host) = super::who::who();
     let runner = Runner::new(Parts {
         clusters: session.clusters.clients(),
         facts: Facts::Live(session.world.clone()),
@@ -123,6 +123,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         supervisor: session.supervisor.child(),
         home: start.home.clone(),
         logs: HashMap::new(),
+        asked: HashMap::new(),
     };
     let (effects, effects_in) = mpsc::channel(EFFECTS);
     session.supervisor.spawn_once(desk.serve(effects_in));

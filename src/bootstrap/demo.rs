@@ -24,7 +24,7 @@ const SLOW_SCALE: u32 = 8;
 
 /// A simulated cluster that runs in the console's process and ends with it.
 #[derive(Debug)]
-pub struct Demo {
+pub(super) struct Demo {
     /// The folder with kubeconfig, journal and log. It is removed at the end.
     folder: tempfile::TempDir,
     /// The lock is held for the lifetime of the process, however it ends.
@@ -91,7 +91,7 @@ fn write_kubeconfig(path: &Path, text: &str) -> Result<(), String> {
 
 impl Demo {
     /// Starts the cluster on its own thread. The cluster is reachable when this function returns.
-    pub fn start(name: &str, flags: &DemoFlags) -> Result<Self, String> {
+    pub(super) fn start(name: &str, flags: &DemoFlags) -> Result<Self, String> {
         let options = options(name, flags)?;
         if flags.scale >= SLOW_SCALE {
             tell(&format!(
@@ -139,11 +139,11 @@ impl Demo {
         Ok(demo)
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn kubeconfig(&self) -> PathBuf {
+    pub(super) fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }
 }
@@ -164,7 +164,7 @@ impl Drop for Demo {
 }
 
 /// Runs `pilothouse sim` until it is interrupted.
-pub fn serve(flags: &SimFlags, global: &Global) -> u8 {
+pub(super) fn serve(flags: &SimFlags, global: &Global) -> u8 {
     let served = || {
         if flags.list {
             return list();

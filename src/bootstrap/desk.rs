@@ -44,6 +44,8 @@ pub struct Desk {
     pub home: Home,
     /// The open logs.
     pub logs: HashMap<Ticket, Supervisor>,
+    /// The requests that may not be answered yet.
+    pub asked: HashMap<Ticket, Supervisor>,
 }
 
 /// Sends an input to the screen. Waits if the queue is full, which lasts only a short time.
@@ -61,7 +63,7 @@ impl Desk {
     pub async fn serve(mut self, mut effects: mpsc::Receiver<Effect>) {
         while let Some(effect) = effects.recv().await {
             match effect {
-                Effect::Plan(ticket, intent) => self.plan(ticket, intent),
+                Effect::Plan(ticket, intent, resumes) => self.plan(ticket, intent, resumes),
                 Effect::Run { read, answer, resumes } => self.run(read, answer, resumes),
                 Effect::Resume(ticket, id) => self.resume(ticket, id),
                 Effect::Dismiss(id) => self.dismiss(id),
@@ -74,6 +76,11 @@ impl Desk {
                     }
                 }
                 Effect::Fetch(ticket, request) => self.fetch(ticket, request),
+                Effect::Cancel(ticket) => {
+                    if let Some(group) = self.asked.remove(&ticket) {
+                        group.cancel();
+                    }
+                }
                 Effect::FollowLogs(ticket, request) => self.follow_logs(ticket, request),
                 Effect::StopLogs(ticket) => {
                     if let Some(group) = self.logs.remove(&ticket) {
@@ -113,10 +120,10 @@ impl Desk {
         hand(&self.inbox, Input::Notice(said)).await;
     }
 
-    fn plan(&self, ticket: Ticket, intent: Intent) {
+    fn plan(&self, ticket: Ticket, intent: Intent, resumes: Option<Name>) {
         let (inbox, runner) = (self.inbox.clone(), self.runner.clone());
         self.supervisor.spawn_once(async move {
-            let reply = match runner.rehearse(&intent).await {
+            let reply = match runner.rehearse(&intent, resumes.as_ref()).await {
                 Ok(plan) => Reply::Rehearsal(Rehearsal { plan: Arc::new(plan) }),
                 Err(why) => Reply::Failed(why.to_string()),
             };
@@ -164,6 +171,10 @@ impl Desk {
                     Remaining::Blocked(why) => Reply::Failed(format!(
                         "it cannot be resumed: {why}; check the cluster, then: pilothouse resume {id} --dismiss"
                     )),
+                    Remaining::Nothing if taken.is_doubtful().is_some() => Reply::Failed(format!(
+                        "nothing is left to do, if it is the same cluster: {}; to end the reminder, dismiss it",
+                        taken.is_doubtful().unwrap_or_default()
+                    )),
                     Remaining::Nothing => {
                         let closed = runner.close(&id, How::Resumed).await;
                         let note = closed.err().map_or_else(String::new, |e| format!(" ({e})"));
@@ -188,17 +199,23 @@ impl Desk {
         }
     }
 
-    fn fetch(&self, ticket: Ticket, request: Request) {
+    fn fetch(&mut self, ticket: Ticket, request: Request) {
+        self.asked.retain(|_, group| !group.token().is_cancelled());
+        let group = self.supervisor.child();
+        let done = group.token();
+        self.asked.insert(ticket, group.clone());
         let (inbox, world) = (self.inbox.clone(), self.world.borrow().clone());
         let (plans, dialer) = (self.failover.clone(), self.dialer.clone());
         let cluster = self.clusters.get(request.cluster()).cloned();
-        self.supervisor.spawn_once(async move {
+        group.spawn_once(async move {
             let reply = match cluster {
                 Ok(cluster) => fetched(&cluster, request, &world, plans, &dialer).await,
                 Err(why) => Err(why),
             };
             let reply = reply.unwrap_or_else(Reply::Failed);
             hand(&inbox, Input::Reply(ticket, reply)).await;
+            // there is nothing left to cancel
+            done.cancel();
         });
     }
 }
@@ -225,6 +242,8 @@ async fn fetched(
             None => Err("pilothouse is not connected to that cluster".into()),
         },
         Request::ErrorLines { fingerprint, .. } => Ok(error_lines(&cluster.logs, fingerprint)),
+        Request::Range { query, span, .. } => cluster.ranges.ask(&query, span).await.map(Reply::Range),
+        Request::MetricNames { span, .. } => cluster.ranges.names(span).await.map(Reply::MetricNames),
     }
 }
 

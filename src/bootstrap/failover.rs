@@ -15,7 +15,7 @@ use crate::action::rehearse::rehearse;
 
 /// Returns the reasons why each plan of the config cannot run now. A plan without reasons can run. If `clients` only
 /// read, not even a dry run is sent.
-pub async fn validate(
+pub(super) async fn validate(
     plans: &[FailoverPlan],
     clients: &ClusterClients,
     info: &ClusterInfo,

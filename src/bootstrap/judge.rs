@@ -17,7 +17,7 @@ use crate::ui::pane;
 use crate::wire::proxy::Proxies;
 
 /// Adds the errors in the keys, the columns, the theme, the URL and the presets of the file.
-pub fn judge(loaded: &mut Loaded, home: &Home) {
+pub(super) fn judge(loaded: &mut Loaded, home: &Home) {
     let (_, faults) = Keymap::new(&loaded.settings.ui.keys);
     for fault in faults {
         loaded.report(&format!("ui.keys.{}", fault.command), &fault.what, fault.hint);

@@ -31,7 +31,7 @@ const MOST_STREAMS: usize = 60;
 
 /// Streams the logs that the user opened to the screen, in batches, until the group is stopped. Pods that are created
 /// in the meantime are added.
-pub fn follow(
+pub(super) fn follow(
     group: &Supervisor,
     reader: &ReadClient,
     ticket: Ticket,
@@ -117,7 +117,7 @@ fn rows(line: LogLine) -> Vec<Shown> {
 }
 
 /// Converts a line to the screen's type.
-pub fn shown(line: LogLine) -> Shown {
+pub(super) fn shown(line: LogLine) -> Shown {
     Shown {
         at: (line.at != Stamp::default()).then_some(line.at),
         level: line.level,

@@ -12,8 +12,8 @@ use pilothouse_core::facts::world::{Cluster, Severity, World};
 use pilothouse_core::logs::targets::choose;
 use pilothouse_core::policy::seen;
 
-pub use self::get::get;
-pub use self::logs::logs;
+pub(super) use self::get::get;
+pub(super) use self::logs::logs;
 use super::Start;
 use super::session::Session;
 use crate::cli::{Look, Output};
@@ -127,7 +127,7 @@ fn explain_nothing(cluster: &Cluster, waited: Duration) {
     ));
 }
 
-pub async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
+pub(super) async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
     // a single document is for scripts, which run often, so it does not wait for logs
     let (mut session, mut world) =
         match look(start, flags, if watch { Wanted::All } else { Wanted::WithoutLogs }).await {
@@ -177,7 +177,7 @@ fn is_as_bad(cluster: &Cluster, as_what: Severity) -> bool {
     cluster.derived.causes.iter().any(|cause| cause.severity >= as_what)
 }
 
-pub async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
+pub(super) async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
     let (session, world) = match look(start, flags, Wanted::All).await {
         Ok(seen) => seen,
         Err(status) => return status,
@@ -238,7 +238,7 @@ async fn permissions(reader: &ReadClient, namespaces: &[Name], until: Instant) -
     doctor::permissions(questions, answers, namespaces)
 }
 
-pub async fn doctor(start: &Start, flags: &Look) -> u8 {
+pub(super) async fn doctor(start: &Start, flags: &Look) -> u8 {
     let (session, world) = match look(start, flags, Wanted::WithoutPodLogs).await {
         Ok(seen) => seen,
         Err(status) => return status,

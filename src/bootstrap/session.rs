@@ -17,6 +17,7 @@ use super::cluster::{ClusterHandle, Handles, clients};
 use crate::hub::{CONTROL, FACTS, Hub, Queues, Tap};
 use crate::source::kube::Scope;
 use crate::source::logs::LogStore;
+use crate::source::prometheus::ranges::Ranges;
 use crate::source::recording::Recorder;
 use crate::source::search::Catalog;
 use crate::source::server::Access;
@@ -28,7 +29,7 @@ use crate::wire::connect::Connection;
 use crate::wire::error::ApiError;
 
 /// The parts that run while a console or a command reads clusters.
-pub struct Session {
+pub(super) struct Session {
     pub clusters: Handles,
     /// The cluster that is shown first.
     pub front: ClusterId,
@@ -40,10 +41,10 @@ pub struct Session {
 }
 
 /// The cluster of the first context, which is the only one of a headless command.
-pub const FIRST: ClusterId = ClusterId(0);
+pub(super) const FIRST: ClusterId = ClusterId(0);
 
 /// Returns the fixed data about the cluster of a connection.
-pub fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInfo {
+pub(super) fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInfo {
     ClusterInfo {
         id,
         context: connection.context.as_str().into(),
@@ -61,7 +62,7 @@ pub fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInf
 }
 
 /// Returns the requested namespaces, each once. The list is empty for all namespaces.
-pub fn namespaces(start: &Start) -> Vec<Name> {
+pub(super) fn namespaces(start: &Start) -> Vec<Name> {
     let mut names: Vec<Name> = Vec::new();
     for name in start.global.namespace.iter().map(|n| n.trim()).filter(|n| !n.is_empty()) {
         if !names.iter().any(|held| held == name) {
@@ -74,7 +75,7 @@ pub fn namespaces(start: &Start) -> Vec<Name> {
 impl Session {
     /// Starts the session without waiting. `writes` tells whether actions are possible. The hub's thread calls
     /// `publish` with each new World.
-    pub fn open(
+    pub(super) fn open(
         start: &Start,
         connection: Connection,
         writes: bool,
@@ -104,12 +105,12 @@ impl Session {
     }
 
     /// Returns the handle of the cluster that is shown first.
-    pub fn shown(&self) -> Result<&ClusterHandle, String> {
+    pub(super) fn shown(&self) -> Result<&ClusterHandle, String> {
         self.clusters.get(self.front)
     }
 
     /// Stops the sources and then the hub, within about `within`.
-    pub async fn close(mut self, within: Duration) {
+    pub(super) async fn close(mut self, within: Duration) {
         if !self.supervisor.shutdown(within).await {
             tracing::warn!("some tasks did not stop in time");
         }
@@ -143,6 +144,7 @@ fn cluster(
     let of_logs = &start.settings.logs;
     let memory = of_logs.memory_mib as usize * 1024 * 1024;
     let logs = Arc::new(LogStore::with_masks(memory, Masks::of(of_logs)));
+    let ranges = Ranges::default();
     let setup = Setup {
         connection: &connection,
         reader: &reader,
@@ -151,18 +153,20 @@ fn cluster(
         world: opening.world,
         lines: &logs,
         twice: &Arc::default(),
+        ranges: &ranges,
         pods: &watch::channel(None).0,
         sink: &sink,
         supervisor: &sources,
     };
     let started = source::start(&setup, opening.wanted)?;
     let clients = clients(start, info.id, &connection, reader, opening.writes)?;
-    Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources: Arc::default() })
+    let resources = Arc::default();
+    Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources, ranges })
 }
 
 /// Returns a message if the server reports that a requested namespace does not exist, because an empty result must
 /// not look like a healthy one. Returns `None` if the user may not read namespaces.
-pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option<String> {
+pub(super) async fn no_such_namespace(start: &Start, connection: &Connection) -> Option<String> {
     let reader = connection.reader().ok()?;
     let names = namespaces(start);
     let asked = names.iter().map(|name| {
@@ -182,14 +186,14 @@ pub async fn no_such_namespace(start: &Start, connection: &Connection) -> Option
 }
 
 /// The polls of the traffic, without the other sources.
-pub struct Traffic {
+pub(super) struct Traffic {
     pub seen: watch::Receiver<Arc<TrafficSeen>>,
     /// Whether the source fails.
     pub fails: watch::Receiver<bool>,
 }
 
 /// Starts only the polls of the traffic, for a headless action that watches an error ratio.
-pub fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor) -> Result<Traffic, String> {
+pub(super) fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor) -> Result<Traffic, String> {
     let (facts, mut facts_in) = mpsc::channel(FACTS);
     let (control, mut control_in) = mpsc::channel(CONTROL);
     let sink = FactSink::new(FIRST, start.clock.clone(), facts, control);
@@ -212,7 +216,8 @@ pub fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor) -> Re
     if prometheus::off(&start.settings).is_none() {
         let catalog = Catalog::Listed { reader: reader.clone(), namespaces: namespaces(start) };
         let access = Access { reader, catalog };
-        prometheus::start(&start.settings.prometheus, || access, &sink, supervisor)?;
+        let ranges = Ranges::default();
+        prometheus::start(&start.settings.prometheus, || access, &ranges, &sink, supervisor)?;
     }
     Ok(Traffic { seen, fails })
 }

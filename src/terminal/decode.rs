@@ -8,7 +8,7 @@ use crate::ui::mouse::{Gesture, Mouse};
 
 /// A key, a paste or a mouse event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Typed {
+pub(super) enum Typed {
     Key(Key),
     Mouse(Mouse),
     Paste(String),
@@ -20,7 +20,7 @@ const PASTE_END: &[u8] = b"\x1b[201~";
 
 /// Takes bytes and returns keys. An incomplete sequence is kept until more bytes arrive.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(super) struct Decoder {
     pending: Vec<u8>,
     paste: Option<Vec<u8>>,
 }
@@ -37,18 +37,18 @@ enum Step {
 
 impl Decoder {
     /// True while an escape sequence or a character is incomplete. If no more bytes arrive soon, call [`Self::flush`].
-    pub fn is_waiting(&self) -> bool {
+    pub(super) fn is_waiting(&self) -> bool {
         !self.pending.is_empty() && self.paste.is_none()
     }
 
     /// Adds bytes to the input.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Typed> {
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<Typed> {
         self.pending.extend_from_slice(bytes);
         self.decode(true)
     }
 
     /// No more bytes arrived for a while, so a lone ESC counts as the key.
-    pub fn flush(&mut self) -> Vec<Typed> {
+    pub(super) fn flush(&mut self) -> Vec<Typed> {
         self.decode(false)
     }
 

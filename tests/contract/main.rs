@@ -7,6 +7,8 @@
 //! _real_only` there. `access` needs no cluster, because it has its own servers; only its comparison needs a kubectl.
 //! `balance` and `presets` need no cluster either, only the programs `prometheus` and, for `balance`, HAProxy.
 
+// a test has one crate, and nobody else uses it
+#![allow(unreachable_pub)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

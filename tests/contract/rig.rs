@@ -15,7 +15,7 @@ pub struct Rig {
     pub folder: PathBuf,
     kubectl: PathBuf,
     /// The target is the simulated cluster.
-    simulated: bool,
+    pub simulated: bool,
     home: tempfile::TempDir,
     _turn: MutexGuard<'static, ()>,
 }

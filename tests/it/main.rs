@@ -1,5 +1,7 @@
 //! Tests of several parts together.
 
+// a test has one crate, and nobody else uses it
+#![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod answers;

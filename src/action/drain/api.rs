@@ -21,7 +21,7 @@ use crate::wire::write::{WriteClient, WriteError};
 
 /// The pods that a drain follows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PodQuery {
+pub(super) enum PodQuery {
     /// The pods of a node.
     Node(Name),
     /// The pods of a namespace, or only the pod with this name. A user who may evict single pods need not be
@@ -31,7 +31,7 @@ pub enum PodQuery {
 
 impl PodQuery {
     /// Returns the path of the list with these pods.
-    pub fn list(&self) -> ListPath {
+    pub(super) fn list(&self) -> ListPath {
         match self {
             Self::Node(node) => ListPath::pods_on(node),
             Self::Namespace(namespace, None) => ListPath::of(&Kind::Pod, namespace),
@@ -52,7 +52,7 @@ impl std::fmt::Display for PodQuery {
 }
 
 /// The requests of a drain to one cluster.
-pub trait DrainApi: Send + Sync {
+pub(super) trait DrainApi: Send + Sync {
     /// The cluster whose plan it runs.
     fn cluster(&self) -> ClusterId;
     /// Sends an eviction or a deletion, once.
@@ -66,7 +66,7 @@ pub trait DrainApi: Send + Sync {
 }
 
 /// A cluster for which a session has clients.
-pub struct ClusterApi {
+pub(super) struct ClusterApi {
     cluster: ClusterId,
     reader: ReadClient,
     writer: WriteClient,
@@ -75,7 +75,7 @@ pub struct ClusterApi {
 
 impl ClusterApi {
     /// Returns the cluster of a context, "" for the action's own. Returns `None` if it cannot be written to.
-    pub fn of(session: &Session, context: &str) -> Option<Arc<dyn DrainApi>> {
+    pub(super) fn of(session: &Session, context: &str) -> Option<Arc<dyn DrainApi>> {
         let clients = session.reach.of(context)?;
         let (reader, writer) = (clients.reader.clone(), clients.writer.clone()?);
         let cluster = session.reach.cluster;

@@ -15,7 +15,7 @@ use crate::wire::decode::{Pools, policy::pdb};
 use crate::wire::error::ApiError;
 
 /// The namespace and name of a budget.
-pub type BudgetKey = (Name, Name);
+pub(super) type BudgetKey = (Name, Name);
 
 /// The interval between two reads, which is the time that kubectl waits before it retries.
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ const READ_SOON: Duration = Duration::from_millis(1500);
 
 /// The known state of a budget that refuses evictions.
 #[derive(Debug)]
-pub struct Budget {
+pub(super) struct Budget {
     /// The time of the next read.
     pub next: Instant,
     pub reading: bool,
@@ -36,29 +36,29 @@ pub struct Budget {
 
 /// The number of its pods that a budget permits to try.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Allowance {
+pub(super) enum Allowance {
     /// The number of pods that may be tried. If the flag is `true`, pods that are not ready may be tried too.
     Try(usize, bool),
     Wait,
 }
 
 /// Returns the wait before the next try, with jitter.
-pub fn again() -> Duration {
+pub(super) fn again() -> Duration {
     READ_EVERY + Duration::from_millis(fastrand::u64(0..1000))
 }
 
 impl Budget {
-    pub fn new(since: Stamp) -> Self {
+    pub(super) fn new(since: Stamp) -> Self {
         let now = Clock::instant();
         Self { next: now, reading: false, refused: now, since, seen: None }
     }
 
-    pub fn progress(&mut self) {
+    pub(super) fn progress(&mut self) {
         self.next = self.next.min(Clock::deadline(READ_SOON));
     }
 
     /// Records a read. `None` means that the budget no longer exists.
-    pub fn take_reading(&mut self, read: Result<Option<Pdb>, ApiError>) -> Allowance {
+    pub(super) fn take_reading(&mut self, read: Result<Option<Pdb>, ApiError>) -> Allowance {
         self.reading = false;
         self.next = Clock::deadline(again());
         // a read immediately after a refusal only updates the numbers, because an eviction would be refused again
@@ -86,7 +86,7 @@ impl Budget {
     }
 
     /// Formats the numbers, such as `0 allowed, needs 3 has 3`.
-    pub fn numbers(&self) -> String {
+    pub(super) fn numbers(&self) -> String {
         match &self.seen {
             Some(p) if p.observed_generation < p.generation => "still being processed".into(),
             Some(p) => {
@@ -97,7 +97,7 @@ impl Budget {
     }
 
     /// Describes why a pod is blocked by the budget.
-    pub fn words(&self, (namespace, name): &BudgetKey, said: &str) -> String {
+    pub(super) fn words(&self, (namespace, name): &BudgetKey, said: &str) -> String {
         let who = format!("PDB {namespace}/{name}");
         match &self.seen {
             Some(p) if p.observed_generation >= p.generation => format!(
@@ -110,7 +110,7 @@ impl Budget {
 }
 
 /// Whether a pod may be tried after `tried` others. Pods that are not ready do not count against the budget.
-pub fn may_go(allowance: &Allowance, pod: Option<&Pod>, tried: usize) -> bool {
+pub(super) fn may_go(allowance: &Allowance, pod: Option<&Pod>, tried: usize) -> bool {
     match allowance {
         Allowance::Wait => false,
         Allowance::Try(allowed, unready) => tried < *allowed || (*unready && pod.is_some_and(|p| !p.ready)),
@@ -118,7 +118,10 @@ pub fn may_go(allowance: &Allowance, pod: Option<&Pod>, tried: usize) -> bool {
 }
 
 /// Reads a budget once.
-pub async fn read(api: Arc<dyn DrainApi>, key: BudgetKey) -> (BudgetKey, Result<Option<Pdb>, ApiError>) {
+pub(super) async fn read(
+    api: Arc<dyn DrainApi>,
+    key: BudgetKey,
+) -> (BudgetKey, Result<Option<Pdb>, ApiError>) {
     let on = ObjectRef::new(api.cluster(), Kind::PodDisruptionBudget, &key.0, &key.1, &Uid::default());
     let read = api.get(on).await.and_then(|body| match body {
         None => Ok(None),

@@ -18,7 +18,7 @@ const THROTTLED: Duration = Duration::from_secs(1);
 
 /// The result of an eviction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EvictionResult {
+pub(super) enum EvictionResult {
     /// The pod is terminating. The watch reports when it is gone.
     Accepted,
     /// The pod is gone, or another pod has its name.
@@ -35,7 +35,7 @@ pub enum EvictionResult {
 }
 
 /// Interprets an answer of the eviction subresource.
-pub fn classify(answer: Result<Value, WriteError>) -> EvictionResult {
+pub(super) fn classify(answer: Result<Value, WriteError>) -> EvictionResult {
     match answer {
         Ok(_) => EvictionResult::Accepted,
         Err(WriteError::Refused(error)) => refused(error),
@@ -52,7 +52,11 @@ pub fn classify(answer: Result<Value, WriteError>) -> EvictionResult {
 
 /// Interprets the answer to a step. A gateway can return some refusals although the eviction was applied. After
 /// these, the pod is read once.
-pub async fn result_of(api: &dyn DrainApi, step: &Step, answer: Result<Value, WriteError>) -> EvictionResult {
+pub(super) async fn result_of(
+    api: &dyn DrainApi,
+    step: &Step,
+    answer: Result<Value, WriteError>,
+) -> EvictionResult {
     let refusals = |e: &ApiError| matches!(e, ApiError::Unauthorized(_) | ApiError::Forbidden { .. });
     let doubtful = matches!(&answer, Err(WriteError::Refused(e)) if refusals(e));
     match classify(answer) {

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use self::ending::StopReason;
 use self::observed_node::ObservedNode;
-pub use self::pod_eviction::{EvictionState, PodEviction};
+pub(super) use self::pod_eviction::{EvictionState, PodEviction};
 use super::super::requests::mutation;
 use super::api::{DrainApi, PodQuery};
 use super::budget::{self, Budget, BudgetKey};

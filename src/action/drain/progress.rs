@@ -21,7 +21,7 @@ use super::api::PodQuery;
 const SPARE: usize = 5;
 
 /// The state that the nodes of one drain share.
-pub struct DrainRun<'a> {
+pub(super) struct DrainRun<'a> {
     pub session: &'a Session,
     pub recorder: &'a Recorder,
     pub control: &'a Control,
@@ -55,7 +55,7 @@ pub struct DrainRun<'a> {
 }
 
 /// The progress of the drain.
-pub struct DrainProgress<'a> {
+pub(super) struct DrainProgress<'a> {
     pub action: &'a mut ActionView,
     /// The indexes of the steps that evict.
     pub steps: Vec<usize>,
@@ -67,19 +67,19 @@ pub struct DrainProgress<'a> {
 }
 
 impl DrainRun<'_> {
-    pub fn with<T>(&self, work: impl FnOnce(&mut DrainProgress<'_>) -> T) -> T {
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut DrainProgress<'_>) -> T) -> T {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.dirty = true;
         work(&mut progress)
     }
 
     /// Records a step's state. Returns `false` if it could not be written.
-    pub fn note(&self, step: usize, state: StepState, note: &str) -> bool {
+    pub(super) fn note(&self, step: usize, state: StepState, note: &str) -> bool {
         self.with(|progress| self.recorder.note(progress.action, step, state, note, &Wrote::default()))
     }
 
     /// Shows a note that is not recorded.
-    pub fn show(&self, step: usize, note: &str) {
+    pub(super) fn show(&self, step: usize, note: &str) {
         self.with(|progress| {
             if let Some(step) = progress.action.steps.get_mut(step) {
                 note.clone_into(&mut step.note);
@@ -88,7 +88,7 @@ impl DrainRun<'_> {
     }
 
     /// Adds a step for a pod that the plan did not contain. Returns `None` if it cannot be written.
-    pub fn add_step(&self, pod: &ObjectRef) -> Option<usize> {
+    pub(super) fn add_step(&self, pod: &ObjectRef) -> Option<usize> {
         let step = Step::new(self.evict.clone(), pod.clone());
         self.with(|progress| {
             let i = self.recorder.add_step(progress.action, &step)?;
@@ -99,7 +99,7 @@ impl DrainRun<'_> {
 
     /// Counts an accepted eviction. Returns the number so far and the planned number if the drain has evicted too
     /// many pods.
-    pub fn count_accepted(&self) -> Option<(usize, usize)> {
+    pub(super) fn count_accepted(&self) -> Option<(usize, usize)> {
         let accepted = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         let planned = self.planned_evictions;
         let most = planned.saturating_mul(2).max(planned.saturating_add(SPARE));
@@ -107,12 +107,12 @@ impl DrainRun<'_> {
     }
 
     /// Whether the namespace is protected and the confirmation did not include its pods.
-    pub fn is_newly_protected(&self, namespace: &Name) -> bool {
+    pub(super) fn is_newly_protected(&self, namespace: &Name) -> bool {
         self.session.guards.protects_namespace(namespace) && !self.confirmed.contains(namespace)
     }
 
     /// Reports the action if it has changed.
-    pub async fn report(&self) {
+    pub(super) async fn report(&self) {
         let now = self.session.clock.now();
         let view = {
             let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,14 +127,14 @@ impl DrainRun<'_> {
     }
 
     /// Whether the process has received a signal to terminate.
-    pub fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.session.stop.is_cancelled()
     }
 }
 
 impl DrainProgress<'_> {
     /// Counts the evictions in this state.
-    pub fn count(&self, state: StepState) -> usize {
+    pub(super) fn count(&self, state: StepState) -> usize {
         let states = self.steps.iter().filter_map(|i| self.action.steps.get(*i)).map(|s| s.state);
         states.filter(|s| *s == state).count()
     }

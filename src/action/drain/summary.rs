@@ -9,7 +9,7 @@ use super::progress::DrainProgress;
 
 /// The failures at one node. Each entry has a reason and the pod or node.
 #[derive(Debug, Default)]
-pub struct DrainFailures {
+pub(super) struct DrainFailures {
     pub failed: Vec<(String, String)>,
     pub unknown: Vec<(String, String)>,
     /// The nodes that could not be read at the end.
@@ -22,7 +22,7 @@ pub struct DrainFailures {
 
 /// The reasons why the drain ended early.
 #[derive(Clone, Copy, Debug)]
-pub struct StoppedBy {
+pub(super) struct StoppedBy {
     /// The process received a signal to terminate.
     pub interrupted: bool,
     /// The user canceled the drain.
@@ -56,7 +56,7 @@ fn ways_on(plan: &Plan, uncordoned: bool, not_ready: &[&str]) -> Vec<String> {
 }
 
 /// Returns the outcome of a drain and its message.
-pub fn conclude(
+pub(super) fn conclude(
     progress: &DrainProgress<'_>,
     failures: Vec<DrainFailures>,
     ended: StoppedBy,

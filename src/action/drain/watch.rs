@@ -30,7 +30,7 @@ const QUEUE: usize = 16;
 
 /// An event of the followed objects.
 #[derive(Debug)]
-pub enum News<T> {
+pub(super) enum News<T> {
     /// A complete list.
     All(Vec<T>),
     Seen(T),
@@ -46,7 +46,7 @@ pub enum News<T> {
 
 /// Whether waiting can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(super) enum Refused {
     /// The server cannot be reached or is overloaded.
     No,
     /// The credentials are not accepted. They may be in renewal.
@@ -56,7 +56,7 @@ pub enum Refused {
 }
 
 /// A report of the list-and-watch task.
-pub enum Said<T> {
+pub(super) enum Said<T> {
     Rows(Batch<T>),
     Status(SourceStatus),
 }
@@ -83,7 +83,7 @@ impl<T> Out<T> {
 }
 
 /// Follows the objects of one path. The task runs only while [`Watch::next`] is awaited.
-pub struct Watch<T> {
+pub(super) struct Watch<T> {
     said: mpsc::Receiver<Said<T>>,
     machine: BoxFuture<'static, ()>,
     /// The objects of an incomplete list.
@@ -92,14 +92,14 @@ pub struct Watch<T> {
 }
 
 /// Follows the pods of a list.
-pub fn pods(reader: ReadClient, clock: Clock, list: &ListPath) -> Watch<Pod> {
+pub(super) fn pods(reader: ReadClient, clock: Clock, list: &ListPath) -> Watch<Pod> {
     let (mut pools, now) = (Pools::default(), clock.clone());
     let plan = plan("pods", "PodList", list, Some(POLL));
     Watch::new(reader, clock, plan, move |json| pod(&mut pools, json, now.now()))
 }
 
 /// Follows a node. If the user may read but not watch it, the caller must read it.
-pub fn node(reader: ReadClient, clock: Clock, name: &Name) -> Watch<Value> {
+pub(super) fn node(reader: ReadClient, clock: Clock, name: &Name) -> Watch<Value> {
     let list = ListPath::of(&Kind::Node, "").field("metadata.name", name);
     let read = |json: &[u8]| serde_json::from_slice(json).map_err(|e| DecodeError(e.to_string()));
     Watch::new(reader, clock, plan("nodes", "NodeList", &list, None), read)
@@ -137,12 +137,12 @@ impl<T: Send + 'static> Watch<T> {
 
     /// Follows the events of a test.
     #[cfg(test)]
-    pub fn scripted(said: mpsc::Receiver<Said<T>>) -> Self {
+    pub(super) fn scripted(said: mpsc::Receiver<Said<T>>) -> Self {
         Self { said, machine: Box::pin(std::future::pending()), listing: None, ready: VecDeque::new() }
     }
 
     /// Returns the next event. Dropping the future loses no event.
-    pub async fn next(&mut self) -> News<T> {
+    pub(super) async fn next(&mut self) -> News<T> {
         loop {
             if let Some(news) = self.ready.pop_front() {
                 return news;
@@ -182,7 +182,7 @@ impl<T: Send + 'static> Watch<T> {
 }
 
 /// Lists the current pods at `path`, independently of their watch.
-pub async fn list(reader: &ReadClient, path: &str, clock: &Clock) -> Result<Vec<Pod>, ApiError> {
+pub(super) async fn list(reader: &ReadClient, path: &str, clock: &Clock) -> Result<Vec<Pod>, ApiError> {
     let (mut pools, now) = (Pools::default(), clock.now());
     let read = |json: &[u8]| pod(&mut pools, json, now);
     let whole = pages::whole(reader, path, "PodList", LIST_CAP, read).await?;

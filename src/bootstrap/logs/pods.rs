@@ -20,11 +20,11 @@ use crate::wire::client::ReadClient;
 /// The minimum interval between two searches for new pods.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The number of lines that stands for all of a log. The API server refuses larger ones.
-pub const ALL: u32 = u32::MAX >> 1;
+pub(crate) const ALL: u32 = u32::MAX >> 1;
 
 /// What is read of the pods, and how many at the same time.
 #[derive(Clone, Debug)]
-pub struct Ask {
+pub(crate) struct Ask {
     pub previous: bool,
     pub follow: bool,
     /// The number of lines from the end of each log to start with (0: only new lines), and their maximum age in seconds.
@@ -103,7 +103,7 @@ fn left_out(pods: &[Arc<Pod>], ask: &Ask, taken: &HashSet<Uid>) -> Option<String
 
 /// Reads the logs of the selected pods, in the order of the selection, until no more lines can arrive or the receiver
 /// is dropped.
-pub async fn read_pods(
+pub(crate) async fn read_pods(
     reader: &ReadClient,
     ask: &Ask,
     select: impl Fn(&World) -> Vec<Arc<Pod>> + Send,

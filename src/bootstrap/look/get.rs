@@ -109,7 +109,7 @@ fn table(columns: &[(usize, Column)], rows: &[Row]) -> String {
     table.lines().join("\n")
 }
 
-pub async fn get(start: &Start, flags: &GetFlags) -> u8 {
+pub(crate) async fn get(start: &Start, flags: &GetFlags) -> u8 {
     let asked = match find(&flags.kind) {
         Ok(asked) => asked,
         Err(why) => {

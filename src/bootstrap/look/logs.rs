@@ -40,7 +40,7 @@ const ORDER: Duration = Duration::from_millis(100);
 const FIRST: Duration = Duration::from_secs(1);
 
 /// Runs the command. Returns the exit status.
-pub async fn logs(start: &Start, flags: &LogFlags) -> u8 {
+pub(crate) async fn logs(start: &Start, flags: &LogFlags) -> u8 {
     let usage = |why: &str| {
         tell(&format!("pilothouse: {why}"));
         exit::USAGE

@@ -10,6 +10,7 @@ pub struct Settings {
     pub ui: UiSettings,
     pub guards: GuardSettings,
     pub prometheus: PrometheusSettings,
+    pub alertmanager: AlertmanagerSettings,
     pub logs: LogSettings,
     pub loki: LogServerSettings,
     pub victorialogs: LogServerSettings,
@@ -157,6 +158,19 @@ impl Default for PrometheusSettings {
             objectives: Vec::new(),
             proxies: std::collections::BTreeMap::new(),
         }
+    }
+}
+
+/// The Alertmanager whose alerts and silences are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertmanagerSettings {
+    pub server: ServerSettings,
+    pub poll_secs: u32,
+}
+
+impl Default for AlertmanagerSettings {
+    fn default() -> Self {
+        Self { server: ServerSettings::default(), poll_secs: 15 }
     }
 }
 

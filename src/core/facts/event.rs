@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use crate::domain;
+use crate::domain::alert::AlertsSeen;
 use crate::domain::id::{ClusterId, Name, Uid, Version};
 use crate::domain::incident::Remark;
 use crate::domain::kinds::with_tables;
@@ -44,6 +45,8 @@ macro_rules! fact {
             },
             Traffic(TrafficSeen),
             Objectives(ObjectivesSeen),
+            /// All alerts of one poll.
+            Alerts(AlertsSeen),
             Logs(LogSummary),
             Source(SourceStatus),
             Identity(Identity),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::domain::alert::AlertsSeen;
 use crate::domain::id::{Name, Uid};
 use crate::domain::incident::Remark;
 use crate::domain::log::Logs;
@@ -38,6 +39,7 @@ pub struct Facts {
     pub traffic: Arc<TrafficSeen>,
     /// The service level objectives, with what was measured of them.
     pub objectives: Arc<ObjectivesSeen>,
+    pub alerts: Arc<AlertsSeen>,
     pub logs: Arc<Logs>,
     pub sources: Arc<[SourceStatus]>,
     /// The silences.
@@ -123,6 +125,7 @@ impl Parts {
     pub const CHANGES: Self = Self::of(Part::Changes);
     /// Bookmarks, notes, and the steps of an incident.
     pub const REMARKS: Self = Self::of(Part::Remarks);
+    pub const ALERTS: Self = Self::of(Part::Alerts);
     pub const ALL: Self = Self(u64::MAX);
 
     pub const fn of(part: Part) -> Self {
@@ -207,6 +210,10 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
         Fact::Objectives(seen) => {
             facts.objectives = Arc::new(seen);
             dirty.parts.add(Parts::TRAFFIC);
+        }
+        Fact::Alerts(seen) => {
+            facts.alerts = Arc::new(seen);
+            dirty.parts.add(Parts::ALERTS);
         }
         Fact::Logs(summary) => {
             facts.logs = Arc::new(facts.logs.with(summary));

@@ -48,6 +48,7 @@ macro_rules! tables {
             Silences,
             Changes,
             Remarks,
+            Alerts,
         }
 
         impl TableRows {
@@ -84,6 +85,7 @@ macro_rules! tables {
                 | Fact::PodUsage { .. }
                 | Fact::Traffic(_)
                 | Fact::Objectives(_)
+                | Fact::Alerts(_)
                 | Fact::Logs(_)
                 | Fact::Source(_)
                 | Fact::Identity(_)

@@ -20,14 +20,14 @@ pub(super) enum Value<'a> {
 
 impl<'a> Value<'a> {
     /// The value as it stands in the line, without the quotes of a string.
-    pub fn raw(self) -> &'a str {
+    pub(super) fn raw(self) -> &'a str {
         match self {
             Self::Text(raw) | Self::Cut(raw) | Self::Object(raw) | Self::Array(raw) | Self::Bare(raw) => raw,
         }
     }
 
     /// The text of a string with its escapes resolved; other values as they stand in the line.
-    pub fn text(self) -> Cow<'a, str> {
+    pub(super) fn text(self) -> Cow<'a, str> {
         match self {
             Self::Text(raw) | Self::Cut(raw) => unescaped(raw),
             Self::Object(raw) | Self::Array(raw) | Self::Bare(raw) => Cow::Borrowed(raw),

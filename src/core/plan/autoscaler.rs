@@ -12,7 +12,7 @@ use crate::domain::plan::{Change, FieldChange, Plan, Step, StepKind, Warning};
 use crate::policy::kubectl::quote;
 
 /// The annotation with what stood in `spec.behavior`, as JSON: null, or the `selectPolicy` of each direction.
-pub const PAUSED: &str = "pilothouse.dev/paused";
+pub(super) const PAUSED: &str = "pilothouse.dev/paused";
 
 const NOTE: &str = "/metadata/annotations/pilothouse.dev~1paused";
 const BEHAVIOR: &str = "/spec/behavior";

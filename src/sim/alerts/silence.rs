@@ -23,7 +23,7 @@ fn yes() -> bool {
 }
 
 /// A regular expression in Prometheus' form: it must match the whole text.
-pub fn whole(pattern: &str) -> Result<regex::Regex, regex::Error> {
+pub(super) fn whole(pattern: &str) -> Result<regex::Regex, regex::Error> {
     regex::Regex::new(&format!("^(?s:{pattern})$"))
 }
 

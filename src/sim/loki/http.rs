@@ -53,12 +53,12 @@ impl Asked {
         Self(gather(query, form))
     }
 
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
     /// Nanoseconds, seconds with a point, or RFC 3339.
-    pub fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>, String> {
+    pub(super) fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>, String> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let wrong = || {
             format!(
@@ -81,7 +81,7 @@ impl Asked {
         crate::clock::parse(text).map(Some).ok_or_else(wrong)
     }
 
-    pub fn span(&self, name: &str) -> Result<Option<TimeDelta>, String> {
+    pub(super) fn span(&self, name: &str) -> Result<Option<TimeDelta>, String> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite());
         let span = seconds.map(|seconds| TimeDelta::milliseconds((seconds * 1000.0) as i64));
@@ -100,7 +100,7 @@ impl Asked {
         Ok((start, end))
     }
 
-    pub fn limit(&self) -> Result<usize, String> {
+    pub(super) fn limit(&self) -> Result<usize, String> {
         let limit = match self.get("limit") {
             None => 100,
             Some(text) => {

@@ -52,7 +52,7 @@ pub(super) struct Tails {
 }
 
 impl Tails {
-    pub fn new(loki: Loki) -> Self {
+    pub(super) fn new(loki: Loki) -> Self {
         Self { loki, tasks: Arc::default() }
     }
 

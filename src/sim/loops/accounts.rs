@@ -12,14 +12,14 @@ const MANAGER: &str = "kube-controller-manager";
 const NAME: &str = "default";
 
 #[derive(Debug)]
-pub struct Accounts {
+pub(super) struct Accounts {
     store: Store,
     namespaces: Feed,
     accounts: Feed,
 }
 
 impl Accounts {
-    pub fn new(store: &Store) -> Self {
+    pub(super) fn new(store: &Store) -> Self {
         Self {
             store: store.clone(),
             namespaces: Feed::new(store, Res::Namespaces),

@@ -23,7 +23,7 @@ const MANAGER: &str = "kube-controller-manager";
 const DISRUPTED: TimeDelta = TimeDelta::minutes(2);
 
 #[derive(Debug)]
-pub struct Budgets {
+pub(super) struct Budgets {
     store: Store,
     recorder: Recorder,
     budgets: Feed,
@@ -41,7 +41,7 @@ struct Plan {
 }
 
 impl Budgets {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, recorder: &Recorder) -> Self {
         let owners = [Res::Deployments, Res::ReplicaSets, Res::StatefulSets];
         Self {
             store: store.clone(),

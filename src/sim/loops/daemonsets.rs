@@ -29,7 +29,7 @@ const STANDS: [(&str, &str); 6] = [
 ];
 
 #[derive(Debug)]
-pub struct DaemonSets {
+pub(super) struct DaemonSets {
     store: Store,
     maker: Maker,
     claims: Claims,
@@ -57,7 +57,7 @@ fn spec_of(set: &Object) -> Value {
 }
 
 impl DaemonSets {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, recorder: &Recorder) -> Self {
         Self {
             store: store.clone(),
             maker: Maker::new(store, recorder, NAME),

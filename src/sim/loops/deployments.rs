@@ -24,7 +24,7 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 
 #[derive(Debug)]
-pub struct Deployments {
+pub(super) struct Deployments {
     store: Store,
     recorder: Recorder,
     deployments: Feed,
@@ -93,7 +93,7 @@ impl Work {
 }
 
 impl Deployments {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, recorder: &Recorder) -> Self {
         Self {
             store: store.clone(),
             recorder: recorder.clone(),

@@ -22,7 +22,7 @@ const FULL: usize = 100;
 const SERVICE: &str = "kubernetes.io/service-name";
 
 #[derive(Debug)]
-pub struct Endpoints {
+pub(super) struct Endpoints {
     store: Store,
     services: Feed,
     pods: Feed,
@@ -62,7 +62,7 @@ fn reference(pod: &Object) -> Value {
 }
 
 impl Endpoints {
-    pub fn new(store: &Store) -> Self {
+    pub(super) fn new(store: &Store) -> Self {
         Self {
             store: store.clone(),
             services: Feed::new(store, Res::Services),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::doc::{list, text};
 
 /// Whether a toleration covers a taint.
-pub fn tolerates(toleration: &Value, taint: &Value) -> bool {
+pub(super) fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let (key, effect) = (text(toleration, "key"), text(toleration, "effect"));
     if !effect.is_empty() && effect != text(taint, "effect") || !key.is_empty() && key != text(taint, "key") {
         return false;
@@ -15,7 +15,7 @@ pub fn tolerates(toleration: &Value, taint: &Value) -> bool {
 }
 
 /// The first taint with one of the effects that the pod's spec does not tolerate.
-pub fn untolerated<'a>(spec: &Value, taints: &'a [Value], effects: &[&str]) -> Option<&'a Value> {
+pub(super) fn untolerated<'a>(spec: &Value, taints: &'a [Value], effects: &[&str]) -> Option<&'a Value> {
     let tolerations = list(spec, "/tolerations");
     taints
         .iter()
@@ -38,7 +38,7 @@ fn expression(need: &Value, have: Option<&str>) -> bool {
 }
 
 /// Whether one of the terms of a node selector matches.
-pub fn terms(terms: &[Value], name: &str, labels: &Value) -> bool {
+pub(super) fn terms(terms: &[Value], name: &str, labels: &Value) -> bool {
     terms.iter().any(|term| {
         let (labelled, fields) = (list(term, "/matchExpressions"), list(term, "/matchFields"));
         !(labelled.is_empty() && fields.is_empty())
@@ -50,11 +50,11 @@ pub fn terms(terms: &[Value], name: &str, labels: &Value) -> bool {
 }
 
 /// The path of a pod's required node affinity in its spec.
-pub const REQUIRED: &str =
+pub(super) const REQUIRED: &str =
     "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
 
 /// Whether the pod's node selector and required node affinity accept the node.
-pub fn selects(spec: &Value, name: &str, labels: &Value) -> bool {
+pub(super) fn selects(spec: &Value, name: &str, labels: &Value) -> bool {
     let wanted = spec.get("nodeSelector").and_then(Value::as_object);
     if !wanted.into_iter().flatten().all(|(key, value)| labels.get(key) == Some(value)) {
         return false;
@@ -64,7 +64,7 @@ pub fn selects(spec: &Value, name: &str, labels: &Value) -> bool {
 }
 
 /// The only node that the pod can go to, as for the pods of a DaemonSet.
-pub fn only_node(spec: &Value) -> Option<&str> {
+pub(super) fn only_node(spec: &Value) -> Option<&str> {
     let [term] = list(spec, REQUIRED) else { return None };
     let [need] = list(term, "/matchFields") else { return None };
     match list(need, "/values") {

@@ -16,13 +16,13 @@ const CLASS: &str = "sim";
 const NAME: &str = "sim.pilothouse/gateway-controller";
 
 #[derive(Debug)]
-pub struct Gateways {
+pub(super) struct Gateways {
     store: Store,
     feeds: [Feed; 3],
 }
 
 impl Gateways {
-    pub fn new(store: &Store) -> Self {
+    pub(super) fn new(store: &Store) -> Self {
         Self {
             store: store.clone(),
             feeds: Feed::each(store, [Res::Gateways, Res::HttpRoutes, Res::Services]),

@@ -27,7 +27,7 @@ const MANAGER: &str = "kube-controller-manager";
 const PERIOD: TimeDelta = TimeDelta::seconds(15);
 
 #[derive(Debug)]
-pub struct Hpas {
+pub(super) struct Hpas {
     store: Store,
     usage: Arc<Meter>,
     recorder: Recorder,
@@ -111,7 +111,7 @@ impl Work {
 }
 
 impl Hpas {
-    pub fn new(store: &Store, usage: &Arc<Meter>, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, usage: &Arc<Meter>, recorder: &Recorder) -> Self {
         Self {
             store: store.clone(),
             usage: usage.clone(),

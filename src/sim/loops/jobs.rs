@@ -22,7 +22,7 @@ const MANAGER: &str = "kube-controller-manager";
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 
 #[derive(Debug)]
-pub struct Jobs {
+pub(super) struct Jobs {
     store: Store,
     maker: Maker,
     claims: Claims,
@@ -122,7 +122,7 @@ fn holds(job: &Object, kind: &str) -> bool {
 }
 
 impl Jobs {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, recorder: &Recorder) -> Self {
         Self {
             store: store.clone(),
             maker: Maker::new(store, recorder, NAME),

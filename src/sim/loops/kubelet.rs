@@ -33,7 +33,7 @@ const SANDBOX: TimeDelta = TimeDelta::milliseconds(400);
 const INIT: TimeDelta = TimeDelta::milliseconds(1200);
 
 #[derive(Debug)]
-pub struct Kubelets {
+pub(super) struct Kubelets {
     store: Store,
     world: World,
     logs: Arc<Notebook>,
@@ -52,7 +52,7 @@ pub struct Kubelets {
 }
 
 impl Kubelets {
-    pub fn new(store: &Store, world: &World, logs: &Arc<Notebook>, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, world: &World, logs: &Arc<Notebook>, recorder: &Recorder) -> Self {
         Self {
             store: store.clone(),
             world: world.clone(),

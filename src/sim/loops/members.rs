@@ -24,7 +24,7 @@ struct Space {
 
 /// Groups of pods, by the object whose selector selects them.
 #[derive(Debug, Default)]
-pub struct Members {
+pub(super) struct Members {
     /// The pods were read once; before that, the first read will bring them all.
     primed: bool,
     spaces: BTreeMap<Arc<str>, Space>,
@@ -82,7 +82,7 @@ fn matters(pod: &Object) -> (bool, bool, &str, &str, &str) {
 
 impl Members {
     /// Records an object with a selector.
-    pub fn set(&mut self, store: &Store, key: &Key, selector: Labels) {
+    pub(super) fn set(&mut self, store: &Store, key: &Key, selector: Labels) {
         let space = self.spaces.entry(key.namespace.clone()).or_default();
         if space.groups.get(key).is_some_and(|group| group.selector == selector) {
             return;
@@ -104,14 +104,14 @@ impl Members {
         space.groups.insert(key.clone(), Group { selector, pods });
     }
 
-    pub fn forget(&mut self, key: &Key) {
+    pub(super) fn forget(&mut self, key: &Key) {
         if let Some(space) = self.spaces.get_mut(&key.namespace) {
             space.forget(key);
         }
     }
 
     /// Records changed pods, and marks the groups that they belong to or belonged to.
-    pub fn pods(&mut self, news: Vec<News>, queue: &mut Queue<Key>) {
+    pub(super) fn pods(&mut self, news: Vec<News>, queue: &mut Queue<Key>) {
         self.primed = true;
         for one in news {
             match one {
@@ -140,7 +140,7 @@ impl Members {
     }
 
     /// The pods of a group, in order of their names.
-    pub fn of(&self, store: &Store, key: &Key) -> Vec<Arc<Object>> {
+    pub(super) fn of(&self, store: &Store, key: &Key) -> Vec<Arc<Object>> {
         let group = self.spaces.get(&key.namespace).and_then(|space| space.groups.get(key));
         let names = group.into_iter().flat_map(|group| &group.pods);
         names.filter_map(|name| store.get(crate::resources::Res::Pods, &key.namespace, name)).collect()

@@ -19,16 +19,16 @@ use crate::clock::stamp;
 use crate::engine::Part;
 use crate::resources::Res;
 use crate::store::{Delete, Object, Store};
-pub use eviction::Evictions;
-pub use garbage::Garbage;
+pub(super) use eviction::Evictions;
+pub(super) use garbage::Garbage;
 use zones::{Zone, Zones};
 
 const NAME: &str = "node-controller";
 const MANAGER: &str = "kube-controller-manager";
 /// How long a node may send no heartbeat.
 const GRACE: TimeDelta = TimeDelta::seconds(50);
-pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
-pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+pub(super) const NOT_READY: &str = "node.kubernetes.io/not-ready";
+pub(super) const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 /// The taints that follow from conditions that are True.
 const PRESSURES: [(&str, &str); 4] = [
     ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
@@ -76,7 +76,7 @@ impl Disruption<'_> {
 }
 
 #[derive(Debug)]
-pub struct Lifecycle {
+pub(super) struct Lifecycle {
     store: Store,
     recorder: Recorder,
     nodes: Feed,
@@ -118,7 +118,7 @@ fn has(node: &Object, key: &str, effect: &str) -> bool {
 }
 
 impl Lifecycle {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, recorder: &Recorder) -> Self {
         Self {
             store: store.clone(),
             recorder: recorder.clone(),

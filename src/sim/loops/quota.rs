@@ -71,7 +71,7 @@ fn used(store: &Store, quota: &Object) -> Map<String, Value> {
 }
 
 /// Refuses a pod that exceeds a quota.
-pub fn admit(store: &Store, namespace: &str, name: &str, pod: &Value) -> Result<(), Status> {
+pub(super) fn admit(store: &Store, namespace: &str, name: &str, pod: &Value) -> Result<(), Status> {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
     for quota in store.list(Res::ResourceQuotas, Some(namespace)) {
         let have = used(store, &quota);
@@ -102,7 +102,7 @@ pub fn admit(store: &Store, namespace: &str, name: &str, pod: &Value) -> Result<
 
 /// Updates the status of quotas.
 #[derive(Debug)]
-pub struct Quotas {
+pub(super) struct Quotas {
     store: Store,
     quotas: Feed,
     pods: Feed,
@@ -110,7 +110,7 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    pub fn new(store: &Store) -> Self {
+    pub(super) fn new(store: &Store) -> Self {
         let (quotas, pods) = (Feed::new(store, Res::ResourceQuotas), Feed::new(store, Res::Pods));
         Self { store: store.clone(), quotas, pods, queue: Queue::default() }
     }

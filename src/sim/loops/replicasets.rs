@@ -25,7 +25,7 @@ const NAME: &str = "replicaset-controller";
 const RETRY: chrono::TimeDelta = chrono::TimeDelta::seconds(15);
 
 #[derive(Debug)]
-pub struct ReplicaSets {
+pub(super) struct ReplicaSets {
     store: Store,
     maker: Maker,
     claims: Claims,
@@ -59,7 +59,7 @@ fn worth(pod: &Object, crowd: i64) -> impl Ord + use<> {
 }
 
 impl ReplicaSets {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, recorder: &Recorder) -> Self {
         Self {
             store: store.clone(),
             maker: Maker::new(store, recorder, NAME),

@@ -12,26 +12,26 @@ use crate::store::{Delete, Object, Store, Write};
 const MANAGER: &str = "kube-controller-manager";
 
 /// The revisions of an object, oldest first.
-pub fn all(store: &Store, of: &Object) -> Vec<Arc<Object>> {
+pub(super) fn all(store: &Store, of: &Object) -> Vec<Arc<Object>> {
     let mut all = store.owned_by(Res::ControllerRevisions, of.uid());
     all.sort_by_key(|one| (one.int("/revision"), one.name().to_owned()));
     all
 }
 
 /// The label of the pods of a revision.
-pub fn hash(revision: &Object) -> &str {
+pub(super) fn hash(revision: &Object) -> &str {
     revision.label("controller-revision-hash").unwrap_or_default()
 }
 
 /// The template of a revision.
-pub fn template(revision: &Object) -> Value {
+pub(super) fn template(revision: &Object) -> Value {
     let mut out = revision.at("/data/spec/template").clone();
     put(&mut out, &["$patch"], Value::Null);
     out
 }
 
 /// The revision of the current template, created if it is new; an old one that is used again gets the highest number.
-pub fn current(store: &Store, of: &Object) -> Option<Arc<Object>> {
+pub(super) fn current(store: &Store, of: &Object) -> Option<Arc<Object>> {
     let mut data = of.at("/spec/template").clone();
     put(&mut data, &["$patch"], json!("replace"));
     let data = json!({"spec": {"template": data}});
@@ -52,7 +52,7 @@ pub fn current(store: &Store, of: &Object) -> Option<Arc<Object>> {
 }
 
 /// Deletes the oldest revisions that no pod has.
-pub fn clean(store: &Store, of: &Object, used: &[String]) {
+pub(super) fn clean(store: &Store, of: &Object, used: &[String]) {
     let limit = of.int("/spec/revisionHistoryLimit").unwrap_or(10).max(0) as usize;
     let mut idle = all(store, of);
     idle.pop();

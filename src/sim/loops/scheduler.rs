@@ -17,7 +17,7 @@ use crate::engine::Part;
 use crate::resources::Res;
 use crate::store::{Key, Object, Store, Write};
 use board::Board;
-pub use board::ZONE;
+pub(super) use board::ZONE;
 use filter::Wish;
 
 const NAME: &str = "default-scheduler";
@@ -35,7 +35,7 @@ struct Waiting {
 }
 
 #[derive(Debug)]
-pub struct Scheduler {
+pub(super) struct Scheduler {
     store: Store,
     recorder: Recorder,
     nodes: Feed,
@@ -48,7 +48,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, recorder: &Recorder) -> Self {
         let [nodes, pods, claims] = Feed::each(store, [Res::Nodes, Res::Pods, Res::PersistentVolumeClaims]);
         Self {
             store: store.clone(),

@@ -22,7 +22,7 @@ const HASH: &str = "controller-revision-hash";
 const RETRY: TimeDelta = TimeDelta::seconds(15);
 
 #[derive(Debug)]
-pub struct StatefulSets {
+pub(super) struct StatefulSets {
     store: Store,
     maker: Maker,
     claims: Claims,
@@ -61,7 +61,7 @@ impl Crew {
 }
 
 impl StatefulSets {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(super) fn new(store: &Store, recorder: &Recorder) -> Self {
         Self {
             store: store.clone(),
             maker: Maker::new(store, recorder, NAME),

@@ -13,7 +13,7 @@ use crate::store::{Object, Store, Write};
 const NAME: &str = "persistentvolume-controller";
 
 /// The claims that a pod mounts, or the first missing one.
-pub fn claims(store: &Store, pod: &Object) -> Result<Vec<Arc<Object>>, String> {
+pub(super) fn claims(store: &Store, pod: &Object) -> Result<Vec<Arc<Object>>, String> {
     let names = list(&pod.value, "/spec/volumes").iter();
     let names = names.filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
     names
@@ -26,7 +26,7 @@ pub fn claims(store: &Store, pod: &Object) -> Result<Vec<Arc<Object>>, String> {
 }
 
 /// The node affinity of the volumes that claims are bound to.
-pub fn affinities(store: &Store, claims: &[Arc<Object>]) -> Vec<Value> {
+pub(super) fn affinities(store: &Store, claims: &[Arc<Object>]) -> Vec<Value> {
     let bound = claims.iter().map(|claim| claim.text("/spec/volumeName")).filter(|name| !name.is_empty());
     let volumes = bound.filter_map(|name| store.get(Res::PersistentVolumes, "", name));
     volumes
@@ -36,7 +36,7 @@ pub fn affinities(store: &Store, claims: &[Arc<Object>]) -> Vec<Value> {
 }
 
 /// Creates a volume for every claim without one, usable in the zone of the node.
-pub fn bind(store: &Store, recorder: &Recorder, claims: &[Arc<Object>], node: &Object) {
+pub(super) fn bind(store: &Store, recorder: &Recorder, claims: &[Arc<Object>], node: &Object) {
     for claim in claims.iter().filter(|claim| claim.text("/spec/volumeName").is_empty()) {
         let name = format!("pvc-{}", claim.uid());
         let class = claim.text("/spec/storageClassName");
@@ -72,7 +72,7 @@ pub fn bind(store: &Store, recorder: &Recorder, claims: &[Arc<Object>], node: &O
 }
 
 /// Deletes a volume whose claim was deleted.
-pub fn release(store: &Store, claim: &Object) {
+pub(super) fn release(store: &Store, claim: &Object) {
     let name = claim.text("/spec/volumeName");
     let Some(volume) = store.get(Res::PersistentVolumes, "", name) else { return };
     if text(volume.at("/spec/claimRef"), "uid") == claim.uid() {

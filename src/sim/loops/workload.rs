@@ -18,13 +18,13 @@ use crate::store::{Delete, Key, Object, Store};
 
 /// Maximum number of pods that are created or deleted in one step for an owner, as in the real controllers. Theirs
 /// start with small batches; here they are created at once.
-pub const BURST: usize = 500;
+pub(super) const BURST: usize = 500;
 /// After a full burst an owner waits; the real controllers wait until they have seen their own changes.
 const PAUSE: TimeDelta = TimeDelta::seconds(1);
 
 /// How a pod is named.
 #[derive(Debug, Clone, Copy)]
-pub enum Name<'a> {
+pub(super) enum Name<'a> {
     /// The owner's name and five characters.
     Generated,
     Fixed(&'a str),
@@ -32,7 +32,7 @@ pub enum Name<'a> {
 
 /// Creates pods for a controller and counts them, so that their names depend on nothing else.
 #[derive(Debug)]
-pub struct Maker {
+pub(super) struct Maker {
     pub store: Store,
     pub recorder: Recorder,
     manager: &'static str,
@@ -42,13 +42,18 @@ pub struct Maker {
 }
 
 impl Maker {
-    pub fn new(store: &Store, recorder: &Recorder, manager: &'static str) -> Self {
+    pub(super) fn new(store: &Store, recorder: &Recorder, manager: &'static str) -> Self {
         let (made, waiting) = (HashMap::new(), HashMap::new());
         Self { store: store.clone(), recorder: recorder.clone(), manager, made, waiting }
     }
 
     /// How many of `n` pods can be created or deleted for an owner now, and when to continue with the rest.
-    pub fn burst(&mut self, of: &Object, n: usize, at: DateTime<Utc>) -> (usize, Option<DateTime<Utc>>) {
+    pub(super) fn burst(
+        &mut self,
+        of: &Object,
+        n: usize,
+        at: DateTime<Utc>,
+    ) -> (usize, Option<DateTime<Utc>>) {
         if let Some(until) = self.waiting.get(of.uid()).filter(|until| **until > at) {
             return (0, Some(*until));
         }
@@ -62,7 +67,7 @@ impl Maker {
     }
 
     /// A pod from a template, which `finish` changes before it is created.
-    pub fn pod(
+    pub(super) fn pod(
         &mut self,
         of: &Object,
         template: &Value,
@@ -121,7 +126,7 @@ impl Maker {
     }
 
     /// Deletes a pod.
-    pub fn delete(&self, of: &Object, pod: &Object) {
+    pub(super) fn delete(&self, of: &Object, pod: &Object) {
         let options = Delete { uid: Some(pod.uid().to_owned()), ..Delete::default() };
         if self.store.delete(Res::Pods, pod.namespace(), pod.name(), &options).is_ok() {
             self.recorder.normal(
@@ -134,13 +139,13 @@ impl Maker {
     }
 
     /// The pods that an object controls.
-    pub fn pods(&self, of: &Object) -> Vec<Arc<Object>> {
+    pub(super) fn pods(&self, of: &Object) -> Vec<Arc<Object>> {
         let mut all = self.store.owned_by(Res::Pods, of.uid());
         all.retain(|pod| pod.controlled_by(of.uid()));
         all
     }
 
-    pub fn active(&self, of: &Object) -> Vec<Arc<Object>> {
+    pub(super) fn active(&self, of: &Object) -> Vec<Arc<Object>> {
         let mut all = self.pods(of);
         all.retain(|pod| is_active(pod));
         all
@@ -150,18 +155,18 @@ impl Maker {
 /// Updates which pods a controller owns, from their labels: releases those that its selector no longer matches, and
 /// adopts matching orphans.
 #[derive(Debug)]
-pub struct Claims {
+pub(super) struct Claims {
     store: Store,
     res: Res,
 }
 
 impl Claims {
-    pub fn new(store: &Store, res: Res) -> Self {
+    pub(super) fn new(store: &Store, res: Res) -> Self {
         Self { store: store.clone(), res }
     }
 
     /// Releases pods that do not match. Returns the others.
-    pub fn release(&self, of: &Object, pods: Vec<Arc<Object>>) -> Vec<Arc<Object>> {
+    pub(super) fn release(&self, of: &Object, pods: Vec<Arc<Object>>) -> Vec<Arc<Object>> {
         let selector = Labels::of(of.at("/spec/selector"));
         let (own, others): (Vec<_>, Vec<_>) =
             pods.into_iter().partition(|pod| selector.matches(pod.labels()));
@@ -177,7 +182,7 @@ impl Claims {
     }
 
     /// Processes the changes of owners and pods: gives orphans an owner, and marks the owners to process.
-    pub fn listen(&self, queue: &mut Queue<Key>, owners: Vec<News>, pods: Vec<News>) {
+    pub(super) fn listen(&self, queue: &mut Queue<Key>, owners: Vec<News>, pods: Vec<News>) {
         for one in &owners {
             if let News::Now(owner, None) = one {
                 self.found(owner);
@@ -239,19 +244,19 @@ fn could_be(set: &Object, pod: &Object) -> bool {
 }
 
 /// The number of a StatefulSet's pod.
-pub fn ordinal(set: &Object, pod: &Object) -> Option<i64> {
+pub(super) fn ordinal(set: &Object, pod: &Object) -> Option<i64> {
     pod.name().strip_prefix(set.name())?.strip_prefix('-')?.parse().ok()
 }
 
 /// The hash of a template, for names and labels.
-pub fn template_hash(template: &Value, collisions: i64) -> String {
+pub(super) fn template_hash(template: &Value, collisions: i64) -> String {
     let mut bytes = template.to_string().into_bytes();
     bytes.extend(collisions.to_le_bytes().iter().filter(|_| collisions > 0));
     short_hash(&bytes)
 }
 
 /// Marks the owners of `kind` of all changed objects.
-pub fn mark_owners(queue: &mut Queue<Key>, news: Vec<News>, res: Res) {
+pub(super) fn mark_owners(queue: &mut Queue<Key>, news: Vec<News>, res: Res) {
     let kind = res.info().kind;
     let mut mark = |object: &Object| {
         if let Some(owner) = object.controller()
@@ -276,7 +281,7 @@ pub fn mark_owners(queue: &mut Queue<Key>, news: Vec<News>, res: Res) {
 }
 
 /// Marks all changed objects.
-pub fn mark_all(queue: &mut Queue<Key>, news: Vec<News>) {
+pub(super) fn mark_all(queue: &mut Queue<Key>, news: Vec<News>) {
     for one in news {
         match one {
             News::Reset => {}

@@ -17,7 +17,7 @@ pub(super) const LE: [&str; 11] =
     ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "+Inf"];
 
 /// The port of a pod's metrics.
-pub fn instance(pod: &Pod) -> Arc<str> {
+pub(super) fn instance(pod: &Pod) -> Arc<str> {
     if pod.ip.is_empty() { format!("{}:8080", pod.name).into() } else { format!("{}:8080", pod.ip).into() }
 }
 

@@ -8,10 +8,10 @@ use super::tsdb::{Labels, NAME, Open, Tsdb};
 
 /// Texts of labels, each stored once.
 #[derive(Debug, Default)]
-pub struct Words(HashMap<Box<str>, Arc<str>>);
+pub(super) struct Words(HashMap<Box<str>, Arc<str>>);
 
 impl Words {
-    pub fn of(&mut self, text: &str) -> Arc<str> {
+    pub(super) fn of(&mut self, text: &str) -> Arc<str> {
         if let Some(word) = self.0.get(text) {
             return word.clone();
         }
@@ -21,14 +21,14 @@ impl Words {
     }
 
     /// Drops texts that no series uses.
-    pub fn tidy(&mut self) {
+    pub(super) fn tidy(&mut self) {
         self.0.retain(|_, word| Arc::strong_count(word) > 1);
     }
 }
 
 /// The open series of a target.
 #[derive(Debug, Default)]
-pub struct Sheet {
+pub(super) struct Sheet {
     rows: Vec<(u64, Open, bool)>,
     /// The expected position of the next row, because targets export in the same order every time.
     next: usize,
@@ -36,7 +36,7 @@ pub struct Sheet {
 
 impl Sheet {
     /// Ends a scrape: series that were not in it become stale.
-    pub fn finish(&mut self, db: &mut Tsdb, at: i64) {
+    pub(super) fn finish(&mut self, db: &mut Tsdb, at: i64) {
         self.next = 0;
         self.rows.retain_mut(|(_, open, seen)| {
             if !*seen {
@@ -47,7 +47,7 @@ impl Sheet {
     }
 
     /// The target is gone, so all of its series become stale.
-    pub fn close(&mut self, db: &mut Tsdb, at: i64) {
+    pub(super) fn close(&mut self, db: &mut Tsdb, at: i64) {
         for (_, open, _) in self.rows.drain(..) {
             db.close(open, at);
         }
@@ -55,7 +55,7 @@ impl Sheet {
 }
 
 /// One scrape of one target.
-pub struct Desk<'a> {
+pub(super) struct Desk<'a> {
     pub db: &'a mut Tsdb,
     pub words: &'a mut Words,
     /// Milliseconds.
@@ -63,11 +63,11 @@ pub struct Desk<'a> {
 }
 
 /// The labels that all series of a target have.
-pub type Base<'a> = [(&'static str, &'a Arc<str>)];
+pub(super) type Base<'a> = [(&'static str, &'a Arc<str>)];
 
 impl Desk<'_> {
     /// One sample of a target.
-    pub fn put(
+    pub(super) fn put(
         &mut self,
         sheet: &mut Sheet,
         base: &Base<'_>,

@@ -53,7 +53,7 @@ fn given(rules: &[Rule]) -> BTreeSet<Right> {
 
 /// The permissions to change objects in any of these namespaces, or nodes; None: they cannot be read. If the first
 /// answer grants everything, no more requests are sent.
-pub async fn ask(client: &ReadClient, namespaces: &[Name]) -> Option<BTreeSet<Right>> {
+pub(super) async fn ask(client: &ReadClient, namespaces: &[Name]) -> Option<BTreeSet<Right>> {
     if namespaces.is_empty() || namespaces.len() > MOST {
         // one answer tells whether more requests are needed
         let rules = client.rules(namespaces.first().map_or("default", Name::as_str)).await.ok()?;

@@ -64,7 +64,7 @@ impl<O> Clone for Share<O> {
 }
 
 impl<O> Several<O> {
-    pub fn new(out: O, namespaces: &[Name]) -> Self {
+    pub(super) fn new(out: O, namespaces: &[Name]) -> Self {
         let part = |namespace: &Name| Part {
             namespace: namespace.clone(),
             stand: Stand::Awaited,
@@ -78,7 +78,7 @@ impl<O> Several<O> {
         Self(Arc::new(Mutex::new(Joined { out, parts, begun: false, ended: false, told: None })))
     }
 
-    pub fn share(&self, at: usize) -> Share<O> {
+    pub(super) fn share(&self, at: usize) -> Share<O> {
         Share { at, all: self.0.clone() }
     }
 }

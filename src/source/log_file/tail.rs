@@ -69,7 +69,7 @@ struct Open {
 }
 
 impl Tail {
-    pub fn new(path: &Path) -> Self {
+    pub(super) fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             now: None,
@@ -82,20 +82,20 @@ impl Tail {
     }
 
     /// Creates the tail of a file that appeared while others were followed, so it is read from its beginning.
-    pub fn of_new(path: &Path) -> Self {
+    pub(super) fn of_new(path: &Path) -> Self {
         Self { has_looked: true, ..Self::new(path) }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.now.is_some()
     }
 
     /// Whether this is the file, or one that had its name, or a copy of what was read of it.
-    pub fn has(&self, path: &Path, found: &Metadata) -> bool {
+    pub(super) fn has(&self, path: &Path, found: &Metadata) -> bool {
         let id = id(found);
         let mut open = self.now.iter().chain(&self.before);
         let mut old = self.old.iter().filter(|(had, _)| *had == id);
@@ -105,13 +105,13 @@ impl Tail {
     }
 
     /// Returns the number of newly cut lines. Each is reported once.
-    pub fn cut(&mut self) -> u64 {
+    pub(super) fn cut(&mut self) -> u64 {
         let open = self.now.as_mut().map_or(0, Open::cut);
         std::mem::take(&mut self.cut) + open
     }
 
     /// Passes the new lines on. Returns `true` if there are more already.
-    pub fn look(&mut self, take: &mut dyn Take) -> io::Result<bool> {
+    pub(super) fn look(&mut self, take: &mut dyn Take) -> io::Result<bool> {
         while let Some(mut before) = (!self.before.is_empty()).then(|| self.before.remove(0)) {
             if before.read(LOOK_BYTES, take)? {
                 self.before.insert(0, before);

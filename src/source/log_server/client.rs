@@ -35,7 +35,11 @@ impl Reached for LogClient {
 impl LogClient {
     /// Returns the queries for the error lines of all streams in these namespaces. There are several if the streams have
     /// different labels, and none if there are no streams.
-    pub async fn queries(&self, namespaces: &[Name], limit: Duration) -> Result<Vec<String>, ServerError> {
+    pub(super) async fn queries(
+        &self,
+        namespaces: &[Name],
+        limit: Duration,
+    ) -> Result<Vec<String>, ServerError> {
         match self.store.language {
             Language::LogQl => {
                 let labels = self.labels(limit).await?;
@@ -80,7 +84,7 @@ pub(super) enum Client {
 }
 
 impl Client {
-    pub fn new(store: &'static Store, way: Way) -> Self {
+    pub(super) fn new(store: &'static Store, way: Way) -> Self {
         match way {
             Way::Fixed(server) => Self::Fixed(Box::new(LogClient { store, server })),
             Way::Search(access, headers) => {
@@ -90,12 +94,12 @@ impl Client {
         }
     }
 
-    pub fn is_searched(&self) -> bool {
+    pub(super) fn is_searched(&self) -> bool {
         matches!(self, Self::Searched(_))
     }
 
     /// Returns the store in use, after a search if one is due.
-    pub async fn get(&self) -> Result<LogClient, ServerError> {
+    pub(super) async fn get(&self) -> Result<LogClient, ServerError> {
         match self {
             Self::Fixed(client) => Ok(LogClient::clone(client)),
             Self::Searched(searched) => searched.client().await,
@@ -103,13 +107,13 @@ impl Client {
     }
 
     /// Notes whether the store answers.
-    pub async fn note<T>(&self, answer: &Result<T, ServerError>) {
+    pub(super) async fn note<T>(&self, answer: &Result<T, ServerError>) {
         if let Self::Searched(searched) = self {
             searched.note(answer).await;
         }
     }
 
-    pub fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> Seen {
         match self {
             Self::Fixed(client) => seen_of(&**client),
             Self::Searched(searched) => searched.seen(),

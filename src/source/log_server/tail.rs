@@ -101,7 +101,7 @@ fn stamp(nanos: i64) -> Stamp {
 }
 
 impl Tail {
-    pub fn new(query: String, limit: u32, since_mins: u32) -> Self {
+    pub(super) fn new(query: String, limit: u32, since_mins: u32) -> Self {
         Self {
             query,
             limit: limit.max(2),
@@ -116,12 +116,12 @@ impl Tail {
     }
 
     /// Notes that the store cannot be read, even if it was not asked for this query.
-    pub fn fail(&mut self) {
+    pub(super) fn fail(&mut self) {
         self.failing = true;
     }
 
     /// Asks for the lines that were not read yet. Lines that came before a failure are returned too.
-    pub async fn pass(&mut self, server: &impl Pages, now: Stamp) -> (Passed, Option<ServerError>) {
+    pub(super) async fn pass(&mut self, server: &impl Pages, now: Stamp) -> (Passed, Option<ServerError>) {
         let mut passed = Passed::default();
         let now = nanos(now);
         let done = match self.read {

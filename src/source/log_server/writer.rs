@@ -9,7 +9,7 @@ use pilothouse_core::logs::level;
 use super::Labels;
 
 /// The labels of the namespace, in the order of preference. A dot counts as an underscore.
-pub const NAMESPACE: [&str; 9] = [
+pub(super) const NAMESPACE: [&str; 9] = [
     "namespace",
     "k8s_namespace_name",
     "kubernetes_namespace_name",
@@ -88,7 +88,7 @@ pub(super) fn is_namespace(label: &str) -> bool {
 }
 
 impl Writer {
-    pub fn of(labels: &Labels) -> Self {
+    pub(super) fn of(labels: &Labels) -> Self {
         let name = |names: &[&str]| {
             Name::from(&*text::cap(&text::clean(first(labels, names).unwrap_or_default()), 253))
         };
@@ -102,7 +102,7 @@ impl Writer {
     }
 
     /// `namespace/pod`, or "" if a label is missing.
-    pub fn pod_name(&self) -> Name {
+    pub(super) fn pod_name(&self) -> Name {
         if self.namespace.is_empty() || self.pod.is_empty() {
             return Name::default();
         }
@@ -110,13 +110,13 @@ impl Writer {
     }
 
     /// The container, or another name if the line is of no container.
-    pub fn place(&self) -> Name {
+    pub(super) fn place(&self) -> Name {
         let names = [&self.container, &self.app, &self.pod];
         names.into_iter().find(|name| !name.is_empty()).cloned().unwrap_or_else(|| Name::from("unnamed"))
     }
 
     /// `namespace/workload`, as far as the labels tell.
-    pub fn workload(&self) -> Name {
+    pub(super) fn workload(&self) -> Name {
         // the job of a scrape config has the namespace in front
         let app = self.app.rsplit('/').next().unwrap_or_default();
         let name =

@@ -85,12 +85,12 @@ impl Group {
 }
 
 impl Groups {
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.by_print.is_empty()
     }
 
     /// Adds a line of the group with this template.
-    pub fn add(&mut self, line: &LogLine, template: &Template, origin: &Origin) {
+    pub(super) fn add(&mut self, line: &LogLine, template: &Template, origin: &Origin) {
         let print = &template.fingerprint;
         if !self.by_print.contains_key(print) {
             if self.by_print.len() >= GROUPS
@@ -153,7 +153,7 @@ impl Groups {
     }
 
     /// Returns the groups to publish, the busiest of the last minutes first.
-    pub fn view(&mut self, now: Stamp) -> Arc<[Arc<ErrorGroup>]> {
+    pub(super) fn view(&mut self, now: Stamp) -> Arc<[Arc<ErrorGroup>]> {
         let this = minute(now);
         let mut rows: Vec<Arc<ErrorGroup>> = self
             .by_print

@@ -68,7 +68,7 @@ fn length(bytes: usize) -> u32 {
 impl Raw {
     /// Takes the time that the text names if the line has no timestamp. A time without a year or a day is the nearest
     /// to `near`.
-    pub fn with_own_time(mut self, near: Stamp) -> Self {
+    pub(crate) fn with_own_time(mut self, near: Stamp) -> Self {
         if self.at.is_none() && !self.more {
             self.at = time::find(&self.text, near).map(|found| found.at);
         }
@@ -173,12 +173,12 @@ impl Held {
 }
 
 impl Joiner {
-    pub fn new(pod: Name, container: Name) -> Self {
+    pub(crate) fn new(pod: Name, container: Name) -> Self {
         Self { pod, container, held: None }
     }
 
     /// Adds a line. Returns the previous entry if the line shows that it is complete.
-    pub fn take(&mut self, raw: &Raw, now: Stamp) -> Option<LogLine> {
+    pub(crate) fn take(&mut self, raw: &Raw, now: Stamp) -> Option<LogLine> {
         if let Some(held) = self.held.as_mut().filter(|held| held.takes(raw)) {
             held.add(raw);
             return None;
@@ -197,12 +197,12 @@ impl Joiner {
         done
     }
 
-    pub fn is_holding(&self) -> bool {
+    pub(crate) fn is_holding(&self) -> bool {
         self.held.is_some()
     }
 
     /// Returns the entry in progress.
-    pub fn flush(&mut self) -> Option<LogLine> {
+    pub(crate) fn flush(&mut self) -> Option<LogLine> {
         let mut held = self.held.take()?;
         if held.full {
             held.text.push_str("\n…");
@@ -228,7 +228,7 @@ impl Joiner {
     }
 
     /// Returns a line that is not one of the log, but says something about it.
-    pub fn marked(&self, mark: Mark, at: Stamp, words: &str) -> LogLine {
+    pub(crate) fn marked(&self, mark: Mark, at: Stamp, words: &str) -> LogLine {
         LogLine {
             at,
             pod: self.pod.clone(),

@@ -91,7 +91,7 @@ impl Troubles {
     }
 
     /// Returns the state of a source that follows this number of logs, and its error.
-    pub fn state(&self, logs: usize) -> (SourceState, Option<Name>) {
+    pub(super) fn state(&self, logs: usize) -> (SourceState, Option<Name>) {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((first, (why, _))) = held.first_key_value() else { return (SourceState::Live, None) };
         let words = format!("{} of {logs} logs cannot be read: {first}: {why}", held.len());
@@ -114,7 +114,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    pub fn new(
+    pub(super) fn new(
         input: LogInput,
         target: &Target,
         twice: Arc<Twice>,

@@ -19,7 +19,7 @@ pub(in crate::source) struct Seen {
 }
 
 impl Seen {
-    pub fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             lines: VecDeque::new(),
             known: HashMap::new(),
@@ -30,7 +30,7 @@ impl Seen {
     }
 
     /// Begins to read again from this time on: each line that was seen at this time or later can be repeated.
-    pub fn resume(&mut self, from: i64) {
+    pub(crate) fn resume(&mut self, from: i64) {
         self.resumed = true;
         self.known.clear();
         for (_, hash) in self.lines.iter().filter(|(at, _)| *at >= from) {
@@ -39,7 +39,7 @@ impl Seen {
     }
 
     /// Whether the line is new, and not a repetition.
-    pub fn is_new(&mut self, at: i64, hash: u64) -> bool {
+    pub(crate) fn is_new(&mut self, at: i64, hash: u64) -> bool {
         if let Some(left) = self.known.get_mut(&hash).filter(|left| **left > 0) {
             *left -= 1;
             return false;
@@ -57,13 +57,13 @@ impl Seen {
     }
 
     /// Whether the line can be a repetition.
-    pub fn is_known(&self, at: i64, hash: u64) -> bool {
+    pub(crate) fn is_known(&self, at: i64, hash: u64) -> bool {
         self.known.get(&hash).is_some_and(|left| *left > 0)
             || (self.resumed && self.forgotten.is_some_and(|until| at < until))
     }
 
     /// Forgets the lines from before this time, which are not read again.
-    pub fn forget_before(&mut self, at: i64) {
+    pub(crate) fn forget_before(&mut self, at: i64) {
         while self.lines.front().is_some_and(|(seen, _)| *seen < at) {
             self.lines.pop_front();
         }

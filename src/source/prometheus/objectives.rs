@@ -85,7 +85,7 @@ fn pace(window_secs: u64) -> Duration {
 }
 
 impl Objectives {
-    pub fn new(own: Vec<Objective>, proxies: BTreeMap<String, (Name, Name)>) -> Self {
+    pub(super) fn new(own: Vec<Objective>, proxies: BTreeMap<String, (Name, Name)>) -> Self {
         Self {
             own,
             proxies,
@@ -98,13 +98,13 @@ impl Objectives {
     }
 
     /// Returns the most queries of the next refresh, unless it is the first.
-    pub fn reserved(&self) -> usize {
+    pub(super) fn reserved(&self) -> usize {
         if self.own.is_empty() { self.recorded.due().min(AT_ONCE) } else { AT_ONCE }
     }
 
     /// Sends the queries that are due, and returns all objectives, or `None` if there are none. The first refresh sends
     /// all queries that it can within `limit`; the others send at most two.
-    pub async fn refresh<C: Queries>(
+    pub(super) async fn refresh<C: Queries>(
         &mut self,
         client: &C,
         found: &[&Preset],

@@ -17,7 +17,7 @@ use super::client::{Queries, Vector};
 use crate::source::server::ServerError;
 
 /// The most queries of one refresh, over all presets and objectives.
-pub const MOST_QUERIES: usize = 15;
+pub(super) const MOST_QUERIES: usize = 15;
 /// The most queries at the same time.
 const AT_ONCE: usize = 4;
 /// How often to check which presets have data.
@@ -141,7 +141,7 @@ fn turn<T: Copy>(list: &[T], most: usize, begin: &mut usize) -> Vec<T> {
 }
 
 impl Refresh {
-    pub fn new(settings: &PrometheusSettings) -> Self {
+    pub(super) fn new(settings: &PrometheusSettings) -> Self {
         Self {
             wanted: wanted(&settings.presets, &settings.own_presets),
             window_secs: settings.window_secs,
@@ -154,13 +154,13 @@ impl Refresh {
     }
 
     /// Returns the presets that the server has data for, in the order of preference.
-    pub fn found(&self) -> Vec<&Preset> {
+    pub(super) fn found(&self) -> Vec<&Preset> {
         self.found.iter().map(|found| &found.preset).collect()
     }
 
     /// Sends the queries that are due, `reserved` fewer than [`MOST_QUERIES`] at most. If one of them fails, nothing of
     /// this refresh is used, and the presets are looked for again next time.
-    pub async fn run<C: Queries>(
+    pub(super) async fn run<C: Queries>(
         &mut self,
         client: &C,
         limit: Duration,
@@ -218,7 +218,7 @@ impl Refresh {
     }
 
     /// Returns true if the server has data for a preset.
-    pub async fn has_traffic<C: Queries>(self, client: &C, limit: Duration) -> bool {
+    pub(super) async fn has_traffic<C: Queries>(self, client: &C, limit: Duration) -> bool {
         samples(&self.wanted, client, limit, |_| {}).await.is_ok_and(|samples| !samples.is_empty())
     }
 

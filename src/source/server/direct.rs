@@ -106,7 +106,10 @@ fn bad(what: String) -> ServerError {
 }
 
 /// Returns the headers of the settings.
-pub fn extra_headers(kind: &Kind, headers: &BTreeMap<String, String>) -> Result<HeaderMap, ServerError> {
+pub(super) fn extra_headers(
+    kind: &Kind,
+    headers: &BTreeMap<String, String>,
+) -> Result<HeaderMap, ServerError> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let wrong = || bad(format!("{}.headers: {name:?} and its value make no header", kind.section));

@@ -18,10 +18,9 @@ pub struct NotThere {
     pub known: Vec<String>,
 }
 
-/// Whether the user can select the columns of a pane. Columns that only the API server knows have no names, and NOW
-/// consists of sentences.
+/// Whether the user can select the columns of a pane. Columns that only the API server knows have no names.
 fn has_choice(pane: &Pane) -> bool {
-    pane.heads && pane.printed.is_none()
+    pane.printed.is_none()
 }
 
 fn ids(pane: &Pane) -> Vec<String> {
@@ -89,6 +88,7 @@ mod tests {
     #[test]
     fn columns_are_chosen_by_name_and_in_order() {
         assert_eq!(read("nodes", &["state", "node"]), (vec![1, 0], vec![]));
+        assert_eq!(read("now", &["since", "cause"]), (vec![1, 0], vec![]));
         let wrong = |pane: &str, columns: &[&str]| {
             let (places, wrong) = read(pane, columns);
             assert!(places.is_empty(), "a pane with a mistake keeps its columns");
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(wrong("nodes", &["state", "nod"]), ["there is no column \"nod\""]);
         assert_eq!(wrong("nodes", &["state", "state"]), ["column \"state\" is there twice"]);
         assert_eq!(wrong("nodes", &[]), ["there is no column in it"]);
-        for pane in ["knots", "now", "table"] {
+        for pane in ["knots", "table"] {
             assert_eq!(wrong(pane, &["node"]), ["there is no pane of that name with columns"], "{pane}");
         }
     }

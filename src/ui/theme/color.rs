@@ -93,7 +93,7 @@ impl Depth {
 
 /// WCAG's contrast ratio, 1 to 21.
 #[cfg(test)]
-pub fn contrast(one: Color, other: Color) -> f64 {
+pub(super) fn contrast(one: Color, other: Color) -> f64 {
     let channel = |value: u8| {
         let value = f64::from(value) / 255.0;
         if value <= 0.03928 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }

@@ -32,7 +32,7 @@ fn running(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
     Some(action)
 }
 
-pub fn cancel(ui: &mut Ui, world: &World) {
+pub(super) fn cancel(ui: &mut Ui, world: &World) {
     if targets::dismissible(ui, world) {
         let Some(action) = selected(ui, world) else { return };
         let title = undo::title(&action.plan);
@@ -67,14 +67,14 @@ fn is_here(ui: &mut Ui, world: &World, action: &ActionView) -> bool {
     true
 }
 
-pub fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = running(ui, world) else { return };
     let on = !action.paused;
     ui.say(if on { "paused: requests already sent will finish, no new ones are sent" } else { "resumed" });
     effects.push(Effect::Order(action.id.clone(), Order::Pause(on)));
 }
 
-pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = selected(ui, world) else { return };
     if action.outcome.is_none() {
         return ui.say("this action is still running: cancel it first");
@@ -92,7 +92,7 @@ pub fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     dialog::open(ui, world, intent.act, intent.targets, effects);
 }
 
-pub fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = selected(ui, world) else { return };
     if !action.unfinished && !is_left(&action) {
         return ui.say("this action has finished: nothing to resume");

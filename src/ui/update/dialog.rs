@@ -16,12 +16,12 @@ use super::super::request::{Effect, Order, Reply};
 use super::super::widget::input::{Edit, InputLine};
 
 /// How long a plan must be on the screen before a key can confirm it.
-pub const ARMED_AFTER_MS: u64 = 300;
+pub(super) const ARMED_AFTER_MS: u64 = 300;
 /// How often an open rehearsal is repeated.
 const RENEW_MS: u64 = 2_000;
 
 /// Opens a rehearsal for the objects that were selected when the key was pressed.
-pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
+pub(super) fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
     if let Some(why) = super::timeline::refusal(ui) {
         return ui.say(why);
     }
@@ -52,11 +52,11 @@ pub fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effec
         resumes: None,
     });
     ui.dialog_frame = None;
-    effects.push(Effect::Plan(ticket, intent));
+    effects.push(Effect::Plan(ticket, intent, None));
 }
 
 /// Repeats an open rehearsal from time to time.
-pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
+pub(super) fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
     let now = ui.clock_ms;
     if let Some(dialog) = &mut ui.dialog
         && matches!(dialog.stage, Stage::Ready(_))
@@ -65,12 +65,12 @@ pub fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
     {
         dialog.asked_ms = now;
         dialog.in_flight = true;
-        effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
+        effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone(), dialog.resumes.clone()));
     }
 }
 
 /// Handles an answer for the open rehearsal.
-pub fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
+pub(super) fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
     let Some(dialog) = &mut ui.dialog else { return };
     dialog.in_flight = false;
     match reply {
@@ -96,7 +96,7 @@ pub fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
         Reply::Resume(intent) => {
             dialog.intent = intent.clone();
             dialog.in_flight = true;
-            effects.push(Effect::Plan(dialog.ticket, intent));
+            effects.push(Effect::Plan(dialog.ticket, intent, dialog.resumes.clone()));
         }
         _ => {}
     }
@@ -113,7 +113,7 @@ fn choose(dialog: &mut Dialog, number: usize, effects: &mut Vec<Effect>) {
     dialog.painted = None;
     dialog.top = 0;
     dialog.stage = Stage::Waiting;
-    effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
+    effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone(), dialog.resumes.clone()));
 }
 
 /// Handles a key while a question is open.
@@ -136,7 +136,7 @@ fn answer(ui: &mut Ui, question: Question, key: Key, effects: &mut Vec<Effect>) 
 }
 
 /// Handles a key while a dialog is open.
-pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
+pub(super) fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
     if let Some(question) = ui.question.take() {
         return answer(ui, question, key, effects);
     }
@@ -219,14 +219,14 @@ pub fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
 }
 
 /// Scrolls the plan of the dialog.
-pub fn scroll(ui: &mut Ui, by: isize) {
+pub(super) fn scroll(ui: &mut Ui, by: isize) {
     if let Some(dialog) = &mut ui.dialog {
         move_by(dialog, by);
     }
 }
 
 /// Shows a note next to the question.
-pub fn note(ui: &mut Ui, words: &str) {
+pub(super) fn note(ui: &mut Ui, words: &str) {
     match &mut ui.dialog {
         Some(dialog) => words.clone_into(&mut dialog.note),
         None => ui.say(words),
@@ -309,7 +309,7 @@ mod tests {
             open(&mut ui, &world, Act::Cordon, vec![node.clone()], &mut effects);
             let intent =
                 Intent { cluster: of, context: context.into(), act: Act::Cordon, targets: vec![node] };
-            assert!(matches!(&effects[..], [Effect::Plan(_, sent)] if *sent == intent), "{effects:?}");
+            assert!(matches!(&effects[..], [Effect::Plan(_, sent, None)] if *sent == intent), "{effects:?}");
         }
     }
 }

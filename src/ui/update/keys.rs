@@ -12,7 +12,7 @@ use super::super::request::Effect;
 use super::{dialog, prompt, run, sheet, unfit};
 
 /// Sets the initial focus: the causes, if there are any.
-pub fn start_focus(ui: &mut Ui, world: &World) {
+pub(super) fn start_focus(ui: &mut Ui, world: &World) {
     let Some(cluster) = ui.shown(world) else { return };
     let spec = Spec { namespace: ui.namespace.clone(), ..Spec::default() };
     let found = cluster.derived.causes.iter().any(|c| causes::passes(c, &spec));
@@ -20,7 +20,7 @@ pub fn start_focus(ui: &mut Ui, world: &World) {
 }
 
 /// Handles a key press.
-pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
+pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     ui.touched = true;
     let interrupt = Key { code: Code::Char('c'), ctrl: true, alt: false };
     if key == interrupt {

@@ -28,7 +28,7 @@ fn asked(ui: &mut Ui, words: &str, cmd: Cmd) -> bool {
 }
 
 /// Goes back. On the first screen, a second press quits.
-pub fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if ui.screens.len() > 1 || ui.zoom {
         return super::back(ui, effects);
     }
@@ -36,7 +36,7 @@ pub fn quit(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 }
 
 /// Quits. Asks for confirmation once if an action is running.
-pub fn interrupt(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn interrupt(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     leave(ui, world, Cmd::Interrupt, effects);
 }
 
@@ -55,7 +55,7 @@ fn leave(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
 
 /// Suspends to the shell. A running action is suspended too: the cluster processes the requests that were sent, but
 /// nothing new is sent.
-pub fn suspend(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn suspend(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let sure = acts(world).is_none_or(|action| {
         let words = format!("{action} is running and would stop until fg: {{key}} again suspends it");
         asked(ui, &words, Cmd::Suspend)

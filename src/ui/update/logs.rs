@@ -23,7 +23,7 @@ const MOST_NOTES: usize = 200;
 /// The number of lines at the end whose fields are offered for completion.
 const FIELDS_OF: usize = 200;
 /// The ages that the keys `0` to `6` choose, in seconds.
-pub const SINCE: [(&str, Option<u32>); 7] = [
+pub(super) const SINCE: [(&str, Option<u32>); 7] = [
     ("newest", None),
     ("1m", Some(60)),
     ("5m", Some(300)),
@@ -34,7 +34,13 @@ pub const SINCE: [(&str, Option<u32>); 7] = [
 ];
 
 /// Opens the logs of a pod, or of all pods of a workload, a Service, a node or the target of an autoscaler.
-pub fn open(ui: &mut Ui, world: &World, object: &ObjectRef, previous: bool, effects: &mut Vec<Effect>) {
+pub(super) fn open(
+    ui: &mut Ui,
+    world: &World,
+    object: &ObjectRef,
+    previous: bool,
+    effects: &mut Vec<Effect>,
+) {
     let Some(cluster) = world.cluster(object.cluster).cloned() else { return };
     let object = target(&cluster, object);
     let within = ui.namespace.clone().filter(|_| object.kind == Kind::Node);
@@ -72,7 +78,7 @@ fn target(cluster: &Cluster, object: &ObjectRef) -> ObjectRef {
 }
 
 /// Adds lines, with the nodes of their pods.
-pub fn add(view: &mut LogView, world: &World, lines: Vec<LogLine>, now: Stamp) {
+pub(super) fn add(view: &mut LogView, world: &World, lines: Vec<LogLine>, now: Stamp) {
     let cluster = world.cluster(view.request.object.cluster);
     let mut last: Option<(&Name, &Name)> = None;
     for line in lines.iter().filter(|line| !line.mark) {
@@ -91,7 +97,7 @@ pub fn add(view: &mut LogView, world: &World, lines: Vec<LogLine>, now: Stamp) {
 }
 
 /// Adds notes. Each note replaces the previous one about the same container.
-pub fn note(view: &mut LogView, notes: Vec<LogNote>) {
+pub(super) fn note(view: &mut LogView, notes: Vec<LogNote>) {
     for mut note in notes {
         // ephemeral containers are not part of the pod's shape
         let line = view.lines.iter().rev().find(|l| l.pod == note.pod).map(|l| &l.container);
@@ -114,7 +120,7 @@ pub fn note(view: &mut LogView, notes: Vec<LogNote>) {
 }
 
 /// Returns the log on the screen.
-pub fn on_screen(ui: &mut Ui) -> Option<&mut LogView> {
+pub(super) fn on_screen(ui: &mut Ui) -> Option<&mut LogView> {
     match ui.screens.last_mut() {
         Some(Screen::Log(view)) => Some(view),
         _ => None,
@@ -122,7 +128,7 @@ pub fn on_screen(ui: &mut Ui) -> Option<&mut LogView> {
 }
 
 /// Follows the end of the log, or stops.
-pub fn follow(ui: &mut Ui) {
+pub(super) fn follow(ui: &mut Ui) {
     let now = ui.now;
     if let Some(view) = on_screen(ui) {
         if view.follow { view.stop() } else { view.resume(now) }
@@ -130,7 +136,7 @@ pub fn follow(ui: &mut Ui) {
 }
 
 /// Requests the log again, not older than the choice with this number.
-pub fn since(ui: &mut Ui, choice: usize, effects: &mut Vec<Effect>) {
+pub(super) fn since(ui: &mut Ui, choice: usize, effects: &mut Vec<Effect>) {
     let Some((_, since)) = SINCE.get(choice) else { return };
     let ticket = ui.ticket();
     let Some(view) = on_screen(ui) else { return };
@@ -146,7 +152,7 @@ pub fn since(ui: &mut Ui, choice: usize, effects: &mut Vec<Effect>) {
 }
 
 /// Opens the filter of the log.
-pub fn filter(ui: &mut Ui) {
+pub(super) fn filter(ui: &mut Ui) {
     let Some(view) = on_screen(ui) else { return };
     let (before, known) = (view.filter.clone(), known(view));
     // a blank separates what is typed next
@@ -178,7 +184,7 @@ fn known(view: &LogView) -> Known {
 }
 
 /// Applies the text of the filter while it is typed. While the text cannot be parsed, the last valid filter is in force.
-pub fn typed(ui: &mut Ui) {
+pub(super) fn typed(ui: &mut Ui) {
     let text = ui.input.text().to_owned();
     let Some(parsed) = on_screen(ui).map(|view| Filter::parse_among(&text, &|name| has_field(view, name)))
     else {
@@ -211,7 +217,7 @@ fn has_field(view: &LogView, name: &str) -> bool {
 }
 
 /// Replaces the text under the cursor with the chosen candidate, or with the first one.
-pub fn complete(ui: &mut Ui) {
+pub(super) fn complete(ui: &mut Ui) {
     let Some(Prompt::LogFilter(open)) = &ui.prompt else { return };
     let Some(chosen) = open.found.candidates.get(open.at.unwrap_or(0)) else { return };
     ui.input.replace(open.found.from, open.found.to, &chosen.text);
@@ -219,7 +225,7 @@ pub fn complete(ui: &mut Ui) {
 }
 
 /// Moves among the candidates. Returns `false` above the first one.
-pub fn choose(ui: &mut Ui, by: isize) -> bool {
+pub(super) fn choose(ui: &mut Ui, by: isize) -> bool {
     match &mut ui.prompt {
         Some(Prompt::LogFilter(open)) => {
             let last = open.found.candidates.len().checked_sub(1);
@@ -241,7 +247,7 @@ pub fn choose(ui: &mut Ui, by: isize) -> bool {
 }
 
 /// Puts a filter in force.
-pub fn restore(ui: &mut Ui, filter: Filter) {
+pub(super) fn restore(ui: &mut Ui, filter: Filter) {
     let now = ui.now;
     if let Some(view) = on_screen(ui)
         && view.filter != filter
@@ -251,7 +257,7 @@ pub fn restore(ui: &mut Ui, filter: Filter) {
 }
 
 /// Opens the choice of containers.
-pub fn containers_of(ui: &mut Ui) {
+pub(super) fn containers_of(ui: &mut Ui) {
     let Some(view) = on_screen(ui) else { return };
     let found: BTreeSet<&Name> = view
         .lines
@@ -272,7 +278,7 @@ pub fn containers_of(ui: &mut Ui) {
 }
 
 /// Shows only the lines of a container, or those of all if the name is empty.
-pub fn container(ui: &mut Ui, name: &Name) {
+pub(super) fn container(ui: &mut Ui, name: &Name) {
     let now = ui.now;
     if let Some(view) = on_screen(ui) {
         let filter = view.filter.with_container((!name.is_empty()).then_some(name.as_str()));
@@ -281,7 +287,7 @@ pub fn container(ui: &mut Ui, name: &Name) {
 }
 
 /// Opens the fields of the line under the cursor. They stay while more lines arrive.
-pub fn fields(ui: &mut Ui, world: &World) {
+pub(super) fn fields(ui: &mut Ui, world: &World) {
     let Some(Screen::Log(view)) = ui.screens.last() else { return };
     let Some((line, entry)) = view.entry() else { return ui.say("there is no line") };
     let (line, cluster) = (line.clone(), view.request.object.cluster);
@@ -305,7 +311,7 @@ fn places(world: &World, view: &LogView, line: &LogLine) -> (Option<ObjectRef>, 
 }
 
 /// Describes the pod of the line under the cursor.
-pub fn pod(ui: &mut Ui, world: &World) {
+pub(super) fn pod(ui: &mut Ui, world: &World) {
     let Some(Screen::Log(view)) = ui.screens.last() else { return };
     let Some((line, _)) = view.entry() else { return ui.say("there is no line") };
     if let (Some(pod), _) = places(world, view, line) {
@@ -317,7 +323,7 @@ pub fn pod(ui: &mut Ui, world: &World) {
 }
 
 /// Copies the entry under the cursor.
-pub fn copy(ui: &mut Ui, effects: &mut Vec<Effect>) {
+pub(super) fn copy(ui: &mut Ui, effects: &mut Vec<Effect>) {
     let Some(Screen::Log(view)) = ui.screens.last() else { return };
     let Some((_, entry)) = view.entry() else { return ui.say("there is no line") };
     ui.say(format!("sent the line to the clipboard ({})", ui.clipboard.caveat()));
@@ -325,7 +331,7 @@ pub fn copy(ui: &mut Ui, effects: &mut Vec<Effect>) {
 }
 
 /// Copies the URL of the trace that the line under the cursor belongs to.
-pub fn trace(ui: &mut Ui, effects: &mut Vec<Effect>) {
+pub(super) fn trace(ui: &mut Ui, effects: &mut Vec<Effect>) {
     let Some(Screen::Log(view)) = ui.screens.last() else { return };
     let Some((_, entry)) = view.entry() else { return ui.say("there is no line") };
     if ui.trace_url.is_empty() {

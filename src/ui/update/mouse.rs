@@ -13,7 +13,7 @@ use super::{dialog, keys, logs, prompt, scroll, sheet};
 const NOTCH: isize = 3;
 
 /// Handles a mouse event.
-pub fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<Effect>) {
+pub(super) fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<Effect>) {
     ui.touched = true;
     let by = match mouse.gesture {
         Gesture::Click => None,

@@ -11,7 +11,7 @@ use super::super::request::{Effect, Request, TableText};
 use super::super::theme::Role;
 
 /// Closes the top screen, and stops following its log.
-pub fn close(ui: &mut Ui, effects: &mut Vec<Effect>) {
+pub(super) fn close(ui: &mut Ui, effects: &mut Vec<Effect>) {
     if ui.screens.len() > 1
         && let Some(Screen::Log(view)) = ui.screens.pop()
     {
@@ -20,14 +20,14 @@ pub fn close(ui: &mut Ui, effects: &mut Vec<Effect>) {
 }
 
 /// Returns to the first screen.
-pub fn to_root(ui: &mut Ui, effects: &mut Vec<Effect>) {
+pub(super) fn to_root(ui: &mut Ui, effects: &mut Vec<Effect>) {
     while ui.screens.len() > 1 {
         close(ui, effects);
     }
 }
 
 /// Opens a pane: moves the focus to it on the first screen, or opens its own screen.
-pub fn pane(ui: &mut Ui, world: &World, id: ListId, effects: &mut Vec<Effect>) {
+pub(super) fn pane(ui: &mut Ui, world: &World, id: ListId, effects: &mut Vec<Effect>) {
     let pane = pane::of(id);
     let on_screen = matches!(ui.screen(), Screen::List(on_top) if *on_top == id);
     match pane.place {
@@ -57,7 +57,7 @@ fn deeper(ui: &mut Ui, id: ListId) {
 }
 
 /// Opens a text about an object.
-pub fn text(ui: &mut Ui, title: String, source: TextSource, object: &ObjectRef) {
+pub(super) fn text(ui: &mut Ui, title: String, source: TextSource, object: &ObjectRef) {
     // a text about the same object replaces the open one
     if matches!(ui.screen(), Screen::Text(v) if v.object.as_ref() == Some(object)) {
         ui.screens.pop();
@@ -66,7 +66,7 @@ pub fn text(ui: &mut Ui, title: String, source: TextSource, object: &ObjectRef) 
 }
 
 /// Requests the object from the API server and shows its YAML.
-pub fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
+pub(super) fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     text(ui, format!("YAML of {object}"), TextSource::Asked(ticket), object);
     if let Some(Screen::Text(view)) = ui.screens.last_mut() {
@@ -77,7 +77,7 @@ pub fn yaml(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
 }
 
 /// Lists objects of other kinds, as the API server prints them.
-pub fn table(ui: &mut Ui, resource: &str, namespace: Option<Name>, effects: &mut Vec<Effect>) {
+pub(super) fn table(ui: &mut Ui, resource: &str, namespace: Option<Name>, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     if namespace.is_some() {
         ui.namespace = namespace;
@@ -97,7 +97,7 @@ pub fn table(ui: &mut Ui, resource: &str, namespace: Option<Name>, effects: &mut
 }
 
 /// Requests the kinds of the API server once.
-pub fn ask_kinds(ui: &mut Ui, effects: &mut Vec<Effect>) {
+pub(super) fn ask_kinds(ui: &mut Ui, effects: &mut Vec<Effect>) {
     if ui.kinds_of.is_none() {
         let ticket = ui.ticket();
         ui.kinds_of = Some(ticket);
@@ -106,14 +106,20 @@ pub fn ask_kinds(ui: &mut Ui, effects: &mut Vec<Effect>) {
 }
 
 /// Lists the contexts of the kubeconfig.
-pub fn contexts(ui: &mut Ui, effects: &mut Vec<Effect>) {
+pub(super) fn contexts(ui: &mut Ui, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     ui.screens.push(Screen::Text(Box::new(TextView::new("Contexts", TextSource::Asked(ticket), None))));
     effects.push(Effect::Fetch(ticket, Request::Contexts { cluster: ui.cluster }));
 }
 
 /// Opens a pane with all its rows, limited to a namespace if one is given.
-pub fn view(ui: &mut Ui, world: &World, id: ListId, namespace: Option<Name>, effects: &mut Vec<Effect>) {
+pub(super) fn view(
+    ui: &mut Ui,
+    world: &World,
+    id: ListId,
+    namespace: Option<Name>,
+    effects: &mut Vec<Effect>,
+) {
     if namespace.is_some() {
         ui.namespace = namespace;
     }
@@ -123,7 +129,7 @@ pub fn view(ui: &mut Ui, world: &World, id: ListId, namespace: Option<Name>, eff
 }
 
 /// Whether the selected row of NOW stands for several causes.
-pub fn on_fold(ui: &Ui, world: &World) -> bool {
+pub(super) fn on_fold(ui: &Ui, world: &World) -> bool {
     ui.active_list() == Some(ListId::Now)
         && ui.list(ListId::Now).chosen().is_some_and(|selected| list_has_fold(ui, world, selected))
 }
@@ -136,7 +142,7 @@ fn list_has_fold(ui: &Ui, world: &World, selected: &Uid) -> bool {
 const LINES_EVERY_MS: u64 = 2_000;
 
 /// Requests the lines of the error group on the screen, first when it opens and later when it has grown.
-pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let now = ui.clock_ms;
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let open = match ui.screen() {
@@ -174,7 +180,7 @@ pub fn ask_lines(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 }
 
 /// Handles Enter: explains the row or opens what it stands for.
-pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if let Screen::Text(view) = ui.screen() {
         return match view.chosen.clone() {
             Some((_, object)) => {
@@ -222,13 +228,13 @@ pub fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 }
 
 /// Shows an object that was found by name: in its list if it has one, with its description on top.
-pub fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
+pub(super) fn object(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) {
     select(ui, object, effects);
     text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), object);
 }
 
 /// Selects an object in its list. Returns `None` if no pane lists the object.
-pub fn select(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) -> Option<ListId> {
+pub(super) fn select(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>) -> Option<ListId> {
     to_root(ui, effects);
     let pane = PANES.iter().find(|p| p.kinds.contains(&object.kind) || p.holds.contains(&object.kind));
     let id = pane.filter(|pane| pane.reads != Reads::Nothing).map(|pane| pane.id);

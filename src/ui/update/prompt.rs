@@ -15,7 +15,7 @@ use super::super::widget::input::{Edit, InputLine};
 use super::{dialog, logs, open, rows, scroll, silence, timeline, unfit};
 
 /// Opens the filter of the active list.
-pub fn filter(ui: &mut Ui) {
+pub(super) fn filter(ui: &mut Ui) {
     if let Some(list) = ui.active_list() {
         let before = ui.list(list).filter.clone();
         ui.input = InputLine::new(before.to_string());
@@ -24,14 +24,14 @@ pub fn filter(ui: &mut Ui) {
 }
 
 /// Opens the palette.
-pub fn palette(ui: &mut Ui, world: &World, text: &str) {
+pub(super) fn palette(ui: &mut Ui, world: &World, text: &str) {
     ui.input = InputLine::new(text);
     let hits = palette::search(ui, world, text);
     ui.prompt = Some(Prompt::Palette { hits, at: 0 });
 }
 
 /// Asks for the number of replicas.
-pub fn scale(ui: &mut Ui, world: &World) {
+pub(super) fn scale(ui: &mut Ui, world: &World) {
     let targets = targets::of(ui, world, Cmd::Change(ChangeCmd::Scale));
     if targets.is_empty() {
         return ui.say(unfit::target(ui, world, Cmd::Change(ChangeCmd::Scale)));
@@ -47,7 +47,7 @@ pub fn scale(ui: &mut Ui, world: &World) {
 }
 
 /// Asks for the minimum and maximum of an autoscaler.
-pub fn bounds(ui: &mut Ui, world: &World) {
+pub(super) fn bounds(ui: &mut Ui, world: &World) {
     let target = targets::of(ui, world, Cmd::Change(ChangeCmd::Bounds)).into_iter().next();
     let hpa = target.as_ref().and_then(|t| ui.shown(world)?.hpas.by_uid(&t.uid).cloned());
     let (Some(target), Some(hpa)) = (target, hpa) else {
@@ -58,7 +58,7 @@ pub fn bounds(ui: &mut Ui, world: &World) {
 }
 
 /// Asks for the weight of a server of a HAProxy.
-pub fn server_weight(ui: &mut Ui) {
+pub(super) fn server_weight(ui: &mut Ui) {
     let found = targets::server(ui).and_then(|b| Some((b.server.clone()?, b.traffic.as_ref()?.weight)));
     let Some((target, now)) = found else { return };
     ui.input.clear();
@@ -66,7 +66,7 @@ pub fn server_weight(ui: &mut Ui) {
 }
 
 /// Updates the palette with data that arrived while it was open.
-pub fn refresh(ui: &mut Ui, world: &World) {
+pub(super) fn refresh(ui: &mut Ui, world: &World) {
     if matches!(ui.prompt, Some(Prompt::Palette { .. })) {
         let hits = palette::search(ui, world, ui.input.text());
         ui.prompt = Some(Prompt::Palette { hits, at: 0 });
@@ -74,7 +74,7 @@ pub fn refresh(ui: &mut Ui, world: &World) {
 }
 
 /// Reports that there are no failover plans, if the palette was opened for them.
-pub fn no_plans(ui: &mut Ui) {
+pub(super) fn no_plans(ui: &mut Ui) {
     let Some(Prompt::Palette { hits, .. }) = &ui.prompt else { return };
     if hits.iter().any(|hit| matches!(hit.target, Target::Failover(..))) {
         return;
@@ -92,7 +92,7 @@ pub fn no_plans(ui: &mut Ui) {
 }
 
 /// Handles pasted text. It is inserted into an input line, but never into a confirmation.
-pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
+pub(super) fn paste(ui: &mut Ui, world: &World, pasted: &str) {
     if let Some(dialog) = &mut ui.dialog {
         "pasted text never confirms: type it".clone_into(&mut dialog.note);
         return;
@@ -103,7 +103,7 @@ pub fn paste(ui: &mut Ui, world: &World, pasted: &str) {
 }
 
 /// Handles a key while the input line is open.
-pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
+pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     if log_press(ui, key, effects) {
         return;
     }
@@ -169,7 +169,7 @@ fn recall(ui: &mut Ui, world: &World, older: bool) {
 }
 
 /// Moves to another line of the palette.
-pub fn choose(ui: &mut Ui, by: isize) {
+pub(super) fn choose(ui: &mut Ui, by: isize) {
     if let Some(Prompt::Palette { hits, at }) = &mut ui.prompt {
         *at = at.saturating_add_signed(by).min(hits.len().saturating_sub(1));
     }
@@ -322,7 +322,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 }
 
 /// Parses `4-30`, `4-`, `-30`, and `30` for the maximum.
-pub fn bounds_of(input: &str, min: i32, max: i32) -> Result<(i32, i32), String> {
+pub(super) fn bounds_of(input: &str, min: i32, max: i32) -> Result<(i32, i32), String> {
     let input = input.trim();
     let bad = || format!("`{input}`: use MIN-MAX, for example 4-30; 4- or -30 changes one of them");
     let number = |text: &str, old: i32| {
@@ -341,7 +341,7 @@ pub fn bounds_of(input: &str, min: i32, max: i32) -> Result<(i32, i32), String> 
 }
 
 /// Parses `5`, `+2`, `-1` and `x2`.
-pub fn replicas(input: &str, from: Option<i32>) -> Result<i32, String> {
+pub(super) fn replicas(input: &str, from: Option<i32>) -> Result<i32, String> {
     let input = input.trim();
     let number = |text: &str| text.trim().parse::<i32>().ok().filter(|n| *n >= 0);
     let relative =

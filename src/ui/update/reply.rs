@@ -10,7 +10,7 @@ use super::super::theme::Role;
 use super::{dialog, prompt};
 
 /// Returns the log that belongs to a ticket.
-pub fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
+pub(super) fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
     ui.screens.iter_mut().find_map(|s| match s {
         Screen::Log(view) if view.ticket == ticket => Some(view.as_mut()),
         _ => None,
@@ -18,7 +18,7 @@ pub fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
 }
 
 /// Handles a reply.
-pub fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, effects: &mut Vec<Effect>) {
+pub(super) fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, effects: &mut Vec<Effect>) {
     if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
         return dialog::take(ui, reply, effects);
     }

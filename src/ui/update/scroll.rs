@@ -10,7 +10,7 @@ use super::super::pane;
 use super::super::widget::text::{contains_fold, grouped, wrap};
 
 /// Moves by rows.
-pub fn rows(ui: &mut Ui, world: &World, by: isize) {
+pub(super) fn rows(ui: &mut Ui, world: &World, by: isize) {
     if let Some(id) = ui.active_list() {
         let mut list = ui.take_list(id);
         list.step(by, |row| pane::key(ui, world, id, row));
@@ -75,7 +75,7 @@ fn log(view: &mut LogView, by: isize) {
 }
 
 /// Moves by half a page.
-pub fn page(ui: &mut Ui, world: &World, by: isize) {
+pub(super) fn page(ui: &mut Ui, world: &World, by: isize) {
     let page = match ui.screen() {
         Screen::Text(view) => view.page,
         Screen::Log(view) => view.page,
@@ -86,7 +86,7 @@ pub fn page(ui: &mut Ui, world: &World, by: isize) {
 }
 
 /// Moves to the first or last row.
-pub fn ends(ui: &mut Ui, world: &World, bottom: bool) {
+pub(super) fn ends(ui: &mut Ui, world: &World, bottom: bool) {
     let now = ui.now;
     if let Some(id) = ui.active_list() {
         let mut list = ui.take_list(id);
@@ -111,7 +111,7 @@ pub fn ends(ui: &mut Ui, world: &World, bottom: bool) {
 
 /// Which match of a search to go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
+pub(super) enum To {
     /// The cursor's own line, or the nearest above it.
     Nearest,
     Next,
@@ -127,7 +127,7 @@ impl To {
 }
 
 /// Moves to a match of the search.
-pub fn find(ui: &mut Ui, to: To) {
+pub(super) fn find(ui: &mut Ui, to: To) {
     let found = match ui.screens.last_mut() {
         Some(Screen::Text(view)) if !view.find.is_empty() => {
             // a wrapped line has several rows, so the search counts lines and the view positions them
@@ -149,7 +149,7 @@ pub fn find(ui: &mut Ui, to: To) {
 }
 
 /// Moves to a line of level error or worse.
-pub fn error(ui: &mut Ui, to: To) {
+pub(super) fn error(ui: &mut Ui, to: To) {
     let Some(Screen::Log(view)) = ui.screens.last_mut() else { return };
     let hit = |i: usize| view.line(i).is_some_and(|l| l.level >= Level::Error && !l.more && !l.mark);
     let found = search(view.len(), view.cursor(), to.seen_from(view), hit);

@@ -33,7 +33,7 @@ fn backend(ui: &Ui) -> Option<Name> {
 }
 
 /// Opens a prediction about the selected Service, backend, node or zone.
-pub fn what_if(ui: &mut Ui, world: &World) {
+pub(super) fn what_if(ui: &mut Ui, world: &World) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let Some((namespace, name)) = service(ui, world) else { return ui.say("no Service is selected") };
     let mut assumed = Assumed::default();
@@ -64,7 +64,7 @@ pub fn what_if(ui: &mut Ui, world: &World) {
 }
 
 /// Opens the queries behind the numbers of the selected row.
-pub fn queries(ui: &mut Ui, world: &World) {
+pub(super) fn queries(ui: &mut Ui, world: &World) {
     match service(ui, world) {
         Some(service) => {
             ui.sheet = Some(Sheet::new(About::Queries { backend: backend(ui), at: 0 }, service));
@@ -74,7 +74,7 @@ pub fn queries(ui: &mut Ui, world: &World) {
 }
 
 /// Shows the backends in groups: by node, zone, version and part of the route in turn, then each backend again.
-pub fn split(ui: &mut Ui, world: &World) {
+pub(super) fn split(ui: &mut Ui, world: &World) {
     let (namespace, name) = &ui.service;
     let measured = ui.shown(world).and_then(|cluster| cluster.measured(namespace, name));
     let has_parts = measured.is_some_and(|row| !row.balancing.split.is_empty());
@@ -98,7 +98,7 @@ pub fn split(ui: &mut Ui, world: &World) {
 }
 
 /// Lists the backends of the selected group.
-pub fn open_slice(ui: &mut Ui, world: &World) {
+pub(super) fn open_slice(ui: &mut Ui, world: &World) {
     let Some(selected) = ui.list(ListId::Slices).chosen().cloned() else { return };
     let slice = Shown::of(ui, world).and_then(|shown| Some(slices::by_key(&shown, &selected)?.name.clone()));
     let Some(Some(name)) = slice else { return ui.say("the backends of this row have no name to filter by") };
@@ -111,7 +111,7 @@ pub fn open_slice(ui: &mut Ui, world: &World) {
 }
 
 /// Updates the lines of the open box, if the World or a choice has changed.
-pub fn refresh(ui: &mut Ui, world: &World) {
+pub(super) fn refresh(ui: &mut Ui, world: &World) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let presets = ui.presets.clone();
     let Some(sheet) = ui.sheet.as_mut().filter(|sheet| sheet.made != Some(world.seq)) else { return };
@@ -124,7 +124,7 @@ pub fn refresh(ui: &mut Ui, world: &World) {
 }
 
 /// Handles a key while a box is open.
-pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
+pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     let command = ui.keymap.lookup(&[Context::Sheet, Context::Everywhere], key);
     let (Some(command), Some(cluster)) = (command, ui.shown(world).cloned()) else { return };
     let (clipboard, presets) = (ui.clipboard, ui.presets.clone());
@@ -173,7 +173,7 @@ pub fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
 }
 
 /// Scrolls the open box.
-pub fn scroll(ui: &mut Ui, by: isize) {
+pub(super) fn scroll(ui: &mut Ui, by: isize) {
     if let Some(sheet) = &mut ui.sheet {
         let last = sheet.rows.saturating_sub(sheet.page);
         sheet.top = sheet.top.saturating_add_signed(by).min(last);

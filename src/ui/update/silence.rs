@@ -14,7 +14,7 @@ use super::super::request::Effect;
 use super::super::widget::text;
 
 /// Asks how long to silence these findings. On the screen of silenced findings, asks which ones to show again.
-pub fn ask(ui: &mut Ui, world: &World) {
+pub(super) fn ask(ui: &mut Ui, world: &World) {
     let Some(cluster) = ui.shown(world) else { return };
     let key = match ui.screen() {
         Screen::Text(view) => match &view.source {
@@ -55,7 +55,7 @@ fn silences(cause: &Cause) -> Vec<Silence> {
 }
 
 /// Silences the findings for the duration that was typed.
-pub fn accept(
+pub(super) fn accept(
     ui: &mut Ui,
     input: &str,
     mut silences: Vec<Silence>,
@@ -72,7 +72,7 @@ pub fn accept(
 }
 
 /// Ends the silence of one finding, selected by its number, or of all findings.
-pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
+pub(super) fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
     let Some(cluster) = ui.shown(world) else { return Ok(()) };
     let silenced = &cluster.derived.silenced;
     let chosen: Vec<_> = match input.trim() {
@@ -98,7 +98,7 @@ pub fn tell(ui: &mut Ui, world: &World, input: &str, effects: &mut Vec<Effect>) 
 }
 
 /// Shows the silenced findings.
-pub fn show(ui: &mut Ui) {
+pub(super) fn show(ui: &mut Ui) {
     if !matches!(ui.screen(), Screen::Text(v) if v.source == TextSource::Silenced) {
         ui.screens.push(Screen::Text(Box::new(TextView::new("Silenced", TextSource::Silenced, None))));
     }

@@ -17,7 +17,7 @@ use super::super::targets;
 
 /// Runs the action that the only cause in NOW with this key offers, and selects that cause. Returns `false` if there
 /// is no such cause or more than one, or if the key was pressed outside the other panes.
-pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) -> bool {
+pub(super) fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) -> bool {
     let Some(cmd) = ui.keymap.lookup(&[Context::Now], key) else { return false };
     let is_beside = matches!(ui.screen(), Screen::Panes) && ui.focus != ListId::Now;
     let Some(cluster) = ui.shown(world).filter(|_| is_beside) else { return false };
@@ -45,14 +45,14 @@ pub fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec
 }
 
 /// Whether a command that acts on an object does not fit the selected object.
-pub fn is_about_nothing(ui: &Ui, world: &World, cmd: Cmd) -> bool {
+pub(super) fn is_about_nothing(ui: &Ui, world: &World, cmd: Cmd) -> bool {
     let about = KINDS.iter().any(|kind| targets::fits(cmd, kind)) && !targets::fits(cmd, &Kind::Event);
     let bounds = || cmd == Cmd::Change(ChangeCmd::Scale) && targets::scales_bounds(ui, world);
     about && targets::of(ui, world, cmd).is_empty() && !bounds()
 }
 
 /// Explains, for a key that is not bound here, what it needs and where to go.
-pub fn key(ui: &Ui, key: Key) -> String {
+pub(super) fn key(ui: &Ui, key: Key) -> String {
     let elsewhere: Vec<&Command> =
         command::COMMANDS.iter().filter(|c| ui.keymap.keys(c.cmd).contains(&key)).collect();
     let acts: Vec<String> = elsewhere
@@ -73,7 +73,7 @@ pub fn key(ui: &Ui, key: Key) -> String {
 }
 
 /// Explains, for a command that works here, why it does not fit the selection.
-pub fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
+pub(super) fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
     let Some(command) = command::of(cmd) else { return String::new() };
     let title = command.title;
     match super::object(ui, world) {

@@ -10,7 +10,7 @@ use super::super::theme::{Role, Theme};
 use super::super::widget::text;
 
 /// The area in which views draw.
-pub struct Canvas<'t> {
+pub(super) struct Canvas<'t> {
     buffer: Buffer,
     theme: &'t Theme,
     /// Whether only ASCII is shown. Characters that need two ASCII characters are replaced before they are written.
@@ -21,21 +21,21 @@ pub struct Canvas<'t> {
 }
 
 impl<'t> Canvas<'t> {
-    pub fn new(area: Rect, theme: &'t Theme, ascii: bool) -> Self {
+    pub(super) fn new(area: Rect, theme: &'t Theme, ascii: bool) -> Self {
         Self { buffer: Buffer::empty(area), theme, ascii, cursor: None, seen: Seen::default() }
     }
 
-    pub fn finish(self) -> (Buffer, Option<(u16, u16)>, Seen) {
+    pub(super) fn finish(self) -> (Buffer, Option<(u16, u16)>, Seen) {
         (self.buffer, self.cursor, self.seen)
     }
 
     /// Marks an area that the mouse can act on.
-    pub fn spot(&mut self, area: Rect, spot: Spot) {
+    pub(super) fn spot(&mut self, area: Rect, spot: Spot) {
         self.seen.spots.push(((area.x, area.y), (area.width, area.height), spot));
     }
 
     /// Writes text within `max` cells. Returns the next cell.
-    pub fn put(&mut self, x: u16, y: u16, max: u16, role: Role, words: &str) -> u16 {
+    pub(super) fn put(&mut self, x: u16, y: u16, max: u16, role: Role, words: &str) -> u16 {
         let area = self.buffer.area;
         if y >= area.bottom() || x >= area.right() || max == 0 {
             return x;
@@ -47,7 +47,7 @@ impl<'t> Canvas<'t> {
     }
 
     /// Blanks an area.
-    pub fn clear(&mut self, area: Rect) {
+    pub(super) fn clear(&mut self, area: Rect) {
         let area = area.intersection(self.buffer.area);
         for y in area.top()..area.bottom() {
             for x in area.left()..area.right() {
@@ -59,7 +59,7 @@ impl<'t> Canvas<'t> {
     }
 
     /// Applies a role to an area, such as the selected row.
-    pub fn cover(&mut self, area: Rect, role: Role) {
+    pub(super) fn cover(&mut self, area: Rect, role: Role) {
         let style = self.theme.style(role);
         let area = area.intersection(self.buffer.area);
         if style.bg.is_some() || style.add_modifier.contains(ratatui::style::Modifier::REVERSED) {
@@ -79,7 +79,7 @@ impl<'t> Canvas<'t> {
 
     /// Writes cells in a row, separated by spaces. The first one that does not fit is cut, and the rest is omitted.
     /// Returns the end.
-    pub fn cells(&mut self, mut x: u16, y: u16, right: u16, cells: &[Cell]) -> u16 {
+    pub(super) fn cells(&mut self, mut x: u16, y: u16, right: u16, cells: &[Cell]) -> u16 {
         let start = x;
         for cell in cells.iter().filter(|c| !c.text.is_empty()) {
             let from = if x == start { x } else { x.saturating_add(1) };
@@ -92,7 +92,7 @@ impl<'t> Canvas<'t> {
     }
 
     /// Draws a frame with room for a title in its upper edge and a footer in its lower edge.
-    pub fn frame(&mut self, area: Rect, role: Role) {
+    pub(super) fn frame(&mut self, area: Rect, role: Role) {
         let area = area.intersection(self.buffer.area);
         if area.width < 2 || area.height < 2 {
             return;
@@ -113,12 +113,12 @@ impl<'t> Canvas<'t> {
 }
 
 /// Replaces characters whose ASCII substitute of one character would change the meaning, such as `9>11` for an arrow.
-pub fn spelled(words: &str) -> std::borrow::Cow<'_, str> {
+pub(super) fn spelled(words: &str) -> std::borrow::Cow<'_, str> {
     if words.contains('→') { words.replace('→', "->").into() } else { words.into() }
 }
 
 /// Returns the width of a row of cells.
-pub fn width_of(cells: &[Cell]) -> u16 {
+pub(super) fn width_of(cells: &[Cell]) -> u16 {
     let filled = cells.iter().filter(|c| !c.text.is_empty());
     let sum: usize = filled.clone().map(|c| text::width(&c.text)).sum();
     u16::try_from(sum + filled.count().saturating_sub(1)).unwrap_or(u16::MAX)

@@ -27,7 +27,7 @@ const GAP: u16 = 3;
 
 /// Returns the height of a list that needs `rows` lines and has details below it, or `None` if the details do not
 /// fit. `shown` tells whether the details are already on the screen.
-pub fn list_height(height: u16, rows: u16, shown: bool) -> Option<u16> {
+pub(super) fn list_height(height: u16, rows: u16, shown: bool) -> Option<u16> {
     let most = (height + if shown { SLACK } else { 0 }).saturating_sub(LEAST);
     if rows <= most && height > LEAST {
         return Some(rows);
@@ -47,7 +47,7 @@ struct Part {
 }
 
 /// Draws the details with their title. `reads` names the key that shows the whole text.
-pub fn draw(
+pub(super) fn draw(
     canvas: &mut Canvas<'_>,
     area: Rect,
     chrome: Chrome,

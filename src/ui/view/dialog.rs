@@ -8,14 +8,14 @@ use super::canvas::Canvas;
 use super::text;
 
 /// The number of visible rows of the plan, and of all its rows.
-pub struct Fit {
+pub(super) struct Fit {
     pub page: usize,
     pub rows: usize,
     pub top: usize,
 }
 
 /// Draws the dialog. `top` is the first visible row of the plan.
-pub fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize) -> Fit {
+pub(super) fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top: usize) -> Fit {
     let width = screen.width.min(110).max(screen.width.min(40));
     let cells = usize::from(width.saturating_sub(4));
     let rows = text::rows(&view.lines, cells, true);

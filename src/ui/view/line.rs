@@ -18,7 +18,7 @@ use super::super::widget::text;
 use super::canvas::{Canvas, width_of};
 
 /// Draws the header.
-pub fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
+pub(super) fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
     let mut right = view.right.clone();
     let needed: u16 = view.groups.iter().map(|g| width_of(g) + 3).sum();
     while right.len() > 1 && needed + width_of(&right) + 2 > area.width {
@@ -52,7 +52,7 @@ pub fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
 }
 
 /// Draws what is wrong with the filter that is typed, otherwise the message, otherwise the running job.
-pub fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
+pub(super) fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     if let Some(Prompt::LogFilter(open)) = &ui.prompt
         && let Some(problem) = open.shown_problem()
     {
@@ -117,7 +117,7 @@ fn without_folders(problem: &str) -> &str {
 }
 
 /// Draws the keys that work here, or the input line.
-pub fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
+pub(super) fn keys(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     if let Some(prompt) = &ui.prompt {
         return typed(canvas, area, ui, prompt);
     }
@@ -279,7 +279,7 @@ fn says(cell: &Cell) -> bool {
 }
 
 /// Draws a single line for a pane that does not fit.
-pub fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, focused: bool) {
+pub(super) fn pane(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, focused: bool) {
     let mut cells: Vec<Cell> = vec![
         cell(Role::Key, view.key.as_deref().unwrap_or_default()),
         cell(if focused { Role::TitleFocus } else { Role::Title }, view.title.as_str()),
@@ -307,7 +307,7 @@ fn first_key(row: &RowView) -> &str {
 }
 
 /// Returns the widths of the keys and ages of findings at the right edge, so that all rows align.
-pub fn edge(rows: &[RowView]) -> (u16, u16) {
+pub(super) fn edge(rows: &[RowView]) -> (u16, u16) {
     let widest = |of: &dyn Fn(&RowView) -> usize| {
         u16::try_from(rows.iter().map(of).max().unwrap_or(0)).unwrap_or(u16::MAX)
     };
@@ -317,7 +317,7 @@ pub fn edge(rows: &[RowView]) -> (u16, u16) {
 
 /// Draws a finding without a frame: its text, the key that helps, and its age. The text wraps within the area.
 /// Returns the number of lines used.
-pub fn cause(
+pub(super) fn cause(
     canvas: &mut Canvas<'_>,
     area: Rect,
     row: &RowView,

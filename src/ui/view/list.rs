@@ -12,13 +12,13 @@ use super::row::{self, Layout};
 
 /// Whether a list has a frame or only a rule above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chrome {
+pub(super) enum Chrome {
     Frame,
     Rule,
 }
 
 /// Returns the number of rows that fit into an area.
-pub fn room(area: Rect, chrome: Chrome, heads: bool) -> usize {
+pub(super) fn room(area: Rect, chrome: Chrome, heads: bool) -> usize {
     let lost = match chrome {
         Chrome::Frame => 2,
         Chrome::Rule => 1,
@@ -45,7 +45,13 @@ fn shorten(view: &mut ListView, area: Rect) {
 }
 
 /// Draws the list. Returns the columns that fit, by their index.
-pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome, heads: bool) -> Vec<usize> {
+pub(super) fn draw(
+    canvas: &mut Canvas<'_>,
+    area: Rect,
+    view: &ListView,
+    chrome: Chrome,
+    heads: bool,
+) -> Vec<usize> {
     let mut view = view.clone();
     if canvas.ascii {
         let cells = view.rows.iter_mut().flat_map(|r| r.cells.iter_mut().chain(r.below.iter_mut()));
@@ -110,7 +116,7 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, chrome: Chrome
 }
 
 /// Returns the area inside the chrome.
-pub fn inside(area: Rect, chrome: Chrome) -> Rect {
+pub(super) fn inside(area: Rect, chrome: Chrome) -> Rect {
     match chrome {
         Chrome::Frame => {
             Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2))

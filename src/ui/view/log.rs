@@ -11,7 +11,7 @@ use super::canvas::Canvas;
 use super::list::{self, Chrome};
 
 /// Draws the log. Returns the sizes.
-pub fn draw(canvas: &mut Canvas<'_>, area: Rect, log: &LogView, ui: &Ui, world: &World) -> SeenText {
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, log: &LogView, ui: &Ui, world: &World) -> SeenText {
     let inner = list::inside(area, Chrome::Frame);
     let size = (usize::from(inner.width), usize::from(inner.height));
     let cluster = world.cluster(log.request.object.cluster);

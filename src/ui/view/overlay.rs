@@ -36,7 +36,7 @@ fn choices(canvas: &mut Canvas<'_>, screen: Rect, view: ListView, at: Option<usi
 }
 
 /// Draws what can complete the filter of a log.
-pub fn candidates(canvas: &mut Canvas<'_>, screen: Rect, found: &[Candidate], at: Option<usize>) {
+pub(super) fn candidates(canvas: &mut Canvas<'_>, screen: Rect, found: &[Candidate], at: Option<usize>) {
     const COLUMNS: [Column; 2] = [Column::name("", 14, 44), Column::left("", 10, 0, 3)];
     let row = |candidate: &Candidate| RowView {
         cells: vec![plain(candidate.text.as_str()), cell(Role::Dim, candidate.about)],
@@ -53,7 +53,7 @@ pub fn candidates(canvas: &mut Canvas<'_>, screen: Rect, found: &[Candidate], at
 }
 
 /// Draws the containers to choose from.
-pub fn containers(canvas: &mut Canvas<'_>, screen: Rect, names: &[Name], at: usize) {
+pub(super) fn containers(canvas: &mut Canvas<'_>, screen: Rect, names: &[Name], at: usize) {
     const COLUMNS: [Column; 1] = [Column::name("", 14, 64)];
     let row = |name: &Name| {
         let name = if name.is_empty() { cell(Role::Dim, "all containers") } else { plain(name.as_str()) };
@@ -69,7 +69,7 @@ pub fn containers(canvas: &mut Canvas<'_>, screen: Rect, names: &[Name], at: usi
 }
 
 /// Draws the hits at the bottom of the area.
-pub fn palette(canvas: &mut Canvas<'_>, screen: Rect, hits: &[Hit], at: usize) {
+pub(super) fn palette(canvas: &mut Canvas<'_>, screen: Rect, hits: &[Hit], at: usize) {
     let most = usize::from(screen.height.saturating_sub(6)).min(14);
     if most == 0 {
         return;

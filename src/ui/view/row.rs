@@ -14,7 +14,7 @@ const SENTENCE: usize = 4;
 const INDENT: u16 = 4;
 
 /// The positions of the columns in an area, and the additional lines of the rows.
-pub struct Layout {
+pub(super) struct Layout {
     pub placed: Vec<Placed>,
     extras: Vec<Extra>,
 }
@@ -35,14 +35,14 @@ impl Extra {
 
 /// The number of additional lines that are shown: of the sentence, and below it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
+pub(super) struct Shown {
     pub sentence: usize,
     pub below: usize,
 }
 
 impl Layout {
     /// Arranges rows in `width` cells.
-    pub fn new(columns: &[Column], heads: &[String], rows: &[RowView], width: u16) -> Self {
+    pub(super) fn new(columns: &[Column], heads: &[String], rows: &[RowView], width: u16) -> Self {
         let widest = |i: usize| {
             let head = heads.get(i).map_or(0, |h| text::width(h));
             let of = |r: &RowView| r.cells.get(i).map_or(0, |c| text::width(&c.text));
@@ -55,7 +55,7 @@ impl Layout {
     }
 
     /// Returns the number of lines of all rows with their whole sentences, and with all their text.
-    pub fn lines(&self) -> (usize, usize) {
+    pub(super) fn lines(&self) -> (usize, usize) {
         let rows = self.extras.len();
         let sentences: usize = self.extras.iter().map(Extra::sentence_lines).sum();
         let below: usize = self.extras.iter().map(|e| e.below.len()).sum();
@@ -64,7 +64,7 @@ impl Layout {
 
     /// Returns the rows around the selected one that fit into `height` lines with their whole sentences: the first,
     /// and their number.
-    pub fn whole(&self, selected: usize, height: usize) -> (usize, usize) {
+    pub(super) fn whole(&self, selected: usize, height: usize) -> (usize, usize) {
         let lines = |from: usize, to: usize| -> usize {
             let rows = self.extras.iter().take(to).skip(from);
             rows.map(|e| 1 + e.sentence_lines()).sum()
@@ -79,7 +79,7 @@ impl Layout {
 
     /// Distributes the spare lines after each row has one. First, sentences are completed. Then every row gets one
     /// line of the text below it, then a second one.
-    pub fn spend(&self, mut spare: usize) -> Vec<Shown> {
+    pub(super) fn spend(&self, mut spare: usize) -> Vec<Shown> {
         let mut shown = vec![Shown::default(); self.extras.len()];
         for (shown, extra) in shown.iter_mut().zip(&self.extras) {
             shown.sentence = extra.sentence_lines().min(spare);
@@ -101,7 +101,7 @@ impl Layout {
     }
 
     /// Draws row `index` from line `y`. Returns the next line.
-    pub fn draw(
+    pub(super) fn draw(
         &self,
         canvas: &mut Canvas<'_>,
         area: Rect,
@@ -162,7 +162,7 @@ fn extra(columns: &[Column], placed: &[Placed], row: &RowView, width: u16) -> Ex
 }
 
 /// Writes a text into its column.
-pub fn write(
+pub(super) fn write(
     canvas: &mut Canvas<'_>,
     area: Rect,
     y: u16,

@@ -11,6 +11,7 @@ use super::super::mouse::Spot;
 use super::super::pane::{self, Place, Reads, causes};
 use super::super::present::{dialog as dialogs, header, lists, sheet};
 use super::super::theme::Role;
+use super::super::widget::columns::Column;
 use super::super::widget::text::{width, wrap};
 use super::canvas::Canvas;
 use super::list::{Chrome, room};
@@ -26,7 +27,7 @@ const SIDE: u16 = 160;
 const HIGH: u16 = 44;
 
 /// Draws the whole screen.
-pub fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
+pub(super) fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
     if area.width < 40 || area.height < 10 {
         let words = format!("too small: {}x{}, needs 40x10", area.width, area.height);
         let lines = wrap(&words, usize::from(area.width.max(1)));
@@ -182,6 +183,21 @@ fn need_of_now(ui: &Ui, world: &World, width: u16, height: u16) -> Need {
     Need { least, rows, all: (cells(all) + 2).clamp(rows, rows.max(height * 2 / 5)) }
 }
 
+/// Puts the cells of rows back into the order of the table. A column that the user did not choose is empty. Screens
+/// without room for columns place the cells themselves.
+fn in_table_order(chosen: &[(usize, Column)], rows: &mut [RowView]) {
+    let all = chosen.iter().map(|(at, _)| at + 1).max().unwrap_or(0).max(causes::COLUMNS.len());
+    for row in rows {
+        let mut cells = vec![Cell::default(); all];
+        for ((at, _), cell) in chosen.iter().zip(std::mem::take(&mut row.cells)) {
+            if let Some(place) = cells.get_mut(*at) {
+                *place = cell;
+            }
+        }
+        row.cells = cells;
+    }
+}
+
 /// Returns the panes below NOW, in the order of the table.
 fn below_now() -> impl Iterator<Item = ListId> {
     pane::on_first_screen().filter(|pane| pane.place == Place::First).map(|pane| pane.id)
@@ -269,6 +285,7 @@ fn compact(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
         let found = u16::try_from(ui.list(ListId::Now).ids.len()).unwrap_or(u16::MAX);
         let shown = (lines.max(spare.min(6))).min(found.max(1));
         let mut view = lists::view(ui, world, ListId::Now, usize::from(shown), false);
+        in_table_order(&pane::columns(ui, ListId::Now), &mut view.rows);
         spare = spare.saturating_sub(shown);
         if view.rows.is_empty() {
             canvas.put(area.x, y, 4, Role::Title, "NOW");

@@ -2,7 +2,7 @@
 
 /// The lines that a pane needs, with its frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Need {
+pub(super) struct Need {
     /// The minimum height of the pane.
     pub least: u16,
     /// The height with every row and its whole sentence.
@@ -13,7 +13,7 @@ pub struct Need {
 
 /// Returns the heights, which add up to `total`. No pane gets more than it needs before the other panes have what
 /// they need. If the height is not sufficient, the smallest needs are met first.
-pub fn share(total: u16, needs: &[Need]) -> Vec<u16> {
+pub(super) fn share(total: u16, needs: &[Need]) -> Vec<u16> {
     let mut heights = vec![0; needs.len()];
     let mut left = total;
     for wish in [|n: &Need| n.least, |n: &Need| n.rows.max(n.least), |n: &Need| n.all.max(n.rows)] {

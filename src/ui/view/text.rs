@@ -10,7 +10,7 @@ use super::canvas::Canvas;
 use super::list::{self, Chrome};
 
 /// Draws the text in its frame. Returns the sizes.
-pub fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &TextView) -> SeenText {
+pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &TextView) -> SeenText {
     let inner =
         Rect::new(area.x + 1, area.y + 1, area.width.saturating_sub(2), area.height.saturating_sub(2));
     let cells = usize::from(inner.width.saturating_sub(1));
@@ -61,7 +61,7 @@ fn marks(view: &TextView, cells: usize) -> Vec<&[(u16, Cell)]> {
 }
 
 /// Returns the rows of the lines.
-pub fn rows(lines: &[TextLine], cells: usize, wrap: bool) -> Vec<(Role, String)> {
+pub(super) fn rows(lines: &[TextLine], cells: usize, wrap: bool) -> Vec<(Role, String)> {
     if !wrap {
         return lines.iter().map(|l| (l.role, l.text.clone())).collect();
     }

@@ -102,7 +102,7 @@ impl std::fmt::Debug for Exec {
 
 impl File {
     /// Reads a file's bytes. The error says which field is wrong, not which file.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let options = serde_saphyr::options! {
             duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::LastWins,
             with_snippet: false,
@@ -131,7 +131,7 @@ impl File {
     }
 
     /// Makes the relative paths of a file in `folder` absolute.
-    pub fn resolve(&mut self, folder: &Path) {
+    pub(crate) fn resolve(&mut self, folder: &Path) {
         let absolute = |path: &mut String| {
             if !path.is_empty() && !Path::new(path.as_str()).is_absolute() {
                 // `join` would keep the "./" of "./x"
@@ -155,7 +155,7 @@ impl File {
     }
 
     /// Merges a later file of the list. For each name, the whole entry comes from the first file that has it.
-    pub fn merge(&mut self, next: Self) {
+    pub(crate) fn merge(&mut self, next: Self) {
         if self.current_context.is_empty() {
             self.current_context = next.current_context;
         }

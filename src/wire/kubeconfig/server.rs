@@ -33,7 +33,7 @@ struct Parts<'a> {
 
 impl Server {
     /// Why the address cannot be used, in words that follow "server ".
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let bad = |why: &str| Err(format!("{:?}: {why}", without_credentials(text)));
         if text.trim() != text {
             return bad("there is white space around it");
@@ -80,7 +80,7 @@ impl Server {
     }
 
     /// The URL without credentials.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
         format!("{scheme}://{}{}", self.authority, self.prefix)
     }

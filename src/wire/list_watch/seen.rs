@@ -19,13 +19,13 @@ pub(super) struct Unread {
 }
 
 impl Unread {
-    pub fn add(&mut self, words: String) {
+    pub(super) fn add(&mut self, words: String) {
         self.count += 1;
         self.first.get_or_insert(words);
     }
 
     /// The text for the source's status.
-    pub fn words(&self) -> Option<String> {
+    pub(super) fn words(&self) -> Option<String> {
         let first = self.first.as_deref().unwrap_or("too large");
         (self.count > 0).then(|| format!("{} objects could not be read (the first: {first})", self.count))
     }
@@ -74,7 +74,7 @@ impl<T> Default for Seen<T> {
 
 impl<T> Seen<T> {
     /// Takes one frame. A frame that cannot be decoded is counted and does not end the stream.
-    pub fn line<D>(&mut self, line: &[u8], decode: &mut D, unread: &mut Unread)
+    pub(super) fn line<D>(&mut self, line: &[u8], decode: &mut D, unread: &mut Unread)
     where
         D: FnMut(&[u8]) -> Result<Option<T>, DecodeError>,
     {

@@ -16,6 +16,7 @@ use pilothouse::clock::Clock;
 use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, Tap, action_event};
 use pilothouse::source::kube::Scope;
 use pilothouse::source::logs::LogStore;
+use pilothouse::source::prometheus::ranges::Ranges;
 use pilothouse::source::recording::Recorder;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
@@ -205,6 +206,7 @@ fn look(
         world: &world,
         lines: &Arc::new(LogStore::new(16 << 20)),
         twice: &Arc::default(),
+        ranges: &Ranges::default(),
         pods: &watch::channel(None).0,
         sink: &sink,
         supervisor: &supervisor,

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 
 /// The reason why no further request is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopReason {
+pub(super) enum StopReason {
     Deadline,
     Cancelled,
     /// The drain cannot continue: the node was uncordoned, deleted or not ready, or a permission was lost.

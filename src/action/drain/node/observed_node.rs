@@ -25,7 +25,7 @@ pub(super) const DENIALS: u32 = 3;
 
 /// The known state of the node.
 #[derive(Debug)]
-pub struct ObservedNode {
+pub(super) struct ObservedNode {
     /// The UID from the plan or from the first read.
     uid: Option<Uid>,
     watched: Watched,
@@ -61,7 +61,7 @@ enum Watched {
 
 /// The consequence of a read or an event for the drain.
 #[derive(Debug, PartialEq, Eq)]
-pub enum NodeVerdict {
+pub(super) enum NodeVerdict {
     GoesOn,
     /// The state is unknown, so the node is read again.
     Unknown(String),
@@ -75,7 +75,7 @@ pub enum NodeVerdict {
 
 impl ObservedNode {
     /// `was_not_ready` tells whether the node was not ready in the plan.
-    pub fn new(uid: Option<Uid>, was_not_ready: bool, now: Instant) -> Self {
+    pub(super) fn new(uid: Option<Uid>, was_not_ready: bool, now: Instant) -> Self {
         Self {
             uid,
             watched: Watched::NotYet(now),
@@ -92,7 +92,7 @@ impl ObservedNode {
     }
 
     /// Whether an eviction may be sent at `now`.
-    pub fn is_fresh(&self, now: Instant) -> bool {
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
         let answered = self.good.map(|(_, answered)| answered);
         let (known, holds) = match self.watched {
             Watched::Heard(at) => (answered.max(Some(at)), QUIET),
@@ -102,19 +102,19 @@ impl ObservedNode {
     }
 
     /// Whether the last successful read began at `at` or later.
-    pub fn is_since(&self, at: Instant) -> bool {
+    pub(super) fn is_since(&self, at: Instant) -> bool {
         self.good.is_some_and(|(began, _)| began >= at)
     }
 
     /// Returns the error of a read that began at `at` or later, if no read has succeeded since.
-    pub fn failed_since(&self, at: Instant) -> Option<&str> {
+    pub(super) fn failed_since(&self, at: Instant) -> Option<&str> {
         let failed = self.failed.as_ref().filter(|(began, _)| *began >= at && !self.is_since(at));
         failed.map(|(_, why)| why.as_str())
     }
 
     /// Returns the time of the next read. Returns `None` while a read is in progress or the watch is sufficient.
     /// `sending` tells whether an eviction could be sent now. `since` requires a read at this time or later.
-    pub fn due(&self, now: Instant, sending: bool, since: Option<Instant>) -> Option<Instant> {
+    pub(super) fn due(&self, now: Instant, sending: bool, since: Option<Instant>) -> Option<Instant> {
         if self.asked.is_some() {
             return None;
         }
@@ -130,12 +130,17 @@ impl ObservedNode {
         Some(self.not_before.map_or(due, |at| due.max(at)))
     }
 
-    pub fn begin(&mut self, now: Instant) {
+    pub(super) fn begin(&mut self, now: Instant) {
         self.asked = Some(now);
     }
 
     /// Handles the answer to the last read.
-    pub fn see(&mut self, looked: Result<Option<Bytes>, ApiError>, now: Instant, at: Stamp) -> NodeVerdict {
+    pub(super) fn see(
+        &mut self,
+        looked: Result<Option<Bytes>, ApiError>,
+        now: Instant,
+        at: Stamp,
+    ) -> NodeVerdict {
         let began = self.asked.take().unwrap_or(now);
         let looked = looked.and_then(|body| {
             let decode = |body: Bytes| serde_json::from_slice::<Value>(&body);
@@ -155,7 +160,7 @@ impl ObservedNode {
     }
 
     /// Handles an event of the watch.
-    pub fn hear(&mut self, news: News<Value>, now: Instant, at: Stamp) -> NodeVerdict {
+    pub(super) fn hear(&mut self, news: News<Value>, now: Instant, at: Stamp) -> NodeVerdict {
         let verdict = match news {
             News::Trouble { .. } => {
                 self.watched = Watched::Lost;

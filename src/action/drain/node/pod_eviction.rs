@@ -7,7 +7,7 @@ use pilothouse_core::domain::plan::Step;
 use super::super::budget::BudgetKey;
 
 /// One pod to evict.
-pub struct PodEviction {
+pub(crate) struct PodEviction {
     /// Its index among the action's steps.
     pub step: usize,
     pub what: Step,
@@ -25,7 +25,7 @@ pub struct PodEviction {
 
 /// The state of an eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EvictionState {
+pub(crate) enum EvictionState {
     /// Not sent yet.
     Pending,
     /// The eviction is not sent again before this time.
@@ -42,7 +42,7 @@ pub enum EvictionState {
 }
 
 impl PodEviction {
-    pub fn new(step: usize, what: Step) -> Self {
+    pub(crate) fn new(step: usize, what: Step) -> Self {
         Self {
             step,
             what,
@@ -54,21 +54,21 @@ impl PodEviction {
         }
     }
 
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.what.on.namespace, self.what.on.name)
     }
 
-    pub fn is_held_by(&self, key: &BudgetKey) -> bool {
+    pub(crate) fn is_held_by(&self, key: &BudgetKey) -> bool {
         self.state == EvictionState::HeldByBudget && self.held.as_ref().is_some_and(|(by, _)| by == key)
     }
 
     /// Whether the eviction was sent and the pod is not gone yet.
-    pub fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         matches!(self.state, EvictionState::Sending | EvictionState::Terminating | EvictionState::Unknown(_))
     }
 
     /// Whether the eviction was not sent or was refused, so that it may be sent.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, EvictionState::Pending | EvictionState::RetryAt(_) | EvictionState::HeldByBudget)
     }
 }

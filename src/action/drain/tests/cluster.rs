@@ -20,14 +20,14 @@ use crate::clock::Clock;
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
 
-pub const NODE: &str = "n1";
+pub(super) const NODE: &str = "n1";
 /// The time of the cluster, which stands still.
-pub const NOW: Stamp = Stamp(1_767_225_600_000);
+pub(super) const NOW: Stamp = Stamp(1_767_225_600_000);
 
 type Answer = Result<Value, WriteError>;
 
 /// A scripted cluster.
-pub struct Cluster {
+pub(crate) struct Cluster {
     pods: mpsc::Sender<Said<Pod>>,
     node: mpsc::Sender<Said<Value>>,
     watches: Mutex<Option<(Watch<Pod>, Watch<Value>)>>,
@@ -41,7 +41,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(answers: Vec<Answer>) -> Arc<Self> {
+    pub(crate) fn new(answers: Vec<Answer>) -> Arc<Self> {
         let (pods, pods_said) = mpsc::channel(16);
         let (node, node_said) = mpsc::channel(16);
         let watches = Mutex::new(Some((Watch::scripted(pods_said), Watch::scripted(node_said))));
@@ -59,24 +59,24 @@ impl Cluster {
     }
 
     /// The watch of the pods lists these.
-    pub async fn lists(&self, pods: Vec<Pod>) {
+    pub(crate) async fn lists(&self, pods: Vec<Pod>) {
         self.lists_without_end(pods).await;
         self.rows(Batch::End { generation: 1, version: Version::default() }).await;
     }
 
     /// A list whose end does not come.
-    pub async fn lists_without_end(&self, pods: Vec<Pod>) {
+    pub(crate) async fn lists_without_end(&self, pods: Vec<Pod>) {
         self.rows(Batch::Begin { generation: 1 }).await;
         self.rows(Batch::Upsert(pods)).await;
     }
 
     /// The watch of the pods shows this one.
-    pub async fn shows(&self, pod: Pod) {
+    pub(crate) async fn shows(&self, pod: Pod) {
         self.rows(Batch::Upsert(vec![pod])).await;
     }
 
     /// The watch of the pods says that this one is gone.
-    pub async fn removes(&self, pod: &Pod) {
+    pub(crate) async fn removes(&self, pod: &Pod) {
         self.rows(Batch::Gone(vec![Gone { uid: pod.uid.clone(), version: Version::default() }])).await;
     }
 
@@ -85,23 +85,23 @@ impl Cluster {
     }
 
     /// The watch of the node shows it so.
-    pub async fn node(&self, cordoned: bool) {
+    pub(crate) async fn node(&self, cordoned: bool) {
         self.has(Kind::Node, NODE, node_object(cordoned));
         self.node.send(Said::Rows(Batch::Upsert(vec![node_object(cordoned)]))).await.ok().unwrap();
     }
 
     /// A read finds this object.
-    pub fn has(&self, kind: Kind, name: &str, object: Value) {
+    pub(crate) fn has(&self, kind: Kind, name: &str, object: Value) {
         self.objects.lock().unwrap().insert((kind, name.to_owned()), object);
     }
 
     /// Waits until so many evictions were sent in all.
-    pub async fn sent(&self, n: usize) {
+    pub(crate) async fn sent(&self, n: usize) {
         self.until(|cluster| cluster.requests().len() >= n).await;
     }
 
     /// Waits until so many objects of the kind were read in all.
-    pub async fn read(&self, kind: &Kind, n: usize) {
+    pub(crate) async fn read(&self, kind: &Kind, n: usize) {
         self.until(|cluster| cluster.reads_of(kind).len() >= n).await;
     }
 
@@ -116,12 +116,12 @@ impl Cluster {
     }
 
     /// The evictions that were sent.
-    pub fn requests(&self) -> Vec<Mutation> {
+    pub(crate) fn requests(&self) -> Vec<Mutation> {
         self.sent.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
     }
 
     /// The UIDs that the evictions name as their precondition.
-    pub fn evicted(&self) -> Vec<Uid> {
+    pub(crate) fn evicted(&self) -> Vec<Uid> {
         let uid = |request: &Mutation| {
             let uid = request.body.pointer("/deleteOptions/preconditions/uid").and_then(Value::as_str);
             Uid::parse(uid.unwrap())
@@ -130,11 +130,11 @@ impl Cluster {
     }
 
     /// The time from one eviction to the next.
-    pub fn pauses(&self) -> Vec<Duration> {
+    pub(crate) fn pauses(&self) -> Vec<Duration> {
         self.sent.lock().unwrap().windows(2).map(|pair| pair[1].0 - pair[0].0).collect()
     }
 
-    pub fn reads_of(&self, kind: &Kind) -> Vec<Instant> {
+    pub(crate) fn reads_of(&self, kind: &Kind) -> Vec<Instant> {
         self.reads.lock().unwrap().iter().filter(|(_, of)| of == kind).map(|(at, _)| *at).collect()
     }
 }
@@ -177,7 +177,7 @@ impl DrainApi for Arc<Cluster> {
     }
 }
 
-pub fn node_uid() -> Uid {
+pub(super) fn node_uid() -> Uid {
     Uid::Uuid(0x500)
 }
 
@@ -190,7 +190,7 @@ fn node_object(cordoned: bool) -> Value {
 }
 
 /// A running pod of a ReplicaSet.
-pub fn pod(uid: u128, name: &str) -> Pod {
+pub(super) fn pod(uid: u128, name: &str) -> Pod {
     let owner =
         Owner { kind: Kind::ReplicaSet, name: "web-1".into(), uid: Uid::Uuid(0x900), group: "apps".into() };
     Pod {
@@ -206,12 +206,12 @@ pub fn pod(uid: u128, name: &str) -> Pod {
 }
 
 /// The same once its deletion was asked for.
-pub fn terminating(pod: &Pod) -> Pod {
+pub(super) fn terminating(pod: &Pod) -> Pod {
     Pod { deleting: Some(NOW.plus_secs(30)), ready: false, ..pod.clone() }
 }
 
 /// An answer of the API server that says no.
-pub fn refused(code: u16, retry_after: Option<u64>, body: &Value) -> Answer {
+pub(super) fn refused(code: u16, retry_after: Option<u64>, body: &Value) -> Answer {
     let wait = retry_after.map(Duration::from_secs);
     Err(WriteError::Refused(ApiError::from_answer(code, wait, body.to_string().as_bytes())))
 }

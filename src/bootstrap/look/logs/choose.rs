@@ -20,7 +20,7 @@ use crate::wire::client::ReadClient;
 const ASKED: usize = 20;
 
 /// Whether the objects that a selection needs have been read, as far as they can be.
-pub fn is_ready(cluster: &Cluster) -> bool {
+pub(super) fn is_ready(cluster: &Cluster) -> bool {
     const NEEDED: [&str; 7] =
         ["pods", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "services"];
     cluster
@@ -32,14 +32,14 @@ pub fn is_ready(cluster: &Cluster) -> bool {
 
 /// An object of the command line: `deploy/api`, `shop/deploy/api`, `shop/api` in a namespace, or `api`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub(super) struct Chosen {
     kind: Option<Kind>,
     namespace: Option<Name>,
     name: Name,
 }
 
 impl Chosen {
-    pub fn parse(word: &str) -> Result<Self, String> {
+    pub(super) fn parse(word: &str) -> Result<Self, String> {
         let bad =
             || format!("`{word}` is no object: use NAMESPACE/KIND/NAME, KIND/NAME, NAMESPACE/NAME or NAME");
         let parts: Vec<&str> = word.split('/').collect();
@@ -103,7 +103,7 @@ impl std::fmt::Display for Chosen {
 
 /// The pods that are selected by all parts together.
 #[derive(Clone, Debug, Default)]
-pub struct Selection {
+pub(super) struct Selection {
     /// Any of these objects; empty: no condition.
     pub objects: Vec<Chosen>,
     pub selector: Option<Selector>,
@@ -119,7 +119,7 @@ impl Selection {
     }
 
     /// Why there is no pod.
-    pub fn nothing(&self) -> &'static str {
+    pub(super) fn nothing(&self) -> &'static str {
         if self.is_open() {
             "no pod is in trouble: name a workload, or use -A for all pods"
         } else {
@@ -128,7 +128,7 @@ impl Selection {
     }
 
     /// Returns the pods. An object without pods is an error, because it is likely mistyped.
-    pub fn pods(&self, cluster: &Cluster, now: Stamp) -> Result<Vec<Arc<Pod>>, String> {
+    pub(super) fn pods(&self, cluster: &Cluster, now: Stamp) -> Result<Vec<Arc<Pod>>, String> {
         if self.is_open() {
             let (chosen, _) = choose(cluster, usize::MAX, now);
             let mut pods: Vec<Arc<Pod>> = chosen
@@ -162,12 +162,12 @@ impl Selection {
 }
 
 /// The name of a pod's workload; for a pod without an owner, its own.
-pub fn workload(pod: &Pod, cluster: &Cluster) -> Name {
+pub(super) fn workload(pod: &Pod, cluster: &Cluster) -> Name {
     cluster.top_owner(pod).map_or_else(|| pod.name.clone(), |(_, name)| name)
 }
 
 /// The containers of the command line; none: all.
-pub struct Containers {
+pub(super) struct Containers {
     names: Vec<Name>,
     /// Whether one of them is an ephemeral container, so that any pod can have it.
     ephemeral: bool,
@@ -175,7 +175,7 @@ pub struct Containers {
 
 impl Containers {
     /// Checks that each name is one of a container of the pods. If not, it is likely mistyped.
-    pub async fn find(
+    pub(super) async fn find(
         names: Vec<Name>,
         pods: &[Arc<Pod>],
         cluster: &Cluster,
@@ -205,12 +205,12 @@ impl Containers {
         Err(format!("no container named {name} in {}: {}", few(&workloads), few(&known)))
     }
 
-    pub fn names(&self) -> &[Name] {
+    pub(super) fn names(&self) -> &[Name] {
         &self.names
     }
 
     /// Whether the pod can have one of the containers.
-    pub fn takes(&self, pod: &Pod) -> bool {
+    pub(super) fn takes(&self, pod: &Pod) -> bool {
         self.names.is_empty() || self.ephemeral || containers(pod).any(|c| self.names.contains(&c.name))
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    pub fn take(&mut self, pod: Name, container: Name, words: Option<String>, failed: bool) {
+    pub(super) fn take(&mut self, pod: Name, container: Name, words: Option<String>, failed: bool) {
         let Some(words) = words else {
             self.unread.remove(&(pod, container));
             return;
@@ -39,25 +39,25 @@ impl Notes {
         }
     }
 
-    pub fn nothing(&mut self, pod: Name, why: Nothing) {
+    pub(super) fn nothing(&mut self, pod: Name, why: Nothing) {
         self.nothing.push((pod, why));
     }
 
-    pub fn line(&mut self, line: &LogLine) {
+    pub(super) fn line(&mut self, line: &LogLine) {
         self.read.insert((line.pod.clone(), line.container.clone()));
     }
 
-    pub fn has_unread(&self) -> bool {
+    pub(super) fn has_unread(&self) -> bool {
         !self.unread.is_empty()
     }
 
     /// Whether there is a reason why lines are missing.
-    pub fn has_reason(&self) -> bool {
+    pub(super) fn has_reason(&self) -> bool {
         self.told || !self.nothing.is_empty()
     }
 
     /// Says each reason once, with the pod or the number of pods.
-    pub fn tell_nothing(&self) {
+    pub(super) fn tell_nothing(&self) {
         match self.nothing.as_slice() {
             [] => {}
             [(pod, why)] => tell(&format!("pilothouse: {pod}: {}", why.words())),
@@ -68,7 +68,7 @@ impl Notes {
     }
 
     /// Says that only the newest lines were read.
-    pub fn tell_part(&self, tail: u32) {
+    pub(super) fn tell_part(&self, tail: u32) {
         let containers = count(self.read.len(), "container");
         let each = if self.read.len() == 1 { "" } else { "each of " };
         tell(&format!("pilothouse: the newest {} lines of {each}{containers}", grouped(tail.into())));

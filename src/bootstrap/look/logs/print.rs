@@ -47,7 +47,7 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub fn new(start: &Start, flags: &LogFlags) -> Result<Self, String> {
+    pub(super) fn new(start: &Start, flags: &LogFlags) -> Result<Self, String> {
         let told = |what: &str, why: &dyn std::fmt::Display| format!("{what}: {why}");
         let mut filter = Filter::parse(flags.filter.as_deref().unwrap_or_default())
             .map_err(|problem| told("--filter", &problem))?;
@@ -122,7 +122,7 @@ impl Printer {
     }
 
     /// Prints entries. Returns how the reading ends, if it must.
-    pub fn print(&mut self, entries: &[Entry]) -> Option<End> {
+    pub(super) fn print(&mut self, entries: &[Entry]) -> Option<End> {
         let now = self.clock.now();
         for part in entries.chunks(BATCH) {
             for entry in part {
@@ -156,12 +156,12 @@ impl Printer {
     }
 
     /// The number of lines that were read.
-    pub fn lines(&self) -> usize {
+    pub(super) fn lines(&self) -> usize {
         self.lines
     }
 
     /// Prints the groups. Returns the exit status.
-    pub fn finish(&mut self, end: End, failed: bool) -> u8 {
+    pub(super) fn finish(&mut self, end: End, failed: bool) -> u8 {
         let mut end = end;
         if let Some(groups) = &self.groups {
             self.out = match self.output {

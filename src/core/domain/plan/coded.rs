@@ -72,7 +72,7 @@ macro_rules! coded {
 pub(super) use coded;
 
 /// A field of a warning or a refusal, with the things that it names.
-pub trait Subject {
+pub(super) trait Subject {
     fn names(&self) -> BTreeSet<String>;
 }
 

@@ -1,7 +1,7 @@
 //! Matchers of labels in PromQL.
 
 /// Returns the regular expression of a text whose `*` at the end stands for any text.
-pub fn pattern(text: &str) -> String {
+pub(crate) fn pattern(text: &str) -> String {
     match text.strip_suffix('*') {
         Some(start) => format!("{}.*", literal(start)),
         None => literal(text),
@@ -9,12 +9,12 @@ pub fn pattern(text: &str) -> String {
 }
 
 /// Returns the matcher of a label with this value: `namespace="shop"`.
-pub fn equals(label: &str, value: &str) -> String {
+pub(crate) fn equals(label: &str, value: &str) -> String {
     format!("{label}={}", quoted(value))
 }
 
 /// Returns the matcher of a label with a regular expression.
-pub fn matches(label: &str, regex: &str) -> String {
+pub(crate) fn matches(label: &str, regex: &str) -> String {
     format!("{label}=~{}", quoted(regex))
 }
 
@@ -24,7 +24,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Returns the regular expression of a text.
-pub fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if r".+*?()|[]{}^$\".contains(c) {
@@ -62,7 +62,7 @@ fn parts(selector: &str) -> Option<Vec<Matcher<'_>>> {
 /// Merges the matchers of several services: `app="a"` and `app="b"` become `app=~"a|b"`. Services with other labels have
 /// matchers of their own. The result can match more than these services: it has each value of one label with each value
 /// of another.
-pub fn together<'a>(selectors: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(crate) fn together<'a>(selectors: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut groups: Vec<(Vec<Matcher<'a>>, Vec<Vec<&'a str>>)> = Vec::new();
     let mut others: Vec<String> = Vec::new();
     for selector in selectors {

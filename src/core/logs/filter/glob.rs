@@ -7,21 +7,21 @@ use crate::domain::glob;
 pub(super) struct Glob(String);
 
 impl Glob {
-    pub fn new(source: impl Into<String>) -> Self {
+    pub(super) fn new(source: impl Into<String>) -> Self {
         Self(source.into())
     }
 
-    pub fn source(&self) -> &str {
+    pub(super) fn source(&self) -> &str {
         &self.0
     }
 
     /// Whether one of the alternatives is the whole name.
-    pub fn matches(&self, name: &str) -> bool {
+    pub(super) fn matches(&self, name: &str) -> bool {
         self.0.split('|').any(|pattern| glob::matches(pattern, name))
     }
 
     /// Whether an alternative without wildcards is the beginning of the name, as `api` is of `api-7c9f-1`.
-    pub fn matches_owner_of(&self, name: &str) -> bool {
+    pub(super) fn matches_owner_of(&self, name: &str) -> bool {
         let is_plain = |pattern: &&str| !pattern.is_empty() && !pattern.contains(['*', '?']);
         let mut plain = self.0.split('|').filter(is_plain);
         plain.any(|pattern| name.strip_prefix(pattern).is_some_and(|rest| rest.starts_with('-')))

@@ -52,16 +52,16 @@ pub(super) struct Value {
 }
 
 impl Value {
-    pub fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         Self { glob: Glob::new(text), number: Number::parse(text) }
     }
 
-    pub fn source(&self) -> &str {
+    pub(super) fn source(&self) -> &str {
         self.glob.source()
     }
 
     /// Whether the value of a field compares like this with the value of the term.
-    pub fn compares(&self, op: Op, found: &str) -> bool {
+    pub(super) fn compares(&self, op: Op, found: &str) -> bool {
         let order = self.number.and_then(|wanted| Number::parse(found)?.order(wanted));
         if op.is_equality() {
             let equal = order.is_some_and(Ordering::is_eq) || self.glob.matches(found);

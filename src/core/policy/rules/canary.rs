@@ -25,7 +25,7 @@ const LATER_MS: f64 = 50.0;
 const STILL_SLOWER: f64 = 0.75;
 
 /// Finds newer versions that are worse than the version beside them.
-pub fn worse(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn worse(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = context.cluster.derived.traffic.iter();
     rows.filter(|row| has_versions(context.cluster, row)).filter_map(|row| judge(context, row)).collect()
 }

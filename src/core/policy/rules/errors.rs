@@ -26,7 +26,7 @@ const FAILING_RATIO: f64 = 0.1;
 /// … if it has failed this many requests in the window.
 const FAILED: f64 = 20.0;
 
-pub fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn errors(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let services = context.cluster.derived.traffic.iter().filter_map(|row| {
         let s = &row.traffic;
         let (rps, ratio) = (s.rps?, s.error_ratio?);
@@ -202,7 +202,7 @@ fn time(backend: &BackendTraffic) -> Option<f64> {
 
 /// Finds load balancers that send a backend several times its share. It is a warning if the backend's responses are
 /// late, and otherwise an info.
-pub fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn uneven(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let services = context.cluster.derived.traffic.iter().filter_map(|row| {
         let s = &row.traffic;
         if !row.shares.backends.iter().any(|share| share.significant == Some(true)) {
@@ -364,7 +364,7 @@ fn release_behind<'a>(context: &RuleContext<'_, 'a>, service: &ServiceTraffic) -
 }
 
 /// Finds errors that were first seen within ten minutes after a rollout of the only workload that logs them.
-pub fn errors_since_rollout(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn errors_since_rollout(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let releases = context.cluster.logs.groups.iter().filter_map(|group| release_of(context, group));
     releases
         .map(|release| {

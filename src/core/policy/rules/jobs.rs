@@ -35,7 +35,7 @@ fn severity(context: &RuleContext<'_, '_>, since: Option<Stamp>) -> Severity {
 
 /// Finds Jobs that failed. The Jobs of a CronJob share one line, and only those after its newest successful Job
 /// count.
-pub fn job_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn job_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let jobs = || context.cluster.jobs.iter();
     let of_cron = |job: &Workload| job.owner.clone().filter(|owner| owner.kind == Kind::CronJob);
     // The creation time of the newest successful Job of each owner.
@@ -95,7 +95,7 @@ pub fn job_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
 }
 
 /// Finds failed pods without a controller. Nothing replaces them.
-pub fn pod_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn pod_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let failed = context.bad.values().filter(|pod| {
         pod.phase == Phase::Failed
             && pod.owner.is_none()
@@ -121,7 +121,7 @@ pub fn pod_failed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
 
 /// Finds pods that a kubelet evicted. They stay until they are deleted, although their controllers have created
 /// replacements. The pressure itself is a finding about the node.
-pub fn evicted(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn evicted(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut of: BTreeMap<&Name, Vec<&Arc<Pod>>> = BTreeMap::new();
     for pod in context.bad.values().filter(|pod| pod.trouble == Some(Trouble::Evicted)) {
         of.entry(&pod.namespace).or_default().push(pod);
@@ -185,7 +185,7 @@ fn overdue(cronjob: &CronJob, now: Stamp) -> Option<Stamp> {
 }
 
 /// Finds CronJobs whose scheduled time has passed without a Job. Suspended CronJobs are skipped.
-pub fn cronjob_missed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn cronjob_missed(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = context.cluster.cronjobs.iter().filter(|c| !c.suspended);
     rows.filter_map(|cronjob| {
         let due = overdue(cronjob, context.now)?;

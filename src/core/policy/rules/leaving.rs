@@ -33,7 +33,7 @@ fn held(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<StillThere> {
 }
 
 /// Finds pods that are stuck Terminating. Each workload has one line.
-pub fn terminating(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn terminating(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let stuck = context.unsettled.values().filter(|pod| held(context, pod).is_some());
     group(context, stuck)
         .into_iter()

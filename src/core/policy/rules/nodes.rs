@@ -46,7 +46,7 @@ fn is_joining(context: &RuleContext<'_, '_>, row: &NodeRow) -> bool {
 }
 
 /// Finds nodes that are not Ready. A zone without any Ready node has one line.
-pub fn not_ready(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn not_ready(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut zones: BTreeMap<Name, (Vec<&NodeRow>, usize)> = BTreeMap::new();
     let rows: Vec<_> = context.cluster.derived.nodes.iter().collect();
     let mut found = Vec::new();
@@ -148,7 +148,7 @@ fn whole_zone(cluster: &Cluster, zone: &Name, down: &[&NodeRow]) -> Cause {
 }
 
 /// Finds nodes whose heartbeats stopped while the control plane still calls them Ready.
-pub fn suspect(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn suspect(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = || context.cluster.derived.nodes.iter().filter(|row| row.state == NodeState::Suspect);
     let all = context.cluster.derived.nodes.len();
     let silent = rows().count();
@@ -187,7 +187,7 @@ pub fn suspect(context: &RuleContext<'_, '_>) -> Vec<Cause> {
 }
 
 /// Finds nodes with pressure conditions, or with conditions of a problem detector.
-pub fn pressure(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn pressure(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = context.cluster.derived.nodes.iter().filter(|row| !row.state.is_dead());
     rows.filter(|row| !row.problems.is_empty())
         .filter_map(|row| {

@@ -142,25 +142,25 @@ pub(super) fn objects(object: ObjectRef, pods: &[Arc<Pod>]) -> Vec<ObjectRef> {
     all
 }
 
-pub fn crash_loop(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn crash_loop(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     find(context, Trouble::CrashLoop, Severity::Critical, |count, pods| Finding::CrashLoop {
         pods: count,
         exit: pods.iter().find_map(|p| p.last_exit.as_ref()).map(|exit| (exit.code, exit.reason.clone())),
     })
 }
 
-pub fn image_pull(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn image_pull(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     find(context, Trouble::ImagePull, Severity::Warning, |count, pods| Finding::ImagePull {
         pods: count,
         image: pods.first().and_then(|p| p.shape.containers.first()).map(|c| c.image.clone()),
     })
 }
 
-pub fn config(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn config(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     find(context, Trouble::Config, Severity::Warning, |pods, _| Finding::BadConfig { pods })
 }
 
-pub fn oom(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn oom(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     find(context, Trouble::OomKilled, Severity::Warning, |count, pods| Finding::OomKilled {
         pods: count,
         container: pods.iter().find_map(|p| p.last_exit.as_ref()).map(|exit| exit.container.clone()),
@@ -169,7 +169,7 @@ pub fn oom(context: &RuleContext<'_, '_>) -> Vec<Cause> {
 
 /// Finds pods that the scheduler finds no node for. Pods that wait for a PersistentVolumeClaim belong to the claim's
 /// finding.
-pub fn unschedulable(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn unschedulable(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let pods =
         in_trouble(context, Trouble::Unschedulable).filter(|pod| !volumes::waits_for_claim(context, pod));
     let groups = group(context, pods).into_iter();
@@ -225,7 +225,7 @@ fn requests(pods: &[Arc<Pod>]) -> String {
     })
 }
 
-pub fn rollout_stuck(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn rollout_stuck(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows =
         context.cluster.derived.workloads.iter().filter(|row| row.rollout.phase == RolloutPhase::Stuck);
     rows.map(|row| {

@@ -46,7 +46,7 @@ fn probe<'s>(context: &RuleContext<'s, '_>, pod: &Pod) -> Option<&'s Name> {
 }
 
 /// Finds pods that are not ready. Each workload has one line.
-pub fn not_ready(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn not_ready(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let waiting = context.bad.values().filter(|pod| unready(context, pod).is_some());
     group(context, waiting)
         .into_iter()
@@ -119,7 +119,7 @@ fn holds_up(context: &RuleContext<'_, '_>, pod: &Pod) -> Option<Stamp> {
 }
 
 /// Finds StatefulSets and DaemonSets whose rollout waits for a pod.
-pub fn rollout_waits(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn rollout_waits(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut held: HashMap<&Uid, Vec<(Stamp, &Arc<Pod>)>> = HashMap::new();
     for pod in context.bad.values().chain(context.unsettled.values()) {
         if let (Some(owner), Some(since)) = (&pod.owner, holds_up(context, pod)) {

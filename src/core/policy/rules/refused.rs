@@ -57,7 +57,7 @@ fn short(words: &str) -> &str {
     after(" is forbidden: ").or_else(|| after(" error: ")).unwrap_or(words)
 }
 
-pub fn not_created(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn not_created(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = context.cluster.derived.workloads.iter();
     rows.filter_map(|row| {
         let w = &row.workload;

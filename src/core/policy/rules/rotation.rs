@@ -12,7 +12,7 @@ use crate::domain::pod::Pod;
 use super::RuleContext;
 
 /// Finds pods that were taken out of rotation. The pods of one Service share one line.
-pub fn out_of_rotation(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn out_of_rotation(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut groups: BTreeMap<(Name, Option<Name>), Vec<&Arc<Pod>>> = BTreeMap::new();
     for pod in context.apart.values().filter(|pod| !pod.is_terminating() && !pod.phase.is_finished()) {
         groups.entry((pod.namespace.clone(), service_of(context, pod))).or_default().push(pod);

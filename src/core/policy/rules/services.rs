@@ -20,7 +20,7 @@ use super::RuleContext;
 /// The time that a Service may need to get its first endpoints.
 const GRACE_SECS: u64 = 30;
 
-pub fn no_ready_endpoints(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn no_ready_endpoints(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     // Without endpoint data, every Service would look empty.
     if !context.cluster.slices.cover.is_complete()
         && !matches!(context.cluster.slices.cover, crate::facts::table::Coverage::Namespaces(_))
@@ -72,7 +72,7 @@ pub fn no_ready_endpoints(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     .collect()
 }
 
-pub fn hpa(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn hpa(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut found = Vec::new();
     for row in context.cluster.derived.hpas.iter() {
         let (hpa, verdict) = (&row.hpa, &row.verdict);
@@ -125,7 +125,7 @@ const PASSING_SECS: u64 = 120;
 /// Finds budgets that allow no disruption. If some of its pods are not healthy, these pods have findings of their
 /// own, so the budget is reported only if a drain waits for it. A budget that can never allow a disruption is
 /// reported before a drain is started.
-pub fn pdb(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn pdb(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let nodes = context.cluster.derived.nodes.iter();
     let cordoned: BTreeSet<&Name> =
         nodes.filter(|row| row.node.cordoned && !row.state.is_dead()).map(|row| &row.node.name).collect();

@@ -20,7 +20,7 @@ fn too_high(row: &SloRow, eased: f64) -> Option<(usize, &Burn)> {
 /// Finds Services with a burn rate that is too high: critical for the pair of the shortest windows, and a warning for the
 /// others. A budget that is spent is no finding if it does not burn any more. All objectives of a Service share a
 /// finding.
-pub fn burn(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn burn(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut found: Vec<(usize, Cause)> = Vec::new();
     for row in context.cluster.derived.slos.iter() {
         let object = context.cluster.object(Kind::Service, &row.namespace, &row.service, &Uid::default());

@@ -20,7 +20,7 @@ fn about(context: &RuleContext<'_, '_>, service: &ServiceTraffic) -> ObjectRef {
 }
 
 /// Finds slow services. All of them share one line.
-pub fn slow(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn slow(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let services = context.cluster.traffic.services.iter();
     services
         .filter_map(|s| {

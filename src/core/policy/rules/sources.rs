@@ -41,7 +41,7 @@ fn is_silent(context: &RuleContext<'_, '_>) -> bool {
 }
 
 /// Finds sources that fail. Those with the same reason share one line.
-pub fn trouble(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn trouble(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let mut groups: BTreeMap<(String, bool), Vec<&SourceStatus>> = BTreeMap::new();
     let (silent, down) = (is_silent(context), is_down(context));
     let troubled = context

@@ -75,7 +75,7 @@ fn judge(context: &RuleContext<'_, '_>, pod: &Arc<Pod>) -> Option<Stuck> {
 }
 
 /// Finds pods that do not start. Each workload has one line, with the number of pods, the reason and the nodes.
-pub fn not_starting(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn not_starting(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let starting = context.unsettled.values().filter(|pod| {
         pod.phase == Phase::Pending
             && pod.node.is_some()

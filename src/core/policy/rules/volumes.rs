@@ -102,7 +102,7 @@ pub(super) fn waits_for_claim(context: &RuleContext<'_, '_>, pod: &Pod) -> bool 
 }
 
 /// Finds pods that are not scheduled because one of their claims is not bound.
-pub fn not_bound(context: &RuleContext<'_, '_>) -> Vec<Cause> {
+pub(super) fn not_bound(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let pods = context.bad.values().chain(context.unsettled.values());
     let waiting: HashMap<&Uid, (&Arc<Pod>, MissedClaim)> = pods
         .filter_map(|pod| Some((&pod.uid, (pod, missed(context, pod)?))))

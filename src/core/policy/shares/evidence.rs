@@ -7,12 +7,12 @@
 use crate::domain::traffic::{Balancing, Policy, ServiceTraffic};
 
 /// A smaller difference gets no mark, even if it is more than noise.
-pub const EFFECT: f64 = 0.25;
+pub(super) const EFFECT: f64 = 0.25;
 /// The probability that noise alone exceeds the bound for one of the backends in one window. The verdict is made again
 /// with each poll, so it is small.
 const ALPHA: f64 = 0.0005;
 /// Fewer requests of a backend than this prove nothing.
-pub const FEWEST: f64 = 5.0;
+pub(super) const FEWEST: f64 = 5.0;
 /// The number of requests that a connection carries, where connections are balanced and their number is not known.
 const REQUESTS_PER_CONNECTION: f64 = 8.0;
 /// The lowest dispersion that is believed of a balancer that takes the backends in turn. Each of several proxies has its
@@ -22,7 +22,7 @@ const REGULAR: f64 = 0.25;
 /// How far a share is outside of what is expected. The noise is calculated only where it decides, because most shares are
 /// as expected, and there are 10,000s of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Gap {
+pub(super) struct Gap {
     /// Relative to the nearest expected share: 0.5 = one and a half times as much, -0.5 = half as much, 0 = within.
     pub effect: f64,
     /// The nearest expected share.
@@ -34,7 +34,7 @@ pub struct Gap {
 impl Gap {
     /// Returns the gap of a share from a range of expected ones, in a sample of `n` requests. `None` if there are too
     /// few, or if nothing can differ.
-    pub fn of(observed: f64, (low, high): (f64, f64), n: f64, dispersion: f64) -> Option<Self> {
+    pub(super) fn of(observed: f64, (low, high): (f64, f64), n: f64, dispersion: f64) -> Option<Self> {
         let p = observed.clamp(low.min(high), high.max(low));
         if p <= 0.0 || p >= 1.0 || n * p < FEWEST * dispersion.max(1.0) {
             return None;
@@ -43,12 +43,12 @@ impl Gap {
     }
 
     /// Returns the square of the gap in standard deviations of the noise.
-    pub fn z_squared(self) -> f64 {
+    pub(super) fn z_squared(self) -> f64 {
         self.effect.powi(2) * self.p * self.n / (1.0 - self.p)
     }
 
     /// Returns 1 for too much and -1 for too little, if the gap is large and more than noise. Otherwise 0.
-    pub fn side(self, effect: f64, bound: f64) -> i8 {
+    pub(super) fn side(self, effect: f64, bound: f64) -> i8 {
         if self.effect.abs() < effect || self.z_squared() < bound * bound {
             0
         } else if self.effect > 0.0 {
@@ -60,17 +60,17 @@ impl Gap {
 }
 
 /// Returns the bound for z if `k` backends are judged (Bonferroni).
-pub fn bound(k: usize) -> f64 {
+pub(super) fn bound(k: usize) -> f64 {
     critical(ALPHA / (2.0 * k.max(1) as f64))
 }
 
 /// Returns the number of requests with which a difference of [`EFFECT`] of the smallest share is more than noise.
-pub fn needed(smallest: f64, k: usize, dispersion: f64) -> f64 {
+pub(super) fn needed(smallest: f64, k: usize, dispersion: f64) -> f64 {
     (bound(k) / EFFECT).powi(2) * (1.0 - smallest) / smallest * dispersion
 }
 
 /// Returns the interval of the scrapes in seconds. A window has at least four.
-pub fn scrape(traffic: &ServiceTraffic) -> f64 {
+pub(super) fn scrape(traffic: &ServiceTraffic) -> f64 {
     let window = f64::from(traffic.window_secs);
     match traffic.scrape_secs {
         0 => window / 4.0,
@@ -80,12 +80,12 @@ pub fn scrape(traffic: &ServiceTraffic) -> f64 {
 
 /// Returns the seconds that a rate is counted over at least: from the first to the last scrape within the window, if one
 /// of them is late or lost. The rest is extrapolated, and proves nothing.
-pub fn counted(traffic: &ServiceTraffic) -> f64 {
+pub(super) fn counted(traffic: &ServiceTraffic) -> f64 {
     f64::from(traffic.window_secs) - 2.0 * scrape(traffic)
 }
 
 /// Returns the dispersion to assume without any experience.
-pub fn assumed(traffic: &ServiceTraffic, balancing: &Balancing, n: f64) -> f64 {
+pub(super) fn assumed(traffic: &ServiceTraffic, balancing: &Balancing, n: f64) -> f64 {
     if !balancing.per_connection {
         return 1.0;
     }
@@ -94,7 +94,7 @@ pub fn assumed(traffic: &ServiceTraffic, balancing: &Balancing, n: f64) -> f64 {
 }
 
 /// Returns the lowest dispersion that is believed from experience.
-pub fn least(policy: Policy, assumed: f64) -> f64 {
+pub(super) fn least(policy: Policy, assumed: f64) -> f64 {
     match policy {
         Policy::RoundRobin | Policy::Weighted if assumed <= 1.0 => REGULAR,
         _ => assumed,
@@ -103,7 +103,7 @@ pub fn least(policy: Policy, assumed: f64) -> f64 {
 
 /// Returns the z beyond which a two-sided normal deviate has probability `2 * tail` (Abramowitz & Stegun 26.2.23,
 /// accurate to 4.5e-4, which is enough here).
-pub fn critical(tail: f64) -> f64 {
+pub(super) fn critical(tail: f64) -> f64 {
     let t = (-2.0 * tail.ln()).sqrt();
     let above = 2.515_517 + t * (0.802_853 + t * 0.010_328);
     let below = 1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308));

@@ -153,7 +153,7 @@ fn idle_time(weights: &[f64], times: &[f64], rps: f64) -> Option<Vec<f64>> {
 
 /// Returns the active connections per weight of each backend, relative to their mean. A balancer by connections keeps
 /// them level.
-pub fn levels(backends: &[&BackendTraffic]) -> Option<Vec<f64>> {
+pub(super) fn levels(backends: &[&BackendTraffic]) -> Option<Vec<f64>> {
     let per_weight = |b: &&BackendTraffic| {
         let weight = b.weight.unwrap_or(1.0);
         b.active.filter(|_| weight > 0.0).map(|active| active / weight).filter(|l| l.is_finite() && *l >= 0.0)

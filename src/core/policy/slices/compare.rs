@@ -18,7 +18,7 @@ const SLOWER: f64 = 1.25;
 const FOR_P95: f64 = 400.0;
 
 /// Compares two error ratios, each with its number of requests.
-pub fn errors((canary, n): (f64, f64), (stable, m): (f64, f64)) -> Compared {
+pub(super) fn errors((canary, n): (f64, f64), (stable, m): (f64, f64)) -> Compared {
     let is_large = canary - stable >= LEAST_ERRORS && canary >= stable * LEAST_FACTOR;
     if is_large && chance((canary, n), (stable, m)) < ALPHA {
         return Compared::Worse { canary, stable };
@@ -31,7 +31,7 @@ pub fn errors((canary, n): (f64, f64), (stable, m): (f64, f64)) -> Compared {
 }
 
 /// Compares the p95 of two versions, each with its number of requests.
-pub fn latency((canary, n): (f64, f64), (stable, m): (f64, f64)) -> Compared {
+pub(super) fn latency((canary, n): (f64, f64), (stable, m): (f64, f64)) -> Compared {
     enough(n.min(m), FOR_P95).unwrap_or(if canary >= stable * SLOWER {
         Compared::Worse { canary, stable }
     } else {

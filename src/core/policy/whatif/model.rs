@@ -36,7 +36,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub fn of(cluster: &Cluster, row: &TrafficRow) -> Self {
+    pub(super) fn of(cluster: &Cluster, row: &TrafficRow) -> Self {
         let mut members: Vec<Member> = row
             .backends()
             .filter(|(_, share)| !share.out)
@@ -104,7 +104,7 @@ impl Model {
     }
 
     /// Applies a change. Returns false if it changes nothing, because nothing has that name.
-    pub fn apply(&mut self, change: &Change) -> bool {
+    pub(super) fn apply(&mut self, change: &Change) -> bool {
         match change {
             Change::Drop(name) => self.remove(|m| m.name == *name),
             Change::DropNode(node) => self.remove(|m| m.node.as_ref() == Some(node)),
@@ -181,19 +181,19 @@ impl Model {
     }
 
     /// The sum of the measured requests per second.
-    pub fn measured(&self) -> Option<f64> {
+    pub(super) fn measured(&self) -> Option<f64> {
         self.members.iter().filter_map(|m| m.rps).reduce(|a, b| a + b)
     }
 
     /// Returns the CPU that one request per second costs, over all backends of which both are known.
-    pub fn cost(&self) -> Option<f64> {
+    pub(super) fn cost(&self) -> Option<f64> {
         let known = || self.members.iter().filter_map(|m| Some((m.cpu?, m.rps?)));
         let (cpu, rps) = known().fold((0.0, 0.0), |(cpu, rps), (c, r)| (cpu + c, rps + r));
         (rps > 0.0).then(|| cpu / rps)
     }
 
     /// Returns the parts of the route that have a weight and no backend, with their shares.
-    pub fn empty_parts(&self) -> Vec<(Name, f64)> {
+    pub(super) fn empty_parts(&self) -> Vec<(Name, f64)> {
         let sum: f64 = self.balancing.split.iter().map(|p| p.weight).sum();
         let has = |p: &Part| self.members.iter().any(|m| !m.gone && p.backends.contains(&m.name));
         let empty = self.balancing.split.iter().filter(|p| p.weight > 0.0 && !has(p));
@@ -201,7 +201,7 @@ impl Model {
     }
 
     /// Returns the shares after the changes, and whether the policy gives them. Dropped backends have none.
-    pub fn shares(&self, rps: Option<f64>) -> (Vec<Option<f64>>, bool) {
+    pub(super) fn shares(&self, rps: Option<f64>) -> (Vec<Option<f64>>, bool) {
         let left: Vec<usize> =
             self.members.iter().enumerate().filter(|(_, m)| !m.gone).map(|(i, _)| i).collect();
         let after = Self::policy_shares(

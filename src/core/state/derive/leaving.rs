@@ -10,19 +10,19 @@ use super::Derivation;
 
 /// The Terminating pods that have no other problem, and the dead nodes.
 #[derive(Default)]
-pub struct Leaving {
+pub(super) struct Leaving {
     dead: HashSet<Name>,
     by_node: HashMap<Name, HashMap<Uid, Arc<Pod>>>,
 }
 
 impl Leaving {
-    pub fn add(&mut self, pod: &Arc<Pod>) {
+    pub(super) fn add(&mut self, pod: &Arc<Pod>) {
         if let Some(node) = pod.node.as_ref().filter(|_| pod.is_leaving()) {
             self.by_node.entry(node.clone()).or_default().insert(pod.uid.clone(), pod.clone());
         }
     }
 
-    pub fn remove(&mut self, pod: &Pod) {
+    pub(super) fn remove(&mut self, pod: &Pod) {
         let Some(node) = &pod.node else { return };
         if let Some(pods) = self.by_node.get_mut(node) {
             pods.remove(&pod.uid);
@@ -33,7 +33,7 @@ impl Leaving {
     }
 
     /// Returns true if the pod is Terminating on a dead node.
-    pub fn is_stuck(&self, pod: &Pod) -> bool {
+    pub(super) fn is_stuck(&self, pod: &Pod) -> bool {
         pod.is_leaving() && pod.node.as_ref().is_some_and(|node| self.dead.contains(node))
     }
 }

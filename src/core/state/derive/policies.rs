@@ -106,12 +106,12 @@ pub(super) struct Other<'a> {
 }
 
 impl<'a> Other<'a> {
-    pub fn new(rows: &'a [Arc<TrafficRow>]) -> Self {
+    pub(super) fn new(rows: &'a [Arc<TrafficRow>]) -> Self {
         Self { rows, places: OnceCell::new() }
     }
 
     /// Returns the place of a service and its row. `i` is its place in this poll.
-    pub fn find(&self, i: usize, traffic: &ServiceTraffic) -> Option<(usize, &'a Arc<TrafficRow>)> {
+    pub(super) fn find(&self, i: usize, traffic: &ServiceTraffic) -> Option<(usize, &'a Arc<TrafficRow>)> {
         let is_it = |row: &ServiceTraffic| row.name == traffic.name && row.namespace == traffic.namespace;
         if let Some(row) = self.rows.get(i).filter(|row| is_it(&row.traffic)) {
             return Some((i, row));

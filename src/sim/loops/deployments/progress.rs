@@ -11,7 +11,7 @@ use crate::clock::{parse, stamp};
 use crate::store::Object;
 
 /// Sets a condition with its times; one with the same status and reason is unchanged unless it is `renewed`.
-pub fn set(conditions: &mut Vec<Value>, new: Condition<'_>, renewed: bool, at: DateTime<Utc>) {
+pub(super) fn set(conditions: &mut Vec<Value>, new: Condition<'_>, renewed: bool, at: DateTime<Utc>) {
     let now = stamp(at);
     let old = conditions.iter().find(|one| text(one, "type") == new.kind);
     let same_status = old.is_some_and(|old| text(old, "status") == new.status);
@@ -32,7 +32,7 @@ fn find<'a>(conditions: &'a [Value], kind: &str) -> Option<&'a Value> {
 }
 
 /// The new status, and when it changes by itself.
-pub fn report(
+pub(super) fn report(
     deployment: &Object,
     new: Option<&Arc<Object>>,
     all: &[Arc<Object>],

@@ -5,26 +5,26 @@ use serde_json::Value;
 use super::super::doc::share;
 use crate::store::Object;
 
-pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
-pub const MAX: &str = "deployment.kubernetes.io/max-replicas";
+pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+pub(super) const MAX: &str = "deployment.kubernetes.io/max-replicas";
 
-pub fn replicas(object: &Object) -> i64 {
+pub(super) fn replicas(object: &Object) -> i64 {
     object.int("/spec/replicas").unwrap_or(1)
 }
 
-pub fn status(object: &Object, field: &str) -> i64 {
+pub(super) fn status(object: &Object, field: &str) -> i64 {
     object.at("/status").get(field).and_then(Value::as_i64).unwrap_or_default()
 }
 
 /// How many pods a rolling update may have above the desired number, and below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
+pub(super) struct Bounds {
     pub surge: i64,
     pub unavailable: i64,
 }
 
 impl Bounds {
-    pub fn of(deployment: &Object) -> Self {
+    pub(super) fn of(deployment: &Object) -> Self {
         let wanted = replicas(deployment);
         if deployment.text("/spec/strategy/type") == "Recreate" {
             return Self { surge: 0, unavailable: 0 };
@@ -41,7 +41,7 @@ impl Bounds {
 }
 
 /// The next size of the new ReplicaSet in a rolling update. `all`: the number of pods that all ReplicaSets should have.
-pub fn grow(wanted: i64, bounds: Bounds, new: i64, all: i64) -> i64 {
+pub(super) fn grow(wanted: i64, bounds: Bounds, new: i64, all: i64) -> i64 {
     if new >= wanted {
         return wanted;
     }
@@ -50,7 +50,14 @@ pub fn grow(wanted: i64, bounds: Bounds, new: i64, all: i64) -> i64 {
 }
 
 /// The change of a ReplicaSet's size when a Deployment is scaled during a rollout.
-pub fn proportion(set: &Object, wanted: i64, max: i64, total_before: i64, to_add: i64, added: i64) -> i64 {
+pub(super) fn proportion(
+    set: &Object,
+    wanted: i64,
+    max: i64,
+    total_before: i64,
+    to_add: i64,
+    added: i64,
+) -> i64 {
     if replicas(set) == 0 || to_add == 0 || to_add == added {
         return 0;
     }

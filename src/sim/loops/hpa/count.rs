@@ -19,7 +19,7 @@ const WINDOW: TimeDelta = TimeDelta::seconds(15);
 
 /// The target of a metric.
 #[derive(Debug, Clone, Copy)]
-pub enum Aim {
+pub(super) enum Aim {
     /// Percent of the request.
     Utilization(i64),
     /// Thousandths per pod.
@@ -28,7 +28,7 @@ pub enum Aim {
 
 /// The value of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Proposal {
+pub(super) struct Proposal {
     pub replicas: i64,
     /// Percent of the requests, if the target is a utilization.
     pub utilization: Option<i64>,
@@ -38,7 +38,7 @@ pub struct Proposal {
 
 /// The pods of a target by class, with usage in thousandths.
 #[derive(Debug, Default)]
-pub struct Classes {
+pub(super) struct Classes {
     pub ready: BTreeMap<String, i64>,
     pub unready: Vec<String>,
     pub missing: Vec<String>,
@@ -79,7 +79,7 @@ fn is_starting(pod: &Object, at: DateTime<Utc>) -> bool {
 
 /// The order matters: a pod without a sample is missing however young it is, and only a pending one is unready before
 /// its sample is checked.
-pub fn classify(
+pub(super) fn classify(
     usage: &dyn Usage,
     pods: &[Arc<Object>],
     resource: &str,
@@ -108,7 +108,7 @@ pub fn classify(
 }
 
 /// The requests of each pod, in thousandths.
-pub fn requests(
+pub(super) fn requests(
     pods: &[Arc<Object>],
     resource: &str,
     container: Option<&str>,
@@ -159,7 +159,7 @@ fn ratio(
 }
 
 /// The number that the real controller would propose. `up` and `down` are the tolerances.
-pub fn propose(
+pub(super) fn propose(
     classes: &Classes,
     requests: &BTreeMap<String, i64>,
     aim: Aim,

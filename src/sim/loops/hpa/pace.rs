@@ -9,18 +9,18 @@ use super::super::doc::{after, int, list, seconds, text};
 
 /// The memory of an autoscaler, which is lost with the controller, as in the real one.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(super) struct Memory {
     pub recommended: Vec<(DateTime<Utc>, i64)>,
     pub ups: Vec<(DateTime<Utc>, i64)>,
     pub downs: Vec<(DateTime<Utc>, i64)>,
 }
 
 /// A number; and if it differs from the metrics' proposal, the reason and the message of the condition about this.
-pub type Held = (i64, Option<(&'static str, &'static str)>);
+pub(super) type Held = (i64, Option<(&'static str, &'static str)>);
 
-pub const TOO_FEW: (&str, &str) =
+pub(super) const TOO_FEW: (&str, &str) =
     ("TooFewReplicas", "the desired replica count is less than the minimum replica count");
-pub const TOO_MANY: (&str, &str) =
+pub(super) const TOO_MANY: (&str, &str) =
     ("TooManyReplicas", "the desired replica count is more than the maximum replica count");
 const UP_LIMIT: (&str, &str) =
     ("ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate");
@@ -37,7 +37,7 @@ const UP_STABLE: (&str, &str) = (
 
 impl Memory {
     /// Drops entries that are older than every window.
-    pub fn forget(&mut self, at: DateTime<Utc>) {
+    pub(super) fn forget(&mut self, at: DateTime<Utc>) {
         let oldest = after(at, -TimeDelta::hours(1));
         for list in [&mut self.recommended, &mut self.ups, &mut self.downs] {
             list.retain(|(when, _)| *when >= oldest);
@@ -50,7 +50,13 @@ impl Memory {
     }
 
     /// Limits a recommendation by the recent recommendations.
-    pub fn stabilize(&mut self, behavior: &Value, current: i64, wanted: i64, at: DateTime<Utc>) -> Held {
+    pub(super) fn stabilize(
+        &mut self,
+        behavior: &Value,
+        current: i64,
+        wanted: i64,
+        at: DateTime<Utc>,
+    ) -> Held {
         let window = |side: &str, default: i64| {
             let set = behavior.get(side).and_then(|side| side.get("stabilizationWindowSeconds")?.as_i64());
             after(at, -seconds(set.unwrap_or(default)))
@@ -80,7 +86,7 @@ impl Memory {
     }
 
     /// Limits a change by the policies, and the number by its bounds.
-    pub fn limit(
+    pub(super) fn limit(
         &self,
         behavior: &Value,
         current: i64,

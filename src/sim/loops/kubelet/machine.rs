@@ -13,7 +13,7 @@ use crate::resources::Res;
 use crate::store::{Object, Store, Write};
 use crate::world::NodeTrouble;
 
-pub const NAME: &str = "kubelet";
+pub(super) const NAME: &str = "kubelet";
 /// How long a pressure is still reported after it has ended.
 const TRANSITION: TimeDelta = TimeDelta::minutes(5);
 /// How often the status is written if nothing changes.
@@ -21,7 +21,7 @@ const REPORT: TimeDelta = TimeDelta::minutes(5);
 
 /// A kubelet's memory of its node.
 #[derive(Debug, Default)]
-pub struct Machine {
+pub(super) struct Machine {
     pub trouble: NodeTrouble,
     pub images: BTreeSet<String>,
     /// Until when each pressure is still reported after it has ended.
@@ -60,7 +60,7 @@ const PRESSURES: [Pressure; 3] = [
 ];
 
 impl Machine {
-    pub fn is_silent(&self) -> bool {
+    pub(super) fn is_silent(&self) -> bool {
         self.trouble.off || self.trouble.silent
     }
 
@@ -69,7 +69,7 @@ impl Machine {
     }
 
     /// Updates the faults of the node.
-    pub fn now_has(&mut self, trouble: NodeTrouble, at: DateTime<Utc>) {
+    pub(super) fn now_has(&mut self, trouble: NodeTrouble, at: DateTime<Utc>) {
         let (before, now) = (Self::pressures(&self.trouble), Self::pressures(&trouble));
         for ((linger, before), now) in self.linger.iter_mut().zip(before).zip(now) {
             if before && !now {
@@ -80,12 +80,12 @@ impl Machine {
     }
 
     /// When its conditions change by themselves.
-    pub fn next(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(super) fn next(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         self.linger.iter().flatten().copied().filter(|due| *due > at).min()
     }
 
     /// Renews its Lease; if that is not possible, the status has to show that the node is alive.
-    pub fn beat(&mut self, store: &Store, node: &Object) {
+    pub(super) fn beat(&mut self, store: &Store, node: &Object) {
         let now = store.clock().micro();
         let how = Write::by(NAME);
         let renewed = store.write(Res::Leases, "kube-node-lease", node.name(), &how, |value| {
@@ -103,7 +103,7 @@ impl Machine {
     }
 
     /// Writes the node's conditions if they differ from the last ones, or if a report is due.
-    pub fn report(&mut self, store: &Store, recorder: &Recorder, node: &Object, at: DateTime<Utc>) {
+    pub(super) fn report(&mut self, store: &Store, recorder: &Recorder, node: &Object, at: DateTime<Utc>) {
         let mut conditions = list(&node.value, "/status/conditions").to_vec();
         let mut told = Vec::new();
         let mut changed = false;
@@ -178,7 +178,7 @@ impl Machine {
     }
 
     /// The machine was restarted.
-    pub fn rebooted(store: &Store, node: &Object) {
+    pub(super) fn rebooted(store: &Store, node: &Object) {
         let how = Write::by(NAME).status().if_uid(Some(node.uid()));
         let id = store.random().uid();
         // A node that was deleted meanwhile has no boot id.
@@ -189,7 +189,7 @@ impl Machine {
     }
 
     /// The next free address of its range.
-    pub fn address(&mut self, node: &Object, used: &mut HashSet<u32>) -> u32 {
+    pub(super) fn address(&mut self, node: &Object, used: &mut HashSet<u32>) -> u32 {
         let range = node.text("/spec/podCIDR").split('/').next().and_then(|ip| ip.parse::<Ipv4Addr>().ok());
         let base = range.map_or(0x0AF4_0000, u32::from);
         loop {
@@ -204,7 +204,7 @@ impl Machine {
 }
 
 /// The address of a node.
-pub fn host_ip(node: &Object) -> &str {
+pub(super) fn host_ip(node: &Object) -> &str {
     list(&node.value, "/status/addresses")
         .iter()
         .find(|one: &&Value| text(one, "type") == "InternalIP")

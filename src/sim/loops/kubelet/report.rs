@@ -9,7 +9,7 @@ use crate::clock::stamp;
 use crate::rng::Random;
 
 /// 64 hexadecimal digits that identify something.
-pub fn digest(random: &Random, key: &[&str]) -> String {
+pub(super) fn digest(random: &Random, key: &[&str]) -> String {
     let mut rng = random.keyed(key);
     format!("{:032x}{:032x}", rng.u128(..), rng.u128(..))
 }
@@ -41,7 +41,7 @@ fn waiting(reason: &str, message: &str) -> Value {
 }
 
 /// The message for the waiting reason of a container in back-off.
-pub fn backing_off(run: &Run, cell: &Cell, uid: &str) -> String {
+pub(super) fn backing_off(run: &Run, cell: &Cell, uid: &str) -> String {
     let span = if cell.wait >= 60 {
         match cell.wait % 60 {
             0 => format!("{}m0s", cell.wait / 60),
@@ -57,7 +57,7 @@ pub fn backing_off(run: &Run, cell: &Cell, uid: &str) -> String {
 }
 
 /// The message of a failed image pull.
-pub fn not_found(image: &str) -> String {
+pub(super) fn not_found(image: &str) -> String {
     format!(
         "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {image}: not found"
     )
@@ -135,7 +135,7 @@ fn phase(run: &Run) -> &'static str {
 }
 
 /// The complete status, with the parts that other clients have written.
-pub fn status(random: &Random, run: &Run, fate: &Fate<'_>, host: &str, at: DateTime<Utc>) -> Value {
+pub(super) fn status(random: &Random, run: &Run, fate: &Fate<'_>, host: &str, at: DateTime<Utc>) -> Value {
     let mut out = fate.pod.at("/status").clone();
     let phase = phase(run);
     let unready: Vec<&str> =

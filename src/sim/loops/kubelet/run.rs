@@ -20,7 +20,7 @@ const FORGIVEN: TimeDelta = TimeDelta::minutes(10);
 
 /// The termination of a container's run.
 #[derive(Debug, Clone)]
-pub struct End {
+pub(super) struct End {
     pub code: i64,
     pub reason: &'static str,
     pub started: DateTime<Utc>,
@@ -30,7 +30,7 @@ pub struct End {
 }
 
 #[derive(Debug, Clone)]
-pub enum Stage {
+pub(super) enum Stage {
     /// Its image is being pulled, or its sandbox created.
     Creating {
         until: DateTime<Utc>,
@@ -53,7 +53,7 @@ pub enum Stage {
 
 /// One container.
 #[derive(Debug, Clone)]
-pub struct Cell {
+pub(super) struct Cell {
     pub name: String,
     pub image: String,
     pub restarts: i64,
@@ -67,7 +67,7 @@ pub struct Cell {
 
 /// A pod on a node.
 #[derive(Debug)]
-pub struct Run {
+pub(super) struct Run {
     pub namespace: Arc<str>,
     pub name: Arc<str>,
     pub node: Arc<str>,
@@ -82,7 +82,7 @@ pub struct Run {
 
 /// A step of a container, for the event and the status.
 #[derive(Debug)]
-pub enum Step {
+pub(super) enum Step {
     Pulling,
     /// Seconds; `None` if the node had the image.
     Pulled(Option<f64>),
@@ -96,7 +96,7 @@ pub enum Step {
 }
 
 /// The settings that decide the steps of a pod's containers.
-pub struct Fate<'a> {
+pub(super) struct Fate<'a> {
     pub pod: &'a Object,
     pub app: Arc<App>,
     /// The scenario describes the application; without a description, its memory usage is not known.
@@ -112,7 +112,7 @@ fn span(duration: std::time::Duration, factor: f64) -> TimeDelta {
 }
 
 impl<'a> Fate<'a> {
-    pub fn new(state: &State, pod: &'a Object, run: &Run, jitter: f64, pull: TimeDelta) -> Self {
+    pub(super) fn new(state: &State, pod: &'a Object, run: &Run, jitter: f64, pull: TimeDelta) -> Self {
         let app = state.app(&run.namespace, &run.app);
         let id = crate::world::Id { namespace: run.namespace.clone(), name: run.app.clone() };
         Self {
@@ -138,7 +138,7 @@ impl<'a> Fate<'a> {
     }
 
     /// How the container terminates by itself, because of the pod's fault or of its version.
-    pub fn crash(&self, image: &str) -> Option<Crash> {
+    pub(super) fn crash(&self, image: &str) -> Option<Crash> {
         self.trouble.crash.clone().or_else(|| self.app.version(image).crash)
     }
 
@@ -191,12 +191,12 @@ impl<'a> Fate<'a> {
         Some(after(since, span(self.app.startup, self.jitter)))
     }
 
-    pub fn is_ready(&self, cell: &Cell, at: DateTime<Utc>) -> bool {
+    pub(super) fn is_ready(&self, cell: &Cell, at: DateTime<Utc>) -> bool {
         matches!(cell.stage, Stage::Running { since } if self.ready_at(cell, since).is_some_and(|due| due <= at))
     }
 
     /// When the containers have terminated after SIGTERM; `None`: they do not terminate.
-    pub fn stopped_at(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(super) fn stopped_at(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if self.trouble.stuck {
             return None;
         }
@@ -220,7 +220,7 @@ impl<'a> Fate<'a> {
 }
 
 impl Cell {
-    pub fn new(container: &Value, until: DateTime<Utc>) -> Self {
+    pub(super) fn new(container: &Value, until: DateTime<Utc>) -> Self {
         Self {
             name: text(container, "name").to_owned(),
             image: text(container, "image").to_owned(),
@@ -234,7 +234,7 @@ impl Cell {
     }
 
     /// A container that was running before this kubelet started.
-    pub fn adopted(container: &Value, status: &Value, at: DateTime<Utc>) -> Self {
+    pub(super) fn adopted(container: &Value, status: &Value, at: DateTime<Utc>) -> Self {
         let mut cell = Self::new(container, at);
         cell.restarts = int(status, "restartCount");
         if let Some(running) = walk(status, "/state/running") {
@@ -246,7 +246,7 @@ impl Cell {
     }
 
     /// Advances to `at` by one step; returns what happened, or nothing.
-    pub fn advance(&mut self, fate: &Fate<'_>, has_image: bool, at: DateTime<Utc>) -> Option<Step> {
+    pub(super) fn advance(&mut self, fate: &Fate<'_>, has_image: bool, at: DateTime<Utc>) -> Option<Step> {
         let broken =
             fate.is_main(&self.name) && (fate.trouble.no_image || fate.app.version(&self.image).no_image);
         match self.stage.clone() {
@@ -346,7 +346,7 @@ impl Cell {
     }
 
     /// When its state changes next by itself.
-    pub fn next(&self, fate: &Fate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub(super) fn next(&self, fate: &Fate<'_>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.stage {
             Stage::Creating { until } | Stage::BackOff { until } => Some(*until),
             Stage::NoImage { tries, retry, fresh: true } => {
@@ -362,7 +362,7 @@ impl Cell {
     }
 
     /// Its machine was turned off.
-    pub fn power_cut(&mut self, at: DateTime<Utc>) -> bool {
+    pub(super) fn power_cut(&mut self, at: DateTime<Utc>) -> bool {
         let Stage::Running { since } = self.stage else { return false };
         self.last =
             Some(End { code: 255, reason: "Unknown", started: since, finished: at, nth: self.restarts });

@@ -18,7 +18,7 @@ use crate::store::{Delete, Object, Store};
 const NAME: &str = "taint-eviction-controller";
 
 #[derive(Debug)]
-pub struct Evictions {
+pub(crate) struct Evictions {
     store: Store,
     recorder: Recorder,
     nodes: Feed,
@@ -45,7 +45,7 @@ fn deadline(pod: &Object, taints: &[serde_json::Value], at: DateTime<Utc>) -> Op
 }
 
 impl Evictions {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(crate) fn new(store: &Store, recorder: &Recorder) -> Self {
         let [nodes, pods] = Feed::each(store, [Res::Nodes, Res::Pods]);
         Self {
             store: store.clone(),

@@ -22,7 +22,7 @@ const MISSING: TimeDelta = TimeDelta::seconds(40);
 const OUT: &str = "node.kubernetes.io/out-of-service";
 
 #[derive(Debug)]
-pub struct Garbage {
+pub(crate) struct Garbage {
     store: Store,
     recorder: Recorder,
     nodes: Feed,
@@ -35,7 +35,7 @@ pub struct Garbage {
 }
 
 impl Garbage {
-    pub fn new(store: &Store, recorder: &Recorder) -> Self {
+    pub(crate) fn new(store: &Store, recorder: &Recorder) -> Self {
         let [nodes, pods, claims] = Feed::each(store, [Res::Nodes, Res::Pods, Res::PersistentVolumeClaims]);
         Self {
             store: store.clone(),

@@ -8,14 +8,14 @@ use super::super::doc::after;
 
 /// The nodes of a zone.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Zone {
+pub(super) struct Zone {
     pub good: usize,
     pub bad: usize,
 }
 
 impl Zone {
     /// The interval between two nodes whose pods are evicted; `None`: none.
-    pub fn pause(self) -> Option<TimeDelta> {
+    pub(super) fn pause(self) -> Option<TimeDelta> {
         let all = self.good + self.bad;
         let partly = self.good > 0 && self.bad > 2 && self.bad * 100 >= all * 55;
         match (partly, all > 50) {
@@ -28,14 +28,19 @@ impl Zone {
 
 /// When the next node of each zone can take its turn.
 #[derive(Debug, Default)]
-pub struct Zones {
+pub(super) struct Zones {
     free: BTreeMap<String, DateTime<Utc>>,
     pub due: Option<DateTime<Utc>>,
 }
 
 impl Zones {
     /// Takes a turn, or returns when the next one is; `None`: not before the zone recovers.
-    pub fn may(&mut self, zone: &str, count: Zone, at: DateTime<Utc>) -> Result<(), Option<DateTime<Utc>>> {
+    pub(super) fn may(
+        &mut self,
+        zone: &str,
+        count: Zone,
+        at: DateTime<Utc>,
+    ) -> Result<(), Option<DateTime<Utc>>> {
         let Some(pause) = count.pause() else { return Err(None) };
         match self.free.get(zone) {
             Some(free) if *free > at => Err(Some(*free)),

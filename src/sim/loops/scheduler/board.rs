@@ -10,11 +10,11 @@ use super::super::doc::{is_finished, list, text};
 use super::super::requests::{Amounts, effective};
 use crate::store::Object;
 
-pub const ZONE: &str = "topology.kubernetes.io/zone";
+pub(crate) const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// A pod that uses resources of a node.
 #[derive(Debug)]
-pub struct Placed {
+pub(super) struct Placed {
     pub pod: Arc<Object>,
     node: Arc<str>,
     needs: Amounts,
@@ -22,7 +22,7 @@ pub struct Placed {
 
 /// One node.
 #[derive(Debug, Default)]
-pub struct Place {
+pub(super) struct Place {
     pub node: Option<Arc<Object>>,
     pub room: Amounts,
     pub used: Amounts,
@@ -31,24 +31,24 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn labels(&self) -> &Value {
+    pub(super) fn labels(&self) -> &Value {
         self.node.as_ref().map_or(&Value::Null, |node| node.labels())
     }
 
-    pub fn zone(&self) -> &str {
+    pub(super) fn zone(&self) -> &str {
         self.node.as_ref().and_then(|node| node.label(ZONE)).unwrap_or_default()
     }
 }
 
 /// The number of pods of one owner, by node and zone.
 #[derive(Debug, Default)]
-pub struct Siblings {
+pub(super) struct Siblings {
     pub by_node: HashMap<Arc<str>, i64>,
     pub by_zone: HashMap<String, i64>,
 }
 
 #[derive(Debug, Default)]
-pub struct Board {
+pub(super) struct Board {
     pub places: BTreeMap<Arc<str>, Place>,
     placed: HashMap<Arc<str>, Placed>,
     siblings: HashMap<String, Siblings>,
@@ -57,7 +57,7 @@ pub struct Board {
 }
 
 /// The host ports of a pod's spec.
-pub fn host_ports(spec: &Value) -> Vec<(i64, String)> {
+pub(super) fn host_ports(spec: &Value) -> Vec<(i64, String)> {
     let containers = list(spec, "/containers").iter();
     let ports = containers.flat_map(|container| list(container, "/ports"));
     ports
@@ -68,20 +68,20 @@ pub fn host_ports(spec: &Value) -> Vec<(i64, String)> {
         .collect()
 }
 
-pub fn owner_of(pod: &Object) -> &str {
+pub(super) fn owner_of(pod: &Object) -> &str {
     pod.controller().map_or("", |owner| text(owner, "uid"))
 }
 
 const ANTI: &str = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
 
 /// The required anti-affinity of a pod.
-pub fn anti_affinity(pod: &Object) -> &[Value] {
+pub(super) fn anti_affinity(pod: &Object) -> &[Value] {
     list(&pod.value, ANTI)
 }
 
 impl Board {
     /// Records a node. Returns whether it can now take pods that it could not take before.
-    pub fn node(&mut self, node: &Arc<Object>) -> bool {
+    pub(super) fn node(&mut self, node: &Arc<Object>) -> bool {
         let place = self.places.entry(node.name().into()).or_default();
         let matters = place.node.as_ref().is_none_or(|old| {
             old.at("/status/allocatable") != node.at("/status/allocatable")
@@ -96,7 +96,7 @@ impl Board {
         matters
     }
 
-    pub fn lose_node(&mut self, name: &str) {
+    pub(super) fn lose_node(&mut self, name: &str) {
         if let Some(place) = self.places.get_mut(name) {
             place.node = None;
             if place.pods.is_empty() {
@@ -106,7 +106,7 @@ impl Board {
     }
 
     /// Records a bound pod. Returns whether resources were freed.
-    pub fn pod(&mut self, pod: &Arc<Object>) -> bool {
+    pub(super) fn pod(&mut self, pod: &Arc<Object>) -> bool {
         let node = pod.text("/spec/nodeName");
         if node.is_empty() || is_finished(pod) {
             return self.lose_pod(pod.uid());
@@ -140,7 +140,7 @@ impl Board {
     }
 
     /// Removes a pod's resources. Returns whether it had any.
-    pub fn lose_pod(&mut self, uid: &str) -> bool {
+    pub(super) fn lose_pod(&mut self, uid: &str) -> bool {
         let Some(placed) = self.placed.remove(uid) else { return false };
         self.picky.remove(uid);
         let mut zone = String::new();
@@ -167,12 +167,12 @@ impl Board {
         true
     }
 
-    pub fn siblings(&self, owner: &str) -> Option<&Siblings> {
+    pub(super) fn siblings(&self, owner: &str) -> Option<&Siblings> {
         if owner.is_empty() { None } else { self.siblings.get(owner) }
     }
 
     /// The pods that are bound to nodes.
-    pub fn pods(&self) -> impl Iterator<Item = (&Arc<Object>, &Place)> {
+    pub(super) fn pods(&self) -> impl Iterator<Item = (&Arc<Object>, &Place)> {
         self.places
             .values()
             .filter(|place| place.node.is_some())

@@ -28,7 +28,7 @@ struct Spread {
 }
 
 /// A pod's requirements, computed once for all nodes.
-pub struct Wish<'a> {
+pub(super) struct Wish<'a> {
     pod: &'a Object,
     spec: &'a Value,
     pub needs: Amounts,
@@ -99,7 +99,7 @@ fn spread(board: &Board, pod: &Object, rule: &Value) -> Spread {
 }
 
 impl<'a> Wish<'a> {
-    pub fn new(board: &Board, pod: &'a Object, volumes: Vec<Value>) -> Self {
+    pub(super) fn new(board: &Board, pod: &'a Object, volumes: Vec<Value>) -> Self {
         let spec = pod.at("/spec");
         let home = pod.namespace();
         let mut needs = effective(spec);
@@ -139,7 +139,7 @@ impl<'a> Wish<'a> {
     }
 
     /// None if the node can take the pod.
-    pub fn refusals(&self, node: &Arc<Object>, place: &Place) -> Vec<String> {
+    pub(super) fn refusals(&self, node: &Arc<Object>, place: &Place) -> Vec<String> {
         let one = |why: &str| vec![why.to_owned()];
         let taints = list(&node.value, "/spec/taints");
         if node.at("/spec/unschedulable") == &Value::Bool(true) && !self.stands_cordons {
@@ -209,7 +209,7 @@ impl<'a> Wish<'a> {
 
     /// The score of a node: empty ones first, and those with the fewest pods of the same owner in the zone and on the
     /// node.
-    pub fn score(&self, board: &Board, node: &Arc<Object>, place: &Place) -> i64 {
+    pub(super) fn score(&self, board: &Board, node: &Arc<Object>, place: &Place) -> i64 {
         let free = |name: &str| {
             let room = place.room.get(name).max(1);
             let used = place.used.get(name) + self.needs.get(name);

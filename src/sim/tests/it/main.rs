@@ -1,5 +1,7 @@
 //! The simulated API server over HTTP, as its clients see it.
 
+// a test has one crate, and nobody else uses it
+#![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;

@@ -105,7 +105,7 @@ fn buckets(preset: &Preset, samples: Vec<Sample>) -> Counts {
 
 impl Counts {
     /// Returns the share of bad requests of a Service, the number of requests in the window, and a note.
-    pub fn share(
+    pub(super) fn share(
         &self,
         service: &Service,
         good: Good,

@@ -66,14 +66,14 @@ pub(super) struct Recorded {
 
 impl Recorded {
     /// Returns how many queries the next refresh sends. It is one more if objectives are found for the first time.
-    pub fn due(&self) -> usize {
+    pub(super) fn due(&self) -> usize {
         let is_due = |last: Option<Instant>, every| last.is_none_or(|at| at.elapsed() >= every);
         let reads = !self.defined.is_empty() && is_due(self.read, READ_EVERY);
         usize::from(is_due(self.checked, DEFINED_EVERY)) + usize::from(reads)
     }
 
     /// Sends the queries that are due, and returns their number.
-    pub async fn refresh<C: Queries>(&mut self, client: &C, limit: Duration, now: Stamp) -> usize {
+    pub(super) async fn refresh<C: Queries>(&mut self, client: &C, limit: Duration, now: Stamp) -> usize {
         let mut sent = 0;
         if self.checked.is_none_or(|at| at.elapsed() >= DEFINED_EVERY) {
             self.checked = Some(Instant::now());
@@ -107,7 +107,7 @@ impl Recorded {
     }
 
     /// Returns the objectives that are completely defined.
-    pub fn measured(&self) -> impl Iterator<Item = Arc<Measured>> {
+    pub(super) fn measured(&self) -> impl Iterator<Item = Arc<Measured>> {
         self.defined.iter().filter_map(|(key, defined)| {
             let target = defined.target.filter(|target| (0.0..=1.0).contains(target))?;
             let window_secs = defined.window_secs?;

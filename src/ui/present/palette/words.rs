@@ -61,7 +61,7 @@ fn table(word: &str, namespace: Option<Name>) -> Hit {
 }
 
 /// Returns the meanings of the whole line, the best first.
-pub fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
+pub(super) fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
     if matches!(needle.split(' ').next(), Some("ctx" | "context" | "contexts")) {
         return vec![Hit {
             target: Target::Contexts,
@@ -108,7 +108,7 @@ pub fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
 }
 
 /// Returns kinds whose names begin with the word. They follow all other hits.
-pub fn kinds(ui: &Ui, needle: &str) -> Vec<Hit> {
+pub(super) fn kinds(ui: &Ui, needle: &str) -> Vec<Hit> {
     let word = needle.len() >= 2 && needle.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
     let known = ui.kinds.as_deref();
     if !word
