@@ -181,7 +181,7 @@ fn open(
                 let world = newest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
                 said(save_report(&start.home, &clock, &world, cluster));
             }
-            Effect::Plan(ticket, _) | Effect::Fetch(ticket, _) | Effect::Resume(ticket, _) => {
+            Effect::Plan(ticket, _, _) | Effect::Fetch(ticket, _) | Effect::Resume(ticket, _) => {
                 let _full = inbox_in.try_send(Input::Reply(ticket, Reply::Failed(NO_CLUSTER.into())));
             }
             Effect::FollowLogs(ticket, _) => {

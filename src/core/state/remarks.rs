@@ -13,21 +13,27 @@ const REMARKS: usize = 500;
 
 /// Bookmarks, notes and incidents of one cluster.
 #[derive(Default)]
-pub struct Remarks {
+pub(super) struct Remarks {
     list: Vec<Arc<Remark>>,
     incidents: Incidents,
 }
 
 impl Remarks {
     /// An action of this cluster was started or went on.
-    pub fn action(&mut self, action: &ActionView) {
+    pub(super) fn action(&mut self, action: &ActionView) {
         let title = format!("{}{}", action.plan.intent.act.as_str(), target(action));
         let by = if action.foreign { "another console" } else { "this console" };
         self.incidents.action(&action.id, &title.into(), &by.into(), action.started);
     }
 
     /// Follows the findings and what was said. Returns true if `into` has changed.
-    pub fn follow(&mut self, cluster: &Cluster, said: &[Remark], into: &mut Derived, now: Stamp) -> bool {
+    pub(super) fn follow(
+        &mut self,
+        cluster: &Cluster,
+        said: &[Remark],
+        into: &mut Derived,
+        now: Stamp,
+    ) -> bool {
         let mut changed = false;
         for remark in said {
             changed |= self.keep(remark);
