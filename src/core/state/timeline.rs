@@ -4,6 +4,7 @@
 //! What the console saw itself comes from the history. What happened before its start comes from the times in the
 //! objects: events, conditions, and the changes that [`super::changes`] reads from ReplicaSets.
 
+mod acts;
 mod words;
 
 use std::collections::HashMap;
@@ -14,11 +15,11 @@ use crate::domain::event::KubeEvent;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::incident::{IncidentStep, RemarkKind};
 use crate::domain::node::{Condition, NodeState, Status};
-use crate::domain::plan::Fate;
 use crate::domain::time::Stamp;
 use crate::facts::history::{Happened, HpaThen, Moment, NodeThen, Step};
-use crate::facts::world::{ActionView, Cause, Change, ChangeKind, Cluster, Outcome, Severity, World};
+use crate::facts::world::{ActionView, Cause, Change, ChangeKind, Cluster, Severity, World};
 
+use self::acts::{actions, has_evicted, incidents};
 use super::changes::{Told, WINDOW_SECS, fold_for_people};
 
 /// How far back changes and conditions go, in hours.
@@ -320,17 +321,6 @@ fn changes(world: &World, cluster: &Cluster, all: &mut Vec<Line>) {
     }
 }
 
-/// Whether an action caused the evictions of a change: the pods were on its node, and the time is between its start
-/// and one minute after its end.
-fn has_evicted(action: &ActionView, change: &Change) -> bool {
-    let ChangeKind::Evicted { node, .. } = &change.kind else { return false };
-    let goes = |fate: Fate| matches!(fate, Fate::Evict | Fate::Wait);
-    let until = action.ended.map(|at| at.plus_secs(60));
-    change.at >= action.started.plus_secs(-5)
-        && until.is_none_or(|until| change.at <= until)
-        && action.plan.pods.iter().any(|p| p.node == *node && goes(p.fate))
-}
-
 /// The conditions that changed before the console could see it, as far as the objects still say so.
 fn conditions(cluster: &Cluster, now: Stamp, all: &mut Vec<Line>) {
     let seen = |at: Stamp, object: &ObjectRef| {
@@ -418,66 +408,13 @@ fn events(cluster: &Cluster, all: &mut Vec<Line>) {
     }
 }
 
-fn actions(world: &World, cluster: &Cluster, all: &mut Vec<Line>) {
-    for action in world.actions.iter().filter(|action| action.is_of(cluster)) {
-        // another process numbers clusters differently
-        let object = match action.plan.intent.targets.as_slice() {
-            [one] => Some(ObjectRef { cluster: cluster.id(), ..one.clone() }),
-            _ => None,
-        };
-        let by = if action.foreign { "pilothouse, another process" } else { "this console" };
-        let mut start =
-            Line::new(action.started, LineKind::Action, object.clone(), What::Started(action.clone()));
-        (start.by, start.severity) = (Some(by.into()), Some(Severity::Info));
-        if let Some(ended) = action.ended {
-            let mut end = Line::new(ended, LineKind::Action, object, What::Finished(action.clone()));
-            end.by = Some(by.into());
-            end.severity = match action.outcome {
-                Some(Outcome::Done) => Some(Severity::Info),
-                _ => Some(Severity::Warning),
-            };
-            all.push(end);
-        }
-        all.push(start);
-    }
-}
-
-fn incidents(cluster: &Cluster, all: &mut Vec<Line>) {
-    for incident in cluster.derived.incidents.iter() {
-        let mut say = |at: Option<Stamp>, step: IncidentStep, by: Option<&Name>| {
-            let Some(at) = at else { return };
-            let severity = match step {
-                IncidentStep::Detected(_) | IncidentStep::Reopened => Some(Severity::Critical),
-                IncidentStep::Recovered | IncidentStep::Closed => None,
-                _ => Some(Severity::Info),
-            };
-            let what = What::Incident { id: incident.id, step };
-            let mut line = Line::new(at, LineKind::Incident, None, what).severe(severity);
-            line.by = by.cloned();
-            all.push(line);
-        };
-        let began = Some(incident.began).filter(|began| *began < incident.detected);
-        say(began, IncidentStep::Began, None);
-        say(Some(incident.detected), IncidentStep::Detected(incident.by), None);
-        if let Some((at, by)) = &incident.acknowledged {
-            say(Some(*at), IncidentStep::Acknowledged, Some(by));
-        }
-        if let Some((at, how)) = &incident.diagnosed {
-            say(Some(*at), IncidentStep::Diagnosed(how.clone()), None);
-        }
-        say(incident.reopened, IncidentStep::Reopened, None);
-        say(incident.recovered, IncidentStep::Recovered, None);
-        say(incident.closed, IncidentStep::Closed, None);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::cause::Finding;
     use crate::domain::event::InvolvedObject;
     use crate::domain::id::{ClusterId, Version};
-    use crate::domain::plan::{Act, Intent, Plan, PodFate};
+    use crate::domain::plan::{Act, Fate, Intent, Plan, PodFate};
     use crate::facts::history::{History, ServiceThen};
     use crate::facts::table::Rows;
 
