@@ -8,6 +8,7 @@ pub mod drain;
 pub mod failover;
 pub mod health;
 pub mod hpa;
+pub mod incident;
 pub mod kubectl;
 pub mod links;
 pub mod measured;

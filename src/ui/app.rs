@@ -3,6 +3,7 @@
 
 mod clusters;
 mod hit;
+mod past;
 mod plot;
 mod reading;
 mod seen;
@@ -30,10 +31,12 @@ use super::list::{List, ListId};
 use super::mouse::Spots;
 use super::request::{KindWords, Rehearsal, TableText, Ticket};
 use super::rows::PaneRows;
+use super::rows::timeline::Kinds;
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
 pub use self::hit::{Hit, Target};
+pub use self::past::Past;
 pub use self::plot::{Answer, Beside, Curve, Grid, KEYS, LABELS, Metrics, Plots, RANGES};
 pub use self::reading::{Below, Details, TextLine, TextSource, TextView};
 pub use self::seen::{Seen, SeenList, SeenText};
@@ -151,6 +154,11 @@ pub enum Prompt {
     },
     /// Asks which of the silenced findings to show again.
     Tell,
+    /// Asks for a note about a moment.
+    Note {
+        at: Stamp,
+        object: Option<ObjectRef>,
+    },
 }
 
 /// A filter of a log that the user is typing.
@@ -238,6 +246,10 @@ pub struct Ui {
     pub columns: BTreeMap<ListId, Vec<usize>>,
     /// Error groups count as new if they were first seen after this moment. None: recently.
     pub new_since: Option<Stamp>,
+    /// Which kinds of lines the timeline shows.
+    pub kinds_of_lines: Kinds,
+    /// The earlier moment that the panes show; None: now.
+    pub past: Option<Past>,
     /// The offset of the local time from UTC in seconds, at a moment.
     pub zone: fn(Stamp) -> i32,
     /// The URL of a trace, with `{trace_id}`; empty: none.
@@ -313,6 +325,8 @@ impl Ui {
             alerts_by_name: false,
             copied: (Name::default(), 0),
             new_since: None,
+            kinds_of_lines: Kinds::default(),
+            past: None,
             trace_url: String::new(),
             graph_url: String::new(),
             blocks: settings.blocks,

@@ -6,6 +6,7 @@ mod logs;
 mod permit;
 mod print;
 mod table;
+mod times;
 
 use pilothouse_core::domain::cause::SuggestedCommand;
 use pilothouse_core::domain::id::{Kind, ObjectRef};
@@ -21,7 +22,7 @@ pub use print::{keys_table_markdown, keys_text, places};
 
 use super::list::ListId;
 
-const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len() + logs::LOGS.len();
+const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len() + logs::LOGS.len() + times::TIMES.len();
 
 /// All commands: those that change the cluster, then the others.
 pub const COMMANDS: &[Command] = &{
@@ -30,12 +31,15 @@ pub const COMMANDS: &[Command] = &{
     while i < COUNT {
         let of_changes = acts::CHANGES.len();
         let of_looks = of_changes + table::LOOKS.len();
+        let of_logs = of_looks + logs::LOGS.len();
         all[i] = if i < of_changes {
             acts::CHANGES[i]
         } else if i < of_looks {
             table::LOOKS[i - of_changes]
-        } else {
+        } else if i < of_logs {
             logs::LOGS[i - of_looks]
+        } else {
+            times::TIMES[i - of_logs]
         };
         i += 1;
     }
@@ -59,6 +63,7 @@ pub enum Context {
     Pods,
     Backends,
     Alerts,
+    Timeline,
     Actions,
     /// Read-only text: describe, YAML, events, why.
     Text,
@@ -71,7 +76,7 @@ pub enum Context {
 
 impl Context {
     /// All contexts, in the order of help and of the README.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Everywhere,
         Self::Lists,
         Self::Objects,
@@ -84,6 +89,7 @@ impl Context {
         Self::Pods,
         Self::Backends,
         Self::Alerts,
+        Self::Timeline,
         Self::Actions,
         Self::Text,
         Self::Log,
@@ -108,7 +114,8 @@ impl Context {
             | Self::Workloads
             | Self::Pods
             | Self::Backends
-            | Self::Alerts => &[Self::Lists, Self::Objects, Self::Everywhere],
+            | Self::Alerts
+            | Self::Timeline => &[Self::Lists, Self::Objects, Self::Everywhere],
         }
     }
 
@@ -127,6 +134,7 @@ impl Context {
             Self::Pods => "Pods",
             Self::Backends => "backends of a service",
             Self::Alerts => "Alerts",
+            Self::Timeline => "Timeline",
             Self::Actions => "Actions",
             Self::Text => "text",
             Self::Log => "log text",
@@ -224,6 +232,16 @@ pub enum Cmd {
     DescribePod,
     Trace,
     NewSince,
+    Moment,
+    Earlier,
+    Later,
+    LineKinds,
+    Bookmark,
+    WriteNote,
+    Incident,
+    Acknowledge,
+    MarkCause,
+    Export,
     Confirm,
     Cancel,
     CopyKubectl,

@@ -16,6 +16,7 @@ mod rows;
 mod scroll;
 mod sheet;
 mod silence;
+mod timeline;
 mod unfit;
 
 use pilothouse_core::domain::haproxy::{ServerChange, ServerState};
@@ -35,8 +36,15 @@ use super::targets;
 
 pub use self::rows::{on_screen, refresh};
 
-/// Handles one message.
+/// Handles one message. While the clock is moved, keys apply to the world of that moment.
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
+    let then = ui.enter_past(world);
+    let effects = handle(ui, then.as_deref().unwrap_or(world), msg);
+    ui.leave_past();
+    effects
+}
+
+fn handle(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     let now = ui.now;
     match msg {
@@ -210,6 +218,20 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
                 None => "NEW are the errors that were first seen recently, or since the last rollout".to_owned(),
             });
         }
+        Cmd::Moment => timeline::go_to(ui, world),
+        Cmd::Earlier => timeline::step(ui, world, false),
+        Cmd::Later => timeline::step(ui, world, true),
+        Cmd::LineKinds => {
+            ui.kinds_of_lines = ui.kinds_of_lines.next();
+            ui.list_mut(ListId::Timeline).to_top();
+            ui.say(format!("the timeline shows {}", ui.kinds_of_lines.words()));
+        }
+        Cmd::Bookmark => timeline::bookmark(ui, effects),
+        Cmd::WriteNote => timeline::ask_note(ui),
+        Cmd::Incident => timeline::incident(ui, world, effects),
+        Cmd::Acknowledge => timeline::acknowledge(ui, world, effects),
+        Cmd::MarkCause => timeline::mark_cause(ui, world, effects),
+        Cmd::Export => effects.push(Effect::Report(ui.cluster)),
         Cmd::Save => effects.extend(whole_text(ui).map(|(log, text)| Effect::Save(log, text))),
         Cmd::NextError => scroll::error(ui, scroll::To::Next),
         Cmd::PreviousError => scroll::error(ui, scroll::To::Previous),
@@ -301,7 +323,10 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
             return logs::restore(ui, Filter::default());
         }
     }
-    if ui.screens.len() > 1 {
+    if ui.past.is_some() {
+        ui.return_to_now();
+        ui.say("now");
+    } else if ui.screens.len() > 1 {
         open::close(ui, effects);
     } else if ui.zoom {
         ui.zoom = false;
@@ -330,6 +355,9 @@ fn with_object(ui: &mut Ui, world: &World, then: impl FnOnce(&mut Ui, ObjectRef)
 
 /// Opens the plan of a command that changes the cluster, or asks for what it needs first.
 fn change(ui: &mut Ui, world: &World, what: ChangeCmd, effects: &mut Vec<Effect>) {
+    if let Some(why) = timeline::refusal(ui) {
+        return ui.say(why);
+    }
     match what {
         ChangeCmd::Scale if targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
         ChangeCmd::Scale => prompt::scale(ui, world),

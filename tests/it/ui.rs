@@ -6,6 +6,7 @@ mod scene;
 mod screens;
 mod space;
 mod tail;
+mod time;
 
 use pilothouse::ui::app::Ui;
 use pilothouse::ui::key::Key;

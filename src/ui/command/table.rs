@@ -15,7 +15,14 @@ pub(super) const LOOKS: &[Command] = &[
     open(ListId::Autoscalers, "focus-autoscalers", "autoscalers", "go to the Autoscalers pane", &["4"], 0),
     open(ListId::Workloads, "workloads-view", "workloads", "show workloads and pods, full screen", &["5"], 6),
     open(ListId::Alerts, "alerts-view", "alerts", "show the alerts, full screen", &["6"], 0),
-    open(ListId::Changes, "changes-view", "changes", "show changes, and who made them", &["7"], 0),
+    open(
+        ListId::Timeline,
+        "timeline-view",
+        "timeline",
+        "show what happened, by one clock: findings, changes and who made them, events, errors, actions, incidents",
+        &["7"],
+        0,
+    ),
     open(ListId::Actions, "actions-view", "actions", "show running and past actions", &["8"], 0),
     open(ListId::Events, "events-view", "cluster events", "show the cluster's events", &["9"], 0),
     look(

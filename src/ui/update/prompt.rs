@@ -12,7 +12,7 @@ use super::super::present::palette;
 use super::super::request::Effect;
 use super::super::targets;
 use super::super::widget::input::{Edit, InputLine};
-use super::{dialog, logs, open, plot, rows, scroll, silence, unfit};
+use super::{dialog, logs, open, plot, rows, scroll, silence, timeline, unfit};
 
 /// Opens the filter of the active list.
 pub(super) fn filter(ui: &mut Ui) {
@@ -314,6 +314,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 keep(ui, again, input, why);
             }
         }
+        Prompt::Note { at, object } => timeline::note(ui, at, object, &input, effects),
         Prompt::Tell => {
             if let Err(why) = silence::tell(ui, world, &input, effects) {
                 keep(ui, again, input, why);
