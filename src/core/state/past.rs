@@ -178,6 +178,7 @@ fn nodes(now: &Table<NodeRow>, then: &Then<'_>) -> Table<NodeRow> {
         problems: was.problems.clone(),
         totals: was.totals,
         usage: None,
+        past: None,
     };
     let gone = |object: &ObjectRef| {
         let node = Node { uid: object.uid.clone(), name: object.name.clone(), ..Node::default() };
@@ -188,6 +189,7 @@ fn nodes(now: &Table<NodeRow>, then: &Then<'_>) -> Table<NodeRow> {
             problems: Arc::default(),
             totals: crate::facts::world::NodeTotals::default(),
             usage: None,
+            past: None,
         }
     };
     // the use that was measured is not kept
@@ -265,6 +267,7 @@ fn hpas(now: &Table<HpaRow>, then: &Then<'_>) -> Table<HpaRow> {
             since: was.since,
             ..HpaVerdict::default()
         },
+        past: Arc::default(),
     };
     let gone = |object: &ObjectRef| HpaRow {
         hpa: Arc::new(Hpa {
@@ -274,11 +277,13 @@ fn hpas(now: &Table<HpaRow>, then: &Then<'_>) -> Table<HpaRow> {
             ..Hpa::default()
         }),
         verdict: HpaVerdict::default(),
+        past: Arc::default(),
     };
     // the values of the metrics are not kept
     let without = |row: &Arc<HpaRow>| HpaRow {
         hpa: Arc::new(Hpa { metrics: Arc::default(), ..Hpa::clone(&row.hpa) }),
         verdict: HpaVerdict { wants: None, computed: None, ..row.verdict.clone() },
+        past: Arc::default(),
     };
     table(rewound(now, &then.hpas, back, gone).iter().map(without))
 }
