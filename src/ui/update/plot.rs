@@ -27,7 +27,7 @@ const EVERY_MS: u64 = 10_000;
 pub(super) fn open(ui: &mut Ui, object: ObjectRef) {
     if !plots::has_plots(&object.kind) {
         return ui
-            .say(format!("{} has no plots: nodes, pods, workloads, services and autoscalers have", object));
+            .say(format!("{object} has no plots: nodes, pods, workloads, services and autoscalers have"));
     }
     let plots = Plots::new(object.cluster, Subject::of(object));
     ui.screens.push(Screen::Plots(Box::new(plots)));

@@ -1,3 +1,5 @@
+//! Tests of the panels: their queries, and what the cluster says without a Prometheus.
+
 use super::*;
 use crate::domain::autoscaler::{Hpa, HpaVerdict, Metric, Target};
 use crate::domain::id::{ClusterId, Uid};
