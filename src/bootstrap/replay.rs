@@ -194,7 +194,12 @@ fn open(
                 }
             }
             Effect::Run { .. } | Effect::Order(..) | Effect::Dismiss(_) => said(NO_CLUSTER.into()),
-            Effect::StopLogs(_) | Effect::Copy(_) | Effect::Redraw | Effect::Mouse | Effect::Quit => {}
+            Effect::StopLogs(_)
+            | Effect::Cancel(_)
+            | Effect::Copy(_)
+            | Effect::Redraw
+            | Effect::Mouse
+            | Effect::Quit => {}
         }
     });
     drop(terminal);

@@ -43,13 +43,13 @@ macro_rules! server {
             Field {
                 section: $section,
                 key: "service",
-                doc: concat!("Service of a ", $product, " in the cluster, read through the API server: NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS); empty: none"),
+                doc: concat!("Service of ", $product, " in the cluster, read through the API server: NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS); empty: none"),
                 place: Place::Text(|s| &mut s.$settings.server.service),
             },
             Field {
                 section: $section,
                 key: "discover",
-                doc: concat!("if url and service are empty, look for a ", $product, " among the cluster's Services"),
+                doc: concat!("if url and service are empty, look for ", $product, " among the cluster's Services"),
                 place: Place::Flag(|s| &mut s.$settings.server.discover),
             },
             Field {
