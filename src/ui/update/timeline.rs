@@ -19,7 +19,7 @@ const NOTE: usize = 500;
 const AGAIN_MS: u64 = 3_600_000;
 
 /// Why nothing can be changed while the clock is moved; `None` if it is not.
-pub fn refusal(ui: &Ui) -> Option<String> {
+pub(super) fn refusal(ui: &Ui) -> Option<String> {
     let past = ui.past.as_ref()?;
     Some(format!(
         "the clock is at {} UTC, so nothing can be changed: Esc returns to now",
@@ -34,7 +34,7 @@ fn selected(ui: &Ui) -> Option<&Line> {
 }
 
 /// Moves the clock to the time of the selected line.
-pub fn go_to(ui: &mut Ui, world: &World) {
+pub(super) fn go_to(ui: &mut Ui, world: &World) {
     match selected(ui).map(|line| line.at) {
         Some(at) => move_to(ui, world, at),
         None => ui.say("no line is selected"),
@@ -42,7 +42,7 @@ pub fn go_to(ui: &mut Ui, world: &World) {
 }
 
 /// Moves the clock to the line before or after it.
-pub fn step(ui: &mut Ui, world: &World, later: bool) {
+pub(super) fn step(ui: &mut Ui, world: &World, later: bool) {
     let Some((present, cluster)) = present(ui, world) else { return };
     let at = ui.past.as_ref().map(|past| past.at);
     let mut times: Vec<Stamp> = lines(&present, &cluster)
@@ -96,7 +96,7 @@ fn move_to(ui: &mut Ui, world: &World, at: Stamp) {
 }
 
 /// Sets or removes a bookmark at the selected line.
-pub fn bookmark(ui: &mut Ui, effects: &mut Vec<Effect>) {
+pub(super) fn bookmark(ui: &mut Ui, effects: &mut Vec<Effect>) {
     let Some(line) = selected(ui) else { return ui.say("no line is selected") };
     let (at, is_one, object) = (line.at, line.what == What::Bookmark, line.object.clone());
     let kind = if is_one { RemarkKind::NoBookmark } else { RemarkKind::Bookmark };
@@ -105,7 +105,7 @@ pub fn bookmark(ui: &mut Ui, effects: &mut Vec<Effect>) {
 }
 
 /// Asks for a note.
-pub fn ask_note(ui: &mut Ui) {
+pub(super) fn ask_note(ui: &mut Ui) {
     let line = selected(ui).map(|line| (line.at, line.object.clone()));
     let (at, object) = line.unwrap_or((ui.now, None));
     ui.input.clear();
@@ -113,7 +113,7 @@ pub fn ask_note(ui: &mut Ui) {
 }
 
 /// Keeps a note that was typed.
-pub fn note(
+pub(super) fn note(
     ui: &mut Ui,
     at: Stamp,
     object: Option<pilothouse_core::domain::id::ObjectRef>,
@@ -129,7 +129,7 @@ pub fn note(
 }
 
 /// Opens, closes or reopens an incident.
-pub fn incident(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn incident(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if let Some(why) = refusal(ui) {
         return ui.say(why);
     }
@@ -147,7 +147,7 @@ pub fn incident(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 }
 
 /// Acknowledges the open incident.
-pub fn acknowledge(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn acknowledge(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if let Some(why) = refusal(ui) {
         return ui.say(why);
     }
@@ -164,7 +164,7 @@ pub fn acknowledge(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 }
 
 /// Marks the selected finding as the cause of the open incident.
-pub fn mark_cause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+pub(super) fn mark_cause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if let Some(why) = refusal(ui) {
         return ui.say(why);
     }
