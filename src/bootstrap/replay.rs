@@ -99,7 +99,7 @@ fn reported(file: &Path, output: Output) -> Result<String, String> {
 }
 
 /// Opens the console on a recording.
-pub fn console(start: &Start, file: &Path, speed: f64) -> u8 {
+pub(crate) fn console(start: &Start, file: &Path, speed: f64) -> u8 {
     let opened = super::runtime().map_err(|e| e.to_string()).and_then(|runtime| {
         let outcome = open(start, &runtime, Recording::open(file)?, speed);
         runtime.shutdown_timeout(Duration::from_millis(100));
