@@ -7,7 +7,7 @@
 //! _real_only` there. `access` needs no cluster, because it has its own servers; only its comparison needs a kubectl.
 //! `balance` and `presets` need no cluster either, only the programs `prometheus` and, for `balance`, HAProxy.
 
-// a test has one crate, and nobody else uses it
+// only the test itself uses the items of its crate
 #![allow(unreachable_pub)]
 #![allow(
     clippy::unwrap_used,

@@ -1,6 +1,6 @@
 //! Tests of several parts together.
 
-// a test has one crate, and nobody else uses it
+// only the test itself uses the items of its crate
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
