@@ -18,6 +18,7 @@ mod look;
 mod resume;
 mod session;
 mod signals;
+mod who;
 
 use std::path::PathBuf;
 
@@ -320,14 +321,6 @@ fn said(text: Result<String, String>) -> u8 {
             exit::USAGE
         }
     }
-}
-
-/// Returns `user@host` of the user for the journal.
-pub(crate) fn who() -> (String, String) {
-    let user =
-        std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "unknown".into());
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    (user, host)
 }
 
 /// Returns the folder of the journal, or `None` if the user has no home directory.

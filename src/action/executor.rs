@@ -11,7 +11,7 @@ mod verify;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::Name;
-use pilothouse_core::domain::plan::{Act, Plan, Step, StepKind};
+use pilothouse_core::domain::plan::{Act, Confirm, Plan, Step, StepKind};
 use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
 use pilothouse_core::plan::drift::set_since;
 use pilothouse_core::policy::revisions;
@@ -137,8 +137,13 @@ impl Executor {
     async fn begins(&self, plan: &Plan) -> Result<(Clusters, Option<Claim>), String> {
         let clusters = identity::clusters(&self.session.reach, plan).await;
         let (act, own) = (&plan.intent.act, &plan.intent.context);
-        if let Some(id) = identity::followed(act, self.follows.as_ref()) {
-            identity::same(&self.recorder.journal, id, &clusters, own).await?;
+        if let Some(id) = identity::followed(act, self.follows.as_ref().map(|f| &f.id)) {
+            let found = identity::same(&self.recorder.journal, id, &clusters, own).await?;
+            if !found.moved_to.is_empty()
+                && (plan.confirm, &plan.answer) != (Confirm::Server, &found.moved_to)
+            {
+                return Err(format!("the address {} of the API server is not confirmed", found.moved_to));
+            }
         }
         let Some(follows) = &self.follows else { return Ok((clusters, None)) };
         let (journal, id) = (self.recorder.journal.clone(), follows.id.clone());

@@ -73,6 +73,12 @@ impl Proxies {
         let server = server_of(on).map_err(WriteError::Refused)?;
         let address = self.address(&server).map_err(WriteError::Refused)?;
         match command(address, line).await {
+            // HAProxy ends each answer with an empty line
+            Ok(answer) if answer.is_empty() => {
+                let why =
+                    format!("haproxy {}: {address} closed the connection without an answer", server.haproxy);
+                Err(WriteError::Unknown(why))
+            }
             Ok(answer) if answer.trim().is_empty() => Ok(()),
             Ok(answer) => Err(WriteError::Refused(refused(&server, &answer))),
             Err(CommandError::Unreachable(why)) => {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{Kind, Name};
-use pilothouse_core::domain::plan::{Act, Plan};
+use pilothouse_core::domain::plan::{Act, Confirm, Plan, Warning};
 use serde::{Deserialize, Serialize};
 
 use super::cluster::PlanClients;
-use super::journal::{Follows, Journal};
+use super::journal::Journal;
 use super::list_path::ListPath;
 use crate::wire::client::ReadClient;
 
@@ -41,12 +41,34 @@ impl std::fmt::Display for Identity {
 }
 
 /// The comparison of a context's cluster with the cluster of an action.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compared {
     Same,
-    /// The cluster is the same. Contains a note for the user.
-    Noted(String),
-    Another(String),
+    /// The UID is the same, and the address is not. The cluster got another address, or is a copy of the action's
+    /// cluster, for example restored from its backup. Only the user can know which.
+    Moved,
+    /// The address is the same, and there is no UID to compare.
+    ByAddress,
+    Another,
+}
+
+/// The result of comparing all clusters of an action, if none of them is another one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recognized {
+    pub warnings: Vec<Warning>,
+    /// The new addresses of clusters, separated by spaces. It is empty if no address has changed.
+    pub moved_to: String,
+}
+
+impl Recognized {
+    /// Adds the warnings to a plan. If an address has changed, the plan asks for the new one.
+    pub fn warn(self, plan: &mut Plan) {
+        plan.warnings.extend(self.warnings);
+        if !self.moved_to.is_empty() {
+            plan.confirm = Confirm::Server;
+            plan.answer = self.moved_to;
+        }
+    }
 }
 
 impl Identity {
@@ -64,23 +86,22 @@ impl Identity {
     }
 
     /// Compares the identity in the journal (`self`) with the identity of the context's current cluster (`now`).
-    pub fn compare(&self, context: &str, now: &Self) -> Compared {
+    pub fn compare(&self, now: &Self) -> Compared {
         let known = !self.uid.is_empty() && !now.uid.is_empty();
-        let (one_uid, one_server) = (self.uid == now.uid, self.server == now.server);
-        match (known, one_uid, one_server) {
+        match (known, self.uid == now.uid, self.server == now.server) {
             (true, true, true) => Compared::Same,
-            (true, true, false) => Compared::Noted(format!(
-                "context {context} is at {} now; it was at {}: the same cluster by the UID of its namespace kube-system",
-                now.server, self.server
-            )),
-            (false, _, true) => Compared::Noted(format!(
-                "context {context}: the namespace kube-system cannot be read, so the cluster is known by its URL only, {}",
-                now.server
-            )),
-            (true, false, _) | (false, _, false) => Compared::Another(format!(
-                "context {context} is another cluster now, {now}; the action was done in {self}: nothing was sent; use the kubeconfig of that cluster"
-            )),
+            (true, true, false) => Compared::Moved,
+            (false, _, true) => Compared::ByAddress,
+            (true, false, _) | (false, _, false) => Compared::Another,
         }
+    }
+
+    /// Returns the server's URL without its scheme, which is short enough to type.
+    fn address(&self) -> &str {
+        self.server
+            .split_once("://")
+            .map_or(self.server.as_str(), |(_, address)| address)
+            .trim_end_matches('/')
     }
 }
 
@@ -93,35 +114,47 @@ pub async fn clusters(reach: &PlanClients, plan: &Plan) -> Clusters {
     futures::future::join_all(asked).await.into_iter().collect()
 }
 
-/// Returns the action that this one resumes or undoes.
-pub fn followed<'a>(act: &'a Act, follows: Option<&'a Follows>) -> Option<&'a Name> {
+/// Returns the action that this one resumes or undoes. `follows` is the action that it resumes.
+pub fn followed<'a>(act: &'a Act, follows: Option<&'a Name>) -> Option<&'a Name> {
     match (follows, act) {
-        (Some(follows), _) => Some(&follows.id),
+        (Some(id), _) => Some(id),
         (None, Act::Undo(sequel) | Act::Resume(sequel)) => Some(&sequel.of),
         (None, _) => None,
     }
 }
 
-/// Compares the clusters of an action in the journal with `now`. Returns notes for the user, or an error if a cluster
-/// is another one.
-pub fn compare(then: &Clusters, now: &Clusters, own: &str) -> Result<Vec<String>, String> {
-    let mut notes = Vec::new();
-    for (context, here) in now {
-        let name = if context.is_empty() { own } else { context };
-        match then.get(context).map(|was| was.compare(name, here)) {
-            Some(Compared::Same) => {}
-            Some(Compared::Noted(note)) => notes.push(note),
-            Some(Compared::Another(why)) => return Err(why),
-            None => notes.push(format!(
-                "context {name}: the record does not say which cluster it was; it is {here} now"
-            )),
+/// Compares the clusters of an action in the journal with `now`. Returns an error if a cluster is another one.
+pub fn compare(then: &Clusters, now: &Clusters, own: &Name) -> Result<Recognized, String> {
+    let mut found = Recognized::default();
+    for (name, here) in now {
+        let context = if name.is_empty() { own.clone() } else { name.clone() };
+        let address = here.address().to_owned();
+        let Some(was) = then.get(name) else {
+            let now = here.to_string();
+            found.warnings.push(Warning::ClusterUnrecorded { context, now });
+            continue;
+        };
+        match was.compare(here) {
+            Compared::Same => {}
+            Compared::ByAddress => found.warnings.push(Warning::ClusterByAddress { context, now: address }),
+            Compared::Moved => {
+                let gap = if found.moved_to.is_empty() { "" } else { " " };
+                found.moved_to.push_str(&format!("{gap}{address}"));
+                let then = was.address().to_owned();
+                found.warnings.push(Warning::ClusterMoved { context, now: address, then });
+            }
+            Compared::Another => {
+                return Err(format!(
+                    "context {context} is another cluster now, {here}; the action was done in {was}: nothing was sent; use the kubeconfig of that cluster"
+                ));
+            }
         }
     }
-    Ok(notes)
+    Ok(found)
 }
 
 /// Compares the clusters of an action that is read from the journals by its ID.
-pub async fn same(journal: &Journal, id: &Name, now: &Clusters, own: &str) -> Result<Vec<String>, String> {
+pub async fn same(journal: &Journal, id: &Name, now: &Clusters, own: &Name) -> Result<Recognized, String> {
     let (journal, of) = (journal.clone(), id.clone());
     let read = move || {
         let (chapters, _) = journal.chapters();
@@ -129,30 +162,59 @@ pub async fn same(journal: &Journal, id: &Name, now: &Clusters, own: &str) -> Re
     };
     let then = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?;
     // an action of this session whose record is only in memory
-    then.map_or_else(|| Ok(Vec::new()), |then| compare(&then, now, own))
+    then.map_or_else(|| Ok(Recognized::default()), |then| compare(&then, now, own))
 }
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::id::ClusterId;
+    use pilothouse_core::domain::plan::Intent;
+    use pilothouse_core::domain::time::Stamp;
+
     use super::*;
+
+    fn of(server: &str, uid: &str) -> Identity {
+        Identity { server: server.into(), uid: uid.into() }
+    }
 
     #[test]
     fn a_cluster_is_known_by_the_uid_of_kube_system_and_else_by_its_url() {
-        let of = |server: &str, uid: &str| Identity { server: server.into(), uid: uid.into() };
-        for (then, now, same) in [
-            (of("a", "1"), of("a", "1"), true),
-            (of("a", "1"), of("b", "1"), true),
-            (of("a", "1"), of("a", "2"), false),
-            (of("a", ""), of("a", "2"), true),
-            (of("a", "1"), of("b", ""), false),
-            (of("a", ""), of("b", ""), false),
+        for (then, now, found) in [
+            (of("a", "1"), of("a", "1"), Compared::Same),
+            (of("a", "1"), of("b", "1"), Compared::Moved),
+            (of("a", "1"), of("a", "2"), Compared::Another),
+            (of("a", ""), of("a", "2"), Compared::ByAddress),
+            (of("a", "1"), of("a", ""), Compared::ByAddress),
+            (of("a", "1"), of("b", ""), Compared::Another),
+            (of("a", ""), of("b", ""), Compared::Another),
         ] {
-            let found = then.compare("x", &now);
-            assert_eq!(!matches!(found, Compared::Another(_)), same, "{then} {now}");
-            assert_eq!(found == Compared::Same, then == now && !then.uid.is_empty(), "{then} {now}");
+            assert_eq!(then.compare(&now), found, "{then} {now}");
         }
         let now: Clusters = [(Name::default(), of("a", "1"))].into();
-        assert_eq!(compare(&Clusters::new(), &now, "x").map(|n| n.len()), Ok(1), "an older record: a note");
-        assert!(compare(&[(Name::default(), of("a", "2"))].into(), &now, "x").is_err());
+        let older = compare(&Clusters::new(), &now, &"x".into()).unwrap();
+        assert_eq!((older.warnings.len(), older.moved_to.as_str()), (1, ""), "an older record: a warning");
+        assert!(compare(&[(Name::default(), of("a", "2"))].into(), &now, &"x".into()).is_err());
+    }
+
+    #[test]
+    fn another_address_of_the_same_uid_has_to_be_typed() {
+        let clusters = |own: &str, standby: &str| -> Clusters {
+            [(Name::default(), of(own, "1")), ("standby".into(), of(standby, "2"))].into()
+        };
+        let then = clusters("https://10.0.0.1:6443", "https://s");
+        for (now, answer) in [
+            (clusters("https://10.0.0.1:6443", "https://s"), "y"),
+            (clusters("https://10.0.0.2:6443", "https://s"), "10.0.0.2:6443"),
+            (clusters("https://10.0.0.1:6443", "https://r/k8s/c-1/"), "r/k8s/c-1"),
+            (clusters("https://b", "https://c"), "b c"),
+        ] {
+            let intent =
+                Intent { cluster: ClusterId(0), context: "x".into(), act: Act::Cordon, targets: vec![] };
+            let mut plan = Plan { answer: "y".into(), ..Plan::new(intent, Stamp(0)) };
+            compare(&then, &now, &"x".into()).unwrap().warn(&mut plan);
+            assert_eq!(plan.answer, answer);
+            assert_eq!(plan.confirm == Confirm::Server, answer != "y");
+            assert_eq!(plan.warnings.is_empty(), answer == "y");
+        }
     }
 }

@@ -20,7 +20,7 @@ use super::answers::Answers;
 use super::cluster::{ClusterClients, Clusters, PlanClients};
 use super::executor::{Control, Executor, new_id};
 use super::facts::{Facts, FactsError};
-use super::identity;
+use super::identity::{self, Recognized};
 use super::journal::{ClaimError, Follows, How, Journal, JournalError};
 use super::recorder::Recorder;
 use super::rehearse::rehearse;
@@ -92,6 +92,8 @@ pub enum NotRehearsed {
     Facts(#[from] FactsError),
     #[error("{0}")]
     NotOpened(String),
+    #[error("{0}")]
+    AnotherCluster(String),
 }
 
 /// Executes actions. Clones share everything.
@@ -105,6 +107,8 @@ struct Shared {
     /// Canceled at the end, so that no further step starts.
     stop: CancellationToken,
     answers: Mutex<Answers>,
+    /// The comparison of the clusters of the action that was last planned to be resumed or undone, by its ID.
+    recognized: Mutex<Option<(Name, Recognized)>>,
 }
 
 /// The questions that are sent to the server.
@@ -132,6 +136,7 @@ impl Runner {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             answers: Mutex::default(),
+            recognized: Mutex::default(),
         }))
     }
 
@@ -140,12 +145,18 @@ impl Runner {
     }
 
     /// Plans an intent and queries the server about it. Changes nothing. Access reviews and dry runs with recent
-    /// answers are not repeated, because an open dialog is rehearsed every two seconds.
-    pub async fn rehearse(&self, intent: &Intent) -> Result<Plan, NotRehearsed> {
-        Ok(self.rehearsal(intent, Ask::New).await?.0)
+    /// answers are not repeated, because an open dialog is rehearsed every two seconds. `follows` is the unfinished
+    /// action that the intent resumes.
+    pub async fn rehearse(&self, intent: &Intent, follows: Option<&Name>) -> Result<Plan, NotRehearsed> {
+        Ok(self.rehearsal(intent, follows, Ask::New).await?.0)
     }
 
-    async fn rehearsal(&self, intent: &Intent, ask: Ask) -> Result<(Plan, PlanClients), NotRehearsed> {
+    async fn rehearsal(
+        &self,
+        intent: &Intent,
+        follows: Option<&Name>,
+        ask: Ask,
+    ) -> Result<(Plan, PlanClients), NotRehearsed> {
         let parts = &self.0.parts;
         let (clients, now) = (self.clients(intent.cluster)?, parts.clock.now());
         let facts = parts.facts.of(clients, intent, now).await?;
@@ -169,17 +180,31 @@ impl Runner {
             plan.confirm = Confirm::Context;
             plan.answer = plan.intent.context.to_string();
         }
+        if let Some(id) = identity::followed(&intent.act, follows) {
+            self.recognize(id, &plan, &plan_clients, ask).await?.warn(&mut plan);
+        }
         Ok((plan, plan_clients))
     }
 
-    /// Compares the clusters of a plan with those of the action that it undoes. Returns notes for the user, or an
-    /// error if a cluster is another one.
-    pub async fn same_clusters(&self, plan: &Plan) -> Result<Vec<String>, String> {
-        let Some(id) = identity::followed(&plan.intent.act, None) else { return Ok(Vec::new()) };
-        let clients = self.clients(plan.intent.cluster).map_err(|e| e.to_string())?;
-        let plan_clients = clients.for_plan(&plan.intent.act.contexts()).await?;
-        let here = identity::clusters(&plan_clients, plan).await;
-        identity::same(&self.0.parts.journal, id, &here, &plan.intent.context).await
+    /// Compares the clusters of a plan with those of the action that it resumes or undoes. Returns an error if one is
+    /// another one.
+    async fn recognize(
+        &self,
+        id: &Name,
+        plan: &Plan,
+        plan_clients: &PlanClients,
+        ask: Ask,
+    ) -> Result<Recognized, NotRehearsed> {
+        let last = || self.0.recognized.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last().as_ref().filter(|(of, _)| of == id).map(|(_, found)| found.clone());
+        if let Some(found) = known.filter(|_| ask == Ask::New) {
+            return Ok(found);
+        }
+        let here = identity::clusters(plan_clients, plan).await;
+        let found = identity::same(&self.0.parts.journal, id, &here, &plan.intent.context).await;
+        let found = found.map_err(NotRehearsed::AnotherCluster)?;
+        *last() = Some((id.clone(), found.clone()));
+        Ok(found)
     }
 
     /// Starts a confirmed plan in its own task. It is rehearsed once more before a request is sent, and refused if it
@@ -255,8 +280,9 @@ impl Runner {
             let plan_clients = clients.for_plan(&intent.act.contexts()).await?;
             return Ok((Plan::clone(&confirmed.read), plan_clients));
         };
-        let (plan, plan_clients) =
-            self.rehearsal(intent, Ask::Everything).await.map_err(|e| e.to_string())?;
+        let follows = confirmed.follows.as_ref().map(|(id, _)| id);
+        let rehearsed = self.rehearsal(intent, follows, Ask::Everything).await;
+        let (plan, plan_clients) = rehearsed.map_err(|e| e.to_string())?;
         if let Some(refusal) = plan.refusals.first() {
             return Err(refusal.to_string());
         }
@@ -290,7 +316,7 @@ impl Runner {
             // the user typed the context's name below the warning about this
             WithoutJournal::Ask => {
                 matches!(consent, Consent::Typed(_))
-                    && plan.confirm == Confirm::Context
+                    && plan.confirm >= Confirm::Context
                     && usable(&self.0.parts.journal).await.is_err()
             }
         }

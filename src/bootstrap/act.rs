@@ -218,7 +218,7 @@ async fn attempt(
     let targets = targets.resolve(&place).map_err(usage)?;
     let context = connection.context.as_str().into();
     let headless = Headless::new(start, &connection, &act, flags).await?;
-    let plan = headless.rehearse(&Intent { cluster: FIRST, context, act, targets }).await?;
+    let plan = headless.rehearse(&Intent { cluster: FIRST, context, act, targets }, None).await?;
     headless.finish(start, plan, flags, None).await
 }
 
@@ -245,7 +245,7 @@ impl Headless {
         let watch = Watch::of(start, &reader, act).await.map_err(usage)?;
         let clients = clients(start, FIRST, connection, reader, true).map_err(usage)?;
         let (told, reports) = mpsc::channel(REPORTS);
-        let (user, host) = super::who();
+        let (user, host) = super::who::who();
         let runner = Runner::new(Parts {
             clusters: Clusters::from_iter([clients]),
             facts: Facts::Fetched(Fetched { info, traffic: watch.seen() }),
@@ -259,14 +259,13 @@ impl Headless {
         Ok(Self { runner, reports, _watch: watch })
     }
 
-    /// Plans the intent. Reports notes about the cluster to the user.
-    pub(super) async fn rehearse(&self, intent: &Intent) -> Result<Plan, (u8, String)> {
-        let plan = self.runner.rehearse(intent).await.map_err(|e| (status_of(&e), e.to_string()))?;
-        let notes = self.runner.same_clusters(&plan).await;
-        for note in notes.map_err(|why| (exit::REFUSED, why))? {
-            tell(&note);
-        }
-        Ok(plan)
+    /// Plans the intent. `follows` is the unfinished action that it resumes.
+    pub(super) async fn rehearse(
+        &self,
+        intent: &Intent,
+        follows: Option<&Name>,
+    ) -> Result<Plan, (u8, String)> {
+        self.runner.rehearse(intent, follows).await.map_err(|e| (status_of(&e), e.to_string()))
     }
 
     /// Prints a plan that is only shown. Otherwise, confirms and executes the plan and prints the result.
@@ -359,6 +358,7 @@ fn status_of(error: &NotRehearsed) -> u8 {
         NotRehearsed::Facts(FactsError::Replaced(_) | FactsError::OtherCluster { .. }) => exit::REFUSED,
         NotRehearsed::Facts(FactsError::Frozen | FactsError::NoCluster) => exit::FAILED,
         NotRehearsed::NotOpened(_) => exit::USAGE,
+        NotRehearsed::AnotherCluster(_) => exit::REFUSED,
     }
 }
 

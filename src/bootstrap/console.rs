@@ -100,7 +100,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     }
     let (reports, reported) = mpsc::channel(REPORTS);
     session.supervisor.spawn_once(show_actions(reported, session.control.clone(), start.clock.clone()));
-    let (user, host) = super::who();
+    let (user, host) = super::who::who();
     let runner = Runner::new(Parts {
         clusters: session.clusters.clients(),
         facts: Facts::Live(session.world.clone()),

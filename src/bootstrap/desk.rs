@@ -60,7 +60,7 @@ impl Desk {
     pub async fn serve(mut self, mut effects: mpsc::Receiver<Effect>) {
         while let Some(effect) = effects.recv().await {
             match effect {
-                Effect::Plan(ticket, intent) => self.plan(ticket, intent),
+                Effect::Plan(ticket, intent, resumes) => self.plan(ticket, intent, resumes),
                 Effect::Run { read, answer, resumes } => self.run(read, answer, resumes),
                 Effect::Resume(ticket, id) => self.resume(ticket, id),
                 Effect::Dismiss(id) => self.dismiss(id),
@@ -100,10 +100,10 @@ impl Desk {
         hand(&self.inbox, Input::Notice(said)).await;
     }
 
-    fn plan(&self, ticket: Ticket, intent: Intent) {
+    fn plan(&self, ticket: Ticket, intent: Intent, resumes: Option<Name>) {
         let (inbox, runner) = (self.inbox.clone(), self.runner.clone());
         self.supervisor.spawn_once(async move {
-            let reply = match runner.rehearse(&intent).await {
+            let reply = match runner.rehearse(&intent, resumes.as_ref()).await {
                 Ok(plan) => Reply::Rehearsal(Rehearsal { plan: Arc::new(plan) }),
                 Err(why) => Reply::Failed(why.to_string()),
             };
@@ -150,6 +150,10 @@ impl Desk {
                     Remaining::Intent(intent) => Reply::Resume(intent),
                     Remaining::Blocked(why) => Reply::Failed(format!(
                         "it cannot be resumed: {why}; check the cluster, then: pilothouse resume {id} --dismiss"
+                    )),
+                    Remaining::Nothing if taken.is_doubtful().is_some() => Reply::Failed(format!(
+                        "nothing is left to do, if it is the same cluster: {}; to end the reminder, dismiss it",
+                        taken.is_doubtful().unwrap_or_default()
                     )),
                     Remaining::Nothing => {
                         let closed = runner.close(&id, How::Resumed).await;

@@ -51,8 +51,8 @@ pub(super) async fn attempt(
         NotTakenUp::NotOpened(why) => usage(why),
         NotTakenUp::OtherCluster(_) | NotTakenUp::NotUnfinished => (exit::REFUSED, e.to_string()),
     })?;
-    for note in &taken.notes {
-        tell(note);
+    for warning in &taken.recognized.warnings {
+        tell(&format!("! {warning}"));
     }
     tell(&format!("{} ({id}): {}", action.title(), taken.settled.summary));
     for step in &taken.settled.steps {
@@ -68,6 +68,13 @@ pub(super) async fn attempt(
         match taken.remaining() {
             Remaining::Intent(intent) => (intent, How::Resumed),
             Remaining::Nothing => {
+                let address = &taken.recognized.moved_to;
+                if let Some(why) = taken.is_doubtful().filter(|_| flags.confirm.as_ref() != Some(address)) {
+                    let why = format!(
+                        "nothing is left to do, if it is the same cluster: {why}: --confirm {address}"
+                    );
+                    return Err((exit::REFUSED, why));
+                }
                 if !flags.is_dry_run() {
                     headless.runner.close(&action.id, How::Resumed).await.map_err(closing)?;
                 }
@@ -80,7 +87,7 @@ pub(super) async fn attempt(
             }
         }
     };
-    let plan = headless.rehearse(&intent).await?;
+    let plan = headless.rehearse(&intent, Some(&action.id)).await?;
     let refused = !plan.refusals.is_empty() && !flags.is_dry_run() && !start.settings.guards.read_only;
     let status = headless.finish(start, plan, flags, Some((action.id.clone(), how))).await?;
     if refused {

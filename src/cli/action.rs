@@ -19,7 +19,8 @@ pub struct ActionFlags {
     /// Confirm without asking
     #[arg(short, long)]
     pub yes: bool,
-    /// The context's name, in addition to --yes for a protected context, a whole zone or many nodes
+    /// The context's name, in addition to --yes for a protected context, a whole zone or many nodes; or the API server's
+    /// address, to resume or undo an action that was done at another address of the same cluster
     #[arg(long, value_name = "CONTEXT")]
     pub confirm: Option<String>,
     /// If the journal cannot be written to disk, keep it in memory and print it to standard error; takes the context's name

@@ -151,7 +151,7 @@ pub fn lookups_of_targets(cluster: &Cluster, intent: &Intent) -> Option<Lookup> 
 /// Returns true if `--yes` alone is not enough although nothing is protected: the plan affects a whole zone or many
 /// nodes.
 pub fn takes_many_nodes(plan: &Plan) -> bool {
-    matches!(plan.intent.act, Act::Cordon | Act::Drain(_)) && plan.confirm == Confirm::Context
+    matches!(plan.intent.act, Act::Cordon | Act::Drain(_)) && plan.confirm >= Confirm::Context
 }
 
 /// Returns the lookups of the ResourceQuotas in the targets' namespaces. A quota can prevent more pods.
@@ -268,7 +268,8 @@ fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &Derived
             Drift::Other(why) => plan.refusals.push(Refusal::ChangedSince { on: step.on.clone(), why }),
         }
     }
-    plan.confirm = recorded.confirm.max(weight(plan));
+    // The address of the API server is judged anew each time.
+    plan.confirm = recorded.confirm.min(Confirm::Context).max(weight(plan));
 }
 
 /// Returns true if both steps change the same object in the same way, like the stages of a weight shift.
@@ -339,7 +340,7 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
         Confirm::Yes => "y".into(),
         Confirm::Suffix => suffix(cluster, plan.intent.targets.first()),
         Confirm::Count => plan.intent.targets.len().to_string(),
-        Confirm::Context => plan.intent.context.to_string(),
+        Confirm::Context | Confirm::Server => plan.intent.context.to_string(),
     };
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use pilothouse_core::domain::plan::Plan;
+use pilothouse_core::domain::plan::{Confirm, Plan};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::plan::{is_protected, takes_many_nodes};
 
@@ -14,10 +14,21 @@ use crate::cli::ActionFlags;
 pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Result<Consent, String> {
     let context = plan.intent.context.as_str();
     let protected = is_protected(plan, guards);
-    if let Some(named) = &flags.confirm
-        && named != context
-    {
-        return Err(format!("--confirm {named} is not this context, which is {context}"));
+    let moved = plan.confirm == Confirm::Server;
+    match &flags.confirm {
+        Some(named) if moved && *named != plan.answer => {
+            return Err(format!(
+                "--confirm {named} is not the address of the API server, which is {}",
+                plan.answer
+            ));
+        }
+        Some(named) if !moved && named != context => {
+            return Err(format!("--confirm {named} is not this context, which is {context}"));
+        }
+        None if moved && flags.yes => {
+            return Err(format!("the address of the API server has changed: add --confirm {}", plan.answer));
+        }
+        _ => {}
     }
     if flags.yes {
         if protected && flags.confirm.is_none() {
@@ -37,7 +48,7 @@ pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Resu
 fn ask(plan: &Plan) -> Result<Consent, String> {
     let mut err = std::io::stderr().lock();
     let question = match plan.confirm {
-        pilothouse_core::domain::plan::Confirm::Yes => "go on? type y: ".to_owned(),
+        Confirm::Yes => "go on? type y: ".to_owned(),
         _ => format!("to go on, type {}: ", plan.answer),
     };
     if write!(err, "{question}").and_then(|()| err.flush()).is_err() {
@@ -87,7 +98,7 @@ pub fn tell(text: &str) {
 #[cfg(test)]
 mod tests {
     use pilothouse_core::domain::id::ClusterId;
-    use pilothouse_core::domain::plan::{Act, Confirm, DrainOptions, Intent};
+    use pilothouse_core::domain::plan::{Act, DrainOptions, Intent};
     use pilothouse_core::domain::time::Stamp;
 
     use super::*;

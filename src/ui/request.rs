@@ -45,8 +45,9 @@ pub enum Msg {
 /// An effect that the ui thread requests. The thread does not wait for it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Makes a plan. The answer is [`Reply::Rehearsal`].
-    Plan(Ticket, Intent),
+    /// Makes a plan. The name is that of the unfinished action that the intent resumes. The answer is
+    /// [`Reply::Rehearsal`].
+    Plan(Ticket, Intent, Option<Name>),
     /// Runs the confirmed plan, unless a new plan exceeds the one that the user read. `answer` is the text that the
     /// user typed.
     Run {

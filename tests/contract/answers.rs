@@ -317,6 +317,7 @@ fn make(rig: &Rig, cells: &[Cell], there: Option<&Path>) {
     });
     let plans = cells.iter().map(|cell| {
         let (name, kind) = (cell.object(), cell.kind.name);
+        let kind = kind.trim_end_matches("-revert");
         let head = format!("[failover.{name}]\nkind = \"{kind}\"\nsoak_secs = 1\n");
         match kind {
             "selector" => format!("{head}service = \"{SPACE}/{name}\"\nfrom = \"version=blue\"\nto = \"version=green\"\n"),
@@ -380,7 +381,7 @@ fn judge(rig: &Rig, kinds: &'static [Kind], standby: Option<&Path>) {
     let here = Upstream::start(rig, &rig.folder.join("operator.kubeconfig"));
     let stage = Stage { rig, here, there, homes: tempfile::tempdir_in(rig.home()).unwrap() };
     let mark = audit_mark_in(folder);
-    let mut came = if cells.iter().any(|c| c.kind.name == "weight") {
+    let mut came = if cells.iter().any(|c| c.kind.name.starts_with("weight")) {
         with_gateway(rig, SPACE, true, || stage.all(&cells))
     } else {
         stage.all(&cells)

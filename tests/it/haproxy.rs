@@ -1,9 +1,9 @@
 //! Actions on the servers of a real HAProxy, through the runner: the weight and the state are changed, verified by HAProxy's
 //! own table, undone, and refused where they must not be sent. What says so is read here without our own code.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -125,6 +125,41 @@ impl Drop for Haproxy {
     }
 }
 
+/// What a [`relay`] does with a command that changes a server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Loses {
+    /// HAProxy never gets it.
+    Command,
+    /// HAProxy has applied it.
+    Answer,
+}
+
+/// A socket before HAProxy's that loses changes or answers to them; and the number of changes that came.
+fn relay(haproxy: &Haproxy, loses: Loses) -> (PathBuf, Arc<AtomicUsize>) {
+    let (path, to) = (haproxy.socket(&format!("{loses:?}.sock")), haproxy.socket("admin.sock"));
+    let (listener, count) = (UnixListener::bind(&path).unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = count.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            let changes = line.starts_with("set server");
+            counted.fetch_add(usize::from(changes), Ordering::SeqCst);
+            if changes && loses == Loses::Command {
+                continue;
+            }
+            let mut behind = UnixStream::connect(&to).unwrap();
+            behind.write_all(line.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            behind.read_to_end(&mut answer).unwrap();
+            if !changes {
+                (&stream).write_all(&answer).unwrap();
+            }
+        }
+    });
+    (path, count)
+}
+
 /// A console's runner whose config has the HAProxy `edge` with this socket.
 struct Rig {
     runner: Runner,
@@ -173,7 +208,7 @@ impl Rig {
 
     async fn planned(&self, act: Act, targets: Vec<ObjectRef>) -> Plan {
         let intent = Intent { cluster: ClusterId(0), context: "test".into(), act, targets };
-        self.runner.rehearse(&intent).await.unwrap()
+        self.runner.rehearse(&intent, None).await.unwrap()
     }
 
     async fn of_server(&self, change: ServerChange, server: &str) -> Plan {
@@ -287,6 +322,23 @@ async fn a_socket_that_is_gone_or_may_not_change_anything_is_told_in_words() {
     let plan = admin.of_server(DRAIN, "a").await;
     assert!(words(&plan).contains("haproxy edge: "), "{}", words(&plan));
     about(haproxy.load(40), (20, 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a haproxy"]
+async fn a_change_whose_answer_is_lost_is_looked_up_and_not_repeated() {
+    for (loses, outcome, state) in
+        [(Loses::Answer, Outcome::Done, (100, 8)), (Loses::Command, Outcome::Unknown, (100, 0))]
+    {
+        let (haproxy, folder) = (Haproxy::start(), tempfile::tempdir().unwrap());
+        let (socket, count) = relay(&haproxy, loses);
+        let rig = Rig::new(&socket, folder.path(), GuardSettings::default()).await;
+        let plan = rig.of_server(DRAIN, "a").await;
+        assert_eq!(words(&plan), "");
+        let done = rig.run(plan).await;
+        assert_eq!(done.outcome, Some(outcome), "{loses:?}: {}", done.message);
+        assert_eq!((count.load(Ordering::SeqCst), haproxy.server("a")), (1, state), "{loses:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

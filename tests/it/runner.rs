@@ -114,7 +114,7 @@ impl Two {
     }
 
     async fn rehearsed(&self, intent: &Intent) -> Plan {
-        let plan = self.runner.rehearse(intent).await.unwrap();
+        let plan = self.runner.rehearse(intent, None).await.unwrap();
         assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
         plan
     }
@@ -192,7 +192,7 @@ async fn an_object_of_another_cluster_is_refused_before_anything_is_asked() {
     let before = asked(&two);
     for (cluster, targets) in [(A, vec![web(B)]), (B, vec![web(A)]), (A, vec![web(A), web(B)])] {
         let intent = Intent { targets, ..scale(cluster) };
-        let why = two.runner.rehearse(&intent).await.unwrap_err().to_string();
+        let why = two.runner.rehearse(&intent, None).await.unwrap_err().to_string();
         let context = info(cluster).context;
         let wanted = format!("shop/deploy/web is in another cluster than context {context}");
         assert!(why.starts_with(&wanted), "{why}");
@@ -276,7 +276,7 @@ async fn nothing_is_judged_by_a_picture_that_is_frozen() {
     let read = two.rehearsed(&scale(B)).await;
     // the hub has ended
     two.world = watch::channel(Arc::default()).0;
-    let why = two.runner.rehearse(&scale(B)).await.unwrap_err().to_string();
+    let why = two.runner.rehearse(&scale(B), None).await.unwrap_err().to_string();
     assert!(why.contains("the display is no longer updated"), "{why}");
     let done = two.run(read, "y").await;
     assert!(done.message.contains("the display is no longer updated"), "{}", done.message);
@@ -408,7 +408,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
         effects.send(Effect::Fetch(Ticket(1), request)).await.unwrap();
         assert!(matches!(next(&inbox).await, Input::Reply(Ticket(1), _)), "{words}");
     }
-    effects.send(Effect::Plan(Ticket(2), scale(B))).await.unwrap();
+    effects.send(Effect::Plan(Ticket(2), scale(B), None)).await.unwrap();
     let Input::Reply(Ticket(2), Reply::Rehearsal(made)) = next(&inbox).await else { panic!() };
     let run = |read, answer: &str| Effect::Run { read, answer: answer.into(), resumes: None };
     effects.send(run(made.plan.clone(), "n")).await.unwrap();

@@ -15,7 +15,7 @@ use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::plan::{Act, DrainOptions};
 use pilothouse_core::facts::world::{Outcome, StepState};
 
-use crate::crash::{dies, executor, plan};
+use crate::crash::{WEB, dies, executor, plan};
 use crate::fake::Fake;
 
 fn follows(id: &Name) -> Follows {
@@ -123,6 +123,97 @@ async fn an_action_of_another_cluster_is_not_resumed() {
     assert_eq!(said.status, 0, "{said:?}");
     let applied = meant.state.lock().unwrap().applied.clone();
     assert!(applied.len() == 4 && applied.values().all(|n| *n == 1), "{applied:?}");
+}
+
+/// Two clusters with the same objects and UIDs, like a cluster and its restored backup; or one cluster whose address
+/// has changed. And the state folder of the user with its journal.
+async fn twins() -> (Fake, Fake, tempfile::TempDir, std::path::PathBuf) {
+    let (then, now) = (Fake::start(3).await, Fake::start(3).await);
+    then.state.lock().unwrap().is_cluster(801);
+    now.state.lock().unwrap().is_cluster(801);
+    let home = tempfile::tempdir().unwrap();
+    let journal = home.path().join("pilothouse/journal");
+    (then, now, home, journal)
+}
+
+fn address(fake: &Fake) -> String {
+    fake.connection.reader().unwrap().server().trim_start_matches("http://").trim_end_matches('/').to_owned()
+}
+
+#[tokio::test]
+async fn a_cluster_at_another_address_has_to_be_confirmed_by_the_address() {
+    let (then, now, home, journal) = twins().await;
+    let address = address(&now);
+    let id = dead_drain(&then, &journal).await;
+    let first = then.state.lock().unwrap().total();
+    // what the executor is handed without this confirmation is not sent
+    let rest = plan(&now, Act::Drain(DrainOptions::default())).await;
+    let (mut executor, _told) = executor(&now, Journal::new(journal.clone(), "second"));
+    executor.follows = Some(follows(&id));
+    let refused = executor.run("2".into(), &rest, Control::default(), None).await;
+    assert_eq!(refused.outcome, Some(Outcome::Refused));
+    assert!(refused.message.contains(&format!("the address {address}")), "{}", refused.message);
+    drop(executor);
+    for (args, words) in [
+        (&["resume", &id, "--yes"][..], "has changed: add --confirm"),
+        (&["resume", &id, "--yes", "--confirm", "test"], "is not the address of the API server"),
+        (&["resume", &id, "--uncordon", "--yes"], "it cordoned no node"),
+    ] {
+        let said = Said::of(&now, home.path(), args).await;
+        assert!(said.status == 3 && said.err.contains(words), "{said:?}");
+    }
+    let said = Said::of(&now, home.path(), &["resume", &id, "--dry-run", "-o", "json"]).await;
+    let plan: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(plan["confirm"], "server");
+    assert!(plan["warning_codes"].as_array().unwrap().contains(&"cluster-moved".into()), "{plan}");
+    assert_eq!(now.state.lock().unwrap().total(), 0);
+    // it is the same cluster: the user says so
+    let said = Said::of(&now, home.path(), &["resume", &id, "--yes", "--confirm", &address]).await;
+    assert_eq!(said.status, 0, "{said:?}");
+    assert_eq!(now.state.lock().unwrap().pods(), 0);
+    assert_eq!(then.state.lock().unwrap().total(), first);
+}
+
+#[tokio::test]
+async fn an_undo_at_another_address_has_to_be_confirmed_by_the_address() {
+    let (then, now, home, _) = twins().await;
+    let scale = ["scale", "deploy/web", "-n", "shop", "--replicas", "5", "--yes"];
+    for fake in [&now, &then] {
+        fake.state.lock().unwrap().change(WEB, "pilothouse", &serde_json::json!({}));
+        let state = if std::ptr::eq(fake, &now) { home.path().join("other") } else { home.path().to_owned() };
+        let said = Said::of(fake, &state, &scale).await;
+        assert_eq!(said.status, 0, "{said:?}");
+    }
+    let said = Said::of(&then, home.path(), &["undo", "-o", "json"]).await;
+    let list: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let id = list[0]["id"].as_str().unwrap_or_else(|| panic!("{said:?}"));
+    let said = Said::of(&now, home.path(), &["undo", id, "--yes"]).await;
+    assert!(said.status == 3 && said.err.contains(&address(&now)), "{said:?}");
+    assert_eq!(now.state.lock().unwrap().total(), 1);
+    let said = Said::of(&now, home.path(), &["undo", id, "--yes", "--confirm", &address(&now)]).await;
+    assert_eq!(said.status, 0, "{said:?}");
+    assert_eq!(now.state.lock().unwrap().get(WEB).unwrap()["spec"]["replicas"], 3);
+    // at its own address it needs no such confirmation
+    let said = Said::of(&then, home.path(), &["undo", id, "--yes"]).await;
+    assert_eq!(said.status, 0, "{said:?}");
+}
+
+#[tokio::test]
+async fn an_action_that_looks_complete_at_another_address_is_not_closed() {
+    let (then, now, home, journal) = twins().await;
+    let pause = plan(&then, Act::PauseRollout).await;
+    // the request was sent, and its answer was not recorded
+    assert!(dies(&then, &journal, &pause, 4).await);
+    then.quiet().await;
+    now.state.lock().unwrap().change(WEB, "pilothouse", &serde_json::json!({"spec": {"paused": true}}));
+    let open = || resume::unfinished(&Journal::new(journal.clone(), "look"));
+    let id = open()[0].id.clone();
+    let said = Said::of(&now, home.path(), &["resume", &id, "--yes"]).await;
+    assert!(said.status == 3 && said.err.contains("if it is the same cluster"), "{said:?}");
+    assert_eq!(open().len(), 1, "it is still listed");
+    let said = Said::of(&now, home.path(), &["resume", &id, "--yes", "--confirm", &address(&now)]).await;
+    assert!(said.status == 0 && said.err.contains("nothing is left to do"), "{said:?}");
+    assert_eq!((open().len(), now.state.lock().unwrap().total()), (0, 0));
 }
 
 /// The output of a command of the binary.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::plan::Intent;
 
-use super::super::identity;
+use super::super::identity::{self, Recognized};
 use super::super::resume::{self, Remaining, Settled, Unfinished};
 use super::Runner;
 use crate::clock::Clock;
@@ -19,8 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub struct TakenUp {
     pub action: Unfinished,
     pub settled: Settled,
-    /// Notes for the user about its clusters.
-    pub notes: Vec<String>,
+    /// The comparison of its clusters.
+    pub recognized: Recognized,
     /// The ID of its cluster in this process.
     pub cluster: ClusterId,
 }
@@ -42,6 +42,13 @@ impl TakenUp {
     /// Returns the remaining work, as an intent for the action's cluster.
     pub fn remaining(&self) -> Remaining {
         resume::resume_intent(&self.action, &self.settled)
+    }
+
+    /// Returns the reason why it must not be closed without a question although nothing is left to do: in a copy of
+    /// its cluster, the objects look as if the action was complete.
+    pub fn is_doubtful(&self) -> Option<String> {
+        let warning = self.recognized.warnings.first()?;
+        (!self.recognized.moved_to.is_empty()).then(|| warning.to_string())
     }
 
     /// Returns the intent that undoes its cordons, or `None` if there are none or they cannot be read now.
@@ -72,7 +79,8 @@ impl Runner {
         let contexts = action.plan.steps.iter().map(|s| s.context.clone()).filter(|c| !c.is_empty());
         let plan_clients = clients.for_plan(&contexts.collect()).await.map_err(NotTakenUp::NotOpened)?;
         let here = identity::clusters(&plan_clients, &action.plan).await;
-        let notes = identity::compare(&action.clusters, &here, context).map_err(NotTakenUp::OtherCluster)?;
+        let recognized =
+            identity::compare(&action.clusters, &here, context).map_err(NotTakenUp::OtherCluster)?;
         let deadline = Clock::deadline(patience);
         let settled = loop {
             let settled = resume::settle(&plan_clients, &action).await;
@@ -84,6 +92,6 @@ impl Runner {
             tell(&settled.summary);
             tokio::time::sleep(LOOK_EVERY).await;
         };
-        Ok(TakenUp { cluster: clients.id, action, settled, notes })
+        Ok(TakenUp { cluster: clients.id, action, settled, recognized })
     }
 }

@@ -211,6 +211,8 @@ pub enum Confirm {
     Count,
     /// The context's name.
     Context,
+    /// The address of the API server, because the action that is undone or resumed was done at another address.
+    Server,
 }
 
 impl Confirm {
@@ -220,6 +222,7 @@ impl Confirm {
             Self::Yes => Self::Suffix,
             Self::Suffix => Self::Count,
             Self::Count | Self::Context => Self::Context,
+            Self::Server => Self::Server,
         }
     }
 
@@ -229,6 +232,7 @@ impl Confirm {
             Self::Suffix => "suffix",
             Self::Count => "count",
             Self::Context => "context",
+            Self::Server => "server",
         }
     }
 }

@@ -154,6 +154,11 @@ fn ask(view: &mut DialogView, dialog: &Dialog, plan: &Plan, refusals: &[String])
             cell(Role::KeyDanger, plan.answer.as_str()),
             cell(Role::Dim, "and press Enter"),
         ],
+        Confirm::Server => vec![
+            cell(Role::Strong, "To confirm, type the new address:"),
+            cell(Role::KeyDanger, plan.answer.as_str()),
+            cell(Role::Dim, "and press Enter"),
+        ],
     };
     view.danger |= plan.confirm >= Confirm::Context;
     if plan.confirm != Confirm::Yes {

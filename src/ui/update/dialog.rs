@@ -49,7 +49,7 @@ pub(super) fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>
         resumes: None,
     });
     ui.dialog_frame = None;
-    effects.push(Effect::Plan(ticket, intent));
+    effects.push(Effect::Plan(ticket, intent, None));
 }
 
 /// Repeats an open rehearsal from time to time.
@@ -62,7 +62,7 @@ pub(super) fn renew(ui: &mut Ui, effects: &mut Vec<Effect>) {
     {
         dialog.asked_ms = now;
         dialog.in_flight = true;
-        effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
+        effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone(), dialog.resumes.clone()));
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
         Reply::Resume(intent) => {
             dialog.intent = intent.clone();
             dialog.in_flight = true;
-            effects.push(Effect::Plan(dialog.ticket, intent));
+            effects.push(Effect::Plan(dialog.ticket, intent, dialog.resumes.clone()));
         }
         _ => {}
     }
@@ -110,7 +110,7 @@ fn choose(dialog: &mut Dialog, number: usize, effects: &mut Vec<Effect>) {
     dialog.painted = None;
     dialog.top = 0;
     dialog.stage = Stage::Waiting;
-    effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone()));
+    effects.push(Effect::Plan(dialog.ticket, dialog.intent.clone(), dialog.resumes.clone()));
 }
 
 /// Handles a key while a question is open.
@@ -306,7 +306,7 @@ mod tests {
             open(&mut ui, &world, Act::Cordon, vec![node.clone()], &mut effects);
             let intent =
                 Intent { cluster: of, context: context.into(), act: Act::Cordon, targets: vec![node] };
-            assert!(matches!(&effects[..], [Effect::Plan(_, sent)] if *sent == intent), "{effects:?}");
+            assert!(matches!(&effects[..], [Effect::Plan(_, sent, None)] if *sent == intent), "{effects:?}");
         }
     }
 }

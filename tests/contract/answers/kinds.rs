@@ -56,7 +56,23 @@ fn tainted(node: &Value) -> bool {
     taints.is_some_and(|all| all.iter().any(|t| t["key"] == "node.kubernetes.io/out-of-service"))
 }
 
-pub const KINDS: [Kind; 19] = [
+const AUTOSCALER: &str = "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: NAME}
+spec:
+  minReplicas: 1
+  maxReplicas: 3
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: none}
+  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]
+";
+
+/// Whether the autoscaler scales neither up nor down.
+fn is_held(hpa: &Value) -> bool {
+    ["scaleUp", "scaleDown"].iter().all(|way| hpa["spec"]["behavior"][way]["selectPolicy"] == "Disabled")
+}
+
+pub const KINDS: [Kind; 23] = [
     Kind {
         name: "cordon",
         args: "cordon NODE",
@@ -194,19 +210,28 @@ spec: {nodeName: NODE, terminationGracePeriodSeconds: 1, containers: [{name: a, 
         name: "bounds",
         args: "-n SPACE bounds NAME --max 5",
         write: ("PATCH", "/horizontalpodautoscalers/NAME"),
-        yaml: "
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: NAME}
-spec:
-  minReplicas: 1
-  maxReplicas: 3
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: none}
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]
-",
+        yaml: AUTOSCALER,
         before: "",
         get: "hpa NAME",
         applied: |hpa| hpa["spec"]["maxReplicas"] == 5,
+    },
+    Kind {
+        name: "pause-autoscaler",
+        args: "-n SPACE pause-autoscaler NAME",
+        write: ("PATCH", "/horizontalpodautoscalers/NAME"),
+        yaml: AUTOSCALER,
+        before: "",
+        get: "hpa NAME",
+        applied: is_held,
+    },
+    Kind {
+        name: "resume-autoscaler",
+        args: "-n SPACE resume-autoscaler NAME",
+        write: ("PATCH", "/horizontalpodautoscalers/NAME"),
+        yaml: AUTOSCALER,
+        before: "-n SPACE patch hpa NAME --type=merge -p {\"spec\":{\"behavior\":{\"scaleUp\":{\"selectPolicy\":\"Disabled\"},\"scaleDown\":{\"selectPolicy\":\"Disabled\"}}}}",
+        get: "hpa NAME",
+        applied: |hpa| !is_held(hpa),
     },
     Kind {
         name: "out-of-rotation",
@@ -256,6 +281,20 @@ spec: {selector: {app: web, version: blue}, ports: [{port: 80}]}
         applied: |service| service["spec"]["selector"]["version"] == "green",
     },
     Kind {
+        name: "selector-revert",
+        args: "failover NAME --revert",
+        write: ("PATCH", "/services/NAME"),
+        yaml: "
+apiVersion: v1
+kind: Service
+metadata: {name: NAME}
+spec: {selector: {app: web, version: green}, ports: [{port: 80}]}
+",
+        before: "",
+        get: "service NAME",
+        applied: |service| service["spec"]["selector"]["version"] == "blue",
+    },
+    Kind {
         name: "weight",
         args: "failover NAME",
         write: ("PATCH", "/httproutes/NAME"),
@@ -270,6 +309,22 @@ spec:
         before: "",
         get: "httproute NAME",
         applied: |route| route["spec"]["rules"][0]["backendRefs"][1]["weight"] == 100,
+    },
+    Kind {
+        name: "weight-revert",
+        args: "failover NAME --revert",
+        write: ("PATCH", "/httproutes/NAME"),
+        yaml: "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: NAME}
+spec:
+  parentRefs: [{name: edge}]
+  rules: [{backendRefs: [{name: blue, port: 80, weight: 0}, {name: green, port: 80, weight: 100}]}]
+",
+        before: "",
+        get: "httproute NAME",
+        applied: |route| route["spec"]["rules"][0]["backendRefs"][0]["weight"] == 100,
     },
 ];
 

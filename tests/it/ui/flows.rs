@@ -52,7 +52,7 @@ fn plan(intent: &Intent, confirm: Confirm, answer: &str) -> Plan {
 fn rehearse(desk: &mut Desk, key: &str, make: impl Fn(&Intent) -> Plan) -> Intent {
     desk.dump(120, 36);
     let effects = desk.press(key);
-    let Some(Effect::Plan(ticket, intent)) = effects.into_iter().next() else {
+    let Some(Effect::Plan(ticket, intent, _)) = effects.into_iter().next() else {
         panic!("no rehearsal by {key}")
     };
     reply(desk, ticket, make(&intent));
@@ -142,7 +142,7 @@ fn another_plan_starts_the_confirmation_again() {
     desk.dump(120, 36);
     desk.ui.clock_ms += 2_500;
     let effects = update(&mut desk.ui, &desk.world, Msg::Tick);
-    let Some(Effect::Plan(ticket, intent)) = effects.into_iter().next() else { panic!("not renewed") };
+    let Some(Effect::Plan(ticket, intent, _)) = effects.into_iter().next() else { panic!("not renewed") };
     let same = plan(&intent, Confirm::Yes, "y");
     reply(&mut desk, ticket, same.clone());
     assert!(desk.ui.dialog.as_ref().unwrap().painted.is_some(), "the same plan changes nothing");
@@ -224,7 +224,7 @@ fn a_choice_makes_another_plan_and_confirms_nothing() {
     assert_eq!(desk.press("o"), []);
     assert!(desk.dump(120, 36).contains("1 [ ] --force: also bare-1"), "{}", desk.dump(120, 36));
     let effects = desk.press("1");
-    let [Effect::Plan(_, intent)] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::Plan(_, intent, _)] = effects.as_slice() else { panic!("{effects:?}") };
     assert!(matches!(intent.act, Act::Drain(ref o) if o.force));
     // the new plan is not there yet: what was typed for the old one counts for nothing
     desk.type_text("daa5");
@@ -247,7 +247,7 @@ fn failover_lists_the_plans_and_opens_one() {
     desk.type_text(" zone-b");
     let effects = desk.press("enter");
     assert!(
-        matches!(effects.first(), Some(Effect::Plan(_, i)) if matches!(i.act, Act::Failover { revert: false, .. })),
+        matches!(effects.first(), Some(Effect::Plan(_, i, _)) if matches!(i.act, Act::Failover { revert: false, .. })),
         "{effects:?}"
     );
 }
@@ -336,7 +336,7 @@ fn marks_make_one_action_of_several() {
     let worst = before.lines().find(|line| line.starts_with("│✖ ip-")).unwrap();
     let name = worst.split_whitespace().nth(1).unwrap();
     assert!(text.contains(&format!("│✖+{name}")), "{text}");
-    let Some(Effect::Plan(_, intent)) = desk.press("C").into_iter().next() else { panic!() };
+    let Some(Effect::Plan(_, intent, _)) = desk.press("C").into_iter().next() else { panic!() };
     assert_eq!(intent.targets.len(), 2);
 }
 
@@ -398,7 +398,7 @@ fn scale_asks_for_a_number() {
     desk.press("S");
     assert!(desk.dump(120, 36).contains("(now 3)"));
     desk.type_text("x2");
-    let Some(Effect::Plan(_, intent)) = desk.press("enter").into_iter().next() else { panic!() };
+    let Some(Effect::Plan(_, intent, _)) = desk.press("enter").into_iter().next() else { panic!() };
     assert!(matches!(intent.act, Act::Scale(ref by) if by.replicas == 6 && by.current_replicas == Some(3)));
 }
 
@@ -566,7 +566,7 @@ fn in_now_a_key_is_about_the_selected_line_and_no_other() {
     desk.press("2");
     desk.dump(120, 36);
     assert!(
-        matches!(desk.press("O").as_slice(), [Effect::Plan(_, intent)] if intent.act == Act::OutOfService)
+        matches!(desk.press("O").as_slice(), [Effect::Plan(_, intent, _)] if intent.act == Act::OutOfService)
     );
     assert_eq!(desk.ui.focus, ListId::Now);
 }
@@ -594,7 +594,7 @@ fn now_carries_out_what_its_line_says() {
     let mut desk = Desk::new(scene::trouble());
     desk.press("back-tab");
     desk.dump(120, 36);
-    let Some(Effect::Plan(_, intent)) = desk.press("R").into_iter().next() else { panic!() };
+    let Some(Effect::Plan(_, intent, _)) = desk.press("R").into_iter().next() else { panic!() };
     assert_eq!(intent.act, Act::Restart);
     assert_eq!(intent.targets.first().unwrap().name, "pay");
     desk.press("esc enter");
@@ -673,7 +673,7 @@ fn why_a_log_has_no_lines_stands_in_their_place_and_below_them() {
 fn the_logs_of_a_node_are_those_of_its_pods_in_all_namespaces_that_are_shown() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
-    let Some(Effect::Plan(_, intent)) = desk.press("C").into_iter().next() else { panic!() };
+    let Some(Effect::Plan(_, intent, _)) = desk.press("C").into_iter().next() else { panic!() };
     let node = intent.targets.first().unwrap().name.clone();
     desk.press("esc");
     let cluster = desk.world.clusters.first().unwrap().clone();
@@ -757,7 +757,7 @@ fn esc_goes_back_one_step_and_q_quits_at_the_root_twice() {
 fn a_failed_rehearsal_says_so() {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(120, 36);
-    let Some(Effect::Plan(ticket, _)) = desk.press("C").into_iter().next() else { panic!() };
+    let Some(Effect::Plan(ticket, _, _)) = desk.press("C").into_iter().next() else { panic!() };
     update(
         &mut desk.ui,
         &desk.world,
@@ -914,6 +914,35 @@ fn an_unfinished_action_is_told_until_it_is_resumed_or_dismissed() {
     desk.dump(120, 36);
     assert_eq!(desk.press("y"), [Effect::Dismiss("open".into())]);
     assert!(desk.ui.question.is_none());
+}
+
+#[test]
+fn what_is_resumed_at_another_address_asks_for_the_address() {
+    let mut desk = Desk::new(scene::trouble_with(|info| info.server = "https://here".into()));
+    desk.world.actions = [left_behind("open", "prod-eu", "https://here", true)].into();
+    desk.press("8");
+    desk.dump(120, 36);
+    let resume = desk.press("R");
+    let [Effect::Resume(ticket, id)] = &resume[..] else { panic!("{resume:?}") };
+    assert_eq!(*id, "open");
+    let intent = desk.world.actions[0].plan.intent.clone();
+    let effects = update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Resume(intent.clone())));
+    // it is compared with the clusters of the action
+    let again = [Effect::Plan(*ticket, intent.clone(), Some("open".into()))];
+    assert_eq!(effects, again);
+    let mut asked = plan(&intent, Confirm::Server, "10.0.0.2:6443");
+    let (now, then) = (String::from("10.0.0.2:6443"), String::from("here"));
+    asked.warnings = vec![Warning::ClusterMoved { context: "prod-eu".into(), now, then }];
+    reply(&mut desk, *ticket, asked);
+    let text = desk.dump(120, 36);
+    assert!(text.contains("To confirm, type the new address: 10.0.0.2:6443"), "{text}");
+    assert!(text.contains("context prod-eu is at 10.0.0.2:6443"), "{text}");
+    desk.ui.clock_ms += 1000;
+    // the context's name is not enough
+    desk.type_text("prod-eu");
+    assert!(!runs(&desk.press("enter")));
+    desk.type_text("10.0.0.2:6443");
+    assert!(runs(&desk.press("enter")));
 }
 
 #[test]
@@ -1652,7 +1681,7 @@ fn everything_that_changed_is_a_list() {
 
 fn planned(effects: Vec<Effect>) -> Intent {
     match effects.into_iter().next() {
-        Some(Effect::Plan(_, intent)) => intent,
+        Some(Effect::Plan(_, intent, _)) => intent,
         other => panic!("no rehearsal but {other:?}"),
     }
 }
@@ -1974,7 +2003,7 @@ fn the_palette_pauses_an_autoscaler_by_its_name() {
     desk.press(":");
     desk.type_text("pause-autoscaler search");
     let effects = desk.press("enter");
-    let Some(Effect::Plan(_, intent)) = effects.into_iter().next() else { panic!("no rehearsal") };
+    let Some(Effect::Plan(_, intent, _)) = effects.into_iter().next() else { panic!("no rehearsal") };
     assert_eq!(intent.act, Act::PauseAutoscaler);
     assert_eq!(intent.targets.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["search"]);
 }

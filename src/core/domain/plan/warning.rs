@@ -29,6 +29,12 @@ coded! {
         = "service {namespace}/{service} is left without a ready endpoint"
 
     // For undo and resume.
+    "cluster-moved" ClusterMoved { context: Name, now: String, then: String }
+        = "context {context} is at {now}, and the action was done at {then}: the UID of kube-system is the same, so this is the same cluster at another address, or a copy of it; confirm with the address"
+    "cluster-by-address" ClusterByAddress { context: Name, now: String }
+        = "context {context}: kube-system cannot be read, so the cluster is recognized by its address only, {now}"
+    "cluster-unrecorded" ClusterUnrecorded { context: Name, now: String }
+        = "context {context}: the record does not say which cluster it was; it is {now} now"
     "gone-already" GoneAlready { on: ObjectRef } = "{on} is gone already"
     "done-already" DoneAlready { on: ObjectRef, step: StepKind } = "{on}: {step} already"
     "not-restored" NotRestored { what: String } = "not restored: {what}"
