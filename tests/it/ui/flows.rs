@@ -920,10 +920,11 @@ fn an_unfinished_action_is_told_until_it_is_resumed_or_dismissed() {
 fn what_is_resumed_at_another_address_asks_for_the_address() {
     let mut desk = Desk::new(scene::trouble_with(|info| info.server = "https://here".into()));
     desk.world.actions = [left_behind("open", "prod-eu", "https://here", true)].into();
+    desk.dump(120, 36);
     desk.press("8");
     desk.dump(120, 36);
     let resume = desk.press("R");
-    let [Effect::Resume(ticket, id)] = &resume[..] else { panic!("{resume:?}") };
+    let [Effect::Resume(ticket, id)] = &resume[..] else { panic!("{resume:?}: {}", desk.dump(120, 36)) };
     assert_eq!(*id, "open");
     let intent = desk.world.actions[0].plan.intent.clone();
     let effects = update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Resume(intent.clone())));
