@@ -919,7 +919,12 @@ fn an_unfinished_action_is_told_until_it_is_resumed_or_dismissed() {
 #[test]
 fn what_is_resumed_at_another_address_asks_for_the_address() {
     let mut desk = Desk::new(scene::trouble_with(|info| info.server = "https://here".into()));
-    desk.world.actions = [left_behind("open", "prod-eu", "https://here", true)].into();
+    let mut open = left_behind("open", "prod-eu", "https://here", true).as_ref().clone();
+    let name = scene::node_name(4).as_str().into();
+    let node = ObjectRef::new(ClusterId::default(), Kind::Node, &"".into(), &name, &Uid::default());
+    let intent = Intent { targets: vec![node], ..open.plan.intent.clone() };
+    open.plan = Arc::new(plan(&intent, Confirm::Yes, "y"));
+    desk.world.actions = [Arc::new(open)].into();
     desk.dump(120, 36);
     desk.press("8");
     desk.dump(120, 36);
