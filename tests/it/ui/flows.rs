@@ -940,10 +940,12 @@ fn what_is_resumed_at_another_address_asks_for_the_address() {
     let (now, then) = (String::from("10.0.0.2:6443"), String::from("here"));
     asked.warnings = vec![Warning::ClusterMoved { context: "prod-eu".into(), now, then }];
     reply(&mut desk, *ticket, asked);
+    // a plan is on the screen for a while before it can be confirmed
+    desk.dump(120, 36);
+    desk.ui.clock_ms += 1000;
     let text = desk.dump(120, 36);
     assert!(text.contains("To confirm, type the new address: 10.0.0.2:6443"), "{text}");
     assert!(text.contains("context prod-eu is at 10.0.0.2:6443"), "{text}");
-    desk.ui.clock_ms += 1000;
     // the context's name is not enough
     desk.type_text("prod-eu");
     assert!(!runs(&desk.press("enter")));
