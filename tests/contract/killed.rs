@@ -95,7 +95,8 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Runs our binary, and kills it at that time.
+    /// Runs our binary, and kills it at that time. In the words, ADDRESS is where it finds the clusters of the action: at
+    /// other ports than every process before it.
     fn lives(&self, run: &Run, words: &str, moment: Moment) -> Lived {
         let victim = Victim::default();
         let writes = Arc::new(Mutex::new(Vec::new()));
@@ -115,7 +116,12 @@ impl Stage<'_> {
         let mut contexts = vec![("test", here.port)];
         contexts.extend(there.as_ref().filter(|_| run.kind.name == "standby").map(|p| ("standby", p.port)));
         kubeconfig(&file, &contexts);
-        let mut command = self.rig.command_with(&file, &words.split(' ').collect::<Vec<_>>());
+        let addresses: Vec<String> =
+            contexts.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
+        let addresses = addresses.join(" ");
+        let words: Vec<&str> =
+            words.split(' ').map(|word| if word == "ADDRESS" { &addresses } else { word }).collect();
+        let mut command = self.rig.command_with(&file, &words);
         command.env("XDG_STATE_HOME", home.join("state"));
         let output = std::fs::File::create(home.join("stderr")).unwrap();
         command.stdout(Stdio::piped()).stderr(output);
@@ -202,7 +208,7 @@ impl Stage<'_> {
             if again.is_some() {
                 write!(story, " killed {}", words(again)).unwrap();
             }
-            lived = self.lives(&run, &format!("resume {id} --yes --confirm test -o json"), again);
+            lived = self.lives(&run, &format!("resume {id} --yes --confirm ADDRESS -o json"), again);
             if lived.exit == Some(3) && lived.said.contains("--dismiss") {
                 write!(story, ", dismissed ({})", lived.said.lines().last().unwrap_or_default()).unwrap();
                 let dismissed = self.lives(&run, &format!("resume {id} --dismiss"), None);
