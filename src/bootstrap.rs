@@ -25,7 +25,9 @@ use std::path::PathBuf;
 use clap::CommandFactory;
 use pilothouse_core::domain::settings::Settings;
 #[cfg(feature = "demo")]
-use pilothouse_core::domain::settings::{LogServerSettings, PrometheusSettings, ServerSettings};
+use pilothouse_core::domain::settings::{
+    AlertmanagerSettings, LogServerSettings, PrometheusSettings, ServerSettings,
+};
 use pilothouse_core::policy::kubectl::quote;
 
 use crate::action::journal::Journal;
@@ -158,6 +160,12 @@ impl Start {
                 presets: own.presets,
                 ..PrometheusSettings::default()
             };
+            settings.alertmanager = AlertmanagerSettings {
+                server: ServerSettings::at(demo.alertmanager.clone()),
+                poll_secs: settings.alertmanager.poll_secs,
+                rules: false,
+                external_url: String::new(),
+            };
             settings.loki = LogServerSettings {
                 server: ServerSettings::at(demo.loki.clone()),
                 poll_secs: settings.loki.poll_secs,
@@ -168,7 +176,7 @@ impl Start {
                 ..LogServerSettings::default()
             };
             settings.failover.clear();
-            for key in ["prometheus.url", "loki.url", "victorialogs.discover"] {
+            for key in ["prometheus.url", "alertmanager.url", "loki.url", "victorialogs.discover"] {
                 loaded.origins.push((key.to_owned(), Origin::Flag("--demo".to_owned())));
             }
         }

@@ -5,6 +5,7 @@
 //! [`sink::FactSink`] and run under a [`supervise::Supervisor`]. [`objects`] is not a source: it reads single objects
 //! on demand.
 
+pub mod alerts;
 pub mod kube;
 pub mod log_file;
 pub mod log_server;
@@ -32,6 +33,7 @@ use self::kube::{Scope, metrics};
 use self::log_server::{LOKI, VICTORIA_LOGS};
 use self::logs::LogStore;
 use self::logs::twice::Twice;
+use self::prometheus::ranges::Ranges;
 use self::search::Catalog;
 use self::server::Access;
 use self::sink::FactSink;
@@ -51,6 +53,8 @@ pub struct Setup<'a> {
     pub lines: &'a Arc<LogStore>,
     /// Recognizes lines of pods that a log store delivers too.
     pub twice: &'a Arc<Twice>,
+    /// Asks the Prometheus for the screen.
+    pub ranges: &'a Ranges,
     /// The number of pods in the last complete list.
     pub pods: &'a watch::Sender<Option<u64>>,
     pub sink: &'a FactSink,
@@ -146,7 +150,20 @@ pub const SOURCES: &[Source] = &[
         needs: &[Purpose::Metrics],
         off: prometheus::off,
         start: |setup, sink| {
-            prometheus::start(&setup.settings.prometheus, || setup.access(), sink, setup.supervisor)
+            let settings = &setup.settings.prometheus;
+            prometheus::start(settings, || setup.access(), setup.ranges, sink, setup.supervisor)
+        },
+        is_settled: have_answered,
+    },
+    Source {
+        name: alerts::NAME,
+        feed: Feed::Alerts,
+        section: alerts::NAME,
+        needs: &[Purpose::Metrics],
+        off: alerts::off,
+        start: |setup, sink| {
+            let (of, prometheus) = (&setup.settings.alertmanager, &setup.settings.prometheus);
+            alerts::start(of, prometheus, || setup.access(), setup.world, sink, setup.supervisor)
         },
         is_settled: have_answered,
     },

@@ -99,7 +99,7 @@ pub(super) async fn run(start: &Start, command: ActionCommand) -> u8 {
             Err(e) => Err((exit::USAGE, e)),
         },
         ActionCommand::Resume { id, uncordon, dismiss, .. } => {
-            super::resume::attempt(start, id, *uncordon, *dismiss, &flags).await
+            Box::pin(super::resume::attempt(start, id, *uncordon, *dismiss, &flags)).await
         }
         ActionCommand::Undo { id: None, .. } => Ok(super::journal::undoable(start, flags.output)),
         ActionCommand::Undo { id: Some(id), .. } => match undo_of(start, id) {

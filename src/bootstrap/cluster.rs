@@ -14,6 +14,7 @@ use crate::action::control::EvictionRateLimiter;
 use crate::action::haproxy::Proxies;
 use crate::source::Started;
 use crate::source::logs::LogStore;
+use crate::source::prometheus::ranges::Ranges;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
 use crate::wire::client::ReadClient;
@@ -37,6 +38,8 @@ pub struct ClusterHandle {
     pub logs: Arc<LogStore>,
     /// The kinds that the API server serves.
     pub resources: Arc<Resources>,
+    /// Asks the Prometheus of the cluster for the screen.
+    pub ranges: Ranges,
 }
 
 impl ClusterHandle {

@@ -123,6 +123,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         supervisor: session.supervisor.child(),
         home: start.home.clone(),
         logs: HashMap::new(),
+        asked: HashMap::new(),
     };
     let (effects, effects_in) = mpsc::channel(EFFECTS);
     session.supervisor.spawn_once(desk.serve(effects_in));

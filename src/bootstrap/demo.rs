@@ -30,6 +30,7 @@ pub(super) struct Demo {
     /// The lock is held for the lifetime of the process, however it ends.
     _lock: std::fs::File,
     pub prometheus: String,
+    pub alertmanager: String,
     pub loki: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -119,8 +120,8 @@ impl Demo {
                 runtime.block_on(async {
                     match Sim::start(options).await {
                         Ok(running) => {
-                            let said =
-                                opened.send(Ok((running.kubeconfig(), running.prometheus(), running.loki())));
+                            let urls = [running.prometheus(), running.alertmanager(), running.loki()];
+                            let said = opened.send(Ok((running.kubeconfig(), urls)));
                             if said.is_ok() {
                                 // an error means that the other end was dropped, which also stops the cluster
                                 drop(stopped.await);
@@ -132,9 +133,17 @@ impl Demo {
                 });
             })
             .map_err(|e| e.to_string())?;
-        let (kubeconfig, prometheus, loki) =
+        let (kubeconfig, [prometheus, alertmanager, loki]) =
             open.recv().map_err(|_| "the simulated cluster ended while it started".to_owned())??;
-        let demo = Self { folder, _lock: lock, prometheus, loki, stop: Some(stop), thread: Some(thread) };
+        let demo = Self {
+            folder,
+            _lock: lock,
+            prometheus,
+            alertmanager,
+            loki,
+            stop: Some(stop),
+            thread: Some(thread),
+        };
         write_kubeconfig(&demo.kubeconfig(), &kubeconfig)?;
         Ok(demo)
     }

@@ -43,6 +43,8 @@ pub struct Desk {
     pub home: Home,
     /// The open logs.
     pub logs: HashMap<Ticket, Supervisor>,
+    /// The requests that may not be answered yet.
+    pub asked: HashMap<Ticket, Supervisor>,
 }
 
 /// Sends an input to the screen. Waits if the queue is full, which lasts only a short time.
@@ -73,6 +75,11 @@ impl Desk {
                     }
                 }
                 Effect::Fetch(ticket, request) => self.fetch(ticket, request),
+                Effect::Cancel(ticket) => {
+                    if let Some(group) = self.asked.remove(&ticket) {
+                        group.cancel();
+                    }
+                }
                 Effect::FollowLogs(ticket, request) => self.follow_logs(ticket, request),
                 Effect::StopLogs(ticket) => {
                     if let Some(group) = self.logs.remove(&ticket) {
@@ -179,17 +186,23 @@ impl Desk {
         }
     }
 
-    fn fetch(&self, ticket: Ticket, request: Request) {
+    fn fetch(&mut self, ticket: Ticket, request: Request) {
+        self.asked.retain(|_, group| !group.token().is_cancelled());
+        let group = self.supervisor.child();
+        let done = group.token();
+        self.asked.insert(ticket, group.clone());
         let (inbox, world) = (self.inbox.clone(), self.world.borrow().clone());
         let (plans, dialer) = (self.failover.clone(), self.dialer.clone());
         let cluster = self.clusters.get(request.cluster()).cloned();
-        self.supervisor.spawn_once(async move {
+        group.spawn_once(async move {
             let reply = match cluster {
                 Ok(cluster) => fetched(&cluster, request, &world, plans, &dialer).await,
                 Err(why) => Err(why),
             };
             let reply = reply.unwrap_or_else(Reply::Failed);
             hand(&inbox, Input::Reply(ticket, reply)).await;
+            // there is nothing left to cancel
+            done.cancel();
         });
     }
 }
@@ -216,6 +229,8 @@ async fn fetched(
             None => Err("pilothouse is not connected to that cluster".into()),
         },
         Request::ErrorLines { fingerprint, .. } => Ok(error_lines(&cluster.logs, fingerprint)),
+        Request::Range { query, span, .. } => cluster.ranges.ask(&query, span).await.map(Reply::Range),
+        Request::MetricNames { span, .. } => cluster.ranges.names(span).await.map(Reply::MetricNames),
     }
 }
 

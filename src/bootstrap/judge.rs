@@ -11,7 +11,7 @@ use crate::config::{self, Home, Loaded, Origin};
 use crate::report::exit;
 use crate::report::headless::tell;
 use crate::source::server::{self, Kind};
-use crate::source::{log_server, prometheus};
+use crate::source::{alerts, log_server, prometheus};
 use crate::ui::keymap::Keymap;
 use crate::ui::pane;
 use crate::wire::proxy::Proxies;
@@ -50,8 +50,9 @@ pub(super) fn judge(loaded: &mut Loaded, home: &Home) {
 type ServerOf = (&'static Kind, fn(&Settings) -> &ServerSettings);
 
 /// The servers whose addresses and credentials are settings.
-const SERVERS: [ServerOf; 3] = [
+const SERVERS: [ServerOf; 4] = [
     (&prometheus::KIND, |s| &s.prometheus.server),
+    (&alerts::KIND, |s| &s.alertmanager.server),
     (&log_server::LOKI.kind, |s| &s.loki.server),
     (&log_server::VICTORIA_LOGS.kind, |s| &s.victorialogs.server),
 ];

@@ -17,6 +17,7 @@ use super::cluster::{ClusterHandle, Handles, clients};
 use crate::hub::{CONTROL, FACTS, Hub, Queues};
 use crate::source::kube::Scope;
 use crate::source::logs::LogStore;
+use crate::source::prometheus::ranges::Ranges;
 use crate::source::search::Catalog;
 use crate::source::server::Access;
 use crate::source::sink::FactSink;
@@ -141,6 +142,7 @@ fn cluster(
     let of_logs = &start.settings.logs;
     let memory = of_logs.memory_mib as usize * 1024 * 1024;
     let logs = Arc::new(LogStore::with_masks(memory, Masks::of(of_logs)));
+    let ranges = Ranges::default();
     let setup = Setup {
         connection: &connection,
         reader: &reader,
@@ -149,13 +151,15 @@ fn cluster(
         world: opening.world,
         lines: &logs,
         twice: &Arc::default(),
+        ranges: &ranges,
         pods: &watch::channel(None).0,
         sink: &sink,
         supervisor: &sources,
     };
     let started = source::start(&setup, opening.wanted)?;
     let clients = clients(start, info.id, &connection, reader, opening.writes)?;
-    Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources: Arc::default() })
+    let resources = Arc::default();
+    Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources, ranges })
 }
 
 /// Returns a message if the server reports that a requested namespace does not exist, because an empty result must
@@ -210,7 +214,8 @@ pub(super) fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor
     if prometheus::off(&start.settings).is_none() {
         let catalog = Catalog::Listed { reader: reader.clone(), namespaces: namespaces(start) };
         let access = Access { reader, catalog };
-        prometheus::start(&start.settings.prometheus, || access, &sink, supervisor)?;
+        let ranges = Ranges::default();
+        prometheus::start(&start.settings.prometheus, || access, &ranges, &sink, supervisor)?;
     }
     Ok(Traffic { seen, fails })
 }

@@ -43,13 +43,13 @@ macro_rules! server {
             Field {
                 section: $section,
                 key: "service",
-                doc: concat!("Service of a ", $product, " in the cluster, read through the API server: NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS); empty: none"),
+                doc: concat!("Service of ", $product, " in the cluster, read through the API server: NAMESPACE/NAME:PORT or NAMESPACE/NAME:PORT/PREFIX (https:NAME:PORT for HTTPS); empty: none"),
                 place: Place::Text(|s| &mut s.$settings.server.service),
             },
             Field {
                 section: $section,
                 key: "discover",
-                doc: concat!("if url and service are empty, look for a ", $product, " among the cluster's Services"),
+                doc: concat!("if url and service are empty, look for ", $product, " among the cluster's Services"),
                 place: Place::Flag(|s| &mut s.$settings.server.discover),
             },
             Field {
@@ -159,10 +159,12 @@ macro_rules! log_server {
 }
 
 /// The tables of settings, in the order of the example file.
-const TABLES: [&[Field]; 8] = [
+const TABLES: [&[Field]; 10] = [
     SCREEN,
     server!("prometheus", prometheus, "Prometheus"),
     PROMETHEUS,
+    server!("alertmanager", alertmanager, "Alertmanager"),
+    ALERTMANAGER,
     REST,
     server!("loki", loki, "Loki"),
     log_server!("loki", loki, "{namespace=\"shop\"} |= \"error\""),
@@ -239,6 +241,27 @@ const PROMETHEUS: &[Field] = &[
         key: "presets",
         doc: "metrics to read traffic from: auto, or names in order of preference, of the built-in presets (`pilothouse config presets`) or of your own ([traffic.presets.NAME])",
         place: Place::Texts(|s| &mut s.prometheus.presets),
+    },
+];
+
+const ALERTMANAGER: &[Field] = &[
+    Field {
+        section: "alertmanager",
+        key: "poll_secs",
+        doc: "seconds between polls, 5 to 300",
+        place: Place::Number(|s| &mut s.alertmanager.poll_secs, 5, 300),
+    },
+    Field {
+        section: "alertmanager",
+        key: "rules",
+        doc: "if no Alertmanager is found, read which alerts fire from the alerting rules of Prometheus",
+        place: Place::Flag(|s| &mut s.alertmanager.rules),
+    },
+    Field {
+        section: "alertmanager",
+        key: "external_url",
+        doc: "URL under which people open the Alertmanager, for links to alerts; empty: that of url",
+        place: Place::Text(|s| &mut s.alertmanager.external_url),
     },
 ];
 

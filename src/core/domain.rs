@@ -2,6 +2,7 @@
 //!
 //! Sources convert their data into these types as soon as it arrives, and sanitise text from outside there ([`text`]).
 
+pub mod alert;
 pub mod autoscaler;
 pub mod budget;
 pub mod cause;
@@ -24,6 +25,7 @@ pub mod plan;
 pub mod pod;
 pub mod preset;
 pub mod quantity;
+pub mod range;
 pub mod route;
 pub mod row;
 pub mod scheduling;

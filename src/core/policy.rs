@@ -1,5 +1,6 @@
 //! Pure maths and rules: what follows from facts, with the reason beside the number.
 
+pub mod alerts;
 pub mod balancing;
 pub mod cron;
 pub mod dashboard;

@@ -126,6 +126,7 @@ impl ClusterState {
             node_usage_source: f.node_usage_source.clone(),
             pod_usage: f.pod_usage.clone(),
             traffic: self.derivation.traffic().clone(),
+            alerts: f.alerts.clone(),
             logs: f.logs.clone(),
             sources: f.sources.clone(),
             derived: self.derived.clone(),

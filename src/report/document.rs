@@ -24,8 +24,8 @@ pub struct Snapshot {
     pub error_groups: Vec<ErrorGroup>,
     pub autoscalers: Vec<Autoscaler>,
     pub workloads: Vec<Workload>,
-    /// The alerts, or null if no Alertmanager was queried.
-    pub alerts: Option<Vec<serde_json::Value>>,
+    /// The alerts, or null if no source of alerts has answered.
+    pub alerts: Option<Vec<Alert>>,
     pub actions: Vec<Action>,
 }
 
@@ -337,4 +337,26 @@ pub struct Action {
     pub message: String,
     pub started: String,
     pub ended: Option<String>,
+}
+
+/// An alert of the Alertmanager, or of the rules of Prometheus.
+#[derive(Debug, Serialize)]
+pub struct Alert {
+    pub fingerprint: String,
+    pub name: String,
+    /// `critical`, `warning` or `info`; null if the alert is no trouble.
+    pub severity: Option<pilothouse_core::facts::world::Severity>,
+    /// `firing`, `pending`, `silenced`, `inhibited` or `muted`.
+    pub state: &'static str,
+    pub since: String,
+    pub summary: String,
+    /// The objects of the cluster that it is about. The main object comes first.
+    pub objects: Vec<Object>,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    /// Null if the alert was read from rules.
+    pub receivers: Option<Vec<String>>,
+    pub silenced_by: Vec<String>,
+    pub inhibited_by: Vec<String>,
+    pub generator_url: Option<String>,
 }

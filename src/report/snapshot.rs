@@ -1,5 +1,7 @@
 //! Converts the shared state to a document.
 
+mod alerts;
+
 use std::collections::{BTreeMap, HashMap};
 
 use pilothouse_core::domain::autoscaler::Target;
@@ -42,7 +44,7 @@ pub fn snapshot(world: &World, cluster: &Cluster, now: Stamp) -> doc::Snapshot {
         error_groups: errors(cluster),
         autoscalers: autoscalers(cluster),
         workloads: workloads(cluster),
-        alerts: None,
+        alerts: alerts::alerts(cluster),
         actions: world.actions.iter().map(|a| action(a)).collect(),
     }
 }

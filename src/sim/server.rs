@@ -216,7 +216,7 @@ pub fn build(options: Options) -> io::Result<Built> {
     store.set_sparing(copies >= MANY);
     cast::system(&store).map_err(io::Error::other)?;
     if options.monitored {
-        cast::prometheus(&store).map_err(io::Error::other)?;
+        cast::monitoring(&store).map_err(io::Error::other)?;
     }
     let mut count = 0;
     for pool in &scenario.pools {

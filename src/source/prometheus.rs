@@ -5,6 +5,7 @@ mod answer;
 pub mod client;
 mod discovered;
 mod objectives;
+pub mod ranges;
 mod refresh;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use self::client::Prometheus;
 use self::client::Queries;
 use self::discovered::Discovered;
 use self::objectives::Objectives;
+use self::ranges::Ranges;
 use self::refresh::Refresh;
 use super::server::{self, Access, Kind, Seen, Way};
 use super::sink::FactSink;
@@ -51,17 +53,23 @@ pub fn off(settings: &Settings) -> Option<&'static str> {
 }
 
 /// Starts polling the Prometheus of the settings: the one with a URL, the one behind a Service, or one that is searched
-/// for in the cluster. `inside` is not needed for a URL.
+/// for in the cluster. `inside` is not needed for a URL. `ranges` then asks the same one.
 pub fn start(
     settings: &PrometheusSettings,
     inside: impl FnOnce() -> Access,
+    ranges: &Ranges,
     sink: &FactSink,
     supervisor: &Supervisor,
 ) -> Result<Vec<Name>, String> {
     Ok(match server::way(&KIND, &settings.server, inside)? {
-        Way::Fixed(server) => spawn(Prometheus::of(server), settings, None, sink, supervisor),
+        Way::Fixed(server) => {
+            let client = Prometheus::of(server);
+            ranges.read_from(ranges::Server::Fixed(Box::new(client.clone())));
+            spawn(client, settings, None, sink, supervisor)
+        }
         Way::Search(access, headers) => {
             let client = Discovered::new(access.catalog, access.reader, headers, settings.clone());
+            ranges.read_from(ranges::Server::Found(client.clone()));
             let waiting = Some("looking for a Prometheus among the cluster's Services");
             spawn(client, settings, waiting, sink, supervisor)
         }

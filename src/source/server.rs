@@ -178,6 +178,12 @@ impl Server {
     }
 }
 
+/// Returns the name of a product after `a` or `an`.
+fn with_article(product: &str) -> String {
+    let article = if product.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
+    format!("{article} {product}")
+}
+
 /// What the user has to check if an answer is not one of the server.
 #[derive(Clone, Copy, Debug)]
 pub enum Asked {
@@ -187,10 +193,10 @@ pub enum Asked {
 
 impl Asked {
     fn word(self, kind: &Kind) -> String {
-        let product = kind.product;
+        let product = with_article(kind.product);
         match self {
-            Self::Url => format!("is this URL a {product}?"),
-            Self::Service => format!("is this Service a {product}?"),
+            Self::Url => format!("is this URL {product}?"),
+            Self::Service => format!("is this Service {product}?"),
         }
     }
 
@@ -198,7 +204,10 @@ impl Asked {
     fn base(self, kind: &Kind) -> String {
         let Kind { product, api, not_base, section, .. } = kind;
         match self {
-            Self::Url => format!("is this URL the base URL of a {product}, without {not_base}?"),
+            Self::Url => {
+                let product = with_article(product);
+                format!("is this URL the base URL of {product}, without {not_base}?")
+            }
             Self::Service => {
                 format!("does this {product} have a path before {api}? Set it with {section}.service")
             }

@@ -223,6 +223,10 @@ pub struct Ui {
     pub kinds_of: Option<Ticket>,
     /// Whether the list of actions includes actions of other clusters.
     pub all_actions: bool,
+    /// Whether all alerts of one name are one row.
+    pub alerts_by_name: bool,
+    /// The alert whose link was copied last, and the number of the link.
+    pub copied: (Name, usize),
     /// The columns that the user selected, by their index in the pane's table.
     pub columns: BTreeMap<ListId, Vec<usize>>,
     /// Error groups count as new if they were first seen after this moment. None: recently.
@@ -293,6 +297,8 @@ impl Ui {
             kinds_of: None,
             all_actions: false,
             columns: BTreeMap::new(),
+            alerts_by_name: false,
+            copied: (Name::default(), 0),
             new_since: None,
             trace_url: String::new(),
             zone: |_| 0,

@@ -58,6 +58,7 @@ pub enum Context {
     Workloads,
     Pods,
     Backends,
+    Alerts,
     Actions,
     /// Read-only text: describe, YAML, events, why.
     Text,
@@ -69,7 +70,7 @@ pub enum Context {
 
 impl Context {
     /// All contexts, in the order of help and of the README.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Everywhere,
         Self::Lists,
         Self::Objects,
@@ -81,6 +82,7 @@ impl Context {
         Self::Workloads,
         Self::Pods,
         Self::Backends,
+        Self::Alerts,
         Self::Actions,
         Self::Text,
         Self::Log,
@@ -103,7 +105,8 @@ impl Context {
             | Self::Autoscalers
             | Self::Workloads
             | Self::Pods
-            | Self::Backends => &[Self::Lists, Self::Objects, Self::Everywhere],
+            | Self::Backends
+            | Self::Alerts => &[Self::Lists, Self::Objects, Self::Everywhere],
         }
     }
 
@@ -121,6 +124,7 @@ impl Context {
             Self::Workloads => "Workloads",
             Self::Pods => "Pods",
             Self::Backends => "backends of a service",
+            Self::Alerts => "Alerts",
             Self::Actions => "Actions",
             Self::Text => "text",
             Self::Log => "log text",
@@ -177,6 +181,8 @@ pub enum Cmd {
     Logs,
     PreviousLogs,
     Copy,
+    CopyLink,
+    GroupAlerts,
     Hint,
     Silence,
     Silenced,

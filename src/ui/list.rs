@@ -25,6 +25,7 @@ pub enum ListId {
     Pods,
     Backends,
     Slices,
+    Alerts,
     Actions,
     Changes,
     Events,

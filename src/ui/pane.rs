@@ -3,6 +3,7 @@
 //! of its name.
 
 pub mod actions;
+pub mod alerts;
 pub mod autoscalers;
 pub mod backends;
 pub mod causes;
@@ -35,6 +36,7 @@ use super::app::Ui;
 use super::cell::{self, Cell, Grade, RowView};
 use super::command::{Cmd, Context};
 use super::list::{List, ListId, Spec};
+use super::rows::alerts::AlertLine;
 use super::rows::backends::Backend;
 use super::rows::changes::Entry;
 use super::rows::events::EventGroup;
@@ -326,6 +328,28 @@ pub static PANES: [Pane; ListId::COUNT] = [
         preface: slices::preface,
         narrows: |_| false,
         nothing: "there are no metrics of this Service",
+        ..COMMON
+    },
+    Pane {
+        id: ListId::Alerts,
+        name: "alerts",
+        keys: &[Cmd::Open(ListId::Alerts)],
+        contexts: &[Context::Alerts, Context::Lists, Context::Objects, Context::Everywhere],
+        place: Place::Screen,
+        columns: &alerts::COLUMNS,
+        orders: &alerts::ORDERS,
+        refresh: alerts::refresh,
+        key: |s, row| alerts::at(s, row).map(AlertLine::key),
+        grade: Some(|s, row| alerts::at(s, row).map(AlertLine::grade)),
+        row: |s, row| Some(alerts::row(alerts::at(s, row)?, s.ui.now)),
+        object: alerts::object_of,
+        enter: Enter::Alerts,
+        reads: Reads::Alert,
+        title: |_| "Alerts".into(),
+        counts: alerts::counts,
+        state: alerts::state,
+        footer: alerts::footer,
+        nothing: "no alerts",
         ..COMMON
     },
     Pane {

@@ -1,6 +1,7 @@
 //! Converts World and Ui to view models: the texts and roles of everything on the screen around the panes and in
 //! their frames.
 
+pub mod alert;
 pub mod describe;
 pub mod details;
 pub mod dialog;

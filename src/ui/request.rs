@@ -6,6 +6,7 @@ use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::plan::{Intent, Plan};
+use pilothouse_core::domain::range::{Ranged, Span};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::SilenceChange;
 
@@ -62,8 +63,10 @@ pub enum Effect {
     Dismiss(Name),
     /// Requests the remaining steps of an unfinished action. The answer is [`Reply::Resume`].
     Resume(Ticket, Name),
-    /// Sends a request. The answer is [`Reply::Text`], [`Reply::Table`] or [`Reply::Lines`].
+    /// Sends a request. The answer is a [`Reply`] with the ticket.
     Fetch(Ticket, Request),
+    /// Cancels a request. If it was not answered yet, there is no answer.
+    Cancel(Ticket),
     /// Follows logs. The answers are [`Msg::LogLines`], [`Msg::LogNotes`] and [`Msg::LogEnded`] until
     /// [`Effect::StopLogs`].
     FollowLogs(Ticket, LogRequest),
@@ -112,6 +115,11 @@ pub enum Request {
     FailoverPlans { cluster: ClusterId },
     /// Requests the newest lines that are kept of an error group.
     ErrorLines { cluster: ClusterId, fingerprint: Name },
+    /// Requests numbers over time from the Prometheus of the cluster. The answer is [`Reply::Range`].
+    Range { cluster: ClusterId, query: String, span: Span },
+    /// Requests the names of the metrics that the Prometheus has had within the span. The answer is
+    /// [`Reply::MetricNames`].
+    MetricNames { cluster: ClusterId, span: Span },
 }
 
 impl Request {
@@ -123,7 +131,9 @@ impl Request {
             | Self::Kinds { cluster }
             | Self::Contexts { cluster }
             | Self::FailoverPlans { cluster }
-            | Self::ErrorLines { cluster, .. } => *cluster,
+            | Self::ErrorLines { cluster, .. }
+            | Self::Range { cluster, .. }
+            | Self::MetricNames { cluster, .. } => *cluster,
         }
     }
 }
@@ -181,6 +191,8 @@ pub enum Reply {
     Lines(Vec<LogLine>),
     Plans(Vec<FailoverPlan>),
     Kinds(Vec<KindWords>),
+    Range(Ranged),
+    MetricNames(Vec<String>),
     /// The intent that resumes an action.
     Resume(Intent),
     /// An error message that the user can act on.

@@ -3,6 +3,7 @@
 //! repaired instead of sorted again.
 
 pub mod actions;
+pub mod alerts;
 pub mod backends;
 pub mod changes;
 pub mod events;
@@ -50,4 +51,5 @@ pub struct PaneRows {
     pub slices_of: Option<(By, backends::Inputs)>,
     pub changes: changes::Entries,
     pub events: events::EventGroups,
+    pub alerts: alerts::AlertLines,
 }

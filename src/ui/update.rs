@@ -2,6 +2,7 @@
 //! the clock or use the terminal.
 
 mod actions;
+mod alerts;
 mod dialog;
 mod keys;
 mod leave;
@@ -159,6 +160,8 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
             ui.say(format!("sent {name} to the clipboard{cordon} ({})", ui.clipboard.caveat()));
             effects.push(Effect::Copy(name));
         }),
+        Cmd::CopyLink => alerts::copy_link(ui, world, effects),
+        Cmd::GroupAlerts => alerts::group(ui),
         Cmd::Hint => ui.say("lower case changes nothing here: C cordons and uncordons, R restarts, S scales, D drains, K evicts"),
         Cmd::Change(what) => change(ui, world, what, effects),
         Cmd::Silence => silence::ask(ui, world),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilothouse::clock::Clock;
-use pilothouse::source::prometheus;
+use pilothouse::source::prometheus::{self, ranges::Ranges};
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse_core::domain::id::{ClusterId, Uid, Version};
@@ -233,7 +233,7 @@ impl Polled {
         };
         let all = Supervisor::new();
         let inside = || unreachable!("it has a URL");
-        prometheus::start(&settings, inside, &sink, &all).unwrap();
+        prometheus::start(&settings, inside, &Ranges::default(), &sink, &all).unwrap();
         Self { facts, status, state: cluster(), all, queries: Vec::new() }
     }
 

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+mod alerts;
 mod answers;
 mod architecture;
 mod crash;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pilothouse::clock::Clock;
-use pilothouse::source::prometheus;
+use pilothouse::source::prometheus::{self, ranges::Ranges};
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse_core::domain::id::ClusterId;
@@ -171,7 +171,8 @@ async fn first(url: &str) -> ObjectivesSeen {
     };
     let all = Supervisor::new();
     tokio::spawn(async move { while statuses.recv().await.is_some() {} });
-    prometheus::start(&settings, || panic!("a URL needs no cluster"), &sink, &all).unwrap();
+    prometheus::start(&settings, || panic!("a URL needs no cluster"), &Ranges::default(), &sink, &all)
+        .unwrap();
     // a busy machine may not answer all queries in the first refresh
     let is_whole = |m: &Arc<Measured>| {
         slo::windows(&m.objective).iter().all(|window| m.ratios.iter().any(|r| r.window_secs == *window))

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pilothouse::clock::Clock;
-use pilothouse::source::prometheus;
+use pilothouse::source::prometheus::{self, ranges::Ranges};
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse_core::domain::id::ClusterId;
@@ -135,7 +135,7 @@ impl Polled {
         };
         let all = Supervisor::new();
         let inside = || unreachable!("it has a URL");
-        prometheus::start(&settings, inside, &sink, &all).unwrap();
+        prometheus::start(&settings, inside, &Ranges::default(), &sink, &all).unwrap();
         Self { mode: Arc::new(Mutex::new(Mode::Good)), facts, status, all }
     }
 

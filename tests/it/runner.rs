@@ -19,6 +19,7 @@ use pilothouse::bootstrap::dialer::Dialer;
 use pilothouse::clock::Clock;
 use pilothouse::config::Home;
 use pilothouse::source::logs::LogStore;
+use pilothouse::source::prometheus::ranges::Ranges;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse::ui::request::{Effect, LogRequest, Reply, Request, Ticket};
@@ -365,6 +366,7 @@ fn handle(fake: &Fake, id: ClusterId) -> ClusterHandle {
         started: Vec::new(),
         logs: Arc::new(LogStore::new(1 << 20)),
         resources: Arc::default(),
+        ranges: Ranges::default(),
     }
 }
 
@@ -393,6 +395,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
         supervisor: Supervisor::new(),
         home: Home::default(),
         logs: HashMap::new(),
+        asked: HashMap::new(),
     };
     let (effects, effects_in) = mpsc::channel(64);
     let serves = tokio::spawn(desk.serve(effects_in));

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use pilothouse_core::domain::alert::AlertRow;
 use pilothouse_core::facts::world::{Cause, Cluster, Severity};
 use tokio::time::MissedTickBehavior;
 
@@ -80,6 +81,44 @@ fn live(story: &Story, seed: u64, lasts: u64) -> Record {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(tell(story, seed, lasts))
+}
+
+/// Waits until the alerts of the simulated cluster's Alertmanager have all of these names and objects.
+async fn alerts(wanted: &[(&str, &str)]) {
+    let stage = Stage::with("incident", 1, true).await;
+    let mut world = stage.world.clone();
+    let mut seen = Vec::new();
+    while stage.secs() < 600.0 {
+        world.changed().await.unwrap();
+        let cluster = stage.cluster();
+        let told = |row: &AlertRow| {
+            let objects: Vec<String> = row.objects.iter().map(ToString::to_string).collect();
+            (row.alert.name().to_owned(), objects)
+        };
+        seen = cluster.derived.alerts.iter().map(|row| told(row)).collect();
+        let has = |(name, object): &(&str, &str)| {
+            seen.iter().any(|(own, objects)| own == name && objects.first().is_some_and(|o| o == object))
+        };
+        if wanted.iter().all(has) {
+            let causes = &cluster.derived.causes;
+            let joined = |cause: &Cause| cause.lines().iter().any(|line| line.starts_with("alert "));
+            let about = |cause: &Cause, name: &str| cause.object().is_some_and(|o| o.to_string() == name);
+            let twice = |cause: &Cause| {
+                cause.rule() == "alert-firing" && wanted.iter().any(|(_, name)| about(cause, name))
+            };
+            assert!(causes.iter().any(|cause| joined(cause)), "no finding has an alert as evidence");
+            assert!(!causes.iter().any(|cause| twice(cause)), "an alert is told twice: {causes:#?}");
+            return;
+        }
+    }
+    panic!("{wanted:?}: {seen:#?}");
+}
+
+#[test]
+fn the_alerts_of_the_incident_name_their_objects_and_are_evidence_of_its_findings() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(alerts(&[("HighErrorRatio", "shop/svc/checkout")]));
 }
 
 fn play(story: &Story, seed: u64, lasts: u64) -> Record {

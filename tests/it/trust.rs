@@ -180,7 +180,11 @@ async fn an_undo_at_another_address_has_to_be_confirmed_by_the_address() {
     let scale = ["scale", "deploy/web", "-n", "shop", "--replicas", "5", "--yes"];
     for fake in [&now, &then] {
         fake.state.lock().unwrap().change(WEB, "pilothouse", &serde_json::json!({}));
-        let state = if std::ptr::eq(fake, &now) { home.path().join("other") } else { home.path().to_owned() };
+        let state = if std::ptr::eq(fake, &raw const now) {
+            home.path().join("other")
+        } else {
+            home.path().to_owned()
+        };
         let said = Said::of(fake, &state, &scale).await;
         assert_eq!(said.status, 0, "{said:?}");
     }

@@ -12,7 +12,7 @@ mod suggestion;
 mod words;
 
 pub use code::FindingCode;
-pub use evidence::{Evidence, FirstSeen, Relation};
+pub use evidence::{Evidence, FiringAlert, FirstSeen, Relation};
 pub use finding::{
     Blocked, Budget, ClaimState, Culprit, Finding, Gains, Heartbeats, Missed, NoEndpoints, NodeLoss,
     PodCount, Release, StillThere, UnboundClaim, VolumeWait,

@@ -10,6 +10,7 @@ pub struct Settings {
     pub ui: UiSettings,
     pub guards: GuardSettings,
     pub prometheus: PrometheusSettings,
+    pub alertmanager: AlertmanagerSettings,
     pub logs: LogSettings,
     pub loki: LogServerSettings,
     pub victorialogs: LogServerSettings,
@@ -157,6 +158,23 @@ impl Default for PrometheusSettings {
             objectives: Vec::new(),
             proxies: std::collections::BTreeMap::new(),
         }
+    }
+}
+
+/// The Alertmanager whose alerts and silences are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertmanagerSettings {
+    pub server: ServerSettings,
+    pub poll_secs: u32,
+    /// If no Alertmanager is found, the alerting rules of the Prometheus are read.
+    pub rules: bool,
+    /// The URL under which people open it, for links; empty: that of the server.
+    pub external_url: String,
+}
+
+impl Default for AlertmanagerSettings {
+    fn default() -> Self {
+        Self { server: ServerSettings::default(), poll_secs: 15, rules: true, external_url: String::new() }
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Feed {
     Traffic,
     /// Log lines and groups of errors.
     Logs,
+    /// Alerts and silences.
+    Alerts,
 }
 
 impl Feed {
@@ -29,6 +31,7 @@ impl Feed {
             Self::Usage => "usage",
             Self::Traffic => "traffic",
             Self::Logs => "logs",
+            Self::Alerts => "alerts",
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 use crate::domain;
+use crate::domain::alert::AlertsSeen;
 use crate::domain::id::{ClusterId, Name, Uid, Version};
 use crate::domain::kinds::with_tables;
 use crate::domain::log::LogSummary;
@@ -43,6 +44,8 @@ macro_rules! fact {
             },
             Traffic(TrafficSeen),
             Objectives(ObjectivesSeen),
+            /// All alerts of one poll.
+            Alerts(AlertsSeen),
             Logs(LogSummary),
             Source(SourceStatus),
             Identity(Identity),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::domain::alert::AlertsSeen;
 use crate::domain::id::{Name, Uid};
 use crate::domain::log::Logs;
 use crate::domain::route::Route;
@@ -37,6 +38,7 @@ pub struct Facts {
     pub traffic: Arc<TrafficSeen>,
     /// The service level objectives, with what was measured of them.
     pub objectives: Arc<ObjectivesSeen>,
+    pub alerts: Arc<AlertsSeen>,
     pub logs: Arc<Logs>,
     pub sources: Arc<[SourceStatus]>,
     /// The silences.
@@ -118,6 +120,7 @@ impl Parts {
     pub const SILENCES: Self = Self::of(Part::Silences);
     /// The list of what changed: any of it may be what somebody does about a finding.
     pub const CHANGES: Self = Self::of(Part::Changes);
+    pub const ALERTS: Self = Self::of(Part::Alerts);
     pub const ALL: Self = Self(u64::MAX);
 
     pub const fn of(part: Part) -> Self {
@@ -202,6 +205,13 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
         Fact::Objectives(seen) => {
             facts.objectives = Arc::new(seen);
             dirty.parts.add(Parts::TRAFFIC);
+        }
+        Fact::Alerts(seen) => {
+            // a poll that tells the same as before changes nothing
+            if *facts.alerts != (AlertsSeen { at: facts.alerts.at, ..seen.clone() }) {
+                facts.alerts = Arc::new(seen);
+                dirty.parts.add(Parts::ALERTS);
+            }
         }
         Fact::Logs(summary) => {
             facts.logs = Arc::new(facts.logs.with(summary));

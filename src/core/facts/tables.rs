@@ -47,6 +47,7 @@ macro_rules! tables {
             Time,
             Silences,
             Changes,
+            Alerts,
         }
 
         impl TableRows {
@@ -83,6 +84,7 @@ macro_rules! tables {
                 | Fact::PodUsage { .. }
                 | Fact::Traffic(_)
                 | Fact::Objectives(_)
+                | Fact::Alerts(_)
                 | Fact::Logs(_)
                 | Fact::Source(_)
                 | Fact::Identity(_)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use crate::domain::alert::{AlertRow, AlertsSeen};
 use crate::domain::haproxy::HaproxySettings;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::log::Logs;
@@ -84,6 +85,8 @@ pub struct Cluster {
     pub pod_usage: Arc<HashMap<(Name, Name), PodUsage>>,
     /// Of all sources of traffic together.
     pub traffic: Arc<TrafficSeen>,
+    /// The alerts of the last poll, and the silences.
+    pub alerts: Arc<AlertsSeen>,
     pub logs: Arc<Logs>,
     pub sources: Arc<[SourceStatus]>,
     pub derived: Derived,
@@ -146,6 +149,11 @@ impl Cluster {
         self.derived.slos.iter().filter(move |row| row.namespace == namespace && row.service == name)
     }
 
+    /// The alerts that are about an object.
+    pub fn alerts_about<'a>(&'a self, object: &'a ObjectRef) -> impl Iterator<Item = &'a Arc<AlertRow>> {
+        self.derived.alerts.iter().filter(move |row| row.is_about(object))
+    }
+
     pub fn node(&self, name: &str) -> Option<&Arc<Node>> {
         self.nodes.iter().find(|n| n.name == name)
     }
@@ -191,6 +199,8 @@ pub struct Derived {
     pub traffic: Arc<[Arc<TrafficRow>]>,
     /// One for each service level objective, ordered by namespace, Service and name.
     pub slos: Arc<[Arc<SloRow>]>,
+    /// One for each of the alerts, in their order, with the objects that they are about.
+    pub alerts: Arc<[Arc<AlertRow>]>,
     /// The routes by the Services that they name.
     pub routes: Arc<Routes>,
     /// ReplicaSet uid -> its owner.

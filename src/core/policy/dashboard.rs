@@ -13,7 +13,7 @@ pub fn url(template: &str, namespace: &str, service: &str) -> Option<String> {
 }
 
 /// Percent-encodes everything but the characters that a URL takes as they are.
-fn escaped(value: &str) -> String {
+pub(super) fn escaped(value: &str) -> String {
     let mut out = String::new();
     for byte in value.bytes() {
         match byte {

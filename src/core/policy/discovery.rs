@@ -1,5 +1,5 @@
 //! Which Services of a cluster can be a Prometheus, or another server that speaks its API, and which can be a log store.
-//! [`PROMETHEUS`], [`LOKI`] and [`VICTORIA_LOGS`] are tables of the usual installations; [`candidates`] works for all.
+//! [`PROMETHEUS`], [`ALERTMANAGER`], [`LOKI`] and [`VICTORIA_LOGS`] are tables of the usual installations; [`candidates`] works for all.
 
 use crate::domain::found::ServiceAddress;
 use crate::domain::service::{Service, ServicePort, ServiceType};
@@ -147,6 +147,71 @@ pub const PROMETHEUS: Product = Product {
         "*store-gateway*",
         "*storegateway*",
         "*compactor*",
+    ],
+};
+
+const ALERTMANAGER_PORTS: &[&str] = &["web", "http-web", "http", "alertmanager", "9093", "80"];
+
+/// The Alertmanager, and the servers with the same API. One that can have the alerts of other clusters (Mimir, Cortex)
+/// comes last. The Service of the operator (`alertmanager-operated`) stands for all Alertmanagers of its namespace.
+pub const ALERTMANAGER: Product = Product {
+    name: "Alertmanager",
+    installations: &[
+        row(
+            "OpenShift",
+            2,
+            &[Namespace("openshift-monitoring"), Name("alertmanager-main")],
+            &["web", "9094"],
+        )
+        .https(),
+        row(
+            "kube-prometheus-stack",
+            1,
+            &[Label("app", "*kube-prometheus-stack-alertmanager")],
+            ALERTMANAGER_PORTS,
+        ),
+        row("Rancher monitoring", 1, &[Label("app", "rancher-monitoring-alertmanager")], ALERTMANAGER_PORTS),
+        row("kube-prometheus", 1, &[Name("alertmanager-main")], ALERTMANAGER_PORTS),
+        row("Prometheus Operator", 6, &[Name("alertmanager-operated")], ALERTMANAGER_PORTS),
+        row("Mimir", 32, &[Name("*mimir-alertmanager")], METRICS).below("/alertmanager"),
+        row("Mimir", 33, &[Name("*mimir-gateway")], METRICS).below("/alertmanager"),
+        row("Mimir", 33, &[Name("*mimir-nginx")], METRICS).below("/alertmanager"),
+        row("Cortex", 34, &[Name("*cortex-alertmanager")], METRICS).below("/alertmanager"),
+        row("VictoriaMetrics operator", 2, &[Label(NAME, "vmalertmanager")], ALERTMANAGER_PORTS),
+        row("VictoriaMetrics operator", 2, &[Name("vmalertmanager-*")], ALERTMANAGER_PORTS),
+        row("Prometheus chart", 2, &[Name("*prometheus-alertmanager")], ALERTMANAGER_PORTS),
+        row(
+            "Managed Service for Prometheus",
+            3,
+            &[Namespace("gmp-system"), Name("alertmanager")],
+            ALERTMANAGER_PORTS,
+        ),
+        row("label app.kubernetes.io/name", 4, &[Label(NAME, "alertmanager")], ALERTMANAGER_PORTS),
+        row("label app.kubernetes.io/component", 4, &[Label(COMPONENT, "alertmanager")], ALERTMANAGER_PORTS),
+        row("label app", 4, &[Label("app", "alertmanager")], ALERTMANAGER_PORTS),
+        row("label k8s-app", 4, &[Label("k8s-app", "alertmanager")], ALERTMANAGER_PORTS),
+        row("name", 7, &[Name("alertmanager")], ALERTMANAGER_PORTS),
+        row("name", 8, &[Name("alertmanager-*")], ALERTMANAGER_PORTS),
+        row("name", 8, &[Name("*-alertmanager")], ALERTMANAGER_PORTS),
+    ],
+    never: &[
+        "*exporter*",
+        "*operator*",
+        "*headless*",
+        "*webhook*",
+        "*discovery*",
+        "*sidecar*",
+        "*-bot*",
+        "*receiver*",
+        "*dashboard*",
+        "*discord*",
+        "*telegram*",
+        "*teams*",
+        "*-to-*",
+        "*alertmanager2*",
+        "*karma*",
+        "grafana",
+        "*-grafana",
     ],
 };
 
@@ -331,9 +396,85 @@ mod tests {
     }
 
     fn found(texts: &[&str]) -> Vec<String> {
+        found_of(&PROMETHEUS, texts)
+    }
+
+    fn found_of(product: &Product, texts: &[&str]) -> Vec<String> {
         let services: Vec<Service> = texts.iter().map(|text| service(text)).collect();
-        let found = candidates(&PROMETHEUS, &services);
+        let found = candidates(product, &services);
         found.iter().map(|c| format!("{} {}", c.address, c.installation)).collect()
+    }
+
+    #[test]
+    fn each_usual_alertmanager_is_recognised() {
+        for (text, want) in [
+            (
+                "monitoring/kps-kube-prometheus-stack-alertmanager app=kube-prometheus-stack-alertmanager \
+                 @name=alertmanager : http-web=9093 reloader-web=8080",
+                "monitoring/kps-kube-prometheus-stack-alertmanager:http-web kube-prometheus-stack",
+            ),
+            (
+                "monitoring/alertmanager-main name=alertmanager component=alert-router : web=9093 reloader-web=8080",
+                "monitoring/alertmanager-main:web kube-prometheus",
+            ),
+            (
+                "monitoring/alertmanager-operated : http-web=9093 tcp-mesh=9094 udp-mesh=9094",
+                "monitoring/alertmanager-operated:http-web Prometheus Operator",
+            ),
+            (
+                "openshift-monitoring/alertmanager-main : web=9094 tenancy=9092 metrics=9097",
+                "openshift-monitoring/https:alertmanager-main:web OpenShift",
+            ),
+            (
+                "prometheus/prometheus-alertmanager name=alertmanager : http=9093",
+                "prometheus/prometheus-alertmanager:http Prometheus chart",
+            ),
+            ("am/am name=alertmanager : http=9093", "am/am:http label app.kubernetes.io/name"),
+            (
+                "vm/vmalertmanager-main name=vmalertmanager : web=9093",
+                "vm/vmalertmanager-main:web VictoriaMetrics operator",
+            ),
+            (
+                "mimir/mimir-alertmanager name=mimir : http-metrics=8080",
+                "mimir/mimir-alertmanager:http-metrics/alertmanager Mimir",
+            ),
+            (
+                "mimir/mimir-gateway name=mimir : http-metrics=80",
+                "mimir/mimir-gateway:http-metrics/alertmanager Mimir",
+            ),
+            (
+                "gmp-system/alertmanager : alertmanager=9093",
+                "gmp-system/alertmanager:alertmanager Managed Service for Prometheus",
+            ),
+            ("a/alertmanager : =9093", "a/alertmanager:9093 name"),
+        ] {
+            assert_eq!(found_of(&ALERTMANAGER, &[text]), [want], "{text}");
+        }
+        for text in [
+            "a/alertmanager-discord : http=9094",
+            "a/alertmanager-to-github : http=8080",
+            "a/alertmanager-headless : http=9093",
+            "a/alertmanager-operator : http=8080",
+            "a/prometheus-server : http=80",
+            "a/mimir-alertmanager-headless : http-metrics=8080",
+            "a/alertmanager : metrics=8080",
+        ] {
+            assert_eq!(found_of(&ALERTMANAGER, &[text]), [""; 0], "{text}");
+        }
+        assert_eq!(
+            found_of(
+                &ALERTMANAGER,
+                &[
+                    "m/alertmanager-operated : web=9093",
+                    "m/kps-alertmanager app=kube-prometheus-stack-alertmanager : http-web=9093",
+                ]
+            ),
+            [
+                "m/kps-alertmanager:http-web kube-prometheus-stack",
+                "m/alertmanager-operated:web Prometheus Operator"
+            ],
+            "that of the installation comes before that of the operator"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A rule finds nothing in a table that was not read, because no finding is better than a wrong one. The missing
 //! source is a finding of its own.
 
+mod alerts;
 mod canary;
 mod errors;
 mod fold;
@@ -162,7 +163,7 @@ const WAITING: Parts = Parts::EVENTS.and(Parts::TIME);
 const CLAIMS: Parts = Parts::of(Part::PersistentVolumeClaim);
 
 /// All rules.
-pub const RULES: [Rule; 30] = [
+pub const RULES: [Rule; 31] = [
     Rule {
         finds: &[Code::NodeNotReady],
         inputs: Parts::NODES.and(Parts::PODS).and(Parts::TIME),
@@ -240,6 +241,7 @@ pub const RULES: [Rule; 30] = [
         inputs: Parts::PODS.and(Parts::SERVICES),
         find: rotation::out_of_rotation,
     },
+    Rule { finds: &[Code::AlertFiring], inputs: Parts::ALERTS, find: alerts::firing },
     Rule { finds: &[Code::Source], inputs: Parts::SOURCES.and(Parts::TIME), find: sources::trouble },
 ];
 

@@ -3,6 +3,7 @@
 //!
 //! A property test compares the sums with a calculation from scratch.
 
+mod alerts;
 mod join;
 mod leaving;
 mod nodes;
@@ -14,6 +15,7 @@ mod verdicts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::domain::alert::AlertRow;
 use crate::domain::id::{ClusterId, Name, Owner, Uid, Version};
 use crate::domain::node::NodeLease;
 use crate::domain::pod::{Phase, Pod, Trouble};
@@ -38,6 +40,7 @@ use crate::facts::world::{
 /// The hub's working data, in addition to the published [`Derived`].
 #[derive(Default)]
 pub struct Derivation {
+    cluster: ClusterId,
     node_totals: HashMap<Name, NodeTotals>,
     owner_totals: HashMap<Uid, OwnerTotals>,
     /// Maps a Deployment's uid to its ReplicaSets.
@@ -54,6 +57,7 @@ pub struct Derivation {
     joined: Joined,
     traffic: Arc<[Arc<TrafficRow>]>,
     slos: Arc<[Arc<SloRow>]>,
+    alerts: Arc<[Arc<AlertRow>]>,
     /// The rows of the poll before.
     traffic_before: Arc<[Arc<TrafficRow>]>,
     routes: RouteIndex,
@@ -84,7 +88,7 @@ pub struct Derivation {
 
 impl Derivation {
     pub fn new(cluster: ClusterId) -> Self {
-        Self { changes: Changes::new(cluster), ..Self::default() }
+        Self { cluster, changes: Changes::new(cluster), ..Self::default() }
     }
 
     /// Updates everything that depends on the changes in `dirty`. Returns the parts whose *derived* rows changed.
@@ -143,6 +147,9 @@ impl Derivation {
         }
         if self.refresh_shares(facts, dirty, changed) {
             changed.add(Parts::SERVICES);
+        }
+        if self.refresh_alerts(facts, dirty) {
+            changed.add(Parts::ALERTS);
         }
         changed
     }
@@ -208,6 +215,7 @@ impl Derivation {
         into.hpas = self.hpas.table().clone();
         into.traffic = self.traffic.clone();
         into.slos = self.slos.clone();
+        into.alerts = self.alerts.clone();
         into.routes = self.routes.told().clone();
         into.replicaset_owner = self.replicaset_owner.clone();
         into.counts = self.counts;

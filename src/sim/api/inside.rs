@@ -1,4 +1,4 @@
-//! services/proxy: requests to servers in the cluster, of which Prometheus is the only one.
+//! services/proxy: requests to servers in the cluster, of which there are Prometheus and the Alertmanager.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -7,7 +7,7 @@ use tower_service::Service as _;
 
 use super::{Answer, Api, Call};
 use crate::resources::Res;
-use crate::scenario::cast::PROMETHEUS;
+use crate::scenario::cast::{ALERTMANAGER, PROMETHEUS};
 use crate::status::Status;
 
 /// `NAME:PORT` of `[https:]NAME:PORT`, or a name without a port.
@@ -36,12 +36,17 @@ impl Api {
             one.get("name").and_then(|v| v.as_str()).unwrap_or_default() == port
                 || (number.is_some() && one.get("port").and_then(serde_json::Value::as_u64) == number)
         };
-        let router = self.inside.get().filter(|_| (call.namespace(), name) == PROMETHEUS);
-        let (Some(router), true) = (router, ports.is_some_and(|ports| ports.iter().any(is))) else {
+        let root = match (call.namespace(), name) {
+            PROMETHEUS => Some("prometheus"),
+            ALERTMANAGER => Some("alertmanager"),
+            _ => None,
+        };
+        let router = root.and_then(|root| Some((self.inside.get()?, root)));
+        let (Some((router, root)), true) = (router, ports.is_some_and(|ports| ports.iter().any(is))) else {
             return Err(unavailable(format!("no endpoints available for service {id:?}")));
         };
         let mut request = Request::new(Body::from(call.body.clone()));
-        let uri = format!("/prometheus/{}?{}", call.target.path, call.raw_query);
+        let uri = format!("/{root}/{}?{}", call.target.path, call.raw_query);
         *request.uri_mut() = uri.parse().map_err(|_| invalid())?;
         if call.verb != "get" {
             return Err(Status::method_not_allowed());

@@ -47,10 +47,21 @@ pub fn system(store: &Store) -> Result<(), Status> {
 /// Namespace and name of the Service of Prometheus.
 pub const PROMETHEUS: (&str, &str) = ("monitoring", "prometheus");
 
-/// The Service by which clients find Prometheus in the cluster. It has no pods: the API server itself answers.
-pub fn prometheus(store: &Store) -> Result<(), Status> {
-    let (at, name) = PROMETHEUS;
+/// Namespace and name of the Service of the Alertmanager.
+pub const ALERTMANAGER: (&str, &str) = ("monitoring", "alertmanager");
+
+/// The Services by which clients find Prometheus and the Alertmanager in the cluster. They have no pods: the API server
+/// itself answers.
+pub fn monitoring(store: &Store) -> Result<(), Status> {
+    let (at, name) = ALERTMANAGER;
     namespace(store, at)?;
+    make(
+        store,
+        Res::Services,
+        json!({"metadata": {"name": name, "namespace": at, "labels": {"app.kubernetes.io/name": "alertmanager"}},
+        "spec": {"clusterIP": "10.0.0.91", "ports": [{"name": "web", "port": 9093, "protocol": "TCP"}]}}),
+    )?;
+    let (at, name) = PROMETHEUS;
     make(
         store,
         Res::Services,

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use pilothouse_core::domain::found::{Found, ServiceAddress};
 use pilothouse_core::domain::id::Name;
 pub use pilothouse_core::domain::preset::Sample;
+use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use serde::Deserialize;
 
@@ -158,7 +159,7 @@ impl Prometheus {
         Ok(Vector { samples, warnings, infos })
     }
 
-    /// Runs a range query. The step is increased to stay below the server's limit of 11,000 points.
+    /// Runs a range query. The step is increased to stay within the server's limit of 11,000 points.
     pub async fn range(
         &self,
         expr: &str,
@@ -168,8 +169,7 @@ impl Prometheus {
         limit: Duration,
     ) -> Result<Matrix, ServerError> {
         let span = to.secs_since(from);
-        let step = u64::from(step_secs.max(1)).max(span.div_ceil(10_000));
-        let seconds = |at: Stamp| format!("{}.{:03}", at.0.div_euclid(1000), at.0.rem_euclid(1000));
+        let step = u64::from(step_secs.max(1)).max(span.div_ceil(11_000));
         let query = format!(
             "query={}&start={}&end={}&step={step}&timeout={}ms",
             escape(expr),
@@ -186,9 +186,43 @@ impl Prometheus {
         Ok(Matrix { series: series.collect(), warnings })
     }
 
+    /// Returns the names of the metrics with samples between two times, in order, and at most `most`.
+    pub async fn names(
+        &self,
+        from: Stamp,
+        to: Stamp,
+        most: usize,
+        limit: Duration,
+    ) -> Result<Vec<String>, ServerError> {
+        let query = format!("start={}&end={}&limit={most}", seconds(from), seconds(to));
+        let answer = self.0.ask("api/v1/label/__name__/values", &query, limit).await?;
+        let is_success = answer.status.is_success();
+        match serde_json::from_slice::<Names>(&answer.body) {
+            Ok(Names { data: Some(names), .. }) if is_success => {
+                Ok(names.iter().take(most).map(|name| text::clean(name).into_owned()).collect())
+            }
+            Ok(Names { error: Some(error), .. }) => Err(answer.refusal(&error)),
+            _ if !is_success => Err(answer.refused(&KIND)),
+            Ok(_) => Err(answer.not_understood(&KIND, "no data in the answer")),
+            Err(error) => Err(answer.not_understood(&KIND, &error.to_string())),
+        }
+    }
+
     async fn ask(&self, path: &str, query: &str, limit: Duration) -> Result<(Data, Remarks), ServerError> {
         read(&self.0.ask(path, query, limit).await?)
     }
+}
+
+/// A time as the API takes it.
+fn seconds(at: Stamp) -> String {
+    format!("{}.{:03}", at.0.div_euclid(1000), at.0.rem_euclid(1000))
+}
+
+/// The answer about the values of a label.
+#[derive(Deserialize)]
+struct Names {
+    data: Option<Vec<String>>,
+    error: Option<String>,
 }
 
 fn read(answer: &Answer) -> Result<(Data, Remarks), ServerError> {

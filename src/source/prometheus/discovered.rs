@@ -34,6 +34,18 @@ impl Discovered {
     }
 }
 
+impl Discovered {
+    /// Returns the server in use, after a search if one is due.
+    pub(super) async fn client(&self) -> Result<Prometheus, ServerError> {
+        self.0.client().await
+    }
+
+    /// Notes whether the server answers.
+    pub(super) async fn note<T>(&self, answer: &Result<T, ServerError>) {
+        self.0.note(answer).await;
+    }
+}
+
 impl Queries for Discovered {
     fn shown(&self) -> String {
         self.0.seen().shown

@@ -16,6 +16,8 @@ pub enum TextSource {
     Events(ObjectRef),
     ErrorGroup(Name),
     Action(Name),
+    /// An alert, by its fingerprint.
+    Alert(Name),
     Silenced,
     Help,
     /// A text that was requested from the API server.

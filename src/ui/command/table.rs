@@ -3,8 +3,8 @@
 use super::super::list::ListId;
 use super::{Cmd, Command, Context, look, open};
 use Context::{
-    Actions, Backends, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Sheet, Text,
-    Traffic, Workloads,
+    Actions, Alerts, Backends, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Sheet,
+    Text, Traffic, Workloads,
 };
 
 /// All of them.
@@ -14,6 +14,7 @@ pub(super) const LOOKS: &[Command] = &[
     open(ListId::Errors, "focus-errors", "errors", "go to the Errors pane", &["3"], 0),
     open(ListId::Autoscalers, "focus-autoscalers", "autoscalers", "go to the Autoscalers pane", &["4"], 0),
     open(ListId::Workloads, "workloads-view", "workloads", "show workloads and pods, full screen", &["5"], 6),
+    open(ListId::Alerts, "alerts-view", "alerts", "show the alerts, full screen", &["6"], 0),
     open(ListId::Changes, "changes-view", "changes", "show changes, and who made them", &["7"], 0),
     open(ListId::Actions, "actions-view", "actions", "show running and past actions", &["8"], 0),
     open(ListId::Events, "events-view", "cluster events", "show the cluster's events", &["9"], 0),
@@ -253,6 +254,24 @@ pub(super) const LOOKS: &[Command] = &[
         0,
     ),
     look(Cmd::Copy, "copy", "copy name", "copy the object's name to the clipboard", &[Objects], &["c"], 0),
+    look(
+        Cmd::CopyLink,
+        "copy-link",
+        "copy link",
+        "copy a link of the alert to the clipboard: its runbook, dashboard, expression or page; pressed again, the next one",
+        &[Alerts],
+        &["c"],
+        3,
+    ),
+    look(
+        Cmd::GroupAlerts,
+        "group-alerts",
+        "group",
+        "list all alerts of one name in one row, or each by itself",
+        &[Alerts],
+        &["t"],
+        4,
+    ),
     look(
         Cmd::Hint,
         "hint",

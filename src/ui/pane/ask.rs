@@ -118,10 +118,13 @@ impl Ui {
     }
 
     fn contexts_of(&self, screen: &Screen) -> &'static [Context] {
-        use Context::{Actions, Everywhere, Log, Objects, Text};
+        use Context::{Actions, Alerts, Everywhere, Log, Objects, Text};
         match screen {
             Screen::Text(view) if matches!(view.source, TextSource::Action(_)) => {
                 &[Actions, Text, Everywhere]
+            }
+            Screen::Text(view) if matches!(view.source, TextSource::Alert(_)) => {
+                &[Alerts, Text, Objects, Everywhere]
             }
             Screen::Text(view) if view.about().is_some() => &[Text, Objects, Everywhere],
             Screen::Text(_) => &[Text, Everywhere],

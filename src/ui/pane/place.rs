@@ -32,6 +32,8 @@ pub enum Enter {
     Namespace,
     /// Lists the backends that the row groups.
     Slice,
+    /// Opens the text about the alert, or lists the alerts that the row groups.
+    Alerts,
 }
 
 /// What the text about a row contains. The same text is shown below a pane that fills the screen.
@@ -47,4 +49,6 @@ pub enum Reads {
     ErrorGroup,
     /// The text shows the steps of an action.
     Action,
+    /// The text shows an alert.
+    Alert,
 }

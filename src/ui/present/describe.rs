@@ -23,6 +23,7 @@ use super::super::pane::{errors, nodes, workloads};
 use super::super::rows::workloads::told;
 use super::super::theme::Role;
 use super::super::widget::text;
+use super::alert;
 pub use lines::{Lines, TableRow};
 
 /// Returns the lines that describe an object.
@@ -44,6 +45,7 @@ pub fn lines(cluster: &Cluster, object: &ObjectRef, now: Stamp) -> Vec<TextLine>
         );
         out.say(Role::Dim, "y asks the server for its YAML");
     }
+    alert::of_object(&mut out, cluster, object, now);
     events(&mut out, cluster, object, now);
     out.0
 }

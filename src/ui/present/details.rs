@@ -18,6 +18,7 @@ pub fn source(ui: &Ui, world: &World, id: ListId) -> Option<(String, TextSource)
         Reads::Nothing => return None,
         Reads::Cause => ("Why".into(), TextSource::Why(name())),
         Reads::ErrorGroup => ("Error group".into(), TextSource::ErrorGroup(name())),
+        Reads::Alert => ("Alert".into(), TextSource::Alert(name())),
         Reads::Action => ("Action".into(), TextSource::Action(name())),
         Reads::Object => {
             let object = pane::object(ui, world, id, selected)?;

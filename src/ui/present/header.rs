@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use pilothouse_core::domain::source::SourceState;
+use pilothouse_core::domain::alert::AlertState;
+use pilothouse_core::domain::source::{Feed, SourceState};
 use pilothouse_core::domain::time::{Stamp, age_of_state, skew};
 use pilothouse_core::facts::table::Coverage;
-use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::facts::world::{Cluster, Severity, World};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, cell, plain};
@@ -60,6 +61,7 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     header.groups.push(first);
     header.groups.push(nodes(cluster));
     header.groups.push(pods(cluster));
+    header.groups.extend(alerts(cluster));
     if let Some(worst) = worst_source(cluster, ui.now) {
         header.groups.push(vec![worst]);
     }
@@ -128,6 +130,25 @@ fn pods(cluster: &Cluster) -> Vec<Cell> {
     group
 }
 
+/// Counts the alerts that fire and that nobody silenced. `None` if there is no source of alerts.
+fn alerts(cluster: &Cluster) -> Option<Vec<Cell>> {
+    let absent = |state: &SourceState| matches!(state, SourceState::NotInstalled | SourceState::Off);
+    let source = cluster.sources_of(Feed::Alerts).find(|source| !absent(&source.state))?;
+    if !cluster.alerts.is_known() {
+        return Some(vec![plain("alerts"), cell(Role::Dim, "–")]);
+    }
+    let firing = cluster.alerts.alerts.iter().filter(|alert| alert.state == AlertState::Firing);
+    let severities: Vec<Severity> = firing.filter_map(|alert| alert.severity).collect();
+    let role = match severities.iter().max() {
+        _ if source.state.is_trouble() => Role::Stale,
+        Some(Severity::Critical) => Role::Critical,
+        Some(Severity::Warning) => Role::Warning,
+        Some(Severity::Info) => Role::Info,
+        None => Role::Ok,
+    };
+    Some(vec![plain("alerts"), cell(role, grouped(severities.len() as u64))])
+}
+
 /// Describes the source in the worst state, if a source is not fresh.
 fn worst_source(cluster: &Cluster, now: Stamp) -> Option<Cell> {
     let rank = |state: &SourceState| match state {
@@ -155,8 +176,10 @@ fn worst_source(cluster: &Cluster, now: Stamp) -> Option<Cell> {
 mod tests {
     use std::sync::Arc;
 
+    use pilothouse_core::domain::alert::{Alert, AlertsSeen};
     use pilothouse_core::domain::id::{ClusterId, Name};
     use pilothouse_core::domain::settings::UiSettings;
+    use pilothouse_core::domain::source::SourceStatus;
     use pilothouse_core::facts::event::Identity;
     use pilothouse_core::facts::world::ClusterInfo;
 
@@ -182,6 +205,38 @@ mod tests {
         assert!(words(&[], only(&["shop"]), 0).contains("ns:shop "), "not all: the rest may not be read");
         assert!(words(&["shop", "pay"], only(&["shop", "pay"]), 0).contains("ns:shop,pay"));
         assert!(words(&["a", "b", "c", "d"], Coverage::Never, 0).contains("ns:4 namespaces"));
+    }
+
+    #[test]
+    fn alerts_are_counted_if_there_is_a_source() {
+        let alert = |name: &str, severity, state| {
+            let labels = [("alertname".into(), Name::from(name))].into();
+            Arc::new(Alert { fingerprint: name.into(), labels, severity, state, ..Alert::default() })
+        };
+        let all: Arc<[Arc<Alert>]> = [
+            alert("a", Some(Severity::Info), AlertState::Firing),
+            alert("b", Some(Severity::Critical), AlertState::Silenced),
+            alert("c", None, AlertState::Firing),
+            alert("d", Some(Severity::Warning), AlertState::Firing),
+        ]
+        .into();
+        for (state, known, want) in [
+            (None, false, None),
+            (Some(SourceState::NotInstalled), false, None),
+            (Some(SourceState::Starting), false, Some(("–", Role::Dim))),
+            (Some(SourceState::Live), true, Some(("2", Role::Warning))),
+            (Some(SourceState::Stale { since: Stamp(0) }), true, Some(("2", Role::Stale))),
+        ] {
+            let mut cluster = Cluster::default();
+            if known {
+                let (source, alerts) = ("alertmanager".into(), all.clone());
+                cluster.alerts = Arc::new(AlertsSeen { source, alerts, ..AlertsSeen::default() });
+            }
+            let status = |state| SourceStatus { feed: Feed::Alerts, state, ..SourceStatus::default() };
+            cluster.sources = state.map(status).into_iter().collect();
+            let told = alerts(&cluster).map(|cells| (cells[1].text.clone(), cells[1].role));
+            assert_eq!(told, want.map(|(text, role)| (text.to_owned(), role)));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::super::rows::actions;
 use super::super::targets;
 use super::super::theme::Role;
 use super::super::widget::text;
+use super::alert;
 use super::describe::{self, Lines};
 use super::help;
 
@@ -165,6 +166,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
                 out.say(Role::Text, format!("  {}", group.sample));
             }
         }
+        TextSource::Alert(fingerprint) => alert::lines(&mut out, ui, cluster, fingerprint, now)?,
         TextSource::Action(id) => action(&mut out, world, id, now)?,
         TextSource::Silenced => silenced(&mut out, ui, cluster),
         TextSource::Help => help::lines(&mut out, ui),

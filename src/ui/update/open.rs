@@ -208,6 +208,7 @@ pub(super) fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             ui.service = (object.namespace, object.name);
             deeper(ui, ListId::Backends);
         }
+        (Enter::Alerts, _) if super::alerts::expand(ui, &selected) => {}
         (Enter::Slice, _) => super::sheet::open_slice(ui, world),
         (Enter::Pods, Some(object)) => {
             ui.pod_scope = match object.kind {

@@ -13,13 +13,16 @@ use pilothouse::clock::Clock;
 use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, action_event};
 use pilothouse::source::kube::Scope;
 use pilothouse::source::logs::LogStore;
+use pilothouse::source::prometheus::ranges::Ranges;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse::source::{self, Setup, Wanted};
 use pilothouse::wire::connect::{ConnectOptions, Connection};
 use pilothouse_core::domain::id::{ClusterId, ObjectRef};
 use pilothouse_core::domain::plan::{Act, Intent};
-use pilothouse_core::domain::settings::{LogServerSettings, PrometheusSettings, ServerSettings, Settings};
+use pilothouse_core::domain::settings::{
+    AlertmanagerSettings, LogServerSettings, PrometheusSettings, ServerSettings, Settings,
+};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::{Cluster, ClusterInfo, Outcome, World};
@@ -47,8 +50,14 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Opens a scenario and connects to it with the default settings.
+    /// Opens a scenario and connects to it with the default settings, but without its Alertmanager: the stories tell
+    /// what the console finds by itself.
     pub async fn open(scenario: &str, seed: u64) -> Self {
+        Self::with(scenario, seed, false).await
+    }
+
+    /// Opens a scenario and connects to it and, if `alerts` is true, to its Alertmanager.
+    pub async fn with(scenario: &str, seed: u64, alerts: bool) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         // the names of actions; the jitter of polls is the supervisor's
         fastrand::seed(1);
@@ -75,7 +84,7 @@ impl Stage {
             ..ConnectOptions::default()
         };
         let connection = Connection::open(options).await.unwrap();
-        let (world, control) = look(&sim, &connection, &clock);
+        let (world, control) = look(&sim, &connection, &clock, alerts);
         Self { world, sim, connection, control, clock, began, _home: home }
     }
 
@@ -154,6 +163,7 @@ fn look(
     sim: &Running,
     connection: &Connection,
     clock: &Clock,
+    alerts: bool,
 ) -> (watch::Receiver<Arc<World>>, mpsc::Sender<Event>) {
     let (facts, facts_in) = mpsc::channel(FACTS);
     let (control, control_in) = mpsc::channel(CONTROL);
@@ -176,15 +186,25 @@ fn look(
         PrometheusSettings { server: ServerSettings::at(sim.prometheus()), ..PrometheusSettings::default() };
     // the stories tell what the logs of pods show
     let server = ServerSettings { discover: false, ..ServerSettings::default() };
+    let of_alerts = if alerts { ServerSettings::at(sim.alertmanager()) } else { server.clone() };
+    let alertmanager =
+        AlertmanagerSettings { server: of_alerts, rules: false, ..AlertmanagerSettings::default() };
     let none = LogServerSettings { server, ..LogServerSettings::default() };
     let setup = Setup {
         connection,
         reader: &connection.reader().unwrap(),
         scope: Scope::default(),
-        settings: &Settings { prometheus, loki: none.clone(), victorialogs: none, ..Settings::default() },
+        settings: &Settings {
+            prometheus,
+            alertmanager,
+            loki: none.clone(),
+            victorialogs: none,
+            ..Settings::default()
+        },
         world: &world,
         lines: &Arc::new(LogStore::new(16 << 20)),
         twice: &Arc::default(),
+        ranges: &Ranges::default(),
         pods: &watch::channel(None).0,
         sink: &sink,
         supervisor: &supervisor,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pilothouse_core::domain::alert::{Alert, AlertSilence, AlertState, AlertsSeen, Matcher, severity};
 use pilothouse_core::domain::autoscaler::{Hpa, Metric, Target};
 use pilothouse_core::domain::budget::Pdb;
 use pilothouse_core::domain::event::{InvolvedObject, KubeEvent};
@@ -369,6 +370,7 @@ fn source(name: &str, state: SourceState, error: Option<&str>) -> Fact {
         feed: match name {
             "prometheus" => Feed::Traffic,
             "logs" => Feed::Logs,
+            "alertmanager" => Feed::Alerts,
             _ => Feed::Objects,
         },
         failing,
@@ -728,6 +730,66 @@ pub fn more_services(state: &mut ClusterState, n: u32) {
         state,
         [Fact::Services(Batch::Upsert(all)), Fact::EndpointSlices(Batch::Upsert(parts)), Fact::Traffic(seen)],
     );
+}
+
+fn alert(fingerprint: &str, labels: &[(&str, &str)], summary: &str, state: AlertState) -> Arc<Alert> {
+    let mut labels: Vec<(Name, Name)> = labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+    labels.sort();
+    let of = |name: &str| labels.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+    Arc::new(Alert {
+        fingerprint: fingerprint.into(),
+        severity: severity(of("alertname").unwrap(), of("severity")),
+        annotations: [
+            (Name::from("runbook_url"), Name::from("https://runbooks.example/pay")),
+            (Name::from("summary"), Name::from(summary)),
+        ]
+        .into(),
+        labels: labels.into(),
+        since: ago(300),
+        receivers: [Name::from("shop-oncall")].into(),
+        state,
+        ..Alert::default()
+    })
+}
+
+/// An Alertmanager has two alerts of one name about workloads, one that a silence hides, and the one that always fires.
+pub fn alerts(state: &mut ClusterState) {
+    use AlertState::{Firing, Silenced};
+    let unready = |app: &str, severity: &str| {
+        [("alertname", "NotReady"), ("namespace", "shop"), ("deployment", app), ("severity", severity)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    let of = |fingerprint: &str, app: &str, severity: &str, state| {
+        let labels = unready(app, severity);
+        let labels = labels.each_ref().map(|(name, value)| (name.as_str(), value.as_str()));
+        alert(fingerprint, &labels, &format!("{app} has too few pods"), state)
+    };
+    let hidden =
+        Alert { silenced_by: ["s1".into()].into(), ..Alert::clone(&of("c", "search", "warning", Silenced)) };
+    let all = [
+        of("a", "pay", "critical", Firing),
+        of("b", "cart", "warning", Firing),
+        Arc::new(hidden),
+        alert("d", &[("alertname", "Watchdog"), ("severity", "none")], "always fires", Firing),
+    ];
+    let silence = AlertSilence {
+        id: "s1".into(),
+        author: "ann".into(),
+        comment: "known".into(),
+        ends: NOW.plus_secs(3_600),
+        matchers: vec![Matcher::equal(&"deployment".into(), &"search".into())],
+        ..AlertSilence::default()
+    };
+    let seen = AlertsSeen {
+        source: "alertmanager".into(),
+        at: NOW,
+        total: 4,
+        alerts: all.into(),
+        silences: Some([Arc::new(silence)].into()),
+        base: "https://alerts.example".into(),
+        ..AlertsSeen::default()
+    };
+    apply(state, [source("alertmanager", SourceState::Live, None), Fact::Alerts(seen)]);
 }
 
 /// The dead node is marked out-of-service; two DaemonSet pods are still bound to it.

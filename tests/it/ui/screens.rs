@@ -2,6 +2,7 @@
 
 use pilothouse::ui::command::{keys_table_markdown, keys_text};
 use pilothouse::ui::list::ListId;
+use pilothouse::ui::request::Effect;
 use pilothouse_core::state::ClusterState;
 
 use super::{Desk, scene};
@@ -390,4 +391,50 @@ fn what_is_not_known_of_backends_is_said() {
     desk.ui.service = ("shop".into(), "search".into());
     desk.ui.screens.push(pilothouse::ui::app::Screen::List(ListId::Backends));
     has(&desk.dump(80, 24), &["there are no metrics of this Service"]);
+}
+
+#[test]
+fn alerts_are_listed_with_their_objects_and_open_as_text() {
+    for (w, h) in [(80, 24), (120, 36), (200, 50)] {
+        let mut state = scene::trouble();
+        scene::alerts(&mut state);
+        let mut desk = Desk::new(state);
+        let header = desk.dump(w, h);
+        // two fire; one is silenced, and `Watchdog` only says that alerting works
+        has(header.lines().next().unwrap(), &["alerts 2"]);
+        desk.press("6");
+        let text = desk.dump(w, h);
+        has(&text, &["Alerts", "1 critical", "NotReady", "shop/deploy/pay", "Watchdog", "silenced"]);
+        let place = |word: &str| text.lines().position(|line| line.contains(word)).unwrap();
+        assert!(place("shop/deploy/pay") < place("shop/deploy/cart"), "the worst comes first:\n{text}");
+        // all alerts of one name in one row
+        desk.press("t");
+        has(&desk.dump(w, h), &["3 alerts"]);
+        desk.press("t");
+        desk.press("g enter");
+        let text = desk.dump(w, h);
+        has(
+            &text,
+            &["state", "firing", "shop-oncall", "pay has too few pods", "https://runbooks.example/pay"],
+        );
+        let effects = desk.press("c");
+        assert!(
+            matches!(effects.as_slice(), [Effect::Copy(url)] if url == "https://runbooks.example/pay"),
+            "{effects:?}"
+        );
+    }
+}
+
+#[test]
+fn alerts_about_what_is_bad_are_evidence_and_the_others_are_findings() {
+    let mut state = scene::trouble();
+    scene::alerts(&mut state);
+    let world = scene::world(&mut state);
+    let causes = &world.clusters[0].derived.causes;
+    let about = |name: &str| causes.iter().find(|cause| cause.object().is_some_and(|o| o.name == name));
+    let lines = about("pay").unwrap().lines();
+    assert!(lines.iter().any(|line| line.starts_with("alert NotReady (critical) fires since")), "{lines:?}");
+    let own: Vec<String> =
+        causes.iter().filter(|c| c.rule() == "alert-firing").map(ToString::to_string).collect();
+    assert!(own.iter().all(|line| !line.contains("search") && !line.contains("Watchdog")), "{own:?}");
 }

@@ -25,6 +25,7 @@ macro_rules! codes {
 }
 
 codes! {
+    AlertFiring "alert-firing"
     BadConfig "bad-config"
     CanaryWorse "canary-worse"
     CrashLoop "crash-loop"

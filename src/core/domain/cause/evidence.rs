@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Cause;
+use super::{Cause, Severity};
 use crate::domain::id::Name;
 use crate::domain::text::count;
+use crate::domain::time::Stamp;
 
 /// One observation.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,8 +15,20 @@ pub enum Evidence {
     Seen(String),
     /// An error that began after a rollout. A line shows it once, even if several of its findings refer to it.
     FirstSeen(FirstSeen),
+    /// An alert that fires, about the object of the finding or about what belongs to it.
+    Alert(FiringAlert),
     /// A finding that this one includes.
     Finding { relation: Relation, cause: Arc<Cause> },
+}
+
+/// An alert that fires.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FiringAlert {
+    pub fingerprint: Name,
+    pub name: Name,
+    pub severity: Severity,
+    pub since: Stamp,
+    pub summary: Name,
 }
 
 /// When an error was first seen, and how often it occurs.
@@ -47,6 +60,7 @@ impl Evidence {
         match self {
             Self::Seen(words) => lines.push(words.clone()),
             Self::FirstSeen(seen) => lines.push(seen.to_string()),
+            Self::Alert(alert) => lines.push(alert.to_string()),
             Self::Finding { relation: Relation::SameWorkload, cause } => {
                 lines.push(format!("{}: {cause}", cause.code()));
                 lines.extend(cause.lines());
@@ -65,6 +79,18 @@ impl Evidence {
 impl From<String> for Evidence {
     fn from(words: String) -> Self {
         Self::Seen(words)
+    }
+}
+
+impl fmt::Display for FiringAlert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = match self.severity {
+            Severity::Critical => "critical",
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        };
+        write!(f, "alert {} ({severity}) fires since {} UTC", self.name, self.since.clock_secs())?;
+        if self.summary.is_empty() { Ok(()) } else { write!(f, ": {}", self.summary) }
     }
 }
 

@@ -12,6 +12,14 @@ use crate::domain::traffic::Worse;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
+    /// An alert fires, and no other finding is about its object.
+    AlertFiring {
+        /// The name of the most severe alert.
+        name: Name,
+        summary: Name,
+        /// The number of further alerts about the same object.
+        more: usize,
+    },
     BadConfig {
         pods: PodCount,
     },
@@ -170,6 +178,7 @@ impl Finding {
     pub fn code(&self) -> FindingCode {
         use FindingCode as Code;
         match self {
+            Self::AlertFiring { .. } => Code::AlertFiring,
             Self::BadConfig { .. } => Code::BadConfig,
             Self::CanaryWorse { .. } => Code::CanaryWorse,
             Self::CrashLoop { .. } => Code::CrashLoop,
@@ -208,6 +217,7 @@ impl Finding {
     pub fn reason(&self) -> Option<(&Name, bool)> {
         match self {
             Self::Source { why, denied, .. } => Some((why, *denied)),
+            Self::AlertFiring { name, .. } => Some((name, false)),
             _ => None,
         }
     }

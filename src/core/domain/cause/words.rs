@@ -129,6 +129,7 @@ impl Cause {
         let noun = match &self.finding {
             Finding::HpaFailing { .. } => "HPAs",
             Finding::ServiceSlow { .. } => "services",
+            Finding::AlertFiring { .. } => "alerts",
             _ => "workloads",
         };
         write!(f, "{} {noun} ", group.count)?;
@@ -142,6 +143,7 @@ impl Cause {
             write!(f, "on {node} ")?;
         }
         match &self.finding {
+            Finding::AlertFiring { name, .. } => f.write_str(name)?,
             Finding::NotCreated { refused, .. } => {
                 write!(f, "of {namespace}: pods cannot be created: {}", brief(refused))?;
             }
@@ -176,6 +178,20 @@ impl Cause {
     fn itself(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let about = self.about();
         match &self.finding {
+            Finding::AlertFiring { name, summary, more } => {
+                write!(f, "alert {name}")?;
+                match (about.as_str(), summary.as_str()) {
+                    ("", "") => {}
+                    ("", text) => write!(f, ": {text}")?,
+                    (about, "") => write!(f, ": {about}")?,
+                    (about, text) if text.contains(about) => write!(f, ": {text}")?,
+                    (about, text) => write!(f, ": {about}: {text}")?,
+                }
+                match more {
+                    0 => Ok(()),
+                    more => write!(f, " (and {})", count(*more as u64, "more alert")),
+                }
+            }
             Finding::BadConfig { pods } => write!(f, "{about} container config error: {pods}"),
             Finding::CanaryWorse { canary, stable, by } => {
                 write!(f, "{about}: {canary} is worse than {stable}: {by}")

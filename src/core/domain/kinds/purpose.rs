@@ -41,7 +41,7 @@ impl Purpose {
         match self {
             Self::See => "see what runs",
             Self::Usage => "usage",
-            Self::Metrics => "metrics of a Prometheus, lines of a Loki",
+            Self::Metrics => "metrics of a Prometheus, alerts of an Alertmanager, lines of a Loki",
             Self::Logs => "logs",
             Self::Describe => "describe, YAML",
             Self::Cordon => "cordon, drain, out of service",

@@ -87,6 +87,7 @@ pub(super) fn fold(context: &RuleContext<'_, '_>, causes: &mut Vec<Cause>) {
         gone.get_mut(i).into_iter().for_each(|g| *g = true);
     }
     super::join::join(context, causes, &mut gone);
+    super::alerts::join(context, causes, &mut gone);
     let mut gone = gone.into_iter();
     causes.retain(|_| !gone.next().unwrap_or(false));
     group(causes);

@@ -1,0 +1,87 @@
+//! The queries that the screen asks for: ranges for plots, and the names of metrics. They go to the same Prometheus as the
+//! polls, and a few of them at a time.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use pilothouse_core::domain::range::{MOST_SERIES, Ranged, Series, Span};
+use tokio::sync::Semaphore;
+
+use super::client::Prometheus;
+use super::discovered::Discovered;
+use crate::source::server::ServerError;
+
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(15);
+/// The number of queries at the same time.
+const AT_ONCE: usize = 4;
+/// The most names of metrics that are kept.
+const MOST_NAMES: usize = 20_000;
+
+/// The Prometheus of a cluster, for the queries of the screen. Clones share it.
+#[derive(Clone)]
+pub struct Ranges(Arc<Shared>);
+
+struct Shared {
+    /// Set when the source starts.
+    server: OnceLock<Server>,
+    turns: Semaphore,
+}
+
+/// The server that the source reads.
+pub(super) enum Server {
+    Fixed(Box<Prometheus>),
+    Found(Discovered),
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        Self(Arc::new(Shared { server: OnceLock::new(), turns: Semaphore::new(AT_ONCE) }))
+    }
+}
+
+impl Ranges {
+    /// Sets the server. Only the first one counts.
+    pub(super) fn read_from(&self, server: Server) {
+        let _already = self.0.server.set(server);
+    }
+
+    /// Runs a range query.
+    pub async fn ask(&self, query: &str, span: Span) -> Result<Ranged, String> {
+        let (from, to, step) = (span.from, span.to(), span.step_secs);
+        let matrix = match self.server().await? {
+            (Server::Fixed(client), _turn) => client.range(query, from, to, step, LIMIT).await,
+            (Server::Found(found), _turn) => {
+                let answer = found.client().await.map_err(|e| e.to_string())?;
+                let answer = answer.range(query, from, to, step, LIMIT).await;
+                found.note(&answer).await;
+                answer
+            }
+        };
+        let matrix = matrix.map_err(|e: ServerError| e.to_string())?;
+        let left_out = matrix.series.len().saturating_sub(MOST_SERIES);
+        let kept = matrix.series.into_iter().take(MOST_SERIES);
+        let series = kept.map(|one| Series::of(span, one.labels, one.points.into_iter())).collect();
+        Ok(Ranged { span, series, left_out, warnings: matrix.warnings })
+    }
+
+    /// Returns the names of the metrics that have had samples since a time, in order.
+    pub async fn names(&self, span: Span) -> Result<Vec<String>, String> {
+        let (from, to) = (span.from, span.to());
+        let names = match self.server().await? {
+            (Server::Fixed(client), _turn) => client.names(from, to, MOST_NAMES, LIMIT).await,
+            (Server::Found(found), _turn) => {
+                let client = found.client().await.map_err(|e| e.to_string())?;
+                client.names(from, to, MOST_NAMES, LIMIT).await
+            }
+        };
+        names.map_err(|e| e.to_string())
+    }
+
+    /// Waits for its turn. The turn ends when the second part is dropped.
+    async fn server(&self) -> Result<(&Server, tokio::sync::SemaphorePermit<'_>), String> {
+        let server = self.0.server.get().ok_or("no Prometheus is read")?;
+        let turn = self.0.turns.acquire().await.map_err(|e| e.to_string())?;
+        Ok((server, turn))
+    }
+}
