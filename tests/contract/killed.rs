@@ -194,8 +194,9 @@ impl Stage<'_> {
             }
             let list = self.journal(&run);
             let Some(line) = list.lines().find(|line| line.contains("UNFINISHED")) else {
-                // its last record may have been written already
-                end = if list.contains("  done: ") { "done" } else { "nothing was done" };
+                // its last record may have been written already, by itself or by a resume that found nothing left to do
+                let done = list.contains("  done: ") || self.is_through(&run).is_ok();
+                end = if done { "done" } else { "nothing was done" };
                 break;
             };
             let id = line.split_whitespace().next().unwrap();
