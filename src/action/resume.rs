@@ -265,6 +265,11 @@ pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
         not_restored: String::new(),
         confirm: plan.confirm,
         watched: plan.intent.act.watched().cloned(),
+        takes_back: match &plan.intent.act {
+            Act::Undo(_) => true,
+            Act::Resume(rest) => rest.takes_back,
+            _ => false,
+        },
     };
     Remaining::Intent(Intent { act: Act::Resume(Box::new(rest)), ..plan.intent.clone() })
 }

@@ -10,7 +10,7 @@ use crate::action::resume::{self, Remaining};
 use crate::action::runner::NotTakenUp;
 use crate::cli::ActionFlags;
 use crate::report::exit;
-use crate::report::headless::tell;
+use crate::report::headless::{names_all, tell};
 
 /// How long to wait for steps to take effect before the remaining steps run.
 const SETTLES_WITHIN: Duration = Duration::from_secs(600);
@@ -69,7 +69,9 @@ pub(super) async fn attempt(
             Remaining::Intent(intent) => (intent, How::Resumed),
             Remaining::Nothing => {
                 let address = &taken.recognized.moved_to;
-                if let Some(why) = taken.is_doubtful().filter(|_| flags.confirm.as_ref() != Some(address)) {
+                let is_named =
+                    |address: &str| flags.confirm.as_deref().is_some_and(|c| names_all(c, address));
+                if let Some(why) = taken.is_doubtful().filter(|_| !is_named(address)) {
                     let why = format!(
                         "nothing is left to do, if it is the same cluster: {why}: --confirm {address}"
                     );

@@ -247,8 +247,11 @@ fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &Derived
             }
             what => drift::of_step(live, what),
         };
-        // If another manager set the same value since, an undo must not remove it.
-        let drift = match drift::set_since(live, &step.what) {
+        // If another manager set the same value since, an undo must not remove it. The remaining steps of another
+        // action were never sent, so the value that they change may be anybody's.
+        let takes_back = recorded.takes_back || matches!(plan.intent.act, Act::Undo(_));
+        let since = takes_back.then(|| drift::set_since(live, &step.what)).flatten();
+        let drift = match since {
             Some(why) if drift == Drift::Before => Drift::Other(why),
             _ => drift,
         };

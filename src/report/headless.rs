@@ -9,6 +9,12 @@ use pilothouse_core::plan::{is_protected, takes_many_nodes};
 use crate::action::runner::Consent;
 use crate::cli::ActionFlags;
 
+/// Returns true if the text has each of these addresses. It may have more of them: the plan asks only for those of the
+/// clusters that its remaining steps change, and the user has read of all that moved.
+pub fn names_all(text: &str, addresses: &str) -> bool {
+    addresses.split(' ').all(|address| text.split_whitespace().any(|named| named == address))
+}
+
 /// Confirms a plan by flags, or by asking at a terminal. Returns an error that says what to do if it is not
 /// confirmed.
 pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Result<Consent, String> {
@@ -16,7 +22,7 @@ pub fn confirm(plan: &Plan, flags: &ActionFlags, guards: &GuardSettings) -> Resu
     let protected = is_protected(plan, guards);
     let moved = plan.confirm == Confirm::Server;
     match &flags.confirm {
-        Some(named) if moved && *named != plan.answer => {
+        Some(named) if moved && !names_all(named, &plan.answer) => {
             return Err(format!(
                 "--confirm {named} is not the address of the API server, which is {}",
                 plan.answer
@@ -103,6 +109,25 @@ mod tests {
 
     use super::*;
     use crate::cli::Output;
+
+    #[test]
+    fn a_moved_action_is_confirmed_by_each_address_that_it_asks_for() {
+        let intent =
+            Intent { cluster: ClusterId(0), context: "test".into(), act: Act::Cordon, targets: Vec::new() };
+        let plan = Plan { confirm: Confirm::Server, answer: "b:1 c:2".into(), ..Plan::new(intent, Stamp(0)) };
+        let said = |named: &str| {
+            let flags = ActionFlags {
+                output: Output::Text,
+                dry_run: None,
+                yes: true,
+                confirm: Some(named.to_owned()),
+                journal_in_memory: None,
+            };
+            confirm(&plan, &flags, &GuardSettings::default())
+        };
+        assert_eq!((said("b:1 c:2"), said("c:2 b:1 d:3")), (Ok(Consent::Flags), Ok(Consent::Flags)));
+        assert!(said("b:1").is_err() && said("test").is_err() && said("b:1c:2").is_err());
+    }
 
     #[test]
     fn yes_alone_takes_no_zone() {

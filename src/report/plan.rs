@@ -468,6 +468,7 @@ mod tests {
             not_restored: String::new(),
             confirm: Confirm::Suffix,
             watched: None,
+            takes_back: true,
         };
         let mut plan = plan(None, "");
         plan.intent.act = Act::Undo(Box::new(derived));

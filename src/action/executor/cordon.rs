@@ -12,6 +12,7 @@ impl Executor {
     pub(super) fn takes_back(&self, act: &Act, what: &StepKind) -> bool {
         match act {
             Act::Undo(_) => true,
+            Act::Resume(rest) => rest.takes_back,
             Act::Uncordon => self.follows.as_ref().is_some_and(|f| f.how == How::Compensated),
             // an uncordon that was not planned releases a node
             Act::Drain(_) | Act::Failover { revert: false, .. } => *what == StepKind::Uncordon,

@@ -135,6 +135,9 @@ pub struct DerivedPlan {
     /// The Service whose errors stop the action.
     #[serde(default)]
     pub watched: Option<Watched>,
+    /// The steps take back what an action wrote. A value that another client has set since is not taken back.
+    #[serde(default)]
+    pub takes_back: bool,
 }
 
 /// Options for the eviction of single pods.

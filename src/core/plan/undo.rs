@@ -99,6 +99,7 @@ pub fn derive_undo(action: &ActionView) -> DerivedPlan {
         not_restored: not_restored.join("; "),
         confirm,
         watched: None,
+        takes_back: true,
     }
 }
 

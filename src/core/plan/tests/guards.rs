@@ -276,6 +276,7 @@ fn an_undo_asks_for_what_its_steps_do() {
             not_restored: "a pod does not move back".into(),
             confirm: Confirm::Suffix,
             watched: None,
+            takes_back: false,
         };
         let lookup = Lookup::Object { context: Name::default(), on: on.clone() };
         let lookups = Lookups(vec![(lookup, LookupResult::Objects(vec![live]))]);
@@ -316,13 +317,16 @@ fn an_undo_asks_for_what_its_steps_do() {
     let p = undo(StepKind::Scale { from: 5, to: 0 }, &web, live.clone(), vec![web.clone()]);
     assert_eq!(p.confirm, Confirm::Context, "{:?}", p.refusals);
     let entry = |manager: &str| serde_json::json!({ "manager": manager, "fieldsV1": { "f:spec": { "f:replicas": {} } } });
-    let by = |manager: &str| {
+    let by = |manager: &str, act: fn(Box<DerivedPlan>) -> Act| {
         let mut live = live.clone();
         live["metadata"]["managedFields"] = serde_json::json!([entry(manager)]);
-        undo(StepKind::Scale { from: 5, to: 3 }, &web, live, vec![web.clone()])
+        of(act, StepKind::Scale { from: 5, to: 3 }, &web, live, vec![web.clone()])
     };
-    assert_eq!((by("pilothouse").refusals.len(), by("pilothouse").steps.len()), (0, 1));
-    let p = by("kubectl");
+    let own = by("pilothouse", Act::Undo);
+    assert_eq!((own.refusals.len(), own.steps.len()), (0, 1));
+    let rest = by("kubectl", Act::Resume);
+    assert_eq!((rest.refusals.len(), rest.steps.len()), (0, 1), "what was not sent is nobody's change");
+    let p = by("kubectl", Act::Undo);
     assert_eq!((p.refusals[0].code(), p.steps.len()), ("changed-since", 0));
     assert!(p.refusals[0].to_string().contains("kubectl has set it since"), "{:?}", p.refusals);
     // Without a name, there is no text to type. An empty answer would be Enter alone.
@@ -376,6 +380,7 @@ fn an_intent_over_objects_of_two_clusters_is_refused_and_nothing_is_read() {
         not_restored: String::new(),
         confirm: Confirm::Yes,
         watched: None,
+        takes_back: false,
     };
     let undo = in_cluster(ClusterId(0), Act::Cordon);
     let undo = Intent { act: Act::Undo(Box::new(recorded)), ..undo };
@@ -406,6 +411,7 @@ fn what_another_process_recorded_moves_to_the_number_of_its_cluster_here() {
         not_restored: String::new(),
         confirm: Confirm::Yes,
         watched: None,
+        takes_back: false,
     };
     let (act, targets) = (Act::Resume(Box::new(recorded)), vec![node.clone()]);
     let mut plan =

@@ -23,6 +23,7 @@ fn the_stages_that_are_left_follow_each_other_and_only_the_first_is_compared_wit
         not_restored: String::new(),
         confirm: Confirm::Context,
         watched: None,
+        takes_back: false,
     };
     let at = |weight: i32| {
         let live = json!({ "metadata": { "uid": route.uid.to_string() }, "spec": { "weight": weight } });
