@@ -1,4 +1,4 @@
-//! Start-up and wiring. This is the only room that imports every other room.
+//! Start-up and wiring. This is the only room (see the crate's documentation) that imports every other room.
 
 mod act;
 mod appearance;
@@ -51,9 +51,9 @@ pub(crate) struct Start {
     /// The journal of this process.
     journal: Journal,
     pub clock: Clock,
-    /// Opens clusters. The process has only one.
+    /// Opens the connections to clusters. The process has only one dialer.
     dialer: Dialer,
-    /// Kept until the process ends, because the simulated cluster ends when it is dropped.
+    /// This value is kept until the process ends, because dropping it ends the simulated cluster.
     #[cfg(feature = "demo")]
     _demo: Option<demo::Demo>,
 }

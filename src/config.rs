@@ -1,4 +1,4 @@
-//! Configuration: reads the TOML file into core's settings. It refuses unknown keys and reports all problems at once.
+//! Reads the config file (TOML) into [`Settings`], refuses unknown keys, and reports all problems at once.
 //! The environment overrides the file, and flags override the environment.
 //!
 //! One table ([`fields::fields`]) lists the settings. The parser, `config print`, `config example` and the hint for an
@@ -63,7 +63,7 @@ impl Loaded {
         matches!(origin, Some((_, Origin::File(_))))
     }
 
-    /// Adds a problem that only the room that uses the setting can find: of a key binding or a theme.
+    /// Adds a problem that only the code that uses the setting can find, for example about a key binding or a theme.
     pub fn report(&mut self, key: &str, what: &str, hint: &str) {
         let line = self.lines.iter().find(|(k, _)| k == key).map(|(_, line)| *line);
         let problem =
@@ -73,12 +73,12 @@ impl Loaded {
     }
 }
 
-/// `$XDG_CONFIG_HOME/pilothouse/config.toml`; None without a home directory.
+/// Returns `$XDG_CONFIG_HOME/pilothouse/config.toml`, or `None` without a home directory.
 pub fn default_path(home: &Home) -> Option<PathBuf> {
     Some(home.config.as_ref()?.join("config.toml"))
 }
 
-/// The folders of this user. None: there is no home directory and the environment names no folder. A shared folder such
+/// The folders of this user, each `None` if no home directory and no variable names it. A shared folder such
 /// as /tmp is never used instead, because another user could put a config there or take over our journal.
 #[derive(Clone, Debug, Default)]
 pub struct Home {

@@ -201,7 +201,7 @@ fn undo(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
 }
 
 /// Adds the steps that were derived from the journal, after checking them against the current cluster. A step that is
-/// already done becomes a warning. A field that was changed since becomes a refusal.
+/// already done becomes a warning. A field that was changed after the action becomes a refusal.
 fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &DerivedPlan) {
     let found = |step: &Step, on: &ObjectRef| {
         input.lookups.get(&Lookup::Object { context: step.context.clone(), on: on.clone() })
@@ -313,7 +313,7 @@ fn is_ready(node: &serde_json::Value) -> bool {
 }
 
 /// Plans the steps that an action had not done when its process ended. A step that is done is not done again. A field
-/// that was changed since is not overwritten.
+/// that was changed after the action is not overwritten.
 fn resume(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
     plan_recorded_steps(input, plan, derived);
     plan.undo = "as the action itself: select it in the list of actions".into();

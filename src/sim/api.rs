@@ -45,7 +45,7 @@ use route::{Query, Target};
 /// The largest request body (the real server's limit is 3 MiB).
 const BODY_LIMIT: usize = 3 << 20;
 
-/// Everything that requests use.
+/// The state that all requests share.
 #[derive(Debug)]
 pub struct Api {
     pub store: Store,
@@ -60,7 +60,7 @@ pub struct Api {
     pub hidden: Vec<String>,
     /// Changes when every open watch and log stream has to end.
     pub cut: signal::Sender<u64>,
-    /// Plurals whose open watches send nothing, not even bookmarks: a connection that was lost without notice.
+    /// Resources (plural names) whose open watches send nothing, not even bookmarks, as if the connection was lost.
     pub silent: signal::Sender<Vec<String>>,
     /// The servers in the cluster, behind `services/proxy`.
     pub inside: OnceLock<Router>,
@@ -321,12 +321,12 @@ pub async fn handle(
         headers.insert("audit-id", id);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    // As in the real server, these requests have a start and an end in the audit log, and all others only an end.
+    // As in the real server, the audit log has a start and an end of watches and logs, and only an end of the others.
     let long = entry.verb == "watch" || entry.resource == "pods/log";
     api.audit.write(&entry, if long { "ResponseStarted" } else { "ResponseComplete" });
     api.audit.note(entry.clone());
     if peer.is_lost() {
-        // The listener closes the socket when this is written.
+        // The listener closes the connection at the first byte of this response, so its body is not needed.
         *response.body_mut() = Body::empty();
     } else if long {
         let ending = Ending { api: api.clone(), entry };

@@ -21,7 +21,7 @@ use crate::scenario::What;
 use crate::usage::Meter;
 use crate::world::World;
 
-/// The parts that the control endpoint changes.
+/// The parts of the simulated cluster that the control endpoint changes.
 #[derive(Debug, Clone)]
 pub struct Control {
     pub api: Arc<Api>,
@@ -82,21 +82,21 @@ struct Token {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Outage {
-    /// In real seconds. The control endpoint cannot be reached meanwhile, so an outage must end by itself.
+    /// The length in real seconds. The outage also cuts off the control endpoint, so it must end by itself.
     seconds: f64,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stall {
-    /// The plurals whose watches send nothing from now on; empty: all watches send again.
+    /// The plural names of the resources whose watches send nothing from now on. If empty, all watches send again.
     resources: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Compact {
-    /// Plurals; empty: all.
+    /// The plural names of the resources. An empty list stands for all of them.
     #[serde(default)]
     resources: Vec<String>,
 }

@@ -29,13 +29,13 @@ use crate::world::World;
 /// How a cluster is observed.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// One step of traffic in simulated time.
+    /// The length of a step of the traffic, in simulated time.
     pub step: Duration,
     /// How long samples are kept, in simulated time.
     pub retention: Duration,
-    /// Above this number of pods, less is exported for each: fewer buckets, one CPU per machine.
+    /// If there are more pods than this, fewer metrics are exported: fewer buckets, no pod phases, one CPU per machine.
     pub slim_above: usize,
-    /// Log lines of ordinary requests per simulated second, all pods together.
+    /// How many log lines all pods together write about ordinary requests per simulated second.
     pub lines: f64,
     pub rules: Vec<Rule>,
 }
@@ -121,7 +121,7 @@ impl Observe {
         &self.alertmanager
     }
 
-    /// The length of traffic's steps; a warm-up uses longer ones.
+    /// Returns the length of a step of the traffic. A warm-up makes the steps longer.
     pub fn pace(&self) -> &Pace {
         &self.pace
     }

@@ -59,7 +59,7 @@ pub struct DecodeError(pub String);
 pub struct Place {
     /// For example `/api/v1/pods`.
     pub path: String,
-    /// The namespace of the list; None: the whole cluster.
+    /// The namespace that is listed. `None` stands for the whole cluster.
     pub namespace: Option<Name>,
 }
 
@@ -76,7 +76,7 @@ pub struct Plan {
     pub places: Vec<Place>,
     /// Additional query parameters (`fieldSelector=…`).
     pub query: String,
-    /// How long rows of a watch are gathered; zero: 5 ms.
+    /// How long rows of a watch are gathered for one batch. Zero stands for 5 ms.
     pub gather: Duration,
     /// Ask for the number of items before the first list, to show `12400 of 150000` while it arrives.
     pub count: bool,
@@ -93,7 +93,7 @@ pub struct Plan {
 /// Whether the API server answers, according to a separate heartbeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pulse {
-    /// The failure as a text; None: the server answers.
+    /// The error of the first failed heartbeat. `None` while the server answers.
     pub lost: Option<Arc<str>>,
     pub since: Stamp,
 }
@@ -113,7 +113,7 @@ pub struct ListWatch<O, D> {
 /// The state between two requests.
 struct Run {
     generation: u32,
-    /// The version to continue from; None: list first.
+    /// The version from which the next watch continues. `None` if a list must come first.
     version: Option<String>,
     /// The newest version that was seen; a later list must not be older.
     last: Option<String>,

@@ -55,11 +55,11 @@ pub(crate) enum Follow {
     /// As in Go: 301, 302 and 303 for GET and HEAD, 307 and 308 for every method. Credentials are sent to the original
     /// host only and, unlike in Go, never over http after https.
     AsGo,
-    /// Only redirects to the same scheme, host and port.
+    /// A redirect is followed only to the same scheme, host and port.
     SameServer,
 }
 
-/// How to reach one server. Cheap to clone.
+/// Sends requests to one server. A clone is cheap and shares the connection pool.
 #[derive(Clone)]
 pub(crate) struct Http(Arc<Inner>);
 
@@ -138,7 +138,7 @@ impl Http {
         Self(Arc::new(Inner { tls, identity, server_name, proxies, purpose, pool: Mutex::new(pool) }))
     }
 
-    /// The same server, with a connection pool of its own.
+    /// Returns a client for the same server that has a connection pool of its own.
     pub(crate) fn apart(&self, purpose: Use) -> Self {
         let Inner { tls, identity, server_name, proxies, .. } = &*self.0;
         Self::new((**tls).clone(), identity.clone(), server_name.clone(), proxies.clone(), purpose)
@@ -230,7 +230,7 @@ fn may_have_credentials(next: &Uri, first: &Uri) -> bool {
         && (is_https(next) || !is_https(first))
 }
 
-/// The same host, or a subdomain of it.
+/// Returns true if `host` is `parent`, or a subdomain of it.
 fn is_of(host: &str, parent: &str) -> bool {
     let (host, parent) = (host.to_ascii_lowercase(), parent.to_ascii_lowercase());
     host == parent

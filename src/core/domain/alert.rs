@@ -176,9 +176,9 @@ impl AlertOrigin {
 /// All alerts of one poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertsSeen {
-    /// The name of the source; empty: nothing was read yet.
+    /// The name of the source. Empty if nothing was read yet.
     pub source: Name,
-    /// When they became as they are now. The status of the source has the time of the last poll.
+    /// When the alerts last changed. The status of the source has the time of the last poll.
     pub at: Stamp,
     pub origin: AlertOrigin,
     /// Ordered by fingerprint, each once.
@@ -218,10 +218,10 @@ impl AlertsSeen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertRow {
     pub alert: Arc<Alert>,
-    /// The object that its labels name comes first, then what that object belongs to: the workload of a pod. An object
+    /// First the object that the alert's labels name, then the owners of that object (of a pod its workload). An object
     /// that the cluster does not have (any more) has no UID. Empty if the labels name none.
     pub objects: Arc<[ObjectRef]>,
-    /// The namespace that its labels name, or "".
+    /// The namespace of the first object. Without an object, the namespace that the alert's labels name, or "".
     pub namespace: Name,
 }
 

@@ -131,12 +131,12 @@ impl Measure {
     /// The measures with their keys in the config and their documentation.
     pub const ALL: [(Self, &'static str, &'static str); 13] = [
         (Self::Rate, "rate", "requests per second, by service, backend and the labels of `failed`"),
-        (Self::Errors, "errors", "failed requests per second, if no label of the rate has the outcome"),
+        (Self::Errors, "errors", "failed requests per second, if `rate` has no label with the outcome"),
         (Self::P50, "p50", "median response time by service"),
         (Self::P95, "p95", "95th percentile of the response time by service"),
         (Self::P99, "p99", "99th percentile of the response time by service"),
         (Self::Active, "active", "current requests or connections, by backend or by service"),
-        (Self::BackendRate, "backend_rate", "requests per second by backend, if the rate is only by service"),
+        (Self::BackendRate, "backend_rate", "requests per second by backend, if `rate` names no backends"),
         (Self::BackendErrors, "backend_errors", "failed requests per second by backend"),
         (Self::BackendP95, "backend_p95", "95th percentile of the response time by backend"),
         (Self::BackendMean, "backend_mean", "mean response time by backend"),

@@ -41,12 +41,12 @@ impl Stamp {
         self.to_chrono().map_or_else(|| "--:--".into(), |t| t.format("%H:%M").to_string())
     }
 
-    /// The time in texts: `03:12:45 UTC`, with the date if it is not today.
+    /// Returns the time as text, such as `03:12:45 UTC`. The date comes first if it is not the date of `now`.
     pub fn told(self, now: Stamp) -> String {
         self.shown(now).to_string()
     }
 
-    /// The same, to be written later.
+    /// Returns the time in the form of [`Self::told`] as a value that is formatted later.
     pub fn shown(self, now: Stamp) -> ShownTime {
         let day = |at: Stamp| at.to_chrono().map(|t| t.date_naive());
         let other_day = matches!((day(self), day(now)), (Some(day), Some(today)) if day != today);
@@ -59,11 +59,11 @@ impl Stamp {
     }
 }
 
-/// A moment as texts write it, see [`Stamp::told`].
+/// A time that is displayed in the form of [`Stamp::told`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShownTime {
     pub at: Stamp,
-    /// It was not on the day on which it is told.
+    /// Whether the date is displayed too, because the time is on another day than `now`.
     pub other_day: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Lines that try to harm: every reader survives them, and nothing of what is shown can control a terminal.
+//! Tests with hostile lines: no reader may panic, and no text that is shown may control the terminal.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{fields, fingerprint, level, message, time};
 use crate::domain::text::{clean, is_safe, strip_ansi};
 use crate::domain::time::Stamp;
 
-/// Everything that is read of a line, as the sources do it. Returns what can be shown.
+/// Reads a line in every way in which the sources read it. Returns the texts that can appear on the screen.
 fn shown(bytes: &[u8]) -> Vec<String> {
     let whole = String::from_utf8_lossy(bytes);
     let body = strip_ansi(&whole);
@@ -66,7 +66,7 @@ fn a_hostile_corpus() {
         mega(b" ERROR no"),
         mega("e\u{301}\u{301}\u{200d}".as_bytes()),
         mega(b"\0"),
-        // a combining mark that a value begins with
+        // the value begins with a combining mark
         "\0{@=\u{591}".into(),
     ];
     for line in &corpus {

@@ -34,7 +34,7 @@ pub enum Change {
 /// The traffic of a service after a change.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Prediction {
-    /// Of the whole service. The change moves requests and loses none, unless a part of the route has no backend left.
+    /// Requests per second of the whole service. None are lost, unless a part of the route has no backend left.
     pub rps: Option<f64>,
     /// The backends before and after, in the order of the service. Dropped ones have share 0, added ones come last.
     pub backends: Vec<Predicted>,
@@ -48,14 +48,14 @@ pub struct Prediction {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predicted {
     pub name: Name,
-    /// It does not exist yet.
+    /// Whether the change adds this backend.
     pub added: bool,
-    /// The observed share; the expected one if the share is not measured.
+    /// The share of the requests before the change: the observed one or, if it is not measured, the expected one.
     pub share_before: Option<f64>,
     pub share_after: Option<f64>,
     pub rps_before: Option<f64>,
     pub rps_after: Option<f64>,
-    /// CPU in thousandths of a core; it grows with the requests.
+    /// The CPU usage in thousandths of a core. It grows with the requests.
     pub cpu_before: Option<f64>,
     pub cpu_after: Option<f64>,
     /// CPU after the change as a part of the pod's request, 1.0 = all of it.

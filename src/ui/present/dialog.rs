@@ -184,7 +184,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     if drain {
         drain_summary(&mut out, plan);
     }
-    out.head(if refusals.is_empty() { "What will be done" } else { "What it would do" });
+    out.head(if refusals.is_empty() { "What will be done" } else { "What the action would do" });
     // evictions are listed for each pod below
     let told = plan.steps.iter().filter(|s| !drain || !s.is_eviction());
     let first: Vec<_> = told.take(40).collect();
@@ -202,7 +202,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
     if plan.steps.is_empty() {
         out.say(
             Role::Dim,
-            if refusals.is_empty() { "  nothing: it is already in this state" } else { "  nothing" },
+            if refusals.is_empty() { "  nothing: this state is already reached" } else { "  nothing" },
         );
     }
     if plan.steps.len() > first.len() + evictions {
@@ -411,7 +411,7 @@ pub fn question(question: &Question) -> DialogView {
             title: format!("Dismiss {title}?"),
             lines: vec![
                 TextLine::new(Role::Text, format!("{id}: nothing is sent, and nothing is undone.")),
-                TextLine::new(Role::Text, "It stays in the journal, and cannot be resumed any more."),
+                TextLine::new(Role::Text, "The action stays in the journal, and cannot be resumed any more."),
             ],
             ask: vec![
                 cell(Role::KeyDanger, "y"),

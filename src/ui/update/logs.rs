@@ -99,7 +99,7 @@ pub(super) fn add(view: &mut LogView, world: &World, lines: Vec<LogLine>, now: S
 /// Adds notes. Each note replaces the previous one about the same container.
 pub(super) fn note(view: &mut LogView, notes: Vec<LogNote>) {
     for mut note in notes {
-        // ephemeral containers are not part of the pod's shape
+        // a note can be about an ephemeral container, which `PodShape` does not list
         let line = view.lines.iter().rev().find(|l| l.pod == note.pod).map(|l| &l.container);
         let other = view.notes.iter().find(|n| n.pod == note.pod).map(|n| &n.container);
         view.several_containers |=
@@ -127,7 +127,7 @@ pub(super) fn on_screen(ui: &mut Ui) -> Option<&mut LogView> {
     }
 }
 
-/// Follows the end of the log, or stops.
+/// Starts to follow the end of the log, or stops if it is followed.
 pub(super) fn follow(ui: &mut Ui) {
     let now = ui.now;
     if let Some(view) = on_screen(ui) {
@@ -135,7 +135,7 @@ pub(super) fn follow(ui: &mut Ui) {
     }
 }
 
-/// Requests the log again, not older than the choice with this number.
+/// Requests the log again, with the maximum age that has this number in `SINCE`.
 pub(super) fn since(ui: &mut Ui, choice: usize, effects: &mut Vec<Effect>) {
     let Some((_, since)) = SINCE.get(choice) else { return };
     let ticket = ui.ticket();
@@ -155,7 +155,7 @@ pub(super) fn since(ui: &mut Ui, choice: usize, effects: &mut Vec<Effect>) {
 pub(super) fn filter(ui: &mut Ui) {
     let Some(view) = on_screen(ui) else { return };
     let (before, known) = (view.filter.clone(), known(view));
-    // a blank separates what is typed next
+    // the blank separates the old filter from the text that the user adds
     let text = if before.is_empty() { String::new() } else { format!("{before} ") };
     ui.input = InputLine::new(text);
     let mut open = super::super::app::LogFilter { before, known, ..Default::default() };

@@ -1,5 +1,5 @@
-//! Updates everything that a frame is drawn from: the rows and selections of the visible lists, the lines of texts
-//! that are updated with the World, and the details of the selected row. No other module does this.
+//! Updates what the screen draws from the shared state ([`World`]): the rows and the selection of each visible list,
+//! the lines of the open text if it shows live data, and the details of the selected row. No other module does this.
 
 use pilothouse_core::facts::world::World;
 
@@ -35,7 +35,7 @@ pub fn on_screen(ui: &mut Ui, world: &World) {
     }
 }
 
-/// Updates the rows and the selection of a list from the World.
+/// Updates the rows and the selection of a list from the shared state.
 pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     let Some(cluster) = ui.shown(world).cloned() else { return };
     let pane = pane::of(id);
@@ -64,7 +64,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     }
 }
 
-/// Updates the lines of a text from the World.
+/// Updates the lines of the open text from the shared state.
 fn text(ui: &mut Ui, world: &World) {
     let source = match ui.screen() {
         Screen::Text(view) => view.source.clone(),

@@ -298,10 +298,10 @@ fn a_server_that_was_away_has_refused_nothing() {
     for n in 1..=DENIED_AFTER {
         assert_eq!(run.is_denied(&refused), n == DENIED_AFTER, "{n}");
     }
-    assert!(Run::new().is_denied(&refused), "what never worked is not waited for");
+    assert!(Run::new().is_denied(&refused), "a kind that was never listed is denied at the first refusal");
     let mut run = Run { ever: true, denied: true, ..Run::new() };
     assert!(!run.is_denied(&ApiError::Unreachable("refused".into())));
-    assert!(run.is_denied(&refused), "what was denied before is so again");
+    assert!(run.is_denied(&refused), "a kind that was denied before is denied again at the first refusal");
 }
 
 #[tokio::test]
@@ -324,7 +324,7 @@ async fn what_writes_are_decided_on_is_read_anew_and_whole() {
     assert_eq!(
         (asked[0].as_str(), asked[1].as_str()),
         ("/all", "/all"),
-        "of no cache, and not taken for whole"
+        "both lists bypass the cache, and the incomplete one is repeated"
     );
     assert!(asked[2].starts_with("/all?watch=1&resourceVersion=10&"), "{asked:?}");
     assert_eq!(asked[3], "/all", "an unreadable object is listed again, at the newest version");
@@ -427,7 +427,7 @@ async fn what_is_no_list_is_a_failure_and_never_an_empty_list() {
         let error = down.error.as_deref().unwrap_or_default();
         assert!(error.contains(words) && !error.contains('<'), "{body}: {error}");
         let wait = down.retry_at.unwrap().0 - Clock::system().now().0;
-        assert!(wait < 500, "the first failure is tried again very soon: {wait} ms");
+        assert!(wait < 500, "after the first failure, the list is repeated very soon, not after {wait} ms");
     }
 }
 

@@ -92,7 +92,7 @@ coded! {
     // For undo and resume.
     "revision-gone" RevisionGone { on: ObjectRef, revision: i64 }
         = "revision {revision} of {on} does not exist any more"
-    "node-is-ready" NodeIsReady { node: ObjectRef } = "{node} is Ready: the taint would delete its pods by force"
+    "node-is-ready" NodeIsReady { node: ObjectRef } = "{node} is Ready: the out-of-service taint would delete its pods by force"
     "changed-since" ChangedSince { on: ObjectRef; why: String } = "{on} was changed since: {why}"
     "nothing-to-undo" NothingToUndo { title: String, why: String } = "nothing of {title} can be undone: {why}"
 

@@ -10,8 +10,8 @@ use crate::domain::id::{Name, ObjectRef, Version};
 pub struct Step {
     pub what: StepKind,
     pub on: ObjectRef,
-    /// The context of another cluster, which is not one of the console's: the object of this name there is meant.
-    /// Empty for the intent's own.
+    /// The context of another cluster, if `on` is an object there. The console does not have that cluster open.
+    /// Empty if `on` is in the cluster of the intent.
     #[serde(default, skip_serializing_if = "Name::is_empty")]
     pub context: Name,
 }
@@ -52,7 +52,7 @@ pub enum StepKind {
         to: i32,
     },
     Evict {
-        /// The grace period in seconds. -1 means the pod's own.
+        /// The grace period in seconds. -1 stands for the grace period in the pod's spec.
         grace_period: i64,
     },
     Delete {
@@ -67,7 +67,7 @@ pub enum StepKind {
 /// Changes of fields of one object in one request. The request fails if a field no longer has its `from` value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// For people: `selector version=blue to version=green`.
+    /// The change in words, as people read it: `selector version=blue to version=green`.
     pub words: String,
     pub fields: Vec<FieldChange>,
 }
@@ -82,7 +82,7 @@ pub struct FieldChange {
 }
 
 impl FieldChange {
-    /// Returns a change that only tests that the field has this value. The planned change depends on it.
+    /// Returns a change that writes nothing: the request fails if the field no longer has this value.
     pub fn guard(pointer: &str, value: &serde_json::Value) -> Self {
         Self { pointer: pointer.to_owned(), from: value.clone(), to: value.clone() }
     }
