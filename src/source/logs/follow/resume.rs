@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::{Overlap, Stream};
-use crate::source::logs::join::Raw;
+use crate::source::logs::join::{Complete, Raw};
 use crate::source::logs::store::LogLine;
 
 /// A resume repeats the lines of at most two seconds.
@@ -18,18 +18,19 @@ impl Stream {
                 // the same line, now complete, replaces the partial one
                 && (partial.stamp != line.stamp || partial.stamp.is_empty())
             {
-                out.extend(self.entry(&partial));
+                out.extend(self.entry(partial));
             }
-            out.extend(self.entry(&line));
+            out.extend(self.entry(line));
         }
         out
     }
 
-    fn entry(&mut self, line: &Raw) -> Option<LogLine> {
-        if self.is_new(line) {
-            self.joiner.take(line, line.at.or(self.last).unwrap_or_default())
+    fn entry(&mut self, line: Raw) -> Complete {
+        if self.is_new(&line) {
+            let at = line.at.or(self.last).unwrap_or_default();
+            self.joiner.take(line, at)
         } else {
-            None
+            Complete::default()
         }
     }
 
