@@ -57,6 +57,11 @@ const MESSAGES: [&str; 11] = [
     "event",
 ];
 
+/// Whether a field with this path is the message of its line.
+pub fn names_message(path: &str) -> bool {
+    MESSAGES.iter().take(7).any(|name| path.eq_ignore_ascii_case(name))
+}
+
 /// The message of a JSON line. Of a truncated line, the existing part is used.
 fn json(line: &str) -> Option<String> {
     let mut found: Option<(usize, Value<'_>)> = None;
