@@ -364,7 +364,7 @@ mod tests {
                 while self.log.look().is_ok_and(|more| more) {}
             }
             let lines = self.store.lines(&LogFilter::default(), 100_000);
-            lines.iter().filter(|line| line.mark.is_none()).map(|line| line.text.to_string()).collect()
+            lines.iter().filter(|line| line.mark.is_none()).map(|line| line.text.clone()).collect()
         }
     }
 

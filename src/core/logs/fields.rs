@@ -81,7 +81,8 @@ fn mentions(line: &str, key: &str) -> bool {
     let Some((within, seldom)) = key.bytes().enumerate().max_by_key(|(_, b)| rank(*b)) else { return true };
     memchr::memchr2_iter(seldom.to_ascii_lowercase(), seldom.to_ascii_uppercase(), line).any(|at| {
         let Some(from) = at.checked_sub(within) else { return false };
-        let is_key_here = || line.get(from..from + key.len()).is_some_and(|p| p.eq_ignore_ascii_case(key.as_bytes()));
+        let is_key_here =
+            || line.get(from..from + key.len()).is_some_and(|p| p.eq_ignore_ascii_case(key.as_bytes()));
         let ends = || matches!(line.get(from + key.len()), Some(b'"' | b'=' | b'.'));
         let begins = || from.checked_sub(1).and_then(|i| line.get(i)).is_none_or(|b| !is_key(char::from(*b)));
         is_key_here() && ends() && begins()

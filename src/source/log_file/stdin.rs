@@ -165,7 +165,7 @@ impl Held {
     /// Adds a line. Returns the previous entry if the line shows that it is complete.
     fn take(&mut self, came: &[u8], raw: Raw, now: Stamp, place: &mut u64) -> Option<StdinLine> {
         let held = self.joiner.is_holding();
-        let (has_stamp, named) = (!raw.stamp.is_empty(), raw.at);
+        let (has_stamp, named) = (raw.nanos.is_some(), raw.at);
         let done = self.joiner.take(raw, now).into_iter().next().map(|line| self.done(line));
         let came = shown(came);
         if held && done.is_none() {

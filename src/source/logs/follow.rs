@@ -1,6 +1,7 @@
 //! Reads and follows a container's log through the API, and resumes after a break without losing or repeating lines.
 //! It also reports why a container has no lines, how it ended, and what it waits for.
 
+mod memory;
 mod resume;
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use pilothouse_core::domain::time::Stamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub use self::memory::MemoryLog;
 use super::Target;
 use super::join::{JUDGE_CAP, Joiner, Raw, raw};
 use super::next::{Next, ended, is_failure};
@@ -321,8 +323,11 @@ impl Stream {
         }
         if body.len() >= FETCH_CAP {
             let mib = FETCH_CAP >> 20;
-            self.gap(&format!("the end of the previous run is missing: only its first {mib} MiB are read"), out)
-                .await;
+            self.gap(
+                &format!("the end of the previous run is missing: only its first {mib} MiB are read"),
+                out,
+            )
+            .await;
         }
     }
 
@@ -517,7 +522,7 @@ mod tests {
     fn texts(stream: &mut Stream, raws: Vec<Raw>) -> Vec<String> {
         let mut out = stream.entries(raws);
         out.extend(stream.joiner.flush());
-        out.iter().map(|line| line.text.to_string()).collect()
+        out.iter().map(|line| line.text.clone()).collect()
     }
 
     #[test]

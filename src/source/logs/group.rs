@@ -1,6 +1,5 @@
 //! Groups errors with the same fingerprint: their number, their rate and their writers.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -48,7 +47,7 @@ struct Group {
     versions: BTreeSet<Name>,
     nodes: BTreeSet<Name>,
     images: BTreeSet<Name>,
-    sample: Name,
+    sample: String,
 }
 
 /// All groups.
@@ -79,7 +78,6 @@ fn minute(at: Stamp) -> i64 {
 }
 
 impl Group {
-
     /// Returns the number of lines per minute.
     fn per_minute(&self, now: Stamp) -> f64 {
         let this = now.0.div_euclid(STEP_MS);
@@ -120,7 +118,7 @@ impl Groups {
                 versions: BTreeSet::new(),
                 nodes: BTreeSet::new(),
                 images: BTreeSet::new(),
-                sample: Name::default(),
+                sample: String::new(),
             };
             self.by_print.insert(print.clone(), group);
         }
@@ -136,10 +134,8 @@ impl Groups {
         }
         if line.at >= group.last {
             group.last = line.at;
-            group.sample = match text::cap(&line.text, SAMPLE) {
-                Cow::Borrowed(_) => line.text.clone(),
-                Cow::Owned(cut) => Name::from(cut),
-            };
+            group.sample.clear();
+            group.sample.push_str(&text::cap(&line.text, SAMPLE));
         }
         count(&mut group.steps, line.at.0.div_euclid(STEP_MS), STEPS);
         count(&mut group.minutes, minute(line.at), MINUTES);
@@ -165,7 +161,8 @@ impl Groups {
             .by_print
             .iter()
             .map(|(print, g)| {
-                let lines = |m: i64| g.minutes.iter().find(|(held, _)| *held == m).map_or(0, |(_, lines)| *lines);
+                let lines =
+                    |m: i64| g.minutes.iter().find(|(held, _)| *held == m).map_or(0, |(_, lines)| *lines);
                 let trend: Vec<u32> = (this - MINUTES + 1..=this).map(lines).collect();
                 let mut pods: Vec<Name> = g.pods.iter().cloned().collect();
                 pods.sort_unstable();
@@ -186,7 +183,7 @@ impl Groups {
                     versions: g.versions.iter().cloned().collect(),
                     nodes: g.nodes.iter().cloned().collect(),
                     images: g.images.iter().cloned().collect(),
-                    sample: g.sample.clone(),
+                    sample: Name::from(g.sample.as_str()),
                 })
             })
             .collect();
@@ -226,7 +223,7 @@ mod tests {
                 at: Stamp(now.0 - i * 60_000),
                 pod: Name::from(format!("n/p{}", i % 3)),
                 level: Level::Error,
-                text: Name::from(text),
+                text,
                 ..LogLine::default()
             };
             let node = Name::from(format!("node-{}", i % 2));

@@ -26,8 +26,9 @@ const ENTRY_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::source) struct Raw {
     pub at: Option<Stamp>,
-    /// The text of the timestamp. Its nanoseconds distinguish a repeated line from another line with the same text.
-    pub stamp: String,
+    /// The nanoseconds of the timestamp within its second. They distinguish a repeated line from another line with the
+    /// same text. None if the line has no timestamp.
+    pub nanos: Option<u32>,
     pub text: String,
     /// The level of the whole line, even if the text is cut.
     pub level: Option<Level>,
@@ -44,11 +45,11 @@ pub(in crate::source) fn raw(line: &[u8]) -> Raw {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let whole = String::from_utf8_lossy(line);
     let (stamp, rest) = whole.split_once(' ').unwrap_or((&whole, ""));
-    let (at, stamp, body) = match Stamp::parse(stamp) {
-        Some(at) => (Some(at), stamp.to_owned(), rest),
-        None => (None, String::new(), &*whole),
+    let (time, body) = match Stamp::parse_nanos(stamp) {
+        Some(time) => (Some(time), rest),
+        None => (None, &*whole),
     };
-    Raw { at, stamp, ..untimed(body) }
+    Raw { at: time.map(|(at, _)| at), nanos: time.map(|(_, nanos)| nanos), ..untimed(body) }
 }
 
 /// Judges and cleans a line whose timestamp, if there is one, is not part of the text.
@@ -60,7 +61,7 @@ pub(in crate::source) fn untimed(line: &str) -> Raw {
     let subject = (is_error && body.len() > LINE_CAP).then(|| subject(&body).into_owned());
     let text = text::clean(&text::cap(&body, LINE_CAP)).into_owned();
     let cut = length(text::cut(&body, LINE_CAP));
-    Raw { at: None, stamp: String::new(), text, level, more, subject, cut }
+    Raw { at: None, nanos: None, text, level, more, subject, cut }
 }
 
 fn length(bytes: usize) -> u32 {
@@ -174,11 +175,14 @@ impl Held {
         if raw.more || in_trace {
             return true;
         }
+        if !self.is_error() {
+            return false;
+        }
         // the exception under the line that it was logged with
         let logged = self.lines == 1 && level::is_exception(&raw.text) && !level::is_exception(&self.text);
         let indented = raw.level.is_none() && raw.text.starts_with("  ");
         let on = [TRACEBACK].iter().chain(&CHAINED).any(|words| raw.text.starts_with(words));
-        self.is_error() && (raw.text.is_empty() || on || logged || indented)
+        raw.text.is_empty() || on || logged || indented
     }
 
     fn add(&mut self, raw: &Raw) {
@@ -274,7 +278,7 @@ impl Joiner {
             fingerprint,
             cut: held.cut,
             mark: None,
-            text: Name::from(held.text),
+            text: held.text,
         }
     }
 
@@ -285,7 +289,7 @@ impl Joiner {
             pod: self.pod.clone(),
             container: self.container.clone(),
             level: Level::Warn,
-            text: Name::from(words),
+            text: words.to_owned(),
             mark: Some(mark),
             ..LogLine::default()
         }
@@ -458,20 +462,29 @@ mod tests {
 
     #[test]
     fn ordinary_lines_among_the_lines_of_a_trace_do_not_end_it() {
-        let (error, frame) = ("2026-01-02 15:04:05,123 ERROR [main] c.x.Y - it failed", "\tat c.x.Y.f(Y.java:3)");
-        let (info, warn) = ("2026-01-02 15:04:05,124 INFO [b] c.x.Z - ready", "2026-01-02 WARN [b] c.x.Z - slow");
+        let (error, frame) =
+            ("2026-01-02 15:04:05,123 ERROR [main] c.x.Y - it failed", "\tat c.x.Y.f(Y.java:3)");
+        let (info, warn) =
+            ("2026-01-02 15:04:05,124 INFO [b] c.x.Z - ready", "2026-01-02 WARN [b] c.x.Z - slow");
         let (entry, one) = ((Level::Error, 4), (Level::Info, 1));
         assert_eq!(entries(&[error, frame, info, frame, frame, info]), [entry, one, one]);
-        assert_eq!(entries(&[error, frame, info, frame, info, "Caused by: x", error]), [entry, one, one, (Level::Error, 1)]);
+        assert_eq!(
+            entries(&[error, frame, info, frame, info, "Caused by: x", error]),
+            [entry, one, one, (Level::Error, 1)]
+        );
         assert_eq!(entries(&[error, frame, info, "Caused by: x", frame]), [(Level::Error, 4), one]);
         // the frames of another entry, text of an ordinary line, and lines that are too many
         assert_eq!(entries(&[error, frame, warn, frame]), [(Level::Error, 2), (Level::Warn, 2)]);
-        assert_eq!(entries(&[error, frame, info, "      its text", info]), [(Level::Error, 2), (Level::Info, 2), one]);
+        assert_eq!(
+            entries(&[error, frame, info, "      its text", info]),
+            [(Level::Error, 2), (Level::Info, 2), one]
+        );
         let many = [&[error, frame][..], &[info; 9], &[frame]].concat();
         let ends = entries(&many);
         assert_eq!((ends.len(), ends[0], ends[9]), (10, (Level::Error, 2), (Level::Info, 2)));
         let mut joiner = Joiner::new("n/p".into(), "app".into()).of_one_entry();
-        let complete = [error, frame, info].map(|line| joiner.take(raw(line.as_bytes()), Stamp(0)).into_iter().count());
+        let complete =
+            [error, frame, info].map(|line| joiner.take(raw(line.as_bytes()), Stamp(0)).into_iter().count());
         assert_eq!(complete, [0, 0, 1]);
     }
 

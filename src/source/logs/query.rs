@@ -101,7 +101,7 @@ mod tests {
         let body = b"2026-01-01T00:00:01Z one\n2026-01-01T00:00:02Z two\n2026-01-01T00:00:03Z thr";
         let read = |cap: usize| -> Vec<(Option<Mark>, String)> {
             let lines = entries(body, &LogQuery::default(), cap);
-            lines.iter().map(|line| (line.mark, line.text.to_string())).collect()
+            lines.iter().map(|line| (line.mark, line.text.clone())).collect()
         };
         let whole = read(body.len() + 1);
         assert_eq!(whole, ["one", "two", "thr"].map(|text| (None, text.to_owned())));

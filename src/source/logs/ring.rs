@@ -35,7 +35,7 @@ impl Stored<'_> {
             pod: pod.clone(),
             container: container.clone(),
             level: self.level,
-            text: Name::from(self.text),
+            text: self.text.to_owned(),
             fingerprint: self.fingerprint.cloned(),
             cut: self.cut,
             mark: self.mark,
@@ -71,28 +71,27 @@ pub(super) struct Ring {
     segments: VecDeque<Segment>,
     bytes: usize,
     /// The time of the oldest line so far.
-    pub oldest: Option<Stamp>,
+    pub(super) oldest: Option<Stamp>,
 }
 
 impl Ring {
     /// The memory of the lines.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
     /// Adds a line. Returns its memory.
-    pub fn push(&mut self, arrived: u64, line: LogLine) -> usize {
+    pub(super) fn push(&mut self, arrived: u64, line: LogLine) -> usize {
         let length = line.text.len();
         let has_room = |last: &Segment| last.text.is_empty() || last.text.len() + length <= SEGMENT;
         if !self.segments.back().is_some_and(has_room) {
             // the first segment grows with its lines, because many logs are short
             let room = if self.segments.is_empty() { length } else { SEGMENT.max(length) };
-            self.segments
-                .push_back(Segment { text: String::with_capacity(room), ..Segment::default() });
+            self.segments.push_back(Segment { text: String::with_capacity(room), ..Segment::default() });
         }
         let Some(last) = self.segments.back_mut() else { return 0 };
         let place = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -113,7 +112,7 @@ impl Ring {
     }
 
     /// Removes the oldest line. Returns its memory.
-    pub fn pop(&mut self) -> Option<usize> {
+    pub(super) fn pop(&mut self) -> Option<usize> {
         let first = self.segments.front_mut()?;
         let held = first.lines.get_mut(first.gone)?;
         held.fingerprint = None;
@@ -127,7 +126,7 @@ impl Ring {
     }
 
     /// The lines, the newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = Stored<'_>> {
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = Stored<'_>> {
         self.segments.iter().rev().flat_map(|segment| {
             let held = segment.lines.get(segment.gone..).unwrap_or_default();
             held.iter().rev().map(|line| {

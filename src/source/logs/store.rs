@@ -12,8 +12,8 @@ use pilothouse_core::logs::fingerprint::Masks;
 use pilothouse_core::logs::templates::{Group, Templates};
 
 use super::group::Groups;
+use super::ring::Ring;
 pub use super::ring::Stored;
-use super::ring::{OVERHEAD, Ring};
 
 /// The memory of a ring in addition to its lines.
 const RING_OVERHEAD: usize = 400;
@@ -30,7 +30,7 @@ pub struct LogLine {
     pub container: Name,
     /// The level, which is Info if the line has none.
     pub level: Level,
-    pub text: Name,
+    pub text: String,
     /// The fingerprint. Only errors have one.
     pub fingerprint: Option<Name>,
     /// The number of bytes that were left out of the text.
@@ -105,10 +105,10 @@ impl Inner {
     /// Adds a line of a source, with its group if it has one.
     fn keep(&mut self, source: &Name, mut line: LogLine, group: Option<Group>, origin: &Origin, cap: usize) {
         self.arrived += 1;
-        if !self.parts.contains_key(source) {
-            self.parts.insert(source.clone(), Part::default());
-        }
-        let Some(part) = self.parts.get_mut(source) else { return };
+        let part = match self.parts.get_mut(source) {
+            Some(part) => part,
+            None => self.parts.entry(source.clone()).or_default(),
+        };
         part.lines += u64::from(line.mark.is_none());
         part.gaps += u64::from(line.mark == Some(Mark::Gap));
         part.changes += 1;
@@ -317,6 +317,7 @@ mod tests {
     use pilothouse_core::logs::fingerprint;
     use pilothouse_core::logs::message::subject;
 
+    use super::super::ring::OVERHEAD;
     use super::*;
 
     fn line(at: i64, pod: &str, text: &str) -> LogLine {

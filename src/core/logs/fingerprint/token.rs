@@ -2,17 +2,17 @@
 
 /// The kinds of characters in a token, which say what the token can be.
 mod kind {
-    pub const DIGIT: u16 = 1;
+    pub(super) const DIGIT: u16 = 1;
     /// `a` to `f`, also as capitals.
-    pub const HEX: u16 = 2;
-    pub const LETTER: u16 = 4;
-    pub const UPPER: u16 = 8;
-    pub const DOT: u16 = 16;
-    pub const COLON: u16 = 32;
-    pub const DASH: u16 = 64;
-    pub const LINE: u16 = 128;
+    pub(super) const HEX: u16 = 2;
+    pub(super) const LETTER: u16 = 4;
+    pub(super) const UPPER: u16 = 8;
+    pub(super) const DOT: u16 = 16;
+    pub(super) const COLON: u16 = 32;
+    pub(super) const DASH: u16 = 64;
+    pub(super) const LINE: u16 = 128;
     /// A letter or a digit outside ASCII.
-    pub const WIDE: u16 = 256;
+    pub(super) const WIDE: u16 = 256;
 
     const fn of(b: u8) -> u16 {
         let upper = if b.is_ascii_uppercase() { UPPER } else { 0 };
@@ -29,7 +29,7 @@ mod kind {
     }
 
     /// The kind of each byte. A byte that does not belong to a token has none.
-    pub static OF: [u16; 256] = {
+    pub(super) static OF: [u16; 256] = {
         let mut table = [0; 256];
         let mut b = 0;
         while b < 256 {

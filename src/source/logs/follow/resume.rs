@@ -16,7 +16,7 @@ impl Stream {
         for line in raws {
             if let Some(partial) = self.partial.take_if(|held| line.at.is_none() || line.at >= held.at)
                 // the same line, now complete, replaces the partial one
-                && (partial.stamp != line.stamp || partial.stamp.is_empty())
+                && !is_of_one_time(&partial, &line)
             {
                 out.extend(self.entry(partial));
             }
@@ -68,13 +68,18 @@ impl Stream {
     /// Whether the line is one from before the break.
     pub(super) fn is_known(&self, line: &Raw) -> bool {
         line.at.is_some_and(|at| self.seen.is_known(at.0, hash(line)))
-            || self.partial.as_ref().is_some_and(|held| !held.stamp.is_empty() && held.stamp == line.stamp)
+            || self.partial.as_ref().is_some_and(|held| is_of_one_time(held, line))
     }
+}
+
+/// Whether both lines have the same timestamp.
+fn is_of_one_time(a: &Raw, b: &Raw) -> bool {
+    a.nanos.is_some() && (a.at, a.nanos) == (b.at, b.nanos)
 }
 
 /// A line with its nanoseconds.
 fn hash(line: &Raw) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&line.stamp, &line.text).hash(&mut hasher);
+    (line.at, line.nanos, &line.text).hash(&mut hasher);
     hasher.finish()
 }
