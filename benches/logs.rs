@@ -5,18 +5,24 @@
 
 use std::sync::Arc;
 
+use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use divan::{Bencher, black_box};
+use pilothouse::source::logs::follow::MemoryLog;
 use pilothouse::source::logs::store::Origin;
-use pilothouse::source::logs::{LogFilter, LogInput, LogLine, LogStore};
-use pilothouse_core::domain::id::Name;
+use pilothouse::source::logs::{LogFilter, LogInput, LogStore};
+use pilothouse::ui::app::{LOG_LINES, LogView};
+use pilothouse::ui::request::{LogLine, LogRequest, Ticket};
+use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::log::Level;
-use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::logs::message::subject;
-use pilothouse_core::logs::{fields, fingerprint, level};
+use pilothouse_core::logs::filter::{Filter, Subject};
+use pilothouse_core::logs::level;
 
 const LINES: usize = 100_000;
+const PODS: usize = 50;
+/// The size of the pieces in which a log arrives.
+const PIECE: usize = 16 << 10;
+const NOW: Stamp = Stamp(1_767_366_245_000);
 
 fn main() {
     divan::main();
@@ -55,44 +61,76 @@ fn lines(every: usize) -> Vec<String> {
         .collect()
 }
 
-/// What the source does with a line after its time is read.
-fn take(input: &LogInput, line: &str, origin: &Origin, pod: &Name, container: &Name) {
-    let body = text::strip_ansi(line);
-    let level = level::level(&body).unwrap_or_default();
-    black_box(level::continues(&body));
-    let text = text::clean(&body);
-    let fingerprint =
-        (level >= Level::Error).then(|| Name::from(fingerprint::mask(&subject(&text)).fingerprint));
-    let (pod, container) = (pod.clone(), container.clone());
-    input.push(
-        LogLine {
-            at: Stamp(1),
-            pod,
-            container,
-            level,
-            text: Name::from(&*text),
-            fingerprint,
-            ..LogLine::default()
-        },
-        origin,
-    );
+/// The logs of the pods, each as its kubelet sends it: 100,000 lines of one second, with the kubelet's times.
+fn logs(lines: &[String]) -> Vec<Vec<u8>> {
+    let mut logs = vec![Vec::new(); PODS];
+    for (n, line) in lines.iter().enumerate() {
+        let stamp = format!("2026-01-02T15:04:05.{:09}Z ", n * 10_000 % 1_000_000_000);
+        let log = logs.get_mut(n % PODS).unwrap();
+        log.extend_from_slice(stamp.as_bytes());
+        log.extend_from_slice(line.as_bytes());
+        log.push(b'\n');
+    }
+    logs
 }
 
-/// Levels, fingerprints, groups and ring: one error in so many lines.
-#[divan::bench(args = [100, 1])]
-fn ingest(bencher: Bencher<'_, '_>, every: usize) {
-    let lines = lines(every);
-    let bytes: usize = lines.iter().map(String::len).sum();
-    let store = Arc::new(LogStore::new(16 << 20));
-    let input = store.input("logs", "pods");
+/// Reads the logs side by side into the store, as the source does with the bytes of its connections.
+fn read(input: &LogInput, logs: &[Vec<u8>]) {
     let origin = Origin { workload: "shop/web".into(), version: "v1".into(), ..Origin::default() };
-    let pods: Vec<Name> = (0..50).map(|n| Name::from(format!("shop/web-{n}"))).collect();
-    let container = Name::from("app");
-    bencher.counter(ItemsCount::new(LINES)).counter(BytesCount::new(bytes)).bench_local(|| {
-        for (line, pod) in lines.iter().zip(pods.iter().cycle()) {
-            take(&input, line, &origin, pod, &container);
+    let reader =
+        |pod: usize| MemoryLog::new(input.clone(), ("shop", &format!("web-{pod}"), "app"), origin.clone());
+    let mut readers: Vec<_> =
+        logs.iter().enumerate().map(|(pod, log)| (reader(pod), log.chunks(PIECE))).collect();
+    let mut left = true;
+    while left {
+        left = false;
+        for (reader, pieces) in &mut readers {
+            if let Some(piece) = pieces.next() {
+                reader.feed(piece);
+                left = true;
+            }
         }
+    }
+    readers.iter_mut().for_each(|(reader, _)| reader.finish());
+}
+
+fn ingest(bencher: Bencher<'_, '_>, lines: &[String]) {
+    let bytes: usize = lines.iter().map(String::len).sum();
+    let logs = logs(lines);
+    let input = Arc::new(LogStore::new(16 << 20)).input("logs", "pods");
+    bencher
+        .counter(ItemsCount::new(LINES))
+        .counter(BytesCount::new(bytes))
+        .bench_local(|| read(&input, &logs));
+}
+
+/// From the bytes to the ring: lines, times, levels, entries, fingerprints, groups. One error in so many lines.
+#[divan::bench(args = [100, 10, 1])]
+fn lines_to_store(bencher: Bencher<'_, '_>, every: usize) {
+    ingest(bencher, &lines(every));
+}
+
+/// The same for errors of this number of templates.
+#[divan::bench(args = [100, 3000])]
+fn errors_to_store(bencher: Bencher<'_, '_>, templates: usize) {
+    let words = |mut n: usize| {
+        let mut word = String::new();
+        while word.is_empty() || n > 0 {
+            word.push(char::from(b'g' + (n % 18) as u8));
+            n /= 18;
+        }
+        word
+    };
+    let lines = (0..LINES).map(|n| {
+        let what = words(n % templates);
+        format!(
+            "2026-01-02 15:04:05,{:03} ERROR [http-nio-8080-exec-{}] c.e.shop.{what} - {what} of order {n} failed after {} ms in {what}",
+            n % 977,
+            n % 40,
+            n % 977
+        )
     });
+    ingest(bencher, &lines.collect::<Vec<_>>());
 }
 
 #[divan::bench(args = [100, 1])]
@@ -103,34 +141,47 @@ fn levels(bencher: Bencher<'_, '_>, every: usize) {
         .bench_local(|| lines.iter().filter(|line| level::level(line) == Some(Level::Error)).count());
 }
 
-/// A full store of 64 MiB: a word, and a field.
-fn full() -> Arc<LogStore> {
+/// Filters that no line passes, so that every line is searched.
+const FILTERS: [&str; 6] = [
+    "\"nothing has this\"",
+    "\"Nothing has this\"",
+    r"/stored after \d+ s/",
+    "field.status>=500",
+    "field.attempt>9",
+    "field.nothing=x",
+];
+
+/// A search through a full store of 64 MiB.
+#[divan::bench(args = FILTERS)]
+fn search_a_store(bencher: Bencher<'_, '_>, filter: &str) {
     let store = Arc::new(LogStore::new(64 << 20));
     let input = store.input("logs", "pods");
-    let pods: Vec<Name> = (0..50).map(|n| Name::from(format!("shop/web-{n}"))).collect();
-    let container = Name::from("app");
-    let lines = lines(100);
-    for (line, pod) in lines.iter().cycle().take(4 * LINES).zip(pods.iter().cycle()) {
-        take(&input, line, &Origin::default(), pod, &container);
-    }
-    store
-}
-
-#[divan::bench]
-fn search_a_word(bencher: Bencher<'_, '_>) {
-    let store = full();
-    let finder = memchr::memmem::Finder::new("nothing has this");
-    bencher.bench_local(|| {
-        store.lines_that(&LogFilter::default(), 1000, |line| finder.find(line.text.as_bytes()).is_some())
-    });
-}
-
-#[divan::bench]
-fn search_a_field(bencher: Bencher<'_, '_>) {
-    let store = full();
+    let logs = logs(&lines(100));
+    (0..5).for_each(|_| read(&input, &logs));
+    assert!(input.summary(NOW).evicted > 0, "the store is full");
+    let filter = Filter::parse(filter).unwrap();
     bencher.bench_local(|| {
         store.lines_that(&LogFilter::default(), 1000, |line| {
-            fields::get(&line.text, "status").as_deref() == Some("503")
+            let subject =
+                Subject { at: Some(line.at), level: line.level, text: line.text, ..Subject::default() };
+            filter.passes(&subject, NOW)
         })
     });
+}
+
+/// Another filter for a full log on the screen.
+#[divan::bench(args = FILTERS)]
+fn search_the_screen(bencher: Bencher<'_, '_>, filter: &str) {
+    let object = ObjectRef::new(ClusterId(0), Kind::Pod, &"shop".into(), &"web".into(), &Uid::default());
+    let request = LogRequest { object, within: None, previous: false, follow: true, tail: 10, since: None };
+    let mut view = LogView::new(String::new(), Ticket(1), request);
+    let rows = lines(100).into_iter().take(LOG_LINES).enumerate().map(|(n, text)| LogLine {
+        at: Some(Stamp(n as i64)),
+        pod: Name::from(format!("web-{}", n % PODS)),
+        text,
+        ..LogLine::default()
+    });
+    view.add(rows.collect(), NOW);
+    let filter = Filter::parse(filter).unwrap();
+    bencher.bench_local(move || view.set_filter(filter.clone(), NOW));
 }

@@ -124,7 +124,7 @@ pub(super) fn shown(line: LogLine) -> Shown {
         namespace: line.pod.split_once('/').map_or_else(Name::default, |(namespace, _)| namespace.into()),
         pod: short(&line.pod),
         container: line.container,
-        text: line.text.to_string(),
+        text: line.text,
         cut: line.cut,
         more: false,
         mark: line.mark.is_some(),

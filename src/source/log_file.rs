@@ -268,10 +268,10 @@ impl FileLog {
         let mut into =
             Into { joiner: &mut self.joiner, input, origin: &self.origin, now, local, last: now, any: false };
         let looked = self.tail.look(&mut into);
-        if !into.any
-            && let Some(entry) = self.joiner.flush()
-        {
-            input.push(entry, &self.origin);
+        if !into.any {
+            for entry in self.joiner.flush() {
+                input.push(entry, &self.origin);
+            }
         }
         input.lost(self.tail.cut());
         looked
@@ -297,13 +297,13 @@ impl Take for Into<'_> {
         let at = written.map_or(self.now, |written| Stamp(self.now.0 - (self.local.0 - written.0).max(0)));
         let raw = raw(line).with_own_time(at);
         self.last = raw.at.unwrap_or(at);
-        if let Some(entry) = self.joiner.take(&raw, at) {
+        for entry in self.joiner.take(raw, at) {
             self.input.push(entry, self.origin);
         }
     }
 
     fn gap(&mut self, why: &str) {
-        if let Some(entry) = self.joiner.flush() {
+        for entry in self.joiner.flush() {
             self.input.push(entry, self.origin);
         }
         self.input.push(self.joiner.marked(Mark::Gap, self.last, why), self.origin);
@@ -364,7 +364,7 @@ mod tests {
                 while self.log.look().is_ok_and(|more| more) {}
             }
             let lines = self.store.lines(&LogFilter::default(), 100_000);
-            lines.iter().filter(|line| line.mark.is_none()).map(|line| line.text.to_string()).collect()
+            lines.iter().filter(|line| line.mark.is_none()).map(|line| line.text.clone()).collect()
         }
     }
 

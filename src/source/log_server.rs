@@ -282,17 +282,17 @@ impl Reader {
             let mut raw = untimed(&entry.text);
             raw.at = Some(at);
             raw.level = raw.level.or(entry.level);
-            if let Some(line) = joiner.take(&raw, at)
-                && self.twice.is_first(Side::Server, &line)
-            {
-                self.input.push(line, origin);
+            for line in joiner.take(raw, at) {
+                if self.twice.is_first(Side::Server, &line) {
+                    self.input.push(line, origin);
+                }
             }
         }
         for (joiner, origin) in joiners.values_mut() {
-            if let Some(line) = joiner.flush()
-                && self.twice.is_first(Side::Server, &line)
-            {
-                self.input.push(line, origin);
+            for line in joiner.flush() {
+                if self.twice.is_first(Side::Server, &line) {
+                    self.input.push(line, origin);
+                }
             }
         }
         let own = Joiner::new(Name::default(), Name::from(self.store.kind.section));

@@ -9,6 +9,7 @@ mod next;
 mod out;
 pub mod pod;
 mod query;
+mod ring;
 pub(super) mod seen;
 pub mod store;
 pub mod twice;

@@ -1,5 +1,7 @@
 //! The accuracy of groups on samples whose groups are known.
 
+mod samples;
+
 use std::collections::{BTreeMap, HashMap};
 
 use pilothouse_core::domain::id::Name;
@@ -31,6 +33,19 @@ fn stability(lines: &[String], found: &[Name]) -> f64 {
     let again = grouped(order.iter().map(|at| lines[*at].as_str()));
     let same = order.iter().zip(&again).filter(|(at, print)| found[**at] == **print);
     same.count() as f64 / lines.len() as f64
+}
+
+#[test]
+fn samples_of_common_formats_are_grouped_as_their_authors_meant() {
+    for (format, lines) in samples::all() {
+        let wanted: Vec<String> = lines.iter().map(|(kind, _)| kind.to_string()).collect();
+        let texts: Vec<String> = lines.iter().map(|(_, line)| subject(line).into_owned()).collect();
+        let found = grouped(texts.iter().map(String::as_str));
+        let (accuracy, stability) = (accuracy(&found, &wanted), stability(&texts, &found));
+        eprintln!("{format:12} {:4} lines  accuracy {accuracy:.3}  stability {stability:.3}", lines.len());
+        assert!(accuracy >= 0.95, "{format}: {accuracy:.3}");
+        assert!(stability >= 0.75, "{format}: {stability:.3}");
+    }
 }
 
 /// The fields of a line of CSV.

@@ -149,7 +149,7 @@ fn a_log_that_cannot_be_read_is_told_and_fails() {
         (&["logs"], 0, "no pod is in trouble"),
         (&["logs", "-l", "app=nosuch"], 1, "no pod is selected by -l app=nosuch\n"),
         (&["logs", "--node", "nosuch"], 1, "no pod is selected by --node nosuch\n"),
-        (&["logs", "-f", "-l", "app=nosuch"], 1, "no pod is selected by -l app=nosuch\n"),
+        (&["logs", "-f", "api-2"], 1, "api-2 has no pods, or does not exist"),
         (&["logs", "-A", "--group", "-f"], 2, "--group counts the lines once all are read"),
         (&["logs", "-", "-f", "--tail", "3"], 2, "--tail of standard input waits for its end"),
         (&["logs", "web-1", "-c", "nosuch"], 1, "no container named nosuch in shop/web-1: nginx\n"),
@@ -212,6 +212,30 @@ fn a_followed_log_that_cannot_be_read_fails_though_another_can() {
     let all = |out: &str, _: &str| out.contains("timeout after 31 s") && out.contains("healthz");
     let (status, _, why) = interrupted(&args, cluster(""), all);
     assert_eq!(status, Some(130), "{why}");
+}
+
+#[test]
+fn a_pod_that_is_not_there_yet_is_waited_for() {
+    let waits = |args: &[&str], words: &'static str| {
+        let hook = |path: &str, times: u32| {
+            let deployment = json!({"metadata": {"name": "batch", "namespace": "shop", "uid": "u-batch",
+                "resourceVersion": "4", "creationTimestamp": SINCE}, "spec": {"replicas": 0,
+                "selector": {"matchLabels": {"app": "batch"}}, "template": {"metadata": {}, "spec": {"containers": []}}}});
+            let list = json!({"kind": "DeploymentList", "apiVersion": "apps/v1",
+                "metadata": {"resourceVersion": "5"}, "items": [deployment]});
+            let is_this =
+                is_list(path) && path.split('?').next().is_some_and(|path| path.ends_with("/deployments"));
+            if !is_this {
+                return cluster("")(path, times);
+            }
+            Some(whole("200 OK", "content-type: application/json\r\n", &list.to_string()))
+        };
+        let (status, out, err) = interrupted(args, hook, move |_, err| err.contains(words));
+        assert_eq!((status, out.as_str()), (Some(130), ""), "{args:?}: {err}");
+    };
+    waits(&["logs", "-f", "-l", "app=nosuch"], "no pod is selected by -l app=nosuch yet: waiting for one\n");
+    waits(&["logs", "-f", "deploy/batch"], "no pod is selected yet: waiting for one\n");
+    waits(&["logs", "-f"], "no pod is in trouble yet: waiting for one\n");
 }
 
 #[test]

@@ -14,9 +14,9 @@ use crate::demo::asked;
 use crate::seat::{PATIENCE, Seat, Start};
 
 /// `pilothouse sim`, until it is dropped.
-struct Cluster {
-    folder: tempfile::TempDir,
-    address: String,
+pub struct Cluster {
+    pub folder: tempfile::TempDir,
+    pub address: String,
     process: Child,
 }
 
@@ -28,7 +28,7 @@ impl Drop for Cluster {
 }
 
 impl Cluster {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
         let mut process = Command::new(env!("CARGO_BIN_EXE_pilothouse"))
@@ -46,7 +46,7 @@ impl Cluster {
         Self { folder, address: open.unwrap(), process }
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("config")
     }
 

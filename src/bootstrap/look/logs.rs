@@ -71,10 +71,12 @@ pub(crate) async fn logs(start: &Start, flags: &LogFlags) -> u8 {
         Ok(objects) => objects,
         Err(why) => return usage(&why),
     };
+    let labels = flags.selector.iter().map(|selector| format!("-l {selector}"));
     let selection = Selection {
         objects,
         selector,
         nodes: flags.node.iter().map(|name| Name::from(name.as_str())).collect(),
+        conditions: labels.chain(flags.node.iter().map(|node| format!("--node {node}"))).collect(),
         all: start.global.all_namespaces || !start.global.namespace.is_empty(),
     };
     cluster(start, flags, selection, &mut printer).await
@@ -89,7 +91,7 @@ fn entry(line: LogLine) -> Entry {
         namespace: namespace.into(),
         pod: pod.into(),
         container: line.container,
-        text: line.text,
+        text: Name::from(line.text),
         fingerprint: line.fingerprint,
         mark: line.mark,
         ..Entry::default()
@@ -149,22 +151,19 @@ async fn selected(
     }
     let most = start.settings.logs.max_streams as usize;
     let now = start.clock.now();
-    let pods = match selection.pods(cluster, now) {
-        Ok(pods) => pods,
-        Err(why) => {
-            tell(&format!("pilothouse: {why}"));
-            return exit::FAILED;
-        }
-    };
-    if pods.is_empty()
-        && let Some(why) = selects_nothing(flags)
-    {
-        tell(&format!("pilothouse: {why}"));
+    if let Some(object) = selection.unknown(cluster, flags.follow) {
+        tell(&format!("pilothouse: {object} has no pods, or does not exist"));
         return exit::FAILED;
     }
-    if pods.is_empty() && !flags.follow {
-        tell(&format!("pilothouse: {}", selection.nothing()));
-        return exit::DONE;
+    let pods = selection.pods(cluster, now);
+    if pods.is_empty() {
+        let why = selection.nothing();
+        if !flags.follow {
+            let hint = if selection.is_open() { ": name a workload, or use -A for all pods" } else { "" };
+            tell(&format!("pilothouse: {why}{hint}"));
+            return if selection.conditions.is_empty() { exit::DONE } else { exit::FAILED };
+        }
+        tell(&format!("pilothouse: {why} yet: waiting for one"));
     }
     let containers = flags.container.iter().map(|name| Name::from(name.as_str())).collect();
     let containers = match Containers::find(containers, &pods, cluster, handle.reader()).await {
@@ -195,7 +194,7 @@ async fn selected(
     let front = session.front;
     let select = |world: &World| {
         let Some(cluster) = world.cluster(front) else { return Vec::new() };
-        let mut pods = selection.pods(cluster, start.clock.now()).unwrap_or_default();
+        let mut pods = selection.pods(cluster, start.clock.now());
         pods.retain(|pod| containers.takes(pod));
         pods.sort_by(|a, b| worst_first(a, b));
         pods
@@ -220,13 +219,6 @@ async fn selected(
     }
     let nothing = !flags.follow && notes.has_reason() && printer.lines() == 0;
     printer.finish(end, incomplete || nothing || notes.has_unread())
-}
-
-/// Why no pod is selected, if labels or nodes were named: they are likely mistyped.
-fn selects_nothing(flags: &LogFlags) -> Option<String> {
-    let labels = flags.selector.iter().map(|selector| format!("-l {selector}"));
-    let by: Vec<String> = labels.chain(flags.node.iter().map(|node| format!("--node {node}"))).collect();
-    (!by.is_empty()).then(|| format!("no pod is selected by {}", by.join(" ")))
 }
 
 /// Collects the whole logs, orders their lines by time and prints them. Returns whether lines are missing.

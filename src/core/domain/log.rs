@@ -1,5 +1,6 @@
 //! What the log store sends to the shared state: groups of error lines, but not the lines.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -55,6 +56,9 @@ pub struct ErrorGroup {
     /// Lines in each of the last minutes, oldest first.
     pub trend: Arc<[u32]>,
     pub first: Stamp,
+    /// Whether the first line is the oldest one that was read of its log, so that there can be earlier ones.
+    #[serde(default)]
+    pub or_earlier: bool,
     pub last: Stamp,
     /// `namespace/workload`.
     pub workloads: Arc<[Name]>,
@@ -104,6 +108,11 @@ impl ErrorGroup {
             per_minute: rate_of_both(self, other),
             trend: added(&self.trend, &other.trend),
             first: self.first.min(other.first),
+            or_earlier: match self.first.cmp(&other.first) {
+                Ordering::Less => self.or_earlier,
+                Ordering::Greater => other.or_earlier,
+                Ordering::Equal => self.or_earlier && other.or_earlier,
+            },
             last: newest.last,
             workloads: all_of(&self.workloads, &other.workloads),
             pod_count: self

@@ -116,7 +116,9 @@ pub fn few<S: AsRef<str>>(names: &[S]) -> String {
 /// One line of safe text. It borrows if there is nothing to replace, which is the usual case.
 pub fn clean(text: &str) -> Cow<'_, str> {
     let plain = |c: char| mark(c).is_none() && c.width().is_some_and(|w| w > 0);
-    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) || text.chars().all(plain) {
+    // without a branch for each byte, so that the compiler compares many at once
+    let is_printable = |part: &[u8]| part.iter().fold(true, |all, b| all & (0x20..0x7f).contains(b));
+    if text.as_bytes().chunks(64).all(is_printable) || text.chars().all(plain) {
         return Cow::Borrowed(text);
     }
     let mut before = Before::default();

@@ -12,7 +12,16 @@ pub struct Stamp(pub i64);
 impl Stamp {
     /// Parses RFC 3339 in Kubernetes' form (`2026-01-01T00:00:00Z`, with or without fractions).
     pub fn parse(text: &str) -> Option<Self> {
-        DateTime::parse_from_rfc3339(text).ok().map(|t| Self(t.timestamp_millis()))
+        Self::parse_nanos(text).map(|(at, _)| at)
+    }
+
+    /// The same, and the nanoseconds of the second.
+    pub fn parse_nanos(text: &str) -> Option<(Self, u32)> {
+        // kubelets put a time in front of every line, and chrono's parser is for any form
+        utc(text).or_else(|| {
+            let time = DateTime::parse_from_rfc3339(text).ok()?;
+            Some((Self(time.timestamp_millis()), time.timestamp_subsec_nanos()))
+        })
     }
 
     pub fn from_secs(secs: i64) -> Self {
@@ -57,6 +66,45 @@ impl Stamp {
     pub fn clock_secs(self) -> String {
         self.to_chrono().map_or_else(|| "--:--:--".into(), |t| t.format("%H:%M:%S").to_string())
     }
+}
+
+/// Reads `2026-01-01T00:00:00.123456789Z`. None for any other form, also for a leap second.
+fn utc(text: &str) -> Option<(Stamp, u32)> {
+    const DAYS: [u32; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let (head, fraction) = text.strip_suffix('Z')?.as_bytes().split_at_checked(19)?;
+    let number = |from: usize, length: usize| {
+        head.get(from..from + length)?
+            .iter()
+            .try_fold(0, |number, b| b.is_ascii_digit().then(|| 10 * number + u32::from(b - b'0')))
+    };
+    let has = |at: usize, sign: u8| head.get(at) == Some(&sign);
+    if !(has(4, b'-') && has(7, b'-') && has(10, b'T') && has(13, b':') && has(16, b':')) {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    let leaps = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let last = DAYS.get(month.checked_sub(1)? as usize)? + u32::from(leaps && month == 2);
+    if !(1..=last).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let nanos = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
+            let number = digits
+                .iter()
+                .try_fold(0, |number, b| b.is_ascii_digit().then(|| 10 * number + u32::from(b - b'0')))?;
+            number * 10u32.pow(9 - digits.len() as u32)
+        }
+        _ => return None,
+    };
+    // years begin in March, so that a leap day is the last one
+    let (year, month) =
+        if month > 2 { (i64::from(year), month - 3) } else { (i64::from(year) - 1, month + 9) };
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = 365 * year + leap_days + i64::from((153 * month + 2) / 5 + day - 1) - 719_468;
+    let secs = 86_400 * days + i64::from(3600 * hour + 60 * minute + second);
+    Some((Stamp(1000 * secs + i64::from(nanos / 1_000_000)), nanos))
 }
 
 /// A time that is displayed in the form of [`Stamp::told`].
@@ -142,6 +190,8 @@ pub fn skew(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -151,6 +201,38 @@ mod tests {
         }
         assert_eq!(Stamp::parse("2026-01-01T02:00:00+02:00"), Stamp::parse("2026-01-01T00:00:00Z"));
         assert_eq!(Stamp::parse("yesterday"), None);
+    }
+
+    proptest! {
+        /// What the fast parser reads is what chrono reads, also at the borders of months.
+        #[test]
+        fn a_time_in_utc_is_read_as_chrono_reads_it(
+            year in 0u32..10_000, month in 0u32..14, day in 0u32..33,
+            (hour, minute, second) in (0u32..26, 0u32..62, 0u32..62), fraction in "(\\.[0-9]{0,10})?",
+        ) {
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z");
+            let chrono = DateTime::parse_from_rfc3339(&text).ok();
+            let wanted = chrono.map(|time| (Stamp(time.timestamp_millis()), time.timestamp_subsec_nanos()));
+            prop_assert_eq!(Stamp::parse_nanos(&text), wanted, "{}", text);
+            if let Some(read) = utc(&text) {
+                prop_assert_eq!(Some(read), wanted, "{}", text);
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_time_or_none(text in "[0-9TZ:.+-]{0,32}|.{0,32}") {
+            let wanted = DateTime::parse_from_rfc3339(&text).ok().map(|time| Stamp(time.timestamp_millis()));
+            prop_assert_eq!(Stamp::parse(&text), wanted);
+        }
+    }
+
+    #[test]
+    fn every_day_of_four_centuries_is_the_day_of_chrono() {
+        let first = chrono::NaiveDate::from_ymd_opt(1900, 1, 1).unwrap();
+        for day in first.iter_days().take(146_097) {
+            let (at, _) = utc(&format!("{day}T00:00:00Z")).unwrap();
+            assert_eq!(at.to_chrono().unwrap().date_naive(), day);
+        }
     }
 
     #[test]

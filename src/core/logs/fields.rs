@@ -22,7 +22,7 @@ const MOST_PAIRS: usize = 400;
 /// The value of the field with this path. The exact key is preferred to the same key in another case. A key with dots
 /// (`log.level`) is found as well as a nested one. Objects and arrays are returned as JSON.
 pub fn get<'a>(entry: &'a str, path: &str) -> Option<Cow<'a, str>> {
-    let line = first_line(entry);
+    let line = begin(entry);
     // most lines do not have a rare field
     let key = path.split('.').next().unwrap_or_default();
     if !(mentions(line, key) || path.eq_ignore_ascii_case(KLOG_MESSAGE)) {
@@ -48,7 +48,7 @@ pub fn get<'a>(entry: &'a str, path: &str) -> Option<Cow<'a, str>> {
 
 /// The paths and values of all fields, in the order of the line. Only values that have no fields themselves are listed.
 pub fn all(entry: &str) -> Vec<(String, String)> {
-    let line = first_line(entry);
+    let line = begin(entry);
     let mut out = Vec::new();
     if !line.starts_with('{') {
         // a value may begin in the middle of what was one glyph
@@ -61,16 +61,42 @@ pub fn all(entry: &str) -> Vec<(String, String)> {
     out
 }
 
+/// How seldom the letters are in texts.
+const SELDOM: [u8; 256] = {
+    let (order, mut ranks, mut at) = (b"etaoinsrlhdcumpfgwybvkxjqz", [0; 256], 0);
+    while at < order.len() {
+        ranks[order[at] as usize] = at as u8 + 1;
+        ranks[order[at].to_ascii_uppercase() as usize] = at as u8 + 1;
+        at += 1;
+    }
+    ranks[b'_' as usize] = 40;
+    ranks[b'@' as usize] = 41;
+    ranks
+};
+
+/// Whether the line has the key in a place where a key can be. The search is for the most seldom of its letters.
 fn mentions(line: &str, key: &str) -> bool {
-    let Some(first) = key.bytes().next() else { return true };
-    memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), line.as_bytes()).any(|at| {
-        let part = line.as_bytes().get(at..at + key.len());
-        part.is_some_and(|part| part.eq_ignore_ascii_case(key.as_bytes()))
+    let line = line.as_bytes();
+    let rank = |b: u8| SELDOM.get(usize::from(b)).copied().unwrap_or(0);
+    let Some((within, seldom)) = key.bytes().enumerate().max_by_key(|(_, b)| rank(*b)) else { return true };
+    memchr::memchr2_iter(seldom.to_ascii_lowercase(), seldom.to_ascii_uppercase(), line).any(|at| {
+        let Some(from) = at.checked_sub(within) else { return false };
+        let is_key_here =
+            || line.get(from..from + key.len()).is_some_and(|p| p.eq_ignore_ascii_case(key.as_bytes()));
+        let ends = || matches!(line.get(from + key.len()), Some(b'"' | b'=' | b'.'));
+        let begins = || from.checked_sub(1).and_then(|i| line.get(i)).is_none_or(|b| !is_key(char::from(*b)));
+        is_key_here() && ends() && begins()
     })
 }
 
-fn first_line(entry: &str) -> &str {
-    entry.split('\n').next().unwrap_or_default().trim_start_matches(['\u{feff}', ' ', '\t'])
+/// The first line, without a byte order mark and the space at its start.
+fn begin(entry: &str) -> &str {
+    first_line(entry).trim_start_matches(['\u{feff}', ' ', '\t'])
+}
+
+/// The text up to the first line feed.
+pub(super) fn first_line(text: &str) -> &str {
+    memchr::memchr(b'\n', text.as_bytes()).and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 fn list(out: &mut Vec<(String, String)>, path: String, value: Value<'_>, level: usize) {
@@ -184,6 +210,9 @@ pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
 fn bare(text: &str) -> &str {
     let end = text.find(char::is_whitespace).unwrap_or(text.len());
     let value = text.get(..end).unwrap_or_default();
+    if !value.bytes().any(|b| matches!(b, b',' | b';' | b'}' | b']' | b')')) {
+        return value;
+    }
     let next_key = value.match_indices([',', ';']).find(|(at, _)| {
         let next = value.get(at + 1..).unwrap_or_default();
         let key = next.bytes().take_while(|b| is_key(char::from(*b))).count();

@@ -3,11 +3,16 @@
 //! The built-in masks are one pass over the text without a regular expression, because every error of a log flood goes
 //! through it.
 
+mod token;
+
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use regex::{NoExpand, Regex};
 
+use self::token::{is_token, push_token, token};
 use super::message::subject;
+use crate::domain::id::Name;
 use crate::domain::settings::LogSettings;
 
 /// Longer templates are cut, because the rest does not tell lines apart.
@@ -119,18 +124,31 @@ fn next_mask(text: &str) -> Option<(usize, usize)> {
 
 const METHODS: [&str; 7] = ["GET ", "POST ", "PUT ", "DELETE ", "HEAD ", "PATCH ", "OPTIONS "];
 
-/// The end of the token at the start of the text.
-fn token_end(text: &str) -> usize {
-    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':');
-    let plain = text.bytes().take_while(is_plain).count();
-    match text.as_bytes().get(plain) {
-        Some(b) if !b.is_ascii() => text.find(|c| !is_token(c)).unwrap_or(text.len()),
-        _ => plain,
-    }
+/// Finds fingerprints. The templates that came last are remembered, because most errors are repeated.
+#[derive(Debug, Default)]
+pub struct Prints {
+    template: String,
+    known: HashMap<Box<str>, Name>,
 }
 
-fn is_token(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':')
+impl Prints {
+    /// The maximum number of templates that are remembered.
+    const MOST: usize = 128;
+
+    /// The fingerprint of what an entry says, as [`mask`] finds it.
+    pub fn of(&mut self, said: &str) -> Name {
+        self.template.clear();
+        mask_into(&mut self.template, said, &[]);
+        if let Some(known) = self.known.get(self.template.as_str()) {
+            return known.clone();
+        }
+        let found = Name::from(print(&self.template));
+        if self.known.len() >= Self::MOST {
+            self.known.clear();
+        }
+        self.known.insert(self.template.as_str().into(), found.clone());
+        found
+    }
 }
 
 /// The masked line.
@@ -140,6 +158,12 @@ pub fn template(line: &str) -> String {
 
 fn masked(line: &str, kept: &[String]) -> String {
     let mut out = String::with_capacity(line.len().min(TEMPLATE_CAP + 64));
+    mask_into(&mut out, line, kept);
+    out
+}
+
+/// Writes the masked line to an empty text.
+fn mask_into(out: &mut String, line: &str, kept: &[String]) {
     let mut rest = line.trim();
     let mut before = ' ';
     while let Some(c) = rest.chars().next() {
@@ -148,13 +172,23 @@ fn masked(line: &str, kept: &[String]) -> String {
             break;
         }
         let after = rest.get(c.len_utf8()..).unwrap_or_default();
-        if c.is_whitespace() {
+        if is_token(c) {
+            let (end, kinds) = token(rest);
+            let (token, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+            if !kept.is_empty() && is_kept(kept, token) {
+                out.push_str(token);
+            } else if token.len() == 3 && is_day(token, tail.trim_start()) {
+                out.push_str("<time>");
+            } else {
+                push_token(out, token, kinds);
+            }
+            rest = tail;
+        } else if c.is_whitespace() {
             if !out.ends_with(' ') {
                 out.push(' ');
             }
             rest = after;
-        } else if matches!(c, '"' | '\'' | '`') && !before.is_alphanumeric() && after.contains(c) {
-            let end = after.find(c).unwrap_or(0);
+        } else if let Some(end) = quoted(c, before, after) {
             let (quoted, tail) = after.split_at_checked(end).unwrap_or(("", after));
             out.push(c);
             // requests with another method are another group
@@ -162,17 +196,6 @@ fn masked(line: &str, kept: &[String]) -> String {
             out.push_str("<q>");
             out.push(c);
             rest = tail.get(c.len_utf8()..).unwrap_or_default();
-        } else if is_token(c) {
-            let end = token_end(rest);
-            let token = rest.get(..end).unwrap_or_default();
-            if !kept.is_empty() && is_kept(kept, token) {
-                out.push_str(token);
-            } else if token.len() == 3 && is_day(token, rest.get(end..).unwrap_or_default().trim_start()) {
-                out.push_str("<time>");
-            } else {
-                push_token(&mut out, token);
-            }
-            rest = rest.get(end..).unwrap_or_default();
         } else {
             out.push(c);
             rest = after;
@@ -181,7 +204,15 @@ fn masked(line: &str, kept: &[String]) -> String {
     }
     let end = out.trim_end().len();
     out.truncate(end);
-    out
+}
+
+/// The length of the text in quotes, if `c` opens one.
+fn quoted(c: char, before: char, after: &str) -> Option<usize> {
+    let quote = u8::try_from(c).ok().filter(|c| matches!(c, b'"' | b'\'' | b'`'))?;
+    if before.is_alphanumeric() {
+        return None;
+    }
+    memchr::memchr(quote, after.as_bytes())
 }
 
 /// A weekday or a month of a date: `Fri` and `Jun` of `Fri Jun 17 20:55:07`.
@@ -197,174 +228,6 @@ fn is_day(token: &str, next: &str) -> bool {
 fn is_kept(kept: &[String], token: &str) -> bool {
     let bare = token.trim_matches([':', '.', '-', '_']);
     kept.iter().any(|word| word == token || word == bare)
-}
-
-fn push_token(out: &mut String, token: &str) {
-    if !token.bytes().any(|b| b.is_ascii_digit()) {
-        let hex = token.len() >= 8 && token.bytes().all(|b| b.is_ascii_hexdigit());
-        out.push_str(if hex { "<hex>" } else { token });
-        return;
-    }
-    // punctuation around a value is not part of it: `took:` `(1.5s.`
-    let start = token.len() - token.trim_start_matches([':', '.', '-', '_']).len();
-    let core = token.trim_matches([':', '.', '-', '_']);
-    let tail = token.get(start + core.len()..).unwrap_or_default();
-    // a number can have a sign
-    let before = token.get(..start).unwrap_or_default();
-    out.push_str(before.strip_suffix('-').unwrap_or(before));
-    if let Some(word) = class(core) {
-        out.push_str(word);
-    } else {
-        push_parts(out, core);
-    }
-    out.push_str(tail);
-}
-
-fn class(token: &str) -> Option<&'static str> {
-    if is_uuid(token) {
-        return Some("<uuid>");
-    }
-    if is_time(token) {
-        return Some("<time>");
-    }
-    if is_address(token) {
-        return Some("<ip>");
-    }
-    let hex = token.strip_prefix("0x").or_else(|| token.strip_prefix("0X"));
-    if hex.is_some_and(|h| !h.is_empty() && h.bytes().all(|b| b.is_ascii_hexdigit())) {
-        return Some("<hex>");
-    }
-    if token.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        return Some("<n>");
-    }
-    // before durations, because an id of digits with a `d` at its end is not a number of days
-    if token.len() >= 8 && token.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Some("<hex>");
-    }
-    if is_duration(token) {
-        return Some("<dur>");
-    }
-    is_host(token).then_some("<host>")
-}
-
-/// `ip-10-0-0-1.ec2.internal`, `n219.example.com`: a name with at least two dots and a domain in letters.
-fn is_host(token: &str) -> bool {
-    let letters = |part: &str| part.len() >= 2 && part.bytes().all(|b| b.is_ascii_lowercase());
-    let label = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    token.rsplit_once('.').is_some_and(|(_, domain)| letters(domain))
-        && token.matches('.').count() >= 2
-        && token.split('.').all(label)
-}
-
-fn is_uuid(token: &str) -> bool {
-    token.len() == 36
-        && token
-            .bytes()
-            .enumerate()
-            .all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
-}
-
-/// `2026-01-01T00:00:00.1Z`, `2026-01-01`, `03:12:45.123`.
-fn is_time(token: &str) -> bool {
-    let date = |s: &str| {
-        let mut parts = s.splitn(3, '-');
-        let mut number = |len: usize| {
-            parts.next().is_some_and(|p| p.len() == len && p.bytes().all(|b| b.is_ascii_digit()))
-        };
-        number(4) && number(2) && number(2)
-    };
-    let clock = |s: &str| {
-        let s = s.strip_suffix('Z').unwrap_or(s);
-        s.matches(':').count() >= 2
-            && s.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'-'))
-    };
-    match token.split_once(['T', 't']) {
-        Some((day, time)) => date(day) && clock(time),
-        None => date(token) || clock(token),
-    }
-}
-
-/// `10.0.0.1`, `10.0.0.1:8080`, or an IPv6 address.
-fn is_address(token: &str) -> bool {
-    let (host, port) = token.rsplit_once(':').unwrap_or((token, ""));
-    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if digits(port) && host.parse::<std::net::Ipv4Addr>().is_ok() {
-        return true;
-    }
-    token.matches(':').count() >= 2 && token.parse::<std::net::Ipv6Addr>().is_ok()
-}
-
-/// `15ms`, `1.5s`, `2h3m0.5s` and `12MiB`: numbers with a unit.
-fn is_duration(token: &str) -> bool {
-    const UNITS: [&str; 23] = [
-        "ns", "us", "µs", "ms", "s", "m", "h", "d", "sec", "secs", "min", "hours", "days", "b", "kb", "mb",
-        "gb", "kib", "mib", "gib", "k", "g", "ki",
-    ];
-    let mut rest = token;
-    let mut parts = 0;
-    while !rest.is_empty() && parts < 6 {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (digits, tail) = rest.split_at_checked(number).unwrap_or((rest, ""));
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let unit = tail.get(..unit_end).unwrap_or_default();
-        if digits.is_empty() || !UNITS.iter().any(|known| unit.eq_ignore_ascii_case(known)) {
-            return false;
-        }
-        rest = tail.get(unit_end..).unwrap_or_default();
-        parts += 1;
-    }
-    rest.is_empty()
-}
-
-/// Masks a mixed token part by part: `checkout-7d9f8b6c5-x2x4z` -> `checkout-<id>-<id>`, `user42` -> `user<n>`.
-fn push_parts(out: &mut String, token: &str) {
-    let mut rest = token;
-    while !rest.is_empty() {
-        let end = rest.find(['-', '_', '.', ':']).unwrap_or(rest.len());
-        let part = rest.get(..end).unwrap_or_default();
-        if out.ends_with("_-") && part.starts_with(|c: char| c.is_ascii_digit()) {
-            out.pop();
-        }
-        push_part(out, part);
-        let tail = rest.get(end..).unwrap_or_default();
-        if let Some(separator) = tail.chars().next() {
-            out.push(separator);
-            rest = tail.get(separator.len_utf8()..).unwrap_or_default();
-        } else {
-            rest = "";
-        }
-    }
-}
-
-fn push_part(out: &mut String, part: &str) {
-    let digits = part.bytes().filter(u8::is_ascii_digit).count();
-    if digits == 0 {
-        out.push_str(part);
-        return;
-    }
-    let letters_after_digits = part
-        .find(|c: char| c.is_ascii_digit())
-        .and_then(|at| part.get(at..))
-        .is_some_and(|tail| tail.chars().any(char::is_alphabetic));
-    let hex = part.bytes().all(|b| b.is_ascii_hexdigit()) && digits < part.len();
-    if part.len() >= 5 && (letters_after_digits || hex) {
-        out.push_str("<id>");
-        return;
-    }
-    let mut in_number = false;
-    for c in part.chars() {
-        if c.is_ascii_digit() {
-            if !in_number {
-                out.push_str("<n>");
-            }
-            in_number = true;
-        } else {
-            out.push(c);
-            in_number = false;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -425,6 +288,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn remembered_prints_are_those_of_the_masks(lines in prop::collection::vec("[a-c0-3 :._\"-]{0,12}", 0..300)) {
+            let mut prints = Prints::default();
+            for line in lines {
+                let found = prints.of(&line);
+                prop_assert_eq!(found.as_str(), mask(&line).fingerprint, "{}", line);
+            }
+        }
+
         #[test]
         fn never_panics_and_stays_short(line in any::<String>()) {
             let once = template(&line);

@@ -13,6 +13,7 @@ fn shown(bytes: &[u8]) -> Vec<String> {
     level::level(&body);
     level::continues(&body);
     level::is_exception(&body);
+    level::is_frame(&body);
     time::find(&body, Stamp(1_767_366_245_000));
     let text = clean(&body).into_owned();
     let subject = message::subject(&text).into_owned();

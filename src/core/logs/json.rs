@@ -38,7 +38,7 @@ impl<'a> Value<'a> {
 /// Resolves the escapes of a string. The result has no control characters except line feeds, because an escape can
 /// stand for any character.
 fn unescaped(raw: &str) -> Cow<'_, str> {
-    if !raw.contains('\\') {
+    if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
         return Cow::Borrowed(raw);
     }
     match serde_json::from_str::<String>(&format!("\"{raw}\"")) {

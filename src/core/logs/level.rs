@@ -6,7 +6,7 @@ mod frames;
 mod json;
 mod words;
 
-pub use self::frames::{continues, is_exception};
+pub use self::frames::{continues, is_exception, is_frame};
 
 use crate::domain::log::Level;
 
@@ -60,7 +60,12 @@ fn program_level(head: &str) -> Option<Level> {
 
 /// The level with this name, in any case.
 pub(super) fn by_name(word: &str) -> Option<Level> {
-    Some(match word.to_ascii_lowercase().as_str() {
+    // the longest name has 13 letters
+    let mut lower = [0; 13];
+    let lower = lower.get_mut(..word.len())?;
+    lower.copy_from_slice(word.as_bytes());
+    lower.make_ascii_lowercase();
+    Some(match std::str::from_utf8(lower).ok()? {
         "trace" | "trc" | "trce" | "trac" | "finest" | "verbose" | "vrb" | "silly" => Level::Trace,
         "debug" | "dbg" | "dbug" | "debu" | "fine" | "finer" | "d" => Level::Debug,
         "success" | "info" | "information" | "informational" | "inf" | "notice" | "note" | "i"
@@ -112,7 +117,7 @@ fn logfmt_level(line: &str) -> Option<Level> {
     let mut from = 0;
     // a limit, because a line may consist of nothing else
     for _ in 0..64 {
-        let at = from + line.get(from..)?.find('=')?;
+        let at = from + memchr::memchr(b'=', line.as_bytes().get(from..)?)?;
         let key_end = line.get(..at)?;
         let key_at = key_end
             .rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '@')))

@@ -9,7 +9,7 @@ use super::{fields, json, level, time};
 /// line without the fields before the message. If the first line is only a heading, the more specific line is used: the
 /// exception that Python raised, or the line that .NET's console writes under the category.
 pub fn subject(text: &str) -> Cow<'_, str> {
-    let first = text.split('\n').next().unwrap_or_default();
+    let first = fields::first_line(text);
     if let Some(titled) = headed(first, text) {
         return Cow::Owned(titled);
     }
@@ -57,6 +57,11 @@ const MESSAGES: [&str; 11] = [
     "event",
 ];
 
+/// Whether a field with this path is the message of its line.
+pub fn names_message(path: &str) -> bool {
+    MESSAGES.iter().take(7).any(|name| path.eq_ignore_ascii_case(name))
+}
+
 /// The message of a JSON line. Of a truncated line, the existing part is used.
 fn json(line: &str) -> Option<String> {
     let mut found: Option<(usize, Value<'_>)> = None;
@@ -78,11 +83,16 @@ fn json(line: &str) -> Option<String> {
 
 /// Only for a line that has its level as logfmt does, because other lines can contain `msg=` too.
 fn logfmt(line: &str) -> Option<String> {
-    let has = |key: &str| memchr::memmem::find(line.as_bytes(), key.as_bytes()).is_some();
-    if memchr::memchr(b'=', line.as_bytes()).is_none() || !(has("msg=") || has("message=")) {
+    // the ends of keys are enough to exclude most lines
+    let (mut has_message, mut has_error) = (false, false);
+    for at in memchr::memchr_iter(b'=', line.as_bytes()) {
+        let key = line.as_bytes().get(..at).unwrap_or_default();
+        has_message |= key.ends_with(b"msg") || key.ends_with(b"message");
+        has_error |= key.ends_with(b"err") || key.ends_with(b"error");
+    }
+    if !has_message {
         return None;
     }
-    let has_error = has("err=") || has("error=");
     let (mut leveled, mut message, mut error) = (false, None, None);
     for (key, value) in fields::pairs(line) {
         match key {

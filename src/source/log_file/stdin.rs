@@ -144,7 +144,7 @@ struct Held {
 impl Held {
     fn new(pod: Name, container: Name) -> Self {
         Self {
-            joiner: Joiner::new(pod, container),
+            joiner: Joiner::new(pod, container).of_one_entry(),
             place: 0,
             came: String::new(),
             cut: 0,
@@ -163,9 +163,10 @@ impl Held {
     }
 
     /// Adds a line. Returns the previous entry if the line shows that it is complete.
-    fn take(&mut self, came: &[u8], raw: &Raw, now: Stamp, place: &mut u64) -> Option<StdinLine> {
+    fn take(&mut self, came: &[u8], raw: Raw, now: Stamp, place: &mut u64) -> Option<StdinLine> {
         let held = self.joiner.is_holding();
-        let done = self.joiner.take(raw, now).map(|line| self.done(line));
+        let (has_stamp, named) = (raw.nanos.is_some(), raw.at);
+        let done = self.joiner.take(raw, now).into_iter().next().map(|line| self.done(line));
         let came = shown(came);
         if held && done.is_none() {
             if self.came.len() + came.len() > CAME_CAP {
@@ -179,13 +180,13 @@ impl Held {
         *place += 1;
         self.place = *place;
         self.came = came;
-        self.has_stamp = !raw.stamp.is_empty();
-        self.named = raw.at.or(self.named);
+        self.has_stamp = has_stamp;
+        self.named = named.or(self.named);
         done
     }
 
     fn flush(&mut self) -> Option<(u64, StdinLine)> {
-        let line = self.joiner.flush()?;
+        let line = self.joiner.flush().into_iter().next()?;
         Some((self.place, self.done(line)))
     }
 }
@@ -197,12 +198,12 @@ impl Entries {
         let key = (pod, container);
         if !self.held.contains_key(&key) && self.held.len() >= CONTAINERS {
             let mut alone = Held::new(key.0, key.1);
-            ready.extend(alone.take(line, &raw, now, &mut self.begun));
+            ready.extend(alone.take(line, raw, now, &mut self.begun));
             ready.extend(alone.flush().map(|(_, line)| line));
             return;
         }
         let held = self.held.entry(key).or_insert_with_key(|(pod, c)| Held::new(pod.clone(), c.clone()));
-        ready.extend(held.take(line, &raw, now, &mut self.begun));
+        ready.extend(held.take(line, raw, now, &mut self.begun));
     }
 
     /// Completes the entries in progress, in the order in which they began.

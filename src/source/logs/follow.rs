@@ -1,6 +1,7 @@
 //! Reads and follows a container's log through the API, and resumes after a break without losing or repeating lines.
 //! It also reports why a container has no lines, how it ended, and what it waits for.
 
+mod memory;
 mod resume;
 
 use std::time::Duration;
@@ -12,13 +13,14 @@ use pilothouse_core::domain::time::Stamp;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub use self::memory::MemoryLog;
 use super::Target;
 use super::join::{JUDGE_CAP, Joiner, Raw, raw};
 use super::next::{Next, ended, is_failure};
 use super::out::{Kept, Out};
 pub use super::out::{Nothing, Told};
 use super::pod::{Container, PodWatch};
-use super::query::{FETCH_CAP, since};
+use super::query::{FETCH_CAP, each_line, since};
 pub use super::query::{LogQuery, fetch_log};
 use super::seen::Seen;
 use crate::source::supervise::Backoff;
@@ -300,9 +302,7 @@ impl Stream {
         };
         self.seen.resume(i64::MIN);
         let mut raws = Vec::new();
-        let mut lines = Lines::cut(JUDGE_CAP);
-        lines.feed(&body, |line| raws.push(raw(line)));
-        lines.finish(|line| raws.push(raw(line)));
+        each_line(&body, FETCH_CAP, |line| raws.push(line));
         if known && starts > 1 {
             let runs = starts - 1;
             let s = if runs == 1 { "" } else { "s" };
@@ -320,6 +320,14 @@ impl Stream {
         ready.extend(self.joiner.flush());
         for line in ready {
             out.put(Told::Line(line)).await;
+        }
+        if body.len() >= FETCH_CAP {
+            let mib = FETCH_CAP >> 20;
+            self.gap(
+                &format!("the end of the previous run is missing: only its first {mib} MiB are read"),
+                out,
+            )
+            .await;
         }
     }
 
@@ -379,10 +387,10 @@ impl Stream {
             let patience = if self.joiner.is_holding() { JOIN } else { SILENT };
             let data = match tokio::time::timeout(patience, body.frame()).await {
                 Err(_) if self.joiner.is_holding() => {
-                    if let Some(line) = self.joiner.flush()
-                        && !out.put(Told::Line(line)).await
-                    {
-                        return Ok(End::Closed);
+                    for line in self.joiner.flush() {
+                        if !out.put(Told::Line(line)).await {
+                            return Ok(End::Closed);
+                        }
                     }
                     continue;
                 }
@@ -418,10 +426,10 @@ impl Stream {
         }
         // a line that was cut off within its timestamp is dropped
         self.partial = rest.filter(|line| !lost || line.at.is_some());
-        if let Some(line) = self.joiner.flush()
-            && !out.put(Told::Line(line)).await
-        {
-            return Ok(End::Closed);
+        for line in self.joiner.flush() {
+            if !out.put(Told::Line(line)).await {
+                return Ok(End::Closed);
+            }
         }
         if began.elapsed() >= Duration::from_secs(60) {
             self.backoff.reset();
@@ -514,7 +522,7 @@ mod tests {
     fn texts(stream: &mut Stream, raws: Vec<Raw>) -> Vec<String> {
         let mut out = stream.entries(raws);
         out.extend(stream.joiner.flush());
-        out.iter().map(|line| line.text.to_string()).collect()
+        out.iter().map(|line| line.text.clone()).collect()
     }
 
     #[test]

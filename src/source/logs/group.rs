@@ -1,6 +1,5 @@
 //! Groups errors with the same fingerprint: their number, their rate and their writers.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ const STEPS: i64 = 12;
 /// The maximum number of groups that are published.
 const TOLD: usize = 200;
 /// The number of minutes in a trend.
-const MINUTES: usize = 30;
+const MINUTES: i64 = 30;
 /// The maximum number of distinct pods that are counted exactly.
 const PODS: usize = 2000;
 const NAMES: usize = 8;
@@ -35,18 +34,20 @@ struct Group {
     template: Name,
     level: Level,
     count: u64,
-    /// The number of lines by minute since 1970.
-    minutes: HashMap<i64, u32>,
+    /// The number of lines by minute since 1970, in order.
+    minutes: VecDeque<(i64, u32)>,
     /// The number of lines in the last minute, by step since 1970, in order.
     steps: VecDeque<(i64, u32)>,
     first: Stamp,
+    /// Whether the first line is the oldest one of its log.
+    or_earlier: bool,
     last: Stamp,
     workloads: BTreeSet<Name>,
     pods: HashSet<Name>,
     versions: BTreeSet<Name>,
     nodes: BTreeSet<Name>,
     images: BTreeSet<Name>,
-    sample: Name,
+    sample: String,
 }
 
 /// All groups.
@@ -55,24 +56,28 @@ pub(super) struct Groups {
     by_print: HashMap<Name, Group>,
 }
 
+/// Counts a line in its period, and forgets the periods that are more than `most` before the newest one. A late line
+/// counts in the period of its timestamp.
+fn count(periods: &mut VecDeque<(i64, u32)>, period: i64, most: i64) {
+    if let Some((_, lines)) = periods.back_mut().filter(|(newest, _)| *newest == period) {
+        *lines += 1;
+        return;
+    }
+    let place = periods.partition_point(|(held, _)| *held < period);
+    match periods.get_mut(place).filter(|(held, _)| *held == period) {
+        Some((_, lines)) => *lines += 1,
+        None => periods.insert(place, (period, 1)),
+    }
+    while periods.front().zip(periods.back()).is_some_and(|((a, _), (b, _))| b - a > most) {
+        periods.pop_front();
+    }
+}
+
 fn minute(at: Stamp) -> i64 {
     at.0.div_euclid(60_000)
 }
 
 impl Group {
-    /// Counts a line for the rate. A late line counts in the step of its timestamp.
-    fn step(&mut self, at: Stamp) {
-        let step = at.0.div_euclid(STEP_MS);
-        let place = self.steps.partition_point(|(held, _)| *held < step);
-        match self.steps.get_mut(place).filter(|(held, _)| *held == step) {
-            Some((_, lines)) => *lines += 1,
-            None => self.steps.insert(place, (step, 1)),
-        }
-        while self.steps.front().zip(self.steps.back()).is_some_and(|((a, _), (b, _))| b - a > STEPS) {
-            self.steps.pop_front();
-        }
-    }
-
     /// Returns the number of lines per minute.
     fn per_minute(&self, now: Stamp) -> f64 {
         let this = now.0.div_euclid(STEP_MS);
@@ -89,8 +94,8 @@ impl Groups {
         self.by_print.is_empty()
     }
 
-    /// Adds a line of the group with this template.
-    pub(super) fn add(&mut self, line: &LogLine, template: &Template, origin: &Origin) {
+    /// Adds a line of the group with this template. `oldest`: no older line of its log was read.
+    pub(super) fn add(&mut self, line: &LogLine, template: &Template, origin: &Origin, oldest: bool) {
         let print = &template.fingerprint;
         if !self.by_print.contains_key(print) {
             if self.by_print.len() >= GROUPS
@@ -103,16 +108,17 @@ impl Groups {
                 template: template.template.clone(),
                 level: line.level,
                 count: 0,
-                minutes: HashMap::new(),
+                minutes: VecDeque::new(),
                 steps: VecDeque::new(),
                 first: line.at,
+                or_earlier: oldest,
                 last: line.at,
                 workloads: BTreeSet::new(),
                 pods: HashSet::new(),
                 versions: BTreeSet::new(),
                 nodes: BTreeSet::new(),
                 images: BTreeSet::new(),
-                sample: Name::default(),
+                sample: String::new(),
             };
             self.by_print.insert(print.clone(), group);
         }
@@ -123,20 +129,16 @@ impl Groups {
             group.template = template.template.clone();
         }
         group.level = group.level.max(line.level);
-        group.first = group.first.min(line.at);
+        if line.at < group.first {
+            (group.first, group.or_earlier) = (line.at, oldest);
+        }
         if line.at >= group.last {
             group.last = line.at;
-            group.sample = match text::cap(&line.text, SAMPLE) {
-                Cow::Borrowed(_) => line.text.clone(),
-                Cow::Owned(cut) => Name::from(cut),
-            };
+            group.sample.clear();
+            group.sample.push_str(&text::cap(&line.text, SAMPLE));
         }
-        group.step(line.at);
-        *group.minutes.entry(minute(line.at)).or_default() += 1;
-        if group.minutes.len() > MINUTES * 2 {
-            let oldest = minute(group.last) - MINUTES as i64;
-            group.minutes.retain(|m, _| *m > oldest);
-        }
+        count(&mut group.steps, line.at.0.div_euclid(STEP_MS), STEPS);
+        count(&mut group.minutes, minute(line.at), MINUTES);
         if group.pods.len() < PODS && !line.pod.is_empty() && !group.pods.contains(&line.pod) {
             group.pods.insert(line.pod.clone());
         }
@@ -159,9 +161,9 @@ impl Groups {
             .by_print
             .iter()
             .map(|(print, g)| {
-                let trend: Vec<u32> = (this - MINUTES as i64 + 1..=this)
-                    .map(|m| g.minutes.get(&m).copied().unwrap_or(0))
-                    .collect();
+                let lines =
+                    |m: i64| g.minutes.iter().find(|(held, _)| *held == m).map_or(0, |(_, lines)| *lines);
+                let trend: Vec<u32> = (this - MINUTES + 1..=this).map(lines).collect();
                 let mut pods: Vec<Name> = g.pods.iter().cloned().collect();
                 pods.sort_unstable();
                 pods.truncate(NAMES);
@@ -173,6 +175,7 @@ impl Groups {
                     per_minute: g.per_minute(now),
                     trend: trend.into(),
                     first: g.first,
+                    or_earlier: g.or_earlier,
                     last: g.last,
                     workloads: g.workloads.iter().cloned().collect(),
                     pod_count: u32::try_from(g.pods.len()).unwrap_or(u32::MAX),
@@ -180,7 +183,7 @@ impl Groups {
                     versions: g.versions.iter().cloned().collect(),
                     nodes: g.nodes.iter().cloned().collect(),
                     images: g.images.iter().cloned().collect(),
-                    sample: g.sample.clone(),
+                    sample: Name::from(g.sample.as_str()),
                 })
             })
             .collect();
@@ -220,12 +223,12 @@ mod tests {
                 at: Stamp(now.0 - i * 60_000),
                 pod: Name::from(format!("n/p{}", i % 3)),
                 level: Level::Error,
-                text: Name::from(text),
+                text,
                 ..LogLine::default()
             };
             let node = Name::from(format!("node-{}", i % 2));
             let origin = Origin { workload: "n/w".into(), version: "v1".into(), node, ..Origin::default() };
-            groups.add(&line, &template, &origin);
+            groups.add(&line, &template, &origin, false);
         }
         let view = groups.view(now);
         assert_eq!(view.len(), 1);
@@ -244,7 +247,7 @@ mod tests {
                 at = at.plus_secs(1);
                 for _ in 0..each {
                     let line = LogLine { at, ..LogLine::default() };
-                    groups.add(&line, &template("f"), &Origin::default());
+                    groups.add(&line, &template("f"), &Origin::default(), false);
                 }
             }
             let told = groups.view(at);
@@ -275,7 +278,7 @@ mod tests {
         let mut groups = Groups::default();
         for i in 0..(GROUPS as i64 + 50) {
             let line = LogLine { at: Stamp(i), ..LogLine::default() };
-            groups.add(&line, &template(&i.to_string()), &Origin::default());
+            groups.add(&line, &template(&i.to_string()), &Origin::default(), false);
         }
         assert_eq!(groups.by_print.len(), GROUPS);
         assert_eq!(groups.view(Stamp(0)).len(), TOLD);

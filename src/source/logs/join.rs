@@ -2,13 +2,15 @@
 //! become one entry.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{Level, Mark};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::logs::fingerprint::Prints;
 use pilothouse_core::logs::message::subject;
-use pilothouse_core::logs::{fingerprint, level, time};
+use pilothouse_core::logs::{level, time};
 
 use super::store::LogLine;
 
@@ -24,8 +26,9 @@ const ENTRY_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::source) struct Raw {
     pub at: Option<Stamp>,
-    /// The text of the timestamp. Its nanoseconds distinguish a repeated line from another line with the same text.
-    pub stamp: String,
+    /// The nanoseconds of the timestamp within its second. They distinguish a repeated line from another line with the
+    /// same text. None if the line has no timestamp.
+    pub nanos: Option<u32>,
     pub text: String,
     /// The level of the whole line, even if the text is cut.
     pub level: Option<Level>,
@@ -42,11 +45,11 @@ pub(in crate::source) fn raw(line: &[u8]) -> Raw {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let whole = String::from_utf8_lossy(line);
     let (stamp, rest) = whole.split_once(' ').unwrap_or((&whole, ""));
-    let (at, stamp, body) = match Stamp::parse(stamp) {
-        Some(at) => (Some(at), stamp.to_owned(), rest),
-        None => (None, String::new(), &*whole),
+    let (time, body) = match Stamp::parse_nanos(stamp) {
+        Some(time) => (Some(time), rest),
+        None => (None, &*whole),
     };
-    Raw { at, stamp, ..untimed(body) }
+    Raw { at: time.map(|(at, _)| at), nanos: time.map(|(_, nanos)| nanos), ..untimed(body) }
 }
 
 /// Judges and cleans a line whose timestamp, if there is one, is not part of the text.
@@ -58,7 +61,7 @@ pub(in crate::source) fn untimed(line: &str) -> Raw {
     let subject = (is_error && body.len() > LINE_CAP).then(|| subject(&body).into_owned());
     let text = text::clean(&text::cap(&body, LINE_CAP)).into_owned();
     let cut = length(text::cut(&body, LINE_CAP));
-    Raw { at: None, stamp: String::new(), text, level, more, subject, cut }
+    Raw { at: None, nanos: None, text, level, more, subject, cut }
 }
 
 fn length(bytes: usize) -> u32 {
@@ -76,12 +79,36 @@ impl Raw {
     }
 }
 
+/// The maximum number of ordinary lines among the lines of a stack trace. Another thread wrote them.
+const BETWEEN: usize = 3;
+
 /// Joins the lines of a container's stream to entries.
 #[derive(Debug)]
 pub(in crate::source) struct Joiner {
     pod: Name,
     container: Name,
-    held: Option<Held>,
+    /// The entry in progress. If it is a stack trace, ordinary lines can follow it here, because its next frame can come
+    /// after them.
+    held: VecDeque<Held>,
+    /// Whether an ordinary line ends a stack trace at once.
+    ends_at_once: bool,
+    prints: Prints,
+}
+
+/// The entries that a line shows to be complete, the oldest first.
+#[derive(Debug, Default)]
+pub(in crate::source) struct Complete {
+    first: Option<LogLine>,
+    more: Vec<LogLine>,
+}
+
+impl IntoIterator for Complete {
+    type Item = LogLine;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<LogLine>, std::vec::IntoIter<LogLine>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.more)
+    }
 }
 
 /// The kind of stack trace that an entry is in. Its lines need not be indented.
@@ -103,6 +130,8 @@ struct Held {
     lines: usize,
     full: bool,
     trace: Option<Trace>,
+    /// Whether its last line is a frame of a stack trace.
+    framed: bool,
     /// The subject of the first line, if it was cut.
     subject: Option<String>,
     /// The number of bytes of its lines that are not part of the text.
@@ -136,7 +165,7 @@ impl Held {
 
     /// Whether the line belongs to this entry.
     fn takes(&self, raw: &Raw) -> bool {
-        const BETWEEN: [&str; 2] =
+        const CHAINED: [&str; 2] =
             ["During handling of the above exception", "The above exception was the direct cause"];
         let in_trace = match self.trace {
             Some(Trace::Go) => raw.level.is_none() && is_go_frame(&raw.text),
@@ -146,11 +175,14 @@ impl Held {
         if raw.more || in_trace {
             return true;
         }
+        if !self.is_error() {
+            return false;
+        }
         // the exception under the line that it was logged with
         let logged = self.lines == 1 && level::is_exception(&raw.text) && !level::is_exception(&self.text);
         let indented = raw.level.is_none() && raw.text.starts_with("  ");
-        let on = [TRACEBACK].iter().chain(&BETWEEN).any(|words| raw.text.starts_with(words));
-        self.is_error() && (raw.text.is_empty() || on || logged || indented)
+        let on = [TRACEBACK].iter().chain(&CHAINED).any(|words| raw.text.starts_with(words));
+        raw.text.is_empty() || on || logged || indented
     }
 
     fn add(&mut self, raw: &Raw) {
@@ -160,6 +192,7 @@ impl Held {
             (Some(Trace::Python), None) if raw.more || raw.text.starts_with(' ') => Some(Trace::Python),
             _ => None,
         };
+        self.framed = level::is_frame(&raw.text);
         self.cut = self.cut.saturating_add(raw.cut);
         if self.lines >= ENTRY_LINES || self.text.len() + raw.text.len() > ENTRY_BYTES {
             self.full = true;
@@ -174,36 +207,59 @@ impl Held {
 
 impl Joiner {
     pub(crate) fn new(pod: Name, container: Name) -> Self {
-        Self { pod, container, held: None }
+        Self { pod, container, held: VecDeque::new(), ends_at_once: false, prints: Prints::default() }
     }
 
-    /// Adds a line. Returns the previous entry if the line shows that it is complete.
-    pub(crate) fn take(&mut self, raw: &Raw, now: Stamp) -> Option<LogLine> {
-        if let Some(held) = self.held.as_mut().filter(|held| held.takes(raw)) {
-            held.add(raw);
-            return None;
+    /// The same, but it never holds more than one entry.
+    pub(crate) fn of_one_entry(self) -> Self {
+        Self { ends_at_once: true, ..self }
+    }
+
+    /// Adds a line. Returns the entries before it that it shows to be complete.
+    pub(crate) fn take(&mut self, raw: Raw, now: Stamp) -> Complete {
+        // the next frame of a trace, after ordinary lines
+        let goes_on = self.held.len() > 1 && raw.more && level::is_frame(&raw.text);
+        let entry = if goes_on { self.held.front_mut() } else { self.held.back_mut() };
+        if let Some(held) = entry.filter(|held| goes_on || held.takes(&raw)) {
+            held.add(&raw);
+            return Complete::default();
         }
-        let done = self.flush();
-        self.held = Some(Held {
+        let is_ordinary = raw.level.is_some_and(|level| level < Level::Warn);
+        let waits = is_ordinary
+            && !self.ends_at_once
+            && self.held.len() <= BETWEEN
+            && self.held.front().is_some_and(|held| held.framed)
+            && self.held.iter().skip(1).all(|held| held.lines == 1);
+        let complete = if waits { Complete::default() } else { self.flush() };
+        self.held.push_back(Held {
             at: raw.at.unwrap_or(now),
-            text: raw.text.clone(),
             level: raw.level,
             lines: 1,
             full: false,
             trace: trace_of(&raw.text),
-            subject: raw.subject.clone(),
+            framed: false,
+            text: raw.text,
+            subject: raw.subject,
             cut: raw.cut,
         });
-        done
+        complete
     }
 
     pub(crate) fn is_holding(&self) -> bool {
-        self.held.is_some()
+        !self.held.is_empty()
     }
 
-    /// Returns the entry in progress.
-    pub(crate) fn flush(&mut self) -> Option<LogLine> {
-        let mut held = self.held.take()?;
+    /// Returns the entries in progress.
+    pub(crate) fn flush(&mut self) -> Complete {
+        let first = self.held.pop_front().map(|held| self.complete(held));
+        let mut more = Vec::new();
+        while let Some(held) = self.held.pop_front() {
+            more.push(self.complete(held));
+        }
+        Complete { first, more }
+    }
+
+    fn complete(&mut self, mut held: Held) -> LogLine {
         if held.full {
             held.text.push_str("\n…");
         }
@@ -213,18 +269,17 @@ impl Joiner {
             Level::Info
         });
         let subject = || held.subject.as_deref().map_or_else(|| subject(&held.text), Cow::Borrowed);
-        let fingerprint =
-            (level >= Level::Error).then(|| Name::from(fingerprint::mask(&subject()).fingerprint));
-        Some(LogLine {
+        let fingerprint = (level >= Level::Error).then(|| self.prints.of(&subject()));
+        LogLine {
             at: held.at,
             pod: self.pod.clone(),
             container: self.container.clone(),
             level,
-            text: Name::from(held.text),
             fingerprint,
             cut: held.cut,
             mark: None,
-        })
+            text: held.text,
+        }
     }
 
     /// Returns a line that is not one of the log, but says something about it.
@@ -234,7 +289,7 @@ impl Joiner {
             pod: self.pod.clone(),
             container: self.container.clone(),
             level: Level::Warn,
-            text: Name::from(words),
+            text: words.to_owned(),
             mark: Some(mark),
             ..LogLine::default()
         }
@@ -251,6 +306,8 @@ fn has_frames(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::logs::fingerprint;
+
     use super::*;
 
     #[test]
@@ -269,7 +326,7 @@ mod tests {
         let mut joiner = Joiner::new("n/p".into(), "app".into());
         let mut out = Vec::new();
         for text in ["ERROR boom 7", "\tat com.x.Y(Z.java:1)", "Caused by: z", "INFO fine"] {
-            out.extend(joiner.take(&raw(text.as_bytes()), Stamp(0)));
+            out.extend(joiner.take(raw(text.as_bytes()), Stamp(0)));
         }
         out.extend(joiner.flush());
         assert_eq!(out.len(), 2);
@@ -281,7 +338,7 @@ mod tests {
         let mut joiner = Joiner::new("n/p".into(), "app".into());
         let mut out = Vec::new();
         for text in lines {
-            out.extend(joiner.take(&raw(text.as_bytes()), Stamp(0)));
+            out.extend(joiner.take(raw(text.as_bytes()), Stamp(0)));
         }
         out.extend(joiner.flush());
         out.iter().map(|line| (line.level, line.text.split('\n').count())).collect()
@@ -404,14 +461,42 @@ mod tests {
     }
 
     #[test]
+    fn ordinary_lines_among_the_lines_of_a_trace_do_not_end_it() {
+        let (error, frame) =
+            ("2026-01-02 15:04:05,123 ERROR [main] c.x.Y - it failed", "\tat c.x.Y.f(Y.java:3)");
+        let (info, warn) =
+            ("2026-01-02 15:04:05,124 INFO [b] c.x.Z - ready", "2026-01-02 WARN [b] c.x.Z - slow");
+        let (entry, one) = ((Level::Error, 4), (Level::Info, 1));
+        assert_eq!(entries(&[error, frame, info, frame, frame, info]), [entry, one, one]);
+        assert_eq!(
+            entries(&[error, frame, info, frame, info, "Caused by: x", error]),
+            [entry, one, one, (Level::Error, 1)]
+        );
+        assert_eq!(entries(&[error, frame, info, "Caused by: x", frame]), [(Level::Error, 4), one]);
+        // the frames of another entry, text of an ordinary line, and lines that are too many
+        assert_eq!(entries(&[error, frame, warn, frame]), [(Level::Error, 2), (Level::Warn, 2)]);
+        assert_eq!(
+            entries(&[error, frame, info, "      its text", info]),
+            [(Level::Error, 2), (Level::Info, 2), one]
+        );
+        let many = [&[error, frame][..], &[info; 9], &[frame]].concat();
+        let ends = entries(&many);
+        assert_eq!((ends.len(), ends[0], ends[9]), (10, (Level::Error, 2), (Level::Info, 2)));
+        let mut joiner = Joiner::new("n/p".into(), "app".into()).of_one_entry();
+        let complete =
+            [error, frame, info].map(|line| joiner.take(raw(line.as_bytes()), Stamp(0)).into_iter().count());
+        assert_eq!(complete, [0, 0, 1]);
+    }
+
+    #[test]
     fn a_very_long_line_is_cut_with_a_mark_and_judged_whole() {
         let long = format!(r#"{{"blob":"{}","level":"error","msg":"x"}}"#, "y".repeat(100_000));
         let line = raw(long.as_bytes());
         assert_eq!(line.level, Some(Level::Error));
         assert!(line.text.len() < LINE_CAP + 40 && line.text.ends_with(" bytes"), "{}", line.text.len());
         let mut joiner = Joiner::new("n/p".into(), "app".into());
-        joiner.take(&line, Stamp(0));
-        let entry = joiner.flush().unwrap();
+        assert_eq!(joiner.take(line, Stamp(0)).into_iter().count(), 0);
+        let entry = joiner.flush().into_iter().next().unwrap();
         assert_eq!(entry.cut as usize, long.len() - LINE_CAP);
         let print = entry.fingerprint.unwrap();
         assert_eq!(print.as_str(), fingerprint::mask("x").fingerprint, "the message is behind the cut");
@@ -422,9 +507,9 @@ mod tests {
         let mut joiner = Joiner::new("n/p".into(), "app".into());
         for i in 0..1000 {
             let text: &[u8] = if i == 0 { b"ERROR x" } else { b"    at f" };
-            assert!(joiner.take(&raw(text), Stamp(0)).is_none());
+            assert_eq!(joiner.take(raw(text), Stamp(0)).into_iter().count(), 0);
         }
-        let entry = joiner.flush().unwrap();
+        let entry = joiner.flush().into_iter().next().unwrap();
         assert_eq!(entry.text.lines().count(), ENTRY_LINES + 1);
         let left_out = (1000 - ENTRY_LINES) * raw(b"    at f").text.len() + 1000 - ENTRY_LINES;
         assert_eq!(entry.cut as usize, left_out);

@@ -130,6 +130,13 @@ impl Kept {
         let log = Name::from(format!("{}/{}/{}", target.namespace, target.pod, target.container));
         Self { input, origin, log, twice, troubles, clock }
     }
+
+    /// Adds a line, unless a log store delivered it already.
+    pub(super) fn keep(&self, line: LogLine) {
+        if self.twice.is_first(Side::Api, &line) {
+            self.input.push(line, &self.origin);
+        }
+    }
 }
 
 impl Drop for Kept {
@@ -141,18 +148,14 @@ impl Drop for Kept {
 impl Out for Kept {
     async fn put(&mut self, told: Told) -> bool {
         match told {
-            Told::Line(line) => {
-                if self.twice.is_first(Side::Api, &line) {
-                    self.input.push(line, &self.origin);
-                }
-            }
+            Told::Line(line) => self.keep(line),
             Told::Note { pod, container, words: Some(words), .. } => {
                 let note = LogLine {
                     at: self.clock.now(),
                     pod,
                     container,
                     level: Level::Warn,
-                    text: Name::from(words),
+                    text: words,
                     mark: Some(Mark::Note),
                     ..LogLine::default()
                 };

@@ -1,10 +1,11 @@
 //! The log of one container as a request to the API server, and the end of a log in one answer.
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::log::Mark;
 use pilothouse_core::domain::time::Stamp;
 use tokio::time::Instant;
 
-use super::join::{JUDGE_CAP, Joiner, raw};
+use super::join::{JUDGE_CAP, Joiner, Raw, raw};
 use super::store::LogLine;
 use crate::wire::client::{ReadClient, escape};
 use crate::wire::error::ApiError;
@@ -55,14 +56,34 @@ impl LogQuery {
 pub async fn fetch_log(read: &ReadClient, query: &LogQuery) -> Result<Vec<LogLine>, ApiError> {
     let path = query.path(&format!("{}&limitBytes={FETCH_CAP}", query.begin()));
     let body = read.get_bytes(&path, FETCH_CAP + 1024).await?;
+    Ok(entries(&body, query, FETCH_CAP))
+}
+
+/// Converts a log that has at most `cap` bytes. If it has as many, its end is missing, which a mark says.
+fn entries(body: &[u8], query: &LogQuery, cap: usize) -> Vec<LogLine> {
     let mut joiner = query.joiner();
-    let mut lines = Lines::cut(JUDGE_CAP);
     let mut out = Vec::new();
-    let mut take = |line: &[u8]| out.extend(joiner.take(&raw(line), Stamp::default()));
-    lines.feed(&body, &mut take);
-    lines.finish(&mut take);
+    each_line(body, cap, |line| out.extend(joiner.take(line, Stamp::default())));
     out.extend(joiner.flush());
-    Ok(out)
+    if body.len() >= cap {
+        let last = out.last().map_or_else(Stamp::default, |line: &LogLine| line.at);
+        let words = format!(
+            "newer lines are missing: only the first {} MiB are read at once; ask for fewer lines or a shorter time",
+            cap >> 20
+        );
+        out.push(joiner.marked(Mark::Gap, last, &words));
+    }
+    out
+}
+
+/// Reads the lines of a log that has at most `cap` bytes. If it has as many, its last line is left out, because it was
+/// cut at any character.
+pub(super) fn each_line(body: &[u8], cap: usize, mut take: impl FnMut(Raw)) {
+    let mut lines = Lines::cut(JUDGE_CAP);
+    lines.feed(body, |line| take(raw(line)));
+    if body.len() < cap {
+        lines.finish(|line| take(raw(line)));
+    }
 }
 
 /// Returns the `sinceTime` of a resume. It has whole seconds, so the resume starts one second earlier, and repeated
@@ -74,6 +95,21 @@ pub(super) fn since(last: Stamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_is_too_long_ends_with_a_mark() {
+        let body = b"2026-01-01T00:00:01Z one\n2026-01-01T00:00:02Z two\n2026-01-01T00:00:03Z thr";
+        let read = |cap: usize| -> Vec<(Option<Mark>, String)> {
+            let lines = entries(body, &LogQuery::default(), cap);
+            lines.iter().map(|line| (line.mark, line.text.clone())).collect()
+        };
+        let whole = read(body.len() + 1);
+        assert_eq!(whole, ["one", "two", "thr"].map(|text| (None, text.to_owned())));
+        let cut = read(body.len());
+        assert_eq!(cut[..2], whole[..2]);
+        assert_eq!(cut.len(), 3);
+        assert!(cut[2].0 == Some(Mark::Gap) && cut[2].1.starts_with("newer lines are missing"), "{cut:?}");
+    }
 
     #[test]
     fn paths() {

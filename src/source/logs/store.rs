@@ -2,19 +2,19 @@
 //! the largest ring are removed and counted, so a log that writes a lot does not displace the others. Followers and
 //! views share the store. Each lock is held only for the duration of a copy.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{Level, LogSummary, Mark};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::fingerprint::Masks;
-use pilothouse_core::logs::templates::Templates;
+use pilothouse_core::logs::templates::{Group, Templates};
 
 use super::group::Groups;
+use super::ring::Ring;
+pub use super::ring::Stored;
 
-/// The memory of a line in addition to its text.
-const OVERHEAD: usize = 120;
 /// The memory of a ring in addition to its lines.
 const RING_OVERHEAD: usize = 400;
 /// The share of the limit that is freed at once, so that the largest ring is seldom searched for.
@@ -30,7 +30,7 @@ pub struct LogLine {
     pub container: Name,
     /// The level, which is Info if the line has none.
     pub level: Level,
-    pub text: Name,
+    pub text: String,
     /// The fingerprint. Only errors have one.
     pub fingerprint: Option<Name>,
     /// The number of bytes that were left out of the text.
@@ -58,8 +58,8 @@ impl LogFilter {
         self.container.as_ref().is_none_or(|wanted| wanted == container)
     }
 
-    fn wants(&self, line: &LogLine) -> bool {
-        self.fingerprint.as_ref().is_none_or(|f| line.fingerprint.as_ref() == Some(f))
+    fn wants(&self, line: &Stored<'_>) -> bool {
+        self.fingerprint.as_ref().is_none_or(|f| line.fingerprint == Some(f))
             && self.at_least.is_none_or(|l| line.level >= l)
     }
 }
@@ -74,11 +74,13 @@ pub struct Origin {
     pub image: Name,
 }
 
+/// The rings by pod and container.
+type Rings = HashMap<Name, BTreeMap<Name, Ring>>;
+
 /// The contribution of one source.
 #[derive(Debug, Default)]
 struct Part {
-    /// The rings by pod and container.
-    rings: HashMap<Name, BTreeMap<Name, Ring>>,
+    rings: Rings,
     groups: Groups,
     lines: u64,
     dropped: u64,
@@ -87,13 +89,6 @@ struct Part {
     following: u32,
     candidates: u32,
     changes: u64,
-}
-
-/// The lines of one log.
-#[derive(Debug, Default)]
-struct Ring {
-    lines: VecDeque<(u64, LogLine)>,
-    bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -107,13 +102,26 @@ struct Inner {
 }
 
 impl Inner {
-    fn keep(&mut self, source: &Name, line: LogLine, cap: usize) {
+    /// Adds a line of a source, with its group if it has one.
+    fn keep(&mut self, source: &Name, mut line: LogLine, group: Option<Group>, origin: &Origin, cap: usize) {
         self.arrived += 1;
-        let Some(part) = self.parts.get_mut(source) else { return };
-        let (ring, is_new) = part.ring(&line);
-        let bytes = line.text.len() + OVERHEAD;
-        ring.bytes += bytes;
-        ring.lines.push_back((self.arrived, line));
+        let part = match self.parts.get_mut(source) {
+            Some(part) => part,
+            None => self.parts.entry(source.clone()).or_default(),
+        };
+        part.lines += u64::from(line.mark.is_none());
+        part.gaps += u64::from(line.mark == Some(Mark::Gap));
+        part.changes += 1;
+        let (ring, is_new) = ring_of(&mut part.rings, &line);
+        let is_oldest = ring.oldest.is_none_or(|oldest| line.at < oldest);
+        if is_oldest && line.mark.is_none() {
+            ring.oldest = Some(line.at);
+        }
+        if let Some(group) = group {
+            part.groups.add(&line, &group, origin, is_oldest);
+            line.fingerprint = Some(group.fingerprint);
+        }
+        let bytes = ring.push(self.arrived, line);
         self.bytes += bytes + if is_new { RING_OVERHEAD } else { 0 };
         while self.bytes > cap && self.free(cap) {}
     }
@@ -123,24 +131,22 @@ impl Inner {
         let rings = self.parts.values_mut().filter_map(|part| {
             let evicted = &mut part.evicted;
             let rings = part.rings.values_mut().flat_map(BTreeMap::values_mut);
-            rings.max_by_key(|ring| ring.bytes).map(|ring| (ring, evicted))
+            rings.max_by_key(|ring| ring.bytes()).map(|ring| (ring, evicted))
         });
         let Some((ring, evicted)) =
-            rings.max_by_key(|(ring, _)| ring.bytes).filter(|(ring, _)| ring.bytes > 0)
+            rings.max_by_key(|(ring, _)| ring.bytes()).filter(|(ring, _)| !ring.is_empty())
         else {
             return false;
         };
         // more than needed, so that the largest ring is seldom searched for, but not all of a small ring
         let limit = if cap / FREED > RING_OVERHEAD { cap - cap / FREED } else { cap };
-        let half = ring.bytes / 2;
-        while self.bytes > limit && ring.bytes > half {
-            let Some((_, oldest)) = ring.lines.pop_front() else { break };
-            let bytes = oldest.text.len() + OVERHEAD;
-            ring.bytes = ring.bytes.saturating_sub(bytes);
+        let half = ring.bytes() / 2;
+        while self.bytes > limit && ring.bytes() > half {
+            let Some(bytes) = ring.pop() else { break };
             self.bytes = self.bytes.saturating_sub(bytes);
             *evicted += 1;
         }
-        if ring.lines.is_empty() {
+        if ring.is_empty() {
             self.sweep();
         }
         true
@@ -151,7 +157,7 @@ impl Inner {
         for part in self.parts.values_mut() {
             part.rings.retain(|_, of_pod| {
                 let before = of_pod.len();
-                of_pod.retain(|_, ring| !ring.lines.is_empty());
+                of_pod.retain(|_, ring| !ring.is_empty());
                 self.bytes = self.bytes.saturating_sub((before - of_pod.len()) * RING_OVERHEAD);
                 !of_pod.is_empty()
             });
@@ -159,13 +165,11 @@ impl Inner {
     }
 }
 
-impl Part {
-    /// The ring of the line's log, and whether it is new.
-    fn ring(&mut self, line: &LogLine) -> (&mut Ring, bool) {
-        let of_pod = self.rings.entry(line.pod.clone()).or_default();
-        let is_new = !of_pod.contains_key(&line.container);
-        (of_pod.entry(line.container.clone()).or_default(), is_new)
-    }
+/// The ring of the line's log, and whether it is new.
+fn ring_of<'r>(rings: &'r mut Rings, line: &LogLine) -> (&'r mut Ring, bool) {
+    let of_pod = rings.entry(line.pod.clone()).or_default();
+    let is_new = !of_pod.contains_key(&line.container);
+    (of_pod.entry(line.container.clone()).or_default(), is_new)
 }
 
 /// The store: the lines of all sources, and the groups of each source.
@@ -203,7 +207,7 @@ impl LogStore {
         &self,
         filter: &LogFilter,
         max: usize,
-        wanted: impl Fn(&LogLine) -> bool,
+        wanted: impl Fn(&Stored<'_>) -> bool,
     ) -> Vec<LogLine> {
         let mut logs: Vec<(Name, Name, Name)> = Vec::new();
         for (source, part) in &self.lock().parts {
@@ -217,8 +221,8 @@ impl LogStore {
             let inner = self.lock();
             let rings = inner.parts.get(source).and_then(|part| part.rings.get(pod));
             let Some(ring) = rings.and_then(|rings| rings.get(container)) else { continue };
-            let found = ring.lines.iter().rev().filter(|(_, line)| filter.wants(line) && wanted(line));
-            out.extend(found.take(max).cloned());
+            let found = ring.newest_first().filter(|line| filter.wants(line) && wanted(line));
+            out.extend(found.take(max).map(|found| (found.arrived, found.line(pod, container))));
         }
         // streams run at different speeds, so the lines are sorted by time
         out.sort_by_key(|(arrived, line)| (line.at, *arrived));
@@ -251,25 +255,14 @@ impl LogInput {
     }
 
     /// Adds a line. A line with a fingerprint is grouped; it gets the fingerprint of its group.
-    pub fn push(&self, mut line: LogLine, origin: &Origin) {
+    pub fn push(&self, line: LogLine, origin: &Origin) {
         // masking takes longer than the rest, and needs no lock
         let own = line.fingerprint.as_ref().and_then(|_| self.store.masks.own(&line.text));
         let mut inner = self.store.lock();
         let inner = &mut *inner;
         let group =
             line.fingerprint.as_ref().map(|print| inner.templates.of_line(own.as_ref(), print, &line.text));
-        if !inner.parts.contains_key(&self.source) {
-            inner.parts.insert(self.source.clone(), Part::default());
-        }
-        let Some(part) = inner.parts.get_mut(&self.source) else { return };
-        part.lines += u64::from(line.mark.is_none());
-        part.gaps += u64::from(line.mark == Some(Mark::Gap));
-        part.changes += 1;
-        if let Some(group) = group {
-            part.groups.add(&line, &group, origin);
-            line.fingerprint = Some(group.fingerprint);
-        }
-        inner.keep(&self.source, line, self.store.cap);
+        inner.keep(&self.source, line, group, origin, self.store.cap);
     }
 
     /// Counts lines that never reached the store, because of a limit or a lost connection.
@@ -324,6 +317,7 @@ mod tests {
     use pilothouse_core::logs::fingerprint;
     use pilothouse_core::logs::message::subject;
 
+    use super::super::ring::OVERHEAD;
     use super::*;
 
     fn line(at: i64, pod: &str, text: &str) -> LogLine {
@@ -357,6 +351,29 @@ mod tests {
         assert_eq!(of(LogFilter { fingerprint: Some("f".into()), ..LogFilter::default() }), 1);
         assert_eq!(of(LogFilter { at_least: Some(Level::Warn), ..LogFilter::default() }), 1);
         assert_eq!(input.summary(Stamp(2)).groups.len(), 1);
+    }
+
+    #[test]
+    fn a_group_whose_first_line_is_the_oldest_of_its_log_can_be_older() {
+        let store = Arc::new(LogStore::new(1 << 20));
+        let input = store.input("logs", "pods");
+        let error = |at, pod| LogLine {
+            level: Level::Error,
+            fingerprint: Some("f".into()),
+            ..line(at, pod, "it failed")
+        };
+        let first = |input: &LogInput| {
+            let group = input.summary(Stamp(9)).groups[0].clone();
+            (group.first.0, group.or_earlier)
+        };
+        input.push(line(5, "n/a", "it began"), &Origin::default());
+        input.push(error(5, "n/a"), &Origin::default());
+        assert_eq!(first(&input), (5, false), "an older line of the log was read");
+        input.push(LogLine { mark: Some(Mark::Note), ..line(1, "n/b", "it waits") }, &Origin::default());
+        input.push(error(4, "n/b"), &Origin::default());
+        assert_eq!(first(&input), (4, true));
+        input.push(error(6, "n/b"), &Origin::default());
+        assert_eq!(first(&input), (4, true));
     }
 
     #[test]
@@ -410,7 +427,7 @@ mod tests {
         );
         let inner = store.lock();
         let rings = inner.parts.values().flat_map(|part| part.rings.values().flatten());
-        let held: usize = rings.map(|(_, ring)| ring.bytes + RING_OVERHEAD).sum();
+        let held: usize = rings.map(|(_, ring)| ring.bytes() + RING_OVERHEAD).sum();
         assert!(held == inner.bytes && held <= 64 << 10, "{held}");
     }
 

@@ -2,7 +2,7 @@
 //! has their lines too. The source that delivers an error first counts it; the other one leaves it out. So nothing is
 //! counted twice, and nothing is lost if one of them is late or fails.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,10 +23,27 @@ pub enum Side {
     Server,
 }
 
+/// How many errors have each time.
+type Times = BTreeMap<i64, u32>;
+
+/// Removes one error of this time.
+fn remove(waiting: &mut HashMap<u64, Times>, key: u64, at: i64) {
+    let Some(times) = waiting.get_mut(&key) else { return };
+    if let Some(held) = times.get_mut(&at) {
+        *held = held.saturating_sub(1);
+        if *held == 0 {
+            times.remove(&at);
+        }
+    }
+    if times.is_empty() {
+        waiting.remove(&key);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Delivered {
     /// The times of the errors that the other side has not delivered yet, by pod, container and fingerprint.
-    waiting: HashMap<u64, Vec<i64>>,
+    waiting: HashMap<u64, Times>,
     /// These errors in the order of their arrival, so that the oldest are forgotten first.
     order: VecDeque<(u64, i64)>,
 }
@@ -34,31 +51,24 @@ struct Delivered {
 impl Delivered {
     /// Removes the error that is closest to this time.
     fn take(&mut self, key: u64, at: i64) -> bool {
-        let Some(times) = self.waiting.get_mut(&key) else { return false };
-        let closest = times.iter().enumerate().min_by_key(|(_, held)| held.abs_diff(at));
-        let Some((place, _)) = closest.filter(|(_, held)| held.abs_diff(at) <= APART_MS.unsigned_abs())
-        else {
+        let Some(times) = self.waiting.get(&key) else { return false };
+        let (before, after) = (times.range(..=at).next_back(), times.range(at..).next());
+        let closest =
+            before.into_iter().chain(after).map(|(held, _)| *held).min_by_key(|held| held.abs_diff(at));
+        let Some(closest) = closest.filter(|held| held.abs_diff(at) <= APART_MS.unsigned_abs()) else {
             return false;
         };
-        times.swap_remove(place);
-        if times.is_empty() {
-            self.waiting.remove(&key);
-        }
+        remove(&mut self.waiting, key, closest);
         true
     }
 
     fn put(&mut self, key: u64, at: i64) {
-        self.waiting.entry(key).or_default().push(at);
+        *self.waiting.entry(key).or_default().entry(at).or_default() += 1;
         self.order.push_back((key, at));
         while self.order.len() > REMEMBER
             && let Some((key, at)) = self.order.pop_front()
         {
-            if let Some(times) = self.waiting.get_mut(&key) {
-                times.retain(|held| *held != at);
-                if times.is_empty() {
-                    self.waiting.remove(&key);
-                }
-            }
+            remove(&mut self.waiting, key, at);
         }
     }
 }
@@ -161,8 +171,8 @@ mod tests {
             assert!(twice.is_first(Side::Api, &line(at * 20_000, "n/a", "f")));
         }
         let sides = twice.sides.lock().unwrap();
-        let held: usize = sides.api.waiting.values().map(Vec::len).sum();
-        assert_eq!((held, sides.api.order.len()), (REMEMBER, REMEMBER));
+        let held: u32 = sides.api.waiting.values().flat_map(BTreeMap::values).sum();
+        assert_eq!((held as usize, sides.api.order.len()), (REMEMBER, REMEMBER));
     }
 
     proptest! {

@@ -223,7 +223,9 @@ fn error_groups(out: &mut Lines, cluster: &Cluster, now: Stamp, wanted: impl Fn(
     for group in found.into_iter().take(10) {
         let role = if novelty.has(group) { Role::Warning } else { Role::Text };
         let many = format!("{}/min", rate(Some(group.per_minute)));
-        out.say(role, format!("  {many:<9} first seen {}: {}", past(now, group.first), group.template));
+        let earlier = if group.or_earlier { " or earlier" } else { "" };
+        let first = past(now, group.first);
+        out.say(role, format!("  {many:<9} first seen {first}{earlier}: {}", group.template));
     }
 }
 

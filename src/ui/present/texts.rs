@@ -129,7 +129,9 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             );
             let novelty = Novelty::of(cluster, ui.new_since, now);
             let new = if novelty.has(group) { " NEW" } else { "" };
-            out.field("first seen", format!("{} ({}){new}", group.first.told(now), past(now, group.first)));
+            let earlier = if group.or_earlier { " or earlier: no older line was read" } else { "" };
+            let first = format!("{} ({}){earlier}{new}", group.first.told(now), past(now, group.first));
+            out.field("first seen", first);
             out.field("last seen", format!("{} ({})", group.last.told(now), past(now, group.last)));
             out.field("versions", errors::versions(group, cluster));
             let zone = |node: &Name| cluster.node(node).and_then(|n| n.zone.clone());

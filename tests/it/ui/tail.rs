@@ -281,7 +281,7 @@ fn the_fields_of_a_line_lead_to_its_pod_and_its_trace() {
     desk.press("enter");
     let pod = pods(&Desk { ui: filled().0.ui, ..Desk::new(scene::trouble()) }).remove(0);
     let text = desk.dump(120, 36);
-    has(&text, &["Fields of a line", "trace_id", "t199", "https://traces.example/t199", "\"status\": 503"]);
+    has(&text, &["Fields of a line", "trace_id", "t199", "https://traces.example/t199", "status    503"]);
     has(&text, &[&format!("pod        {}/{}", pod.0, pod.1), "container  app"]);
     // the pod is the first object of the text
     desk.press("j enter");

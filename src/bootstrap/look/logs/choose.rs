@@ -90,6 +90,27 @@ impl Chosen {
     }
 }
 
+impl Chosen {
+    /// Whether it is a workload or a Service of the cluster, which can have pods later.
+    fn exists(&self, cluster: &Cluster) -> bool {
+        let is_this = |kind: &Kind, namespace: &str, name: &str| {
+            self.kind.as_ref().is_none_or(|wanted| wanted == kind)
+                && self.is_here(namespace)
+                && self.name == *name
+        };
+        cluster
+            .derived
+            .workloads
+            .iter()
+            .any(|row| is_this(&row.workload.kind, &row.workload.namespace, &row.workload.name))
+            || cluster
+                .derived
+                .services
+                .iter()
+                .any(|row| is_this(&Kind::Service, &row.service.namespace, &row.service.name))
+    }
+}
+
 impl std::fmt::Display for Chosen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.kind, &self.namespace) {
@@ -108,27 +129,36 @@ pub(super) struct Selection {
     pub objects: Vec<Chosen>,
     pub selector: Option<Selector>,
     pub nodes: Vec<Name>,
+    /// The labels and nodes as they were written, which can be mistyped.
+    pub conditions: Vec<String>,
     /// Whether all pods were asked for.
     pub all: bool,
 }
 
 impl Selection {
     /// Whether nothing was selected, so that the pods in trouble are read.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.objects.is_empty() && self.selector.is_none() && self.nodes.is_empty() && !self.all
     }
 
-    /// Why there is no pod.
-    pub(super) fn nothing(&self) -> &'static str {
-        if self.is_open() {
-            "no pod is in trouble: name a workload, or use -A for all pods"
-        } else {
-            "no pod is selected"
+    /// Why there is no pod. Labels and nodes are named, because they can be mistyped.
+    pub(super) fn nothing(&self) -> String {
+        match self.conditions.as_slice() {
+            [] if self.is_open() => "no pod is in trouble".into(),
+            [] => "no pod is selected".into(),
+            conditions => format!("no pod is selected by {}", conditions.join(" ")),
         }
     }
 
-    /// Returns the pods. An object without pods is an error, because it is likely mistyped.
-    pub(super) fn pods(&self, cluster: &Cluster, now: Stamp) -> Result<Vec<Arc<Pod>>, String> {
+    /// Returns the first object without pods that is not a known workload or Service, because it is likely mistyped. A
+    /// known one is an error as well, unless its pods are waited for.
+    pub(super) fn unknown(&self, cluster: &Cluster, waits: bool) -> Option<&Chosen> {
+        let has_none = |object: &&Chosen| object.pods(cluster).is_empty();
+        self.objects.iter().filter(has_none).find(|object| !(waits && object.exists(cluster)))
+    }
+
+    /// Returns the pods.
+    pub(super) fn pods(&self, cluster: &Cluster, now: Stamp) -> Vec<Arc<Pod>> {
         if self.is_open() {
             let (chosen, _) = choose(cluster, usize::MAX, now);
             let mut pods: Vec<Arc<Pod>> = chosen
@@ -137,18 +167,14 @@ impl Selection {
                 .cloned()
                 .collect();
             pods.dedup_by(|a, b| a.uid == b.uid);
-            return Ok(pods);
+            return pods;
         }
         let mut found: Vec<&Arc<Pod>> = Vec::new();
         if self.objects.is_empty() {
             found.extend(cluster.pods.iter());
         }
         for object in &self.objects {
-            let pods = object.pods(cluster);
-            if pods.is_empty() {
-                return Err(format!("{object} has no pods, or does not exist"));
-            }
-            found.extend(pods);
+            found.extend(object.pods(cluster));
         }
         found.retain(|pod| {
             let on_node =
@@ -157,7 +183,7 @@ impl Selection {
         });
         let mut seen = std::collections::HashSet::new();
         found.retain(|pod| seen.insert(pod.uid.clone()));
-        Ok(found.into_iter().cloned().collect())
+        found.into_iter().cloned().collect()
     }
 }
 

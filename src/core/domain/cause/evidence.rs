@@ -35,6 +35,8 @@ pub struct FiringAlert {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FirstSeen {
     pub after_secs: u64,
+    /// Whether no older line of that log was read, so that the error can be older.
+    pub or_earlier: bool,
     pub lines: u64,
     pub per_minute: f64,
     pub pods: u32,
@@ -98,8 +100,9 @@ impl fmt::Display for FirstSeen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "error first seen {}s after it, {} lines, {:.0}/min, {}: {}",
+            "error first seen {}s after it{}, {} lines, {:.0}/min, {}: {}",
             self.after_secs,
+            if self.or_earlier { " or earlier (no older line was read)" } else { "" },
             self.lines,
             self.per_minute,
             count(self.pods, "pod"),

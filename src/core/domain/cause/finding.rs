@@ -41,6 +41,8 @@ pub enum Finding {
     },
     ErrorsSinceRollout {
         after_secs: u64,
+        /// Whether no older line of that log was read, so that the error can be older.
+        or_earlier: bool,
         moved: Moved,
         template: Name,
     },

@@ -204,8 +204,9 @@ impl Cause {
                 let last = last.as_ref().map_or_else(|| "never run".into(), |at| format!("last run {at}"));
                 write!(f, "CronJob {about} has missed its schedule, {last}: {why}")
             }
-            Finding::ErrorsSinceRollout { after_secs, moved, template } => {
-                write!(f, "{about} error first seen {after_secs}s after rollout {moved}: {template}")
+            Finding::ErrorsSinceRollout { after_secs, or_earlier, moved, template } => {
+                let earlier = if *or_earlier { " or earlier" } else { "" };
+                write!(f, "{about} error first seen {after_secs}s after rollout {moved}{earlier}: {template}")
             }
             Finding::Evicted { pods } => {
                 write!(f, "{about}: {} left behind by evictions", count(*pods, "pod"))

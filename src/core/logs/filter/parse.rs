@@ -125,7 +125,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether a term with another key than those of the language is meant as one, not as a text. A comparison always
-    /// is. With `:`, a text is an address (`http://`), a path (`std::io`), a time (`12:30`), or has nothing after it.
+    /// is. With `:`, a text is an address (`http://`), a path (`std::io`), a time (`12:30`), a place (`web-1:8080`,
+    /// `main.go:12`), or has nothing after it.
     fn is_keyed(&self, key: &str, sign: &str) -> bool {
         let letters = key.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
         match sign {
@@ -133,7 +134,9 @@ impl<'a> Reader<'a> {
             "=" => self.fields.is_some_and(|has| has(key)),
             ":" => {
                 let is_value = |c: char| !c.is_whitespace() && !matches!(c, '/' | ':' | '\\');
-                self.fields.is_some()
+                let value = self.rest().split(char::is_whitespace).next().unwrap_or_default();
+                let is_number = value.bytes().all(|b| b.is_ascii_digit() || b == b':');
+                self.fields.is_some_and(|has| !is_number || has(key))
                     && key.starts_with(|c: char| c.is_alphabetic() || c == '_')
                     && self.peek().is_some_and(is_value)
             }
@@ -411,6 +414,9 @@ mod tests {
             ("http://shop", "\"http://shop\""),
             ("12:30", "\"12:30\""),
             ("std::io", "\"std::io\""),
+            ("localhost:8080", "\"localhost:8080\""),
+            ("-client.go:12", "-\"client.go:12\""),
+            ("client.go:12:7", "\"client.go:12:7\""),
             ("failed:", "\"failed:\""),
             ("\"foo:bar\"", "\"foo:bar\""),
         ] {

@@ -38,6 +38,16 @@ pub fn continues(line: &str) -> bool {
         || is_ruby_frame(text)
 }
 
+/// True if the line is a frame of a stack trace, or names the cause of the frames that follow it.
+pub fn is_frame(line: &str) -> bool {
+    let text = line.trim_start();
+    let begins = |words: &[&str]| words.iter().any(|begin| text.starts_with(begin));
+    begins(&["Caused by: ", "Suppressed: "])
+        || text.len() < line.len() && begins(&["at ", "... ", "File \"", "from "])
+        || is_php_frame(text)
+        || is_ruby_frame(text)
+}
+
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }

@@ -1,13 +1,8 @@
-//! Groups of lines: tables, samples in the formats of common programs, and the bounds of memory.
-
-use std::collections::{BTreeMap, HashMap};
+//! Groups of lines: tables, and the bounds of memory.
 
 use super::*;
 use crate::logs::fingerprint::mask;
-use crate::logs::message::subject;
 use proptest::prelude::*;
-
-mod samples;
 
 fn group(templates: &mut Templates, line: &str) -> Group {
     templates.group(&mask(line))
@@ -68,44 +63,6 @@ fn the_memory_is_bounded_and_what_is_in_use_stays() {
     }
     assert!(templates.held.len() <= MOST && templates.known.len() <= MOST_KNOWN);
     assert_eq!(group(&mut templates, "the disk is full"), held);
-}
-
-/// The share of lines in groups that hold exactly the lines of one kind: the grouping accuracy of Zhu et al., ICSE 2019.
-fn accuracy<T: std::hash::Hash + Eq>(found: &[T], wanted: &[String]) -> f64 {
-    let mut kinds: BTreeMap<&String, Vec<&T>> = BTreeMap::new();
-    let mut sizes: HashMap<&T, usize> = HashMap::new();
-    for (found, wanted) in found.iter().zip(wanted) {
-        kinds.entry(wanted).or_default().push(found);
-        *sizes.entry(found).or_default() += 1;
-    }
-    let right = kinds.values().filter(|of| of.iter().all(|f| *f == of[0]) && sizes[of[0]] == of.len());
-    right.map(Vec::len).sum::<usize>() as f64 / found.len() as f64
-}
-
-fn grouped<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Name> {
-    let mut templates = Templates::default();
-    lines.map(|line| group(&mut templates, line).fingerprint).collect()
-}
-
-/// The share of lines that have the same fingerprint if the lines come in another order.
-fn stability(lines: &[String], found: &[Name]) -> f64 {
-    let order: Vec<usize> = samples::shuffled(lines.len());
-    let again = grouped(order.iter().map(|at| lines[*at].as_str()));
-    let same = order.iter().zip(&again).filter(|(at, print)| found[**at] == **print);
-    same.count() as f64 / lines.len() as f64
-}
-
-#[test]
-fn samples_of_common_formats_are_grouped_as_their_authors_meant() {
-    for (format, lines) in samples::all() {
-        let wanted: Vec<String> = lines.iter().map(|(kind, _)| kind.to_string()).collect();
-        let texts: Vec<String> = lines.iter().map(|(_, line)| subject(line).into_owned()).collect();
-        let found = grouped(texts.iter().map(String::as_str));
-        let (accuracy, stability) = (accuracy(&found, &wanted), stability(&texts, &found));
-        eprintln!("{format:12} {:4} lines  accuracy {accuracy:.3}  stability {stability:.3}", lines.len());
-        assert!(accuracy >= 0.95, "{format}: {accuracy:.3}");
-        assert!(stability >= 0.75, "{format}: {stability:.3}");
-    }
 }
 
 proptest! {

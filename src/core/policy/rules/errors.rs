@@ -321,6 +321,7 @@ impl NewErrors<'_> {
             format!("{} at {} by {by}", change.kind, change.at.told(now)).into(),
             Evidence::FirstSeen(FirstSeen {
                 after_secs: self.after_secs(),
+                or_earlier: group.or_earlier,
                 lines: group.count,
                 per_minute: group.per_minute,
                 pods: group.pod_count,
@@ -371,6 +372,7 @@ pub(super) fn errors_since_rollout(context: &RuleContext<'_, '_>) -> Vec<Cause> 
             let (change, group) = (release.change, release.group);
             let finding = Finding::ErrorsSinceRollout {
                 after_secs: release.after_secs(),
+                or_earlier: group.or_earlier,
                 moved: release.moved.clone(),
                 template: group.template.clone(),
             };

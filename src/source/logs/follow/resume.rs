@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::{Overlap, Stream};
-use crate::source::logs::join::Raw;
+use crate::source::logs::join::{Complete, Raw};
 use crate::source::logs::store::LogLine;
 
 /// A resume repeats the lines of at most two seconds.
@@ -16,20 +16,21 @@ impl Stream {
         for line in raws {
             if let Some(partial) = self.partial.take_if(|held| line.at.is_none() || line.at >= held.at)
                 // the same line, now complete, replaces the partial one
-                && (partial.stamp != line.stamp || partial.stamp.is_empty())
+                && !is_of_one_time(&partial, &line)
             {
-                out.extend(self.entry(&partial));
+                out.extend(self.entry(partial));
             }
-            out.extend(self.entry(&line));
+            out.extend(self.entry(line));
         }
         out
     }
 
-    fn entry(&mut self, line: &Raw) -> Option<LogLine> {
-        if self.is_new(line) {
-            self.joiner.take(line, line.at.or(self.last).unwrap_or_default())
+    fn entry(&mut self, line: Raw) -> Complete {
+        if self.is_new(&line) {
+            let at = line.at.or(self.last).unwrap_or_default();
+            self.joiner.take(line, at)
         } else {
-            None
+            Complete::default()
         }
     }
 
@@ -67,13 +68,18 @@ impl Stream {
     /// Whether the line is one from before the break.
     pub(super) fn is_known(&self, line: &Raw) -> bool {
         line.at.is_some_and(|at| self.seen.is_known(at.0, hash(line)))
-            || self.partial.as_ref().is_some_and(|held| !held.stamp.is_empty() && held.stamp == line.stamp)
+            || self.partial.as_ref().is_some_and(|held| is_of_one_time(held, line))
     }
+}
+
+/// Whether both lines have the same timestamp.
+fn is_of_one_time(a: &Raw, b: &Raw) -> bool {
+    a.nanos.is_some() && (a.at, a.nanos) == (b.at, b.nanos)
 }
 
 /// A line with its nanoseconds.
 fn hash(line: &Raw) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&line.stamp, &line.text).hash(&mut hasher);
+    (line.at, line.nanos, &line.text).hash(&mut hasher);
     hasher.finish()
 }

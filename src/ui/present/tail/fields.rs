@@ -4,6 +4,8 @@ use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::fields as of_line;
+use pilothouse_core::logs::message::names_message;
+use serde_json::{Map, Value};
 
 use super::super::super::app::TextLine;
 use super::super::super::request::LogLine;
@@ -26,7 +28,8 @@ pub fn trace_link(url: &str, entry: &str) -> Option<String> {
     is_id.then(|| url.replace("{trace_id}", &id))
 }
 
-/// Returns the origin of an entry, its fields, and its whole text. The pod and the node can be opened.
+/// Returns the origin of an entry, its fields, the message first, and its text, unless the fields are the whole of it.
+/// The pod and the node can be opened.
 pub fn fields(
     line: &LogLine,
     entry: &str,
@@ -61,7 +64,8 @@ pub fn fields(
     if line.cut > 0 {
         say("cut", format!("{} bytes were not kept", line.cut), None);
     }
-    let found = of_line::all(entry);
+    let mut found = of_line::all(entry);
+    found.sort_by_key(|(path, _)| !names_message(path));
     if !found.is_empty() {
         title(&mut out, "Fields");
         let widest = found.iter().map(|(path, _)| width(path)).max().unwrap_or(0).min(NAME_CELLS);
@@ -75,12 +79,19 @@ pub fn fields(
             }
         }
     }
-    if let Some(json) = pretty(entry) {
-        title(&mut out, "JSON");
-        out.extend(json.lines().map(|line| TextLine::new(Role::Text, format!("  {line}"))));
+    let shown = |line: &str| TextLine::new(Role::Text, format!("  {line}"));
+    match object(entry) {
+        // the fields say all that there is
+        Some(object) if !found.is_empty() && object.values().all(is_plain) => {}
+        Some(object) => {
+            title(&mut out, "JSON");
+            out.extend(pretty(&object).lines().map(shown));
+        }
+        None => {
+            title(&mut out, "Line");
+            out.extend(entry.lines().map(shown));
+        }
     }
-    title(&mut out, "Line");
-    out.extend(entry.lines().map(|line| TextLine::new(Role::Text, format!("  {line}"))));
     out
 }
 
@@ -89,12 +100,19 @@ fn title(out: &mut Vec<TextLine>, words: &str) {
     out.push(TextLine::new(Role::Title, words));
 }
 
-/// Returns the JSON object of the entry with an indent. Escapes in its texts can stand for control characters.
-fn pretty(entry: &str) -> Option<String> {
-    let json = entry.get(entry.find('{')?..)?;
-    let value: serde_json::Value = serde_json::from_str(json).ok().filter(serde_json::Value::is_object)?;
-    let text = serde_json::to_string_pretty(&value).ok()?;
-    Some(text::clean_lines(&text))
+/// Returns the JSON object that the entry consists of.
+fn object(entry: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(entry.trim_start_matches('\u{feff}')).ok()
+}
+
+/// Whether the value has no parts. The parts of others show how they belong together.
+fn is_plain(value: &Value) -> bool {
+    !matches!(value, Value::Object(_) | Value::Array(_))
+}
+
+/// Writes an object with an indent. Escapes in its texts can stand for control characters.
+fn pretty(object: &Map<String, Value>) -> String {
+    text::clean_lines(&serde_json::to_string_pretty(object).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -129,6 +147,23 @@ mod tests {
             "{all:#?}"
         );
         assert!(!all.iter().any(|line| line == "JSON" || line.starts_with("trace")), "{all:#?}");
+    }
+
+    #[test]
+    fn the_message_is_first_and_nothing_is_shown_twice() {
+        let parts = |text: &str| -> Vec<String> {
+            texts(text, "").into_iter().skip_while(|line| line != "Fields" && line != "Line").collect()
+        };
+        let flat = r#"{"attempt":2,"level":"error","MSG":"boom"}"#;
+        assert_eq!(parts(flat), ["Fields", "  MSG      boom", "  attempt  2", "  level    error"]);
+        let nested = parts(r#"{"a":[1],"msg":"boom"}"#);
+        assert_eq!(nested.iter().filter(|line| *line == "JSON" || *line == "Line").count(), 1, "{nested:#?}");
+        for other in ["up {\"a\": 1}", r#"{"msg":"cut o"#, "no fields", "a=1 b=2", "{}"] {
+            let shown = parts(other);
+            let whole = if other == "{}" { "JSON" } else { "Line" };
+            let at = texts(other, "").iter().position(|line| line == whole);
+            assert!(at.is_some() && !(whole == "Line" && shown.contains(&"JSON".to_owned())), "{shown:#?}");
+        }
     }
 
     #[test]

@@ -68,16 +68,6 @@ impl Sequence {
     }
 }
 
-/// An order of so many things, the same in every run.
-pub(super) fn shuffled(many: usize) -> Vec<usize> {
-    let mut sequence = Sequence(11);
-    let mut order: Vec<usize> = (0..many).collect();
-    for at in (1..many).rev() {
-        order.swap(at, usize::try_from(sequence.next(at as u64 + 1)).unwrap());
-    }
-    order
-}
-
 /// A format: its name, the head of its lines, and its templates.
 const FORMATS: [(&str, &str, &[&str]); 9] = [
     (
@@ -227,7 +217,7 @@ const FORMATS: [(&str, &str, &[&str]); 9] = [
 ];
 
 /// The lines of each format with the number of their template.
-pub(super) fn all() -> Vec<(&'static str, Vec<(usize, String)>)> {
+pub fn all() -> Vec<(&'static str, Vec<(usize, String)>)> {
     let mut sequence = Sequence(7);
     let lines = |(name, head, templates): &(&'static str, &str, &[&str])| {
         let lines = (0..400).map(|_| {
