@@ -1,6 +1,7 @@
 //! Start-up and wiring. This is the only room that imports every other room.
 
 mod act;
+mod alertmanager;
 mod appearance;
 pub mod cluster;
 mod console;

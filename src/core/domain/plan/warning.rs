@@ -28,6 +28,13 @@ coded! {
     "last-endpoint" LastEndpoint { namespace: Name, service: Name }
         = "service {namespace}/{service} is left without a ready endpoint"
 
+    // For silences.
+    "silences" Silences {; alerts: usize } = "it hides {alerts} firing alerts, which nobody is notified of until it ends"
+    "silences-nothing" SilencesNothing = "no firing alert matches: it hides only alerts that begin later"
+    "silences-others" SilencesOthers { names: Few<Name> } = "it also hides alerts of other names: {names}"
+    "silenced-already" SilencedAlready = "the same silence exists already: nothing to do"
+    "silence-ended" SilenceEnded = "the silence has ended already: nothing to do"
+
     // For undo and resume.
     "cluster-moved" ClusterMoved { context: Name, now: String, then: String }
         = "context {context} is at {now}, and the action was done at {then}: the UID of kube-system is the same, so this is the same cluster at another address, or a copy of it; confirm with the address"
