@@ -1,7 +1,7 @@
 //! Start-up and wiring. This is the only room that imports every other room.
 
 mod act;
-mod alertmanager;
+pub mod alertmanager;
 mod appearance;
 pub mod cluster;
 mod console;

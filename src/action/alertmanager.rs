@@ -2,7 +2,9 @@
 //! silence says, so that the checks, the verification and the undo of a [`Change`] apply to it. It is created and ended
 //! by requests of the Alertmanager's API v2: through the API server's proxy to a Service, or at the URL of the config.
 //!
-//! The Alertmanager chooses the id of a new silence, so a silence is recognized by what it says.
+//! The Alertmanager chooses the id of a new silence, and creates another one for each request. So a silence is recognized
+//! by what it says: the matchers, the author, the comment, and the end to the millisecond. If an answer is lost, the silence
+//! is looked for, and the request is not repeated.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +12,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
-use pilothouse_core::domain::alert::{SILENCE, SilenceSpec, through};
+use pilothouse_core::domain::alert::{SILENCE, SILENCE_IDS, SilenceSpec, through};
 use pilothouse_core::domain::found::ServiceAddress;
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Change, StepKind};
+use pilothouse_core::domain::time::Stamp;
 use serde_json::{Map, Value, json};
 
 use super::live_object::Live;
@@ -25,6 +28,9 @@ const SILENCES: &str = "api/v2/silences";
 const ONE: &str = "api/v2/silence";
 /// The maximum size of the list of silences.
 const CAP: usize = 32 << 20;
+/// How much earlier than now a silence is said to begin. An Alertmanager lets it begin now then, even if our clock is
+/// ahead of its own.
+const EARLIER_SECS: i64 = 600;
 
 /// A server with a URL. Its settings have the credentials.
 pub trait Site: Send + Sync {
@@ -69,7 +75,7 @@ impl Alertmanager {
         }
     }
 
-    /// Reads a silence. If there is none that says the same, its field is null.
+    /// Reads a silence. If there is none with this id, or none that says the same, its field is null.
     pub async fn get(&self, on: &ObjectRef, reader: &ReadClient) -> Result<Value, ApiError> {
         let body = match self.place(on)? {
             Place::Site(site) => site.get(SILENCES).await?,
@@ -138,7 +144,7 @@ impl Alertmanager {
 const CREATE: &str = "create";
 const EXPIRE: &str = "expire";
 
-/// Returns the object of the silences that say the same. Those that have ended are none.
+/// Returns the object of the silence with this id, or of those that say the same. Silences that have ended do not count.
 fn object(on: &ObjectRef, all: &[Value]) -> Value {
     let through = through(on).unwrap_or_default();
     let there = |one: &&Value| one.pointer("/status/state").and_then(Value::as_str) != Some("expired");
@@ -146,16 +152,17 @@ fn object(on: &ObjectRef, all: &[Value]) -> Value {
     let mut ids = Vec::new();
     for one in all.iter().filter(there) {
         let Some(spec) = SilenceSpec::read(one) else { continue };
-        if spec.object(on.cluster, &through).name == on.name {
+        let id = one.get("id").and_then(Value::as_str).unwrap_or_default();
+        if id == on.name.as_str() || spec.object(on.cluster, &through).name == on.name {
             held = spec.value();
-            ids.extend(one.get("id").and_then(Value::as_str).map(str::to_owned));
+            ids.push(id.to_owned());
         }
     }
     let version = if ids.is_empty() { "none".to_owned() } else { ids.join(" ") };
     json!({
         "metadata": { "uid": on.uid.to_string(), "resourceVersion": version },
         "spec": { "silence": held },
-        "status": { "id": ids.first(), "ids": ids },
+        "status": { "alertmanager": { "ids": ids } },
     })
 }
 
@@ -166,12 +173,13 @@ pub fn request(what: &StepKind, on: &ObjectRef, live: Option<&Live>, stamp: &str
     let StepKind::Change(Change { fields, .. }) = what else { return Err(other()) };
     let field = fields.iter().find(|field| field.pointer == SILENCE).ok_or_else(other)?;
     if field.to.is_null() {
-        let ids = live.and_then(|live| live.value.pointer("/status/ids")).cloned();
+        let ids = live.and_then(|live| live.value.pointer(SILENCE_IDS)).cloned();
         return Ok(json!({ EXPIRE: ids.ok_or("the silence was not read")? }));
     }
     let mut silence = field.to.clone();
     let object = silence.as_object_mut().ok_or_else(other)?;
-    object.insert("startsAt".into(), stamp.into());
+    let now = Stamp::parse(stamp).ok_or_else(|| format!("{stamp} is no time"))?;
+    object.insert("startsAt".into(), now.plus_secs(-EARLIER_SECS).to_string().into());
     Ok(json!({ CREATE: silence }))
 }
 
@@ -180,7 +188,6 @@ mod tests {
     use pilothouse_core::domain::alert::Matcher;
     use pilothouse_core::domain::id::ClusterId;
     use pilothouse_core::domain::plan::FieldChange;
-    use pilothouse_core::domain::time::Stamp;
 
     use super::*;
 
@@ -216,8 +223,14 @@ mod tests {
         );
         assert_eq!(held["spec"]["silence"], spec().value());
         assert_eq!(
-            (&held["status"]["ids"], &held["metadata"]["uid"]),
+            (&held["status"]["alertmanager"]["ids"], &held["metadata"]["uid"]),
             (&json!(["b", "c"]), &json!("alertmanager "))
+        );
+        let by_id = ObjectRef { name: "b".into(), ..on };
+        let found = object(&by_id, &[told("a", "active", "known"), told("b", "active", "other")]);
+        assert_eq!(
+            (&found["spec"]["silence"]["comment"], &found["status"]["alertmanager"]["ids"]),
+            (&json!("other"), &json!(["b"]))
         );
     }
 
@@ -229,11 +242,11 @@ mod tests {
             StepKind::Change(Change { words: String::new(), fields })
         };
         let made = request(&change(Value::Null, spec().value()), &on, None, "2025-11-24T15:00:00Z").unwrap();
-        assert_eq!(made["create"]["startsAt"], "2025-11-24T15:00:00Z");
+        assert_eq!(made["create"]["startsAt"], "2025-11-24T14:50:00Z");
         assert_eq!(made["create"]["matchers"], spec().value()["matchers"]);
         let end = change(spec().value(), Value::Null);
         assert!(request(&end, &on, None, "").is_err(), "whose id is not known");
-        let live = Live::of_value(json!({ "status": { "ids": ["b"] } }));
+        let live = Live::of_value(json!({ "status": { "alertmanager": { "ids": ["b"] } } }));
         assert_eq!(request(&end, &on, Some(&live), "").unwrap(), json!({ "expire": ["b"] }));
         assert!(request(&StepKind::Cordon, &on, None, "").is_err());
     }

@@ -19,7 +19,7 @@ use crate::wire::write::WriteError;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Returns the Alertmanager of the settings, as actions use it.
-pub(super) fn of(settings: &ServerSettings) -> Result<Alertmanager, String> {
+pub fn of(settings: &ServerSettings) -> Result<Alertmanager, String> {
     let site = server::at_url(&KIND, settings)?;
     let site = site.map(|server| Arc::new(AtUrl(server)) as Arc<dyn Site>);
     Ok(Alertmanager { site, headers: server::headers(&KIND, settings)? })

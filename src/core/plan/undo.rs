@@ -166,6 +166,7 @@ pub fn title(plan: &Plan) -> String {
     let act = plan.intent.act.as_str();
     match (&plan.intent.act, plan.intent.targets.as_slice()) {
         (Act::Failover { plan, .. }, _) => format!("{act} {}", plan.name),
+        (Act::SilenceAlerts(new), _) => format!("{act} {}", new.alert),
         (Act::Undo(derived), _) => format!("undo of {}", derived.title),
         (Act::Resume(rest), _) => format!("rest of {}", rest.title),
         (_, []) => act.to_owned(),

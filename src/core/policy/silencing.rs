@@ -1,8 +1,10 @@
 //! Which matchers silence an alert. A silence should outlast the pod that the alert names, and hide nothing else.
 
+use std::sync::Arc;
+
 use regex::escape;
 
-use crate::domain::alert::{Alert, AlertRow, Matcher};
+use crate::domain::alert::{Alert, AlertRow, Matcher, NAME};
 use crate::domain::id::{Kind, Name};
 
 /// Labels with the name of a pod.
@@ -13,32 +15,54 @@ const OF_POD: [&str; 7] = ["instance", "uid", "container_id", "id", "image_id", 
 /// Labels that name one of several Prometheuses with the same alerts.
 const OF_REPLICA: [&str; 3] = ["prometheus_replica", "__replica__", "replica"];
 
-/// Returns a matcher for each label of an alert, and whether a silence has it unless the person decides otherwise.
+/// Returns a matcher for each label that the alerts have in common, and whether a silence has it unless the person
+/// decides otherwise.
 ///
-/// Every label is matched, with four exceptions. The pod of a program that describes another object is left out. A pod of a workload that gives its pods new names is matched by the
-/// names of all pods of the workload. Labels that a new pod has with another value are left out if the alert is about a
-/// pod or its workload. Labels of the Prometheus that sent the alert are left out.
-pub fn matchers(row: &AlertRow) -> Vec<(Matcher, bool)> {
+/// Every label is matched, with five exceptions. The pod of a program that describes another object is left out. A pod of
+/// a workload that gives its pods new names is matched by the names of all pods of the workload. Labels that a new pod has
+/// with another value are left out if the alert is about a pod or its workload. Labels of the Prometheus that sent the
+/// alert are left out. Labels whose value is not shown as it was sent have no matcher, because it would match nothing.
+pub fn matchers(rows: &[Arc<AlertRow>]) -> Vec<(Matcher, bool)> {
+    let Some((first, others)) = rows.split_first() else { return Vec::new() };
+    let mut common = of_alert(first);
+    for row in others {
+        let all = of_alert(row);
+        common.retain(|(matcher, _)| all.iter().any(|(other, _)| other == matcher));
+    }
+    // the name of the alert comes first
+    common.sort_by_key(|(matcher, _)| matcher.name != NAME);
+    common
+}
+
+fn of_alert(row: &AlertRow) -> Vec<(Matcher, bool)> {
     let Alert { labels, .. } = &*row.alert;
     let is_of_pod = row.objects.iter().any(|o| !matches!(o.kind, Kind::Node | Kind::Namespace));
     let names = pod_names(row);
-    labels
-        .iter()
-        .map(|(name, value)| {
-            let one = Matcher::equal(name, value);
-            let label = name.as_str();
-            match &names {
-                Some(names) if PODS.contains(&label) && is_pod(row, value) => {
-                    (Matcher { value: names.clone(), is_regex: true, ..one }, true)
-                }
-                // the pod of a program that describes other objects
-                _ if PODS.contains(&label) && !row.objects.is_empty() && !is_pod(row, value) => (one, false),
-                _ if OF_REPLICA.contains(&label) => (one, false),
-                _ if OF_POD.contains(&label) => (one, !is_of_pod),
-                _ => (one, true),
+    let of_label = |(name, value): &(Name, Name)| {
+        let one = Matcher::equal(name, value);
+        let label = name.as_str();
+        match &names {
+            Some(names) if PODS.contains(&label) && is_pod(row, value) => {
+                (Matcher { value: names.clone(), is_regex: true, ..one }, true)
             }
-        })
-        .collect()
+            // the pod of a program that describes other objects
+            _ if PODS.contains(&label) && !row.objects.is_empty() && !is_pod(row, value) => (one, false),
+            _ if OF_REPLICA.contains(&label) => (one, false),
+            _ if OF_POD.contains(&label) => (one, !is_of_pod),
+            _ => (one, true),
+        }
+    };
+    labels.iter().filter(|(name, value)| as_sent(name) && as_sent(value)).map(of_label).collect()
+}
+
+/// Whether a text of an alert can be what was sent: cleaning and cutting for display leave these characters.
+fn as_sent(text: &str) -> bool {
+    !text.contains(|c: char| matches!(c, '\u{2400}'..='\u{243f}' | '\u{fffd}' | '¤')) && !is_cut(text)
+}
+
+/// Whether it ends as [`crate::domain::text::cap`] writes it.
+fn is_cut(text: &str) -> bool {
+    text.ends_with(" bytes") && text.contains("… +")
 }
 
 /// Returns true if the alert is about a pod of this name.
@@ -60,24 +84,29 @@ fn pod_names(row: &AlertRow) -> Option<Name> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::domain::id::{ClusterId, ObjectRef, Uid};
 
-    fn told(labels: &[(&str, &str)], objects: &[(Kind, &str)]) -> String {
+    fn row(labels: &[(&str, &str)], objects: &[(Kind, &str)]) -> Arc<AlertRow> {
         let mut labels: Vec<(Name, Name)> = labels.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
         labels.sort();
         let object = |(kind, name): &(Kind, &str)| {
             ObjectRef::new(ClusterId(0), kind.clone(), &"shop".into(), &(*name).into(), &Uid::default())
         };
-        let row = AlertRow {
+        Arc::new(AlertRow {
             alert: Arc::new(Alert { labels: labels.into(), ..Alert::default() }),
             objects: objects.iter().map(object).collect(),
             namespace: "shop".into(),
-        };
-        let on = matchers(&row).into_iter().filter(|(_, on)| *on).map(|(m, _)| m.to_string());
+        })
+    }
+
+    fn of(rows: &[Arc<AlertRow>]) -> String {
+        let on = matchers(rows).into_iter().filter(|(_, on)| *on).map(|(m, _)| m.to_string());
         on.collect::<Vec<_>>().join(" ")
+    }
+
+    fn told(labels: &[(&str, &str)], objects: &[(Kind, &str)]) -> String {
+        of(&[row(labels, objects)])
     }
 
     #[test]
@@ -113,5 +142,25 @@ mod tests {
             told(&[("deployment", "web"), ("pod", "ksm-0")], &[(Kind::Deployment, "web")]),
             r#"deployment="web""#
         );
+    }
+
+    #[test]
+    fn several_alerts_share_the_labels_that_are_the_same() {
+        let of_pod = |pod: &str, severity: &str| {
+            let labels =
+                [("alertname", "Crash"), ("app", "web"), ("pod", pod), ("severity", severity)];
+            row(&labels, &[(Kind::Pod, pod), (Kind::Deployment, "web")])
+        };
+        assert_eq!(
+            of(&[of_pod("web-7c-x1", "warning"), of_pod("web-7c-x2", "critical")]),
+            r#"alertname="Crash" app="web" pod=~"web-[a-z0-9]+-[a-z0-9]+""#
+        );
+    }
+
+    #[test]
+    fn a_label_that_is_not_shown_as_it_was_sent_has_no_matcher() {
+        let labels = [("alertname", "Full"), ("a", "x\u{241b}"), ("path", "/a/b… +17 bytes"), ("z", "…")];
+        assert_eq!(told(&labels, &[]), r#"alertname="Full" z="…""#);
+        assert_eq!(matchers(&[row(&labels, &[])]).len(), 2);
     }
 }

@@ -15,6 +15,9 @@ const KIND: &str = "AlertmanagerSilence";
 /// The pointer to the silence in its object; null: there is none.
 pub const SILENCE: &str = "/spec/silence";
 
+/// The pointer to the ids of the silences in their object.
+pub const SILENCE_IDS: &str = "/status/alertmanager/ids";
+
 /// Returns true for the kind of the objects that stand for silences. They are no objects of Kubernetes.
 pub fn is_silence(kind: &Kind) -> bool {
     matches!(kind, Kind::Other(name) if name == KIND)
@@ -31,6 +34,7 @@ pub struct SilenceSpec {
 }
 
 impl SilenceSpec {
+    /// Returns what a known silence says, as it is shown.
     pub fn of(silence: &AlertSilence) -> Self {
         let mut matchers = silence.matchers.clone();
         matchers.sort();
@@ -106,14 +110,22 @@ impl SilenceSpec {
     }
 }
 
+/// Returns the object that stands for a silence whose id is known.
+pub fn by_id(silence: &AlertSilence, cluster: ClusterId, through: &str) -> ObjectRef {
+    ObjectRef { name: silence.id.clone(), ..SilenceSpec::of(silence).object(cluster, through) }
+}
+
 /// A silence that a person asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewSilence {
     /// The Service of the Alertmanager, or "" for the one of the config.
     pub through: Name,
-    /// The name of the alert that was selected.
+    /// The name of the alerts that were selected.
     pub alert: Name,
-    /// A matcher for each label of the alert, and whether the silence has it.
+    /// Their fingerprints.
+    #[serde(default)]
+    pub selected: Vec<Name>,
+    /// Matchers, and whether the silence has them. The others are labels of the selected alerts.
     pub matchers: Vec<(Matcher, bool)>,
     pub author: Name,
     pub comment: Name,
@@ -124,6 +136,7 @@ pub struct NewSilence {
 }
 
 impl NewSilence {
+    /// Returns what the silence will say.
     pub fn spec(&self) -> SilenceSpec {
         let on = self.matchers.iter().filter(|(_, on)| *on);
         let mut matchers: Vec<Matcher> = on.map(|(matcher, _)| matcher.clone()).collect();

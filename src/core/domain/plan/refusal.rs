@@ -203,7 +203,8 @@ impl Refusal {
             | Self::NoSuchBackends { .. }
             | Self::NoReadyEndpoint { .. }
             | Self::NoNode
-            | Self::ScaleDownNeedsRoute => Guard::Precondition,
+            | Self::ScaleDownNeedsRoute
+            | Self::SilenceTooBroad => Guard::Precondition,
         }
     }
 

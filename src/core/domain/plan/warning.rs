@@ -31,7 +31,17 @@ coded! {
     // For silences.
     "silences" Silences {; alerts: usize } = "it hides {alerts} firing alerts, which nobody is notified of until it ends"
     "silences-nothing" SilencesNothing = "no firing alert matches: it hides only alerts that begin later"
+    "silences-everything" SilencesEverything {; alerts: usize }
+        = "it hides all {alerts} alerts that there are, of whatever name"
     "silences-others" SilencesOthers { names: Few<Name> } = "it also hides alerts of other names: {names}"
+    "silences-namespaces" SilencesNamespaces { names: Few<Name> }
+        = "it also hides alerts of other namespaces: {names}"
+    "silences-objects" SilencesObjects { names: Few<ObjectRef> }
+        = "it also hides alerts about other objects: {names}"
+    "silences-unknown" SilencesUnknown {; kept: usize, total: u32 }
+        = "only {kept} of {total} alerts are known here: it can hide others of them"
+    "silences-long" SilencesLong {; lasts: String }
+        = "it lasts {lasts}: problems that begin meanwhile are hidden too"
     "silenced-already" SilencedAlready = "the same silence exists already: nothing to do"
     "silence-ended" SilenceEnded = "the silence has ended already: nothing to do"
 
@@ -230,7 +240,7 @@ coded! {
 impl Warning {
     /// Returns true for a warning that comes first, because the action cannot finish.
     pub fn is_grave(&self) -> bool {
-        matches!(self, Self::KubeletSilent { .. })
+        matches!(self, Self::KubeletSilent { .. } | Self::SilencesEverything { .. })
     }
 
     /// Returns the warnings about limits that a Service goes beyond. More requests than ever seen are no limit.
