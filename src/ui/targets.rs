@@ -111,7 +111,8 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
         }
         Cmd::Change(ChangeCmd::OutOfService) => return all_down(ui, world),
         Cmd::Change(ChangeCmd::SilenceAlerts) => {
-            let is_alert = matches!(ui.screen(), Screen::Text(view) if matches!(view.source, TextSource::Alert(_)));
+            let is_alert =
+                matches!(ui.screen(), Screen::Text(view) if matches!(view.source, TextSource::Alert(_)));
             return is_alert || ui.active_list() == Some(ListId::Alerts);
         }
         _ => {}

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::{PlanInput, is_protected, live};
 use crate::domain::alert::{
-    Alert, AlertRow, AlertState, Matcher, NewSilence, SEVERITY, SILENCE, SILENCE_IDS, SilenceSpec,
-    through,
+    Alert, AlertRow, AlertState, Matcher, NewSilence, SEVERITY, SILENCE, SILENCE_IDS, SilenceSpec, through,
 };
 use crate::domain::id::{Name, ObjectRef};
 use crate::domain::plan::{
@@ -50,7 +49,8 @@ pub(super) fn silence(input: PlanInput<'_>, plan: &mut Plan, new: &NewSilence) {
         new.secs
     );
     let matchers: Vec<String> = spec.matchers.iter().map(|m| quote(&m.to_string())).collect();
-    plan.kubectl = format!("amtool silence add {flags} {}", matchers.join(" "));
+    plan.kubectl =
+        format!("{} silence add {flags} {}", amtool(input.cluster, &new.through), matchers.join(" "));
     if found.pointer(SILENCE).is_some_and(|held| !held.is_null()) {
         plan.warnings.push(Warning::SilencedAlready);
         return;
@@ -65,6 +65,14 @@ fn place(cluster: &Cluster, through: &str) -> String {
         ("", "") => "of alertmanager.url".into(),
         ("", url) => format!("at {url}"),
         (service, _) => format!("{service}, through the API server"),
+    }
+}
+
+/// Returns the beginning of the equivalent command.
+fn amtool(cluster: &Cluster, through: &str) -> String {
+    match (through, cluster.alerts.base.as_str()) {
+        ("", url) if !url.is_empty() => format!("amtool --alertmanager.url={}", quote(url)),
+        _ => "amtool".into(),
     }
 }
 
@@ -89,7 +97,8 @@ fn hides(input: PlanInput<'_>, plan: &mut Plan, new: &NewSilence, spec: &Silence
         plan.warnings.push(Warning::SilencesEverything { alerts: hidden.len() });
         plan.confirm = Confirm::Context;
     }
-    plan.warnings.extend(Warning::of(others.into_iter().collect(), |names| Warning::SilencesOthers { names }));
+    plan.warnings
+        .extend(Warning::of(others.into_iter().collect(), |names| Warning::SilencesOthers { names }));
     let (selected, hidden): (Vec<&AlertRow>, Vec<&AlertRow>) = input
         .cluster
         .derived
@@ -148,7 +157,7 @@ fn choices(new: &NewSilence) -> Vec<Choice> {
 /// Plans the end of silences. The targets are their objects.
 pub(super) fn end(input: PlanInput<'_>, plan: &mut Plan) {
     plan.undo = "the same silence again, until the same time".into();
-    let mut commands = Vec::new();
+    let (mut commands, mut begin) = (Vec::new(), String::new());
     for target in plan.intent.targets.clone() {
         let Some(found) = live(input, plan, &target) else { continue };
         let held = found.pointer(SILENCE).cloned().unwrap_or(Value::Null);
@@ -159,6 +168,7 @@ pub(super) fn end(input: PlanInput<'_>, plan: &mut Plan) {
         let ids = found.pointer(SILENCE_IDS).and_then(Value::as_array);
         commands.extend(ids.into_iter().flatten().filter_map(Value::as_str).map(quote));
         let through = through(&target).unwrap_or_default();
+        begin = amtool(input.cluster, &through);
         plan.diff.push(format!(" in the Alertmanager {}", place(input.cluster, &through)));
         plan.diff.push(format!(" by {}: {}", spec.author, spec.comment));
         let hidden = input.cluster.alerts.alerts.iter().filter(|alert| spec.hides(alert));
@@ -169,7 +179,7 @@ pub(super) fn end(input: PlanInput<'_>, plan: &mut Plan) {
         plan.steps.push(step(words, (held, Value::Null), on));
     }
     if !commands.is_empty() {
-        plan.kubectl = format!("amtool silence expire {}", commands.join(" "));
+        plan.kubectl = format!("{begin} silence expire {}", commands.join(" "));
     }
 }
 
@@ -225,7 +235,8 @@ mod tests {
         ];
         let row = |alert: &Arc<Alert>| {
             let namespace = alert.label("namespace").cloned().unwrap_or_default();
-            let web = ObjectRef::new(ClusterId(0), Kind::Deployment, &namespace, &"web".into(), &Uid::default());
+            let web =
+                ObjectRef::new(ClusterId(0), Kind::Deployment, &namespace, &"web".into(), &Uid::default());
             Arc::new(AlertRow { alert: alert.clone(), objects: [web].into(), namespace })
         };
         let derived = Derived { alerts: alerts.iter().map(row).collect(), ..Derived::default() };
@@ -272,7 +283,7 @@ mod tests {
         assert_eq!(p.warnings, [Warning::Silences { alerts: 1 }]);
         assert_eq!(
             p.kubectl,
-            "amtool silence add --author=ann --comment='it'\\''s known' --duration=3600s 'alertname=\"Crash\"' 'namespace=\"shop\"'"
+            "amtool --alertmanager.url=http://am silence add --author=ann --comment='it'\\''s known' --duration=3600s 'alertname=\"Crash\"' 'namespace=\"shop\"'"
         );
         let StepKind::Change(change) = &p.steps[0].what else { panic!("{:?}", p.steps) };
         assert_eq!((&change.fields[0].from, &change.fields[0].to), (&Value::Null, &narrow.spec().value()));
@@ -286,7 +297,8 @@ mod tests {
         assert_eq!(codes, ["silences", "silences-namespaces", "silences-objects", "silences-long"]);
         assert_eq!(p.warnings[1], Warning::SilencesNamespaces { names: Few(vec!["pay".into()]) });
         assert_eq!(p.confirm, Confirm::Suffix);
-        let protected = GuardSettings { protected_namespaces: vec!["pay".into()], ..GuardSettings::default() };
+        let protected =
+            GuardSettings { protected_namespaces: vec!["pay".into()], ..GuardSettings::default() };
         assert_eq!(of(other_namespace, &none(), &protected).confirm, Confirm::Context);
         let any = Matcher { is_regex: true, ..Matcher::equal(&"alertname".into(), &".+".into()) };
         let all = NewSilence { matchers: vec![(any, true)], ..new(&[]) };

@@ -6,7 +6,9 @@ use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::facts::event::Right;
 
 use super::{Command, Context, Fits, act, asks, on};
-use Context::{Actions, Alerts, Autoscalers, Backends, Everywhere, Nodes, Now, Pods, Text, Traffic, Workloads};
+use Context::{
+    Actions, Alerts, Autoscalers, Backends, Everywhere, Nodes, Now, Pods, Text, Traffic, Workloads,
+};
 
 /// Identifies a command that changes the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -254,7 +254,9 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             SilencePart::Matchers => {
                 ("silence alerts with: ".into(), "alertname=\"Full\"", "Enter goes on   Esc closes")
             }
-            SilencePart::Lasts => ("for: ".into(), "30m, 8h, 2d", "Enter goes on   Up goes back   Esc closes"),
+            SilencePart::Lasts => {
+                ("for: ".into(), "30m, 8h, 2d", "Enter goes on   Up goes back   Esc closes")
+            }
             SilencePart::Comment => {
                 ("why: ".into(), "what is known, a ticket", "Enter rehearses   Up goes back   Esc closes")
             }

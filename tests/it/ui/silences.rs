@@ -136,7 +136,10 @@ fn without_an_alertmanager_or_an_alert_there_is_nothing_to_silence() {
     assert_eq!(desk.press("g M"), []);
     assert!(desk.dump(120, 36).contains("rules of Prometheus have no silences"), "{}", desk.dump(120, 36));
     let mut desk = Desk::new(scene::trouble());
-    desk.press("1 d");
+    desk.press("1");
+    desk.dump(120, 36);
+    desk.press("d");
+    desk.dump(120, 36);
     assert_eq!(desk.press("M"), []);
     assert!(desk.dump(120, 36).contains("select an alert to silence it"), "{}", desk.dump(120, 36));
 }

@@ -32,7 +32,9 @@ fn matcher(rest: &mut Peekable<Chars<'_>>) -> Result<Matcher, String> {
     let name = take(rest, |c| c.is_ascii_alphanumeric() || c == '_');
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         let found = take(rest, |c| !c.is_whitespace() && c != ',');
-        return Err(format!("`{name}{found}` does not begin with the name of a label, as in alertname=\"Full\""));
+        return Err(format!(
+            "`{name}{found}` does not begin with the name of a label, as in alertname=\"Full\""
+        ));
     }
     take(rest, char::is_whitespace);
     let operator = take(rest, |c| matches!(c, '=' | '!' | '~'));
@@ -92,12 +94,16 @@ mod tests {
         for (text, want) in [
             (r#"alertname="Full""#, r#"alertname="Full""#),
             (r#"{alertname="Full", namespace=~"shop|pay"}"#, r#"alertname="Full" namespace=~"shop|pay""#),
-            (r"alertname=Full  pod!~web-.*,severity != info", r#"alertname="Full" pod!~"web-.*" severity!="info""#),
+            (
+                r"alertname=Full  pod!~web-.*,severity != info",
+                r#"alertname="Full" pod!~"web-.*" severity!="info""#,
+            ),
             (r#"a="say \"x\", \\ y""#, r#"a="say \"x\", \\ y""#),
             (r#"a="" b=x"#, r#"a="" b="x""#),
             (r#"a=~"\\d+""#, r#"a=~"\\d+""#),
         ] {
-            let told = parse(text).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+            let told =
+                parse(text).map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
             assert_eq!(told.as_deref(), Ok(want), "{text}");
         }
         for (text, why) in [
