@@ -183,6 +183,16 @@ pub(super) fn end(input: PlanInput<'_>, plan: &mut Plan) {
     }
 }
 
+/// Describes the inverse of a step of these plans. Returns `None` for the change of another object.
+pub(super) fn words(change: &Change) -> Option<String> {
+    let field = change.fields.iter().find(|field| field.pointer == SILENCE)?;
+    match (SilenceSpec::read(&field.from), SilenceSpec::read(&field.to)) {
+        (Some(held), None) => Some(format!("end the silence {}", held.words())),
+        (None, Some(new)) => Some(format!("silence {} again, until {}", new.words(), new.ends)),
+        _ => None,
+    }
+}
+
 fn step(words: String, (from, to): (Value, Value), on: ObjectRef) -> Step {
     let fields = vec![FieldChange { pointer: SILENCE.into(), from, to }];
     Step::new(StepKind::Change(Change { words, fields }), on)
@@ -367,6 +377,7 @@ mod tests {
         assert_eq!(p.steps[0].on, spec.object(ClusterId(0), "m/am:web"), "whatever its next id");
         let StepKind::Change(change) = &p.steps[0].what else { panic!("{:?}", p.steps) };
         assert_eq!((&change.fields[0].from, &change.fields[0].to), (&spec.value(), &Value::Null));
+        assert_eq!(words(change).as_deref(), Some(r#"end the silence {alertname="Crash"}"#));
         let p = planned(Act::EndSilence, vec![target], &none(), &GuardSettings::default());
         assert_eq!(p.warnings, [Warning::SilenceEnded]);
     }

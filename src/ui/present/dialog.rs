@@ -323,7 +323,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         }
     }
     if !plan.kubectl.is_empty() {
-        out.head("Equivalent kubectl command");
+        out.head(match plan.intent.act {
+            Act::SilenceAlerts(_) | Act::EndSilence | Act::Server(_) => "Equivalent command",
+            _ => "Equivalent kubectl command",
+        });
         out.say(Role::Text, format!("  {}", plan.kubectl));
     }
     out.head("Undo");

@@ -29,7 +29,7 @@ coded! {
         = "service {namespace}/{service} is left without a ready endpoint"
 
     // For silences.
-    "silences" Silences {; alerts: usize } = "it hides {alerts} firing alerts, which nobody is notified of until it ends"
+    "silences" Silences {; alerts: usize } = "nobody is notified of what it hides until it ends (firing now: {alerts})"
     "silences-nothing" SilencesNothing = "no firing alert matches: it hides only alerts that begin later"
     "silences-everything" SilencesEverything {; alerts: usize }
         = "it hides all {alerts} alerts that there are, of whatever name"
