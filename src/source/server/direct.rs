@@ -230,10 +230,10 @@ impl Direct {
         *request.body_mut() = body;
         let request = reqwest::Request::try_from(request).map_err(|e| Unanswered::Unsent(words(&e)))?;
         let sent = self.http.execute(request).await;
-        let response = sent.map_err(|e| match e.is_connect() {
-            true => Unanswered::Unsent(words(&e)),
-            false => Unanswered::Lost(words(&e)),
-        })?;
+        let unanswered = |e: reqwest::Error| {
+            if e.is_connect() { Unanswered::Unsent(words(&e)) } else { Unanswered::Lost(words(&e)) }
+        };
+        let response = sent.map_err(unanswered)?;
         let status = response.status();
         // the status tells what became of the request, even if the body is lost
         let body = if response.content_length().is_none_or(|n| n <= BODY_CAP as u64) {
