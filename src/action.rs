@@ -9,6 +9,7 @@
 //! [`live_object`]. [`resume`] takes up what a process left, in the cluster that it was meant for ([`identity`]). A new
 //! action adds a variant of `Act` and a planner in core; the path stays.
 
+pub mod alertmanager;
 pub mod answers;
 pub mod cluster;
 pub mod control;

@@ -1,6 +1,7 @@
 //! Start-up and wiring. This is the only room (see the crate's documentation) that imports every other room.
 
 mod act;
+pub mod alertmanager;
 mod appearance;
 pub mod cluster;
 mod console;

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use pilothouse_core::domain::alert::is_silence;
 use pilothouse_core::domain::haproxy::is_server;
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::plan::Step;
 use pilothouse_core::domain::settings::GuardSettings;
 use serde_json::Value;
 
+use super::alertmanager::Alertmanager;
 use super::control::EvictionRateLimiter;
 use super::haproxy::Proxies;
 use super::live_object::{Live, read};
@@ -37,11 +39,19 @@ pub struct PlanClients {
     pub others: Arc<BTreeMap<Name, Clients>>,
     /// The HAProxies of the config.
     pub proxies: Proxies,
+    /// The Alertmanager of the cluster.
+    pub alertmanager: Alertmanager,
 }
 
 impl PlanClients {
     pub fn new(cluster: ClusterId, reader: ReadClient, writer: Option<WriteClient>) -> Self {
-        Self { cluster, own: Clients { reader, writer }, others: Arc::default(), proxies: Proxies::default() }
+        Self {
+            cluster,
+            own: Clients { reader, writer },
+            others: Arc::default(),
+            proxies: Proxies::default(),
+            alertmanager: Alertmanager::default(),
+        }
     }
 
     /// Returns the clients of a context. An empty context is the action's own.
@@ -73,6 +83,9 @@ impl PlanClients {
             return Ok(found.map(Live::of_value));
         }
         let reader = self.reader(step).map_err(ApiError::Unreachable)?;
+        if is_silence(&step.on.kind) {
+            return self.alertmanager.get(&step.on, reader).await.map(|found| Some(Live::of_value(found)));
+        }
         read(reader, &step.what, &step.on).await
     }
 
@@ -89,6 +102,12 @@ impl PlanClients {
             Method::Runtime => {
                 let line = request.body.as_str().unwrap_or_default();
                 self.proxies.send(&step.on, line).await?;
+                Ok(Value::Null)
+            }
+            // it has no dry run either: the access review tells whether the request is permitted
+            Method::Alertmanager if dry_run => Ok(Value::Null),
+            Method::Alertmanager => {
+                self.alertmanager.send(&step.on, &request.body, writer).await?;
                 Ok(Value::Null)
             }
             _ => request.send(writer, dry_run).await,
@@ -112,6 +131,8 @@ pub struct ClusterClients {
     pub open: OpenContext,
     /// The HAProxies of the config.
     pub proxies: Proxies,
+    /// The Alertmanager of the cluster.
+    pub alertmanager: Alertmanager,
 }
 
 impl std::fmt::Debug for ClusterClients {
@@ -141,6 +162,7 @@ impl ClusterClients {
             own: self.own.clone(),
             others: Arc::new(others),
             proxies: self.proxies.clone(),
+            alertmanager: self.alertmanager.clone(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Reads the data that a plan needs in addition to the shared state: single objects, revisions, quotas, and the
 //! number of nodes.
 
+use pilothouse_core::domain::alert::is_silence;
 use pilothouse_core::domain::haproxy::is_server;
 use pilothouse_core::domain::id::{Kind, Name, ObjectRef, Uid};
 use pilothouse_core::domain::plan::{Fleet, Lookup, LookupResult, Lookups};
@@ -34,6 +35,12 @@ async fn find(clients: &PlanClients, lookup: &Lookup) -> LookupResult {
             Ok(Some(value)) => LookupResult::Objects(vec![value]),
             Err(e) => LookupResult::Unread(e.to_string()),
         },
+        Lookup::Object { on, .. } if is_silence(&on.kind) => {
+            match clients.alertmanager.get(on, &clients.own.reader.patient()).await {
+                Ok(value) => LookupResult::Objects(vec![value]),
+                Err(e) => LookupResult::Unread(format!("the Alertmanager: {e}")),
+            }
+        }
         Lookup::Object { context, on } => {
             let Some(clients) = clients.of(context) else {
                 return LookupResult::Unread(format!("there is no connection to context {context}"));

@@ -1,6 +1,7 @@
 //! Builds the HTTP request of a step: path, content type and body. It contains the UID and the version that were
 //! planned, so that it cannot affect another object or overwrite another change.
 
+use pilothouse_core::domain::alert::is_silence;
 use pilothouse_core::domain::haproxy::is_server;
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Change, StepKind};
@@ -8,6 +9,7 @@ use pilothouse_core::plan::drift::{MANAGER, RESTARTED_AT};
 use pilothouse_core::policy::revisions;
 use serde_json::{Map, Value, json};
 
+use super::alertmanager;
 use super::haproxy::line;
 use super::live_object::{Live, path};
 use crate::wire::error::ApiError;
@@ -20,6 +22,8 @@ pub enum Method {
     Delete,
     /// A command of the runtime API of a HAProxy. The body is the line.
     Runtime,
+    /// A request to an Alertmanager.
+    Alertmanager,
 }
 
 /// One mutating request.
@@ -43,6 +47,10 @@ pub fn mutation(
     if is_server(&on.kind) {
         let body = Value::from(line(what, on)?);
         return Ok(Mutation { method: Method::Runtime, path: String::new(), body });
+    }
+    if is_silence(&on.kind) {
+        let body = alertmanager::request(what, on, live, stamp)?;
+        return Ok(Mutation { method: Method::Alertmanager, path: String::new(), body });
     }
     let mut metadata = json!({ "uid": on.uid.to_string() });
     // a node's status changes its version every few seconds, which would cause needless conflicts
@@ -216,6 +224,7 @@ impl Mutation {
                 // a deletion without options would have neither a precondition nor a dry run
                 _ => Err(refused("no options of a deletion")),
             },
+            Method::Alertmanager => Err(refused("a request to an Alertmanager is none to an API server")),
             Method::Runtime => Err(refused("a command of a HAProxy is no request to an API server")),
         }
     }

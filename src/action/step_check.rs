@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use pilothouse_core::domain::alert::SILENCE_IDS;
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::StepKind;
 use pilothouse_core::domain::workload::{RolloutPhase, Strategy};
@@ -132,7 +133,7 @@ fn effect(what: &StepKind, live: &Live) -> Standing {
         StepKind::Cordon => Standing::Verified("cordoned".into()),
         StepKind::Uncordon => Standing::Verified("schedulable".into()),
         StepKind::Restart { .. } | StepKind::Rollback { .. } => rolled_out(live),
-        StepKind::Change(change) => Standing::Verified(change.words.clone()),
+        StepKind::Change(change) => Standing::Verified(format!("{}{}", change.words, id_of(live))),
         StepKind::Scale { to, .. } => match &live.workload {
             Some(w) if w.observed_generation >= w.generation && w.current == *to && w.ready == *to => {
                 Standing::Verified(format!("{to} of {to} ready"))
@@ -142,6 +143,13 @@ fn effect(what: &StepKind, live: &Live) -> Standing {
         },
         StepKind::Evict { .. } | StepKind::Delete { .. } | StepKind::Check(_) => Standing::NotApplied,
     }
+}
+
+/// Returns the id that an Alertmanager gave to a silence, for the journal: `, id 0a1b`. It is empty for other objects.
+fn id_of(live: &Live) -> String {
+    let ids = live.value.pointer(SILENCE_IDS).and_then(Value::as_array);
+    let ids: Vec<&str> = ids.into_iter().flatten().filter_map(Value::as_str).collect();
+    if ids.is_empty() { String::new() } else { format!(", id {}", ids.join(" ")) }
 }
 
 /// Whether the object is as this step's write would leave it, although the answer reported an error. The object was

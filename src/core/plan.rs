@@ -13,6 +13,7 @@ mod nodes;
 mod pods;
 mod proxies;
 mod scale;
+mod silences;
 pub mod undo;
 mod workloads;
 
@@ -86,6 +87,8 @@ pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
         Act::Evict(options) => pods::evict(cluster, &mut plan, options),
         Act::OutOfRotation { service } => pods::out_of_rotation(input, &mut plan, service),
         Act::IntoRotation => pods::into_rotation(input, &mut plan),
+        Act::SilenceAlerts(new) => silences::silence(input, &mut plan, new),
+        Act::EndSilence => silences::end(input, &mut plan),
         Act::Server(change) => proxies::change(input, &mut plan, *change),
         Act::Failover { plan: way, revert } => failover::plan(input, &mut plan, way, *revert),
         Act::Undo(derived) => undo(input, &mut plan, derived),
@@ -122,7 +125,9 @@ pub fn lookups(cluster: &Cluster, intent: &Intent) -> Vec<Lookup> {
         | Act::ResumeAutoscaler
         | Act::OutOfRotation { .. }
         | Act::IntoRotation
+        | Act::EndSilence
         | Act::Server(_) => intent.targets.iter().map(here).collect(),
+        Act::SilenceAlerts(new) => vec![here(&new.spec().object(intent.cluster, &new.through))],
         Act::Failover { plan, .. } => failover::lookups(cluster, plan),
         Act::Undo(derived) | Act::Resume(derived) => {
             let lookups = |s: &Step| {

@@ -20,6 +20,7 @@ pub mod routes;
 pub mod rules;
 pub mod seen;
 pub mod shares;
+pub mod silencing;
 pub mod slices;
 pub mod slo;
 pub mod split;

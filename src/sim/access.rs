@@ -165,6 +165,7 @@ pub fn personas() -> Vec<Persona> {
         viewer(),
         change(&["nodes", "services"], &[""], &["patch", "update"]),
         change(&["pods/eviction"], &[""], &["create"]),
+        change(&["services/proxy"], &[""], &["create", "delete"]),
         change(&["pods"], &[""], &["patch", "delete"]),
         change(&workloads, &["apps"], &["patch", "update", "get"]),
         change(&["horizontalpodautoscalers"], &["autoscaling"], &["create", "patch", "update", "delete"]),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use pilothouse_core::domain::found::{Found, Outcome, ServiceAddress};
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::ServerSettings;
@@ -163,6 +163,24 @@ impl Server {
         Self(Transport::Inside(Inside::new(kind, reader, address, headers)))
     }
 
+    /// Sends a request that changes something once, with a JSON body. Only for a URL: the transport through the API
+    /// server sends nothing but GET.
+    pub async fn write(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Answer, Unanswered> {
+        let Transport::Direct(direct) = &self.0 else {
+            return Err(Unanswered::Unsent("this Service is read only".into()));
+        };
+        match tokio::time::timeout(limit, direct.write(method, path, body)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Unanswered::Lost(format!("no answer within {} ms", limit.as_millis()))),
+        }
+    }
+
     /// Sends a request for a path below the base URL, with this query.
     pub async fn ask(&self, path: &str, query: &str, limit: Duration) -> Result<Answer, ServerError> {
         let sent = async {
@@ -182,6 +200,15 @@ impl Server {
 fn with_article(product: &str) -> String {
     let article = if product.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
     format!("{article} {product}")
+}
+
+/// Why a request that changes something has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It was not sent.
+    Unsent(String),
+    /// It was sent, and can have been carried out.
+    Lost(String),
 }
 
 /// What the user has to check if an answer is not one of the server.
@@ -297,6 +324,20 @@ pub fn way(
     }
     let address = service(&settings.service).map_err(|e| format!("{}.service: {e}", kind.section))?;
     Ok(Way::Fixed(Server::behind(kind, access.reader, address, headers)))
+}
+
+/// Returns the client for the URL of the settings, or `None` if there is none.
+pub fn at_url(kind: &'static Kind, settings: &ServerSettings) -> Result<Option<Server>, String> {
+    if settings.url.is_empty() {
+        return Ok(None);
+    }
+    let options = options(kind, settings, Env::default())?;
+    Server::new(kind, &options).map(Some).map_err(|e| e.to_string())
+}
+
+/// Returns the headers of the settings.
+pub fn headers(kind: &Kind, settings: &ServerSettings) -> Result<HeaderMap, String> {
+    extra_headers(kind, &settings.headers).map_err(|e| e.to_string())
 }
 
 /// Parses the address of a Service.

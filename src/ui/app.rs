@@ -11,6 +11,7 @@ mod tail;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pilothouse_core::domain::alert::NewSilence;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::plan::Intent;
@@ -148,6 +149,24 @@ pub enum Prompt {
     },
     /// Asks which of the silenced findings to show again.
     Tell,
+    /// Asks for a silence of an Alertmanager.
+    SilenceAlerts(Box<SilencePrompt>),
+}
+
+/// A silence of an Alertmanager that the user is typing, one part after the other.
+#[derive(Clone, Debug)]
+pub struct SilencePrompt {
+    pub cluster: ClusterId,
+    pub new: NewSilence,
+    pub part: SilencePart,
+}
+
+/// The part of a silence that the prompt asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SilencePart {
+    Matchers,
+    Lasts,
+    Comment,
 }
 
 /// A filter of a log that the user is typing.

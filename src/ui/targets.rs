@@ -110,6 +110,11 @@ pub fn offered(ui: &Ui, world: &World, cmd: Cmd) -> bool {
             return action(ui, world).is_some_and(|a| a.unfinished || is_left(a));
         }
         Cmd::Change(ChangeCmd::OutOfService) => return all_down(ui, world),
+        Cmd::Change(ChangeCmd::SilenceAlerts) => {
+            let is_alert =
+                matches!(ui.screen(), Screen::Text(view) if matches!(view.source, TextSource::Alert(_)));
+            return is_alert || ui.active_list() == Some(ListId::Alerts);
+        }
         _ => {}
     }
     let elsewhere = matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);

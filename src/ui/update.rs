@@ -15,6 +15,7 @@ mod rows;
 mod scroll;
 mod sheet;
 mod silence;
+mod silencing;
 mod unfit;
 
 use pilothouse_core::domain::haproxy::{ServerChange, ServerState};
@@ -343,6 +344,7 @@ fn change(ui: &mut Ui, world: &World, what: ChangeCmd, effects: &mut Vec<Effect>
             };
             rehearse(ui, world, what, Some((act, pods)), effects);
         }
+        ChangeCmd::SilenceAlerts => silencing::ask(ui, world, effects),
         ChangeCmd::Failover => failovers(ui, world, "failover ", effects),
         ChangeCmd::Weight => failovers(ui, world, "weight ", effects),
         ChangeCmd::Undo => open::pane(ui, world, ListId::Actions, effects),

@@ -187,6 +187,7 @@ impl Rig {
             limiter: EvictionRateLimiter::default(),
             open: Arc::new(|context| Box::pin(async move { Err(format!("{context} cannot be opened")) })),
             proxies: Proxies::new(&[edge]),
+            alertmanager: pilothouse::action::alertmanager::Alertmanager::default(),
         };
         let mut state = ClusterState::new(info);
         state.publish(Stamp(0), false);

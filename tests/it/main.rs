@@ -23,6 +23,7 @@ mod prometheus;
 mod properties;
 mod runner;
 mod scenario;
+mod silences;
 mod sources;
 #[cfg(feature = "demo")]
 mod story;

@@ -70,6 +70,7 @@ fn clients(fake: &Fake, id: ClusterId) -> ClusterClients {
         limiter: EvictionRateLimiter::default(),
         open: Arc::new(|context| Box::pin(async move { Err(format!("{context} cannot be opened")) })),
         proxies: pilothouse::action::haproxy::Proxies::default(),
+        alertmanager: pilothouse::action::alertmanager::Alertmanager::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod flows;
 mod scene;
 mod screens;
+mod silences;
 mod space;
 mod tail;
 

@@ -1,12 +1,15 @@
 //! Alerts of an Alertmanager or of the rules of a Prometheus, and the silences of an Alertmanager.
 
+pub mod matchers;
 mod silence;
+mod spec;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use silence::{AlertSilence, Matcher, SilenceState};
+pub use spec::{NewSilence, SILENCE, SILENCE_IDS, SilenceSpec, by_id, is_silence, through};
 
 use super::cause::Severity;
 use super::id::{Name, ObjectRef};

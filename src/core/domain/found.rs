@@ -71,6 +71,12 @@ impl ServiceAddress {
         &self.port
     }
 
+    /// The name as the proxy of the API server takes it: `[https:]NAME:PORT`.
+    pub fn proxied(&self) -> String {
+        let scheme = if self.https { "https:" } else { "" };
+        format!("{scheme}{}:{}", self.name, self.port)
+    }
+
     /// The path on the API server that leads to the root of the server, without a slash at the end.
     pub fn path(&self) -> String {
         let Self { namespace, name, port, https, prefix } = self;

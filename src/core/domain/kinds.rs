@@ -189,6 +189,7 @@ kinds! {
             SEE,
             DESCRIBE,
             need(Purpose::Metrics, &["get"], "proxy"),
+            need(Purpose::Silence, &["create", "delete"], "proxy"),
             need(Purpose::Failover, &["get", "patch"], ""),
         ],
     }

@@ -16,6 +16,7 @@ mod warning;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::NewSilence;
 use crate::domain::failover::{FailoverPlan, Watched};
 use crate::domain::haproxy::{ServerChange, ServerState};
 use crate::domain::id::{ClusterId, Name, ObjectRef};
@@ -76,6 +77,10 @@ pub enum Act {
     },
     /// Gives the pods these labels back.
     IntoRotation,
+    /// Creates a silence in an Alertmanager.
+    SilenceAlerts(Box<NewSilence>),
+    /// Ends silences of an Alertmanager.
+    EndSilence,
     /// Changes the weight or the state of servers of a HAProxy.
     Server(ServerChange),
     Failover {
@@ -107,6 +112,8 @@ impl Act {
             Self::Evict(_) => "evict",
             Self::OutOfRotation { .. } => "out-of-rotation",
             Self::IntoRotation => "into-rotation",
+            Self::SilenceAlerts(_) => "silence",
+            Self::EndSilence => "end-silence",
             Self::Server(ServerChange::Weight(_)) => "server-weight",
             Self::Server(ServerChange::State(ServerState::Ready)) => "server-ready",
             Self::Server(ServerChange::State(ServerState::Drain)) => "server-drain",

@@ -1,5 +1,7 @@
 //! The permissions that a plan needs, as access reviews check them.
 
+use crate::domain::alert::{is_silence, through};
+use crate::domain::found::ServiceAddress;
 use crate::domain::id::{Kind, Name};
 use crate::domain::plan::{Access, Plan, Step, StepKind};
 
@@ -22,6 +24,11 @@ pub fn access(plan: &Plan, context: &str) -> Vec<Access> {
 
 /// Returns the permission that a step needs to write. Returns `None` if the step writes nothing.
 pub fn to_write(step: &Step) -> Option<Access> {
+    if is_silence(&step.on.kind) {
+        let ends =
+            matches!(&step.what, StepKind::Change(change) if change.fields.iter().all(|f| f.to.is_null()));
+        return to_proxy(step, if ends { "delete" } else { "create" });
+    }
     let (group, resource) = resource(&step.on.kind)?;
     let (verb, subresource) = match step.what {
         StepKind::Cordon
@@ -40,7 +47,23 @@ pub fn to_write(step: &Step) -> Option<Access> {
 
 /// Returns the permission that a step needs to read its object.
 pub fn to_look(step: &Step) -> Option<Access> {
+    if is_silence(&step.on.kind) {
+        return to_proxy(step, "get");
+    }
     let (group, resource) = resource(&step.on.kind)?;
     let (namespace, name) = (step.on.namespace.clone(), step.on.name.clone());
     Some(Access { verb: "get", group, resource, subresource: "", namespace, name })
+}
+
+/// Returns the permission for a request to the Alertmanager behind a Service. Returns `None` if it has a URL.
+fn to_proxy(step: &Step, verb: &'static str) -> Option<Access> {
+    let address = ServiceAddress::parse(&through(&step.on)?)?;
+    Some(Access {
+        verb,
+        group: "",
+        resource: "services",
+        subresource: "proxy",
+        namespace: address.namespace().into(),
+        name: address.proxied().into(),
+    })
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::silences;
 use crate::domain::id::ObjectRef;
 use crate::domain::plan::{Act, Change, Confirm, DerivedPlan, FieldChange, Intent, Plan, Step, StepKind};
 use crate::facts::world::{ActionView, StepState};
@@ -68,7 +69,7 @@ pub fn derive_undo(action: &ActionView) -> DerivedPlan {
     }
     for step in &mut steps {
         if let StepKind::Change(change) = &mut step.what {
-            change.words = words(change);
+            change.words = silences::words(change).unwrap_or_else(|| words(change));
         }
     }
     let mut not_restored = Vec::new();
@@ -167,6 +168,7 @@ pub fn title(plan: &Plan) -> String {
     let act = plan.intent.act.as_str();
     match (&plan.intent.act, plan.intent.targets.as_slice()) {
         (Act::Failover { plan, .. }, _) => format!("{act} {}", plan.name),
+        (Act::SilenceAlerts(new), _) => format!("{act} {}", new.alert),
         (Act::Undo(derived), _) => format!("undo of {}", derived.title),
         (Act::Resume(rest), _) => format!("rest of {}", rest.title),
         (_, []) => act.to_owned(),

@@ -2,6 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::Method;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use tower_service::Service as _;
 
@@ -45,12 +47,21 @@ impl Api {
         let (Some((router, root)), true) = (router, ports.is_some_and(|ports| ports.iter().any(is))) else {
             return Err(unavailable(format!("no endpoints available for service {id:?}")));
         };
+        let method = match call.verb {
+            "get" => Method::GET,
+            "create" => Method::POST,
+            "update" => Method::PUT,
+            "patch" => Method::PATCH,
+            "delete" => Method::DELETE,
+            _ => return Err(Status::method_not_allowed()),
+        };
         let mut request = Request::new(Body::from(call.body.clone()));
+        *request.method_mut() = method;
+        if let Some(kind) = call.headers.get(CONTENT_TYPE) {
+            request.headers_mut().insert(CONTENT_TYPE, kind.clone());
+        }
         let uri = format!("/{root}/{}?{}", call.target.path, call.raw_query);
         *request.uri_mut() = uri.parse().map_err(|_| invalid())?;
-        if call.verb != "get" {
-            return Err(Status::method_not_allowed());
-        }
         let passed: Response = match router.clone().call(request).await {
             Ok(answer) => answer,
             Err(never) => match never {},

@@ -12,7 +12,7 @@ use pilothouse_core::domain::text;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use super::{Answer, Asked, BODY_CAP, IN_BODY, Kind, ServerError};
+use super::{Answer, Asked, BODY_CAP, IN_BODY, Kind, ServerError, Unanswered};
 use crate::wire::client::unescape;
 use crate::wire::env::Env;
 use crate::wire::error::words;
@@ -217,6 +217,31 @@ impl Direct {
     /// Returns the URL without credentials, for display.
     pub(super) fn shown(&self) -> String {
         text::without_credentials(self.base.as_str()).trim_end_matches('/').to_owned()
+    }
+
+    /// Sends a request that changes something. Redirects are not followed.
+    pub(super) async fn write(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Unanswered> {
+        let unsent = |e: ServerError| Unanswered::Unsent(e.to_string());
+        let mut request = self.request(path, "").map_err(unsent)?;
+        *request.method_mut() = method;
+        if !body.is_empty() {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        *request.body_mut() = body;
+        let request = reqwest::Request::try_from(request).map_err(|e| Unanswered::Unsent(words(&e)))?;
+        let sent = self.http.execute(request).await;
+        let unanswered = |e: reqwest::Error| {
+            if e.is_connect() { Unanswered::Unsent(words(&e)) } else { Unanswered::Lost(words(&e)) }
+        };
+        let response = sent.map_err(unanswered)?;
+        let status = response.status();
+        // the status tells what became of the request, even if the body is lost
+        let body = if response.content_length().is_none_or(|n| n <= BODY_CAP as u64) {
+            response.bytes().await.unwrap_or_default()
+        } else {
+            Bytes::new()
+        };
+        Ok(Answer { asked: Asked::Url, status, body, retry_after: None })
     }
 
     pub(super) async fn send(&self, path: &str, query: &str) -> Result<Answer, ServerError> {

@@ -6,7 +6,9 @@ use pilothouse_core::domain::plan::{Act, DrainOptions, EvictOptions};
 use pilothouse_core::facts::event::Right;
 
 use super::{Command, Context, Fits, act, asks, on};
-use Context::{Actions, Autoscalers, Backends, Everywhere, Nodes, Now, Pods, Text, Traffic, Workloads};
+use Context::{
+    Actions, Alerts, Autoscalers, Backends, Everywhere, Nodes, Now, Pods, Text, Traffic, Workloads,
+};
 
 /// Identifies a command that changes the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +26,7 @@ pub enum ChangeCmd {
     Rotation,
     Weight,
     Failover,
+    SilenceAlerts,
     Undo,
     UndoThis,
     PauseAction,
@@ -177,6 +180,15 @@ pub(super) const CHANGES: &[Command] = &[
             asks("a service", Fits::Anything, &[]),
         )
     },
+    act(
+        ChangeCmd::SilenceAlerts,
+        "silence-alerts",
+        "silence",
+        "silence alerts in the Alertmanager: asks for the matchers, how long and why, then shows what it hides; or end the silence of the selected alert; confirm with y, with the last letters of the alert's name if it hides several, or with the context's name if it hides all; undo ends the silence, or makes it again",
+        &[Alerts, Text],
+        &["M"],
+        asks("an alert", Fits::Nothing, &[]),
+    ),
     act(
         ChangeCmd::UndoThis,
         "undo",

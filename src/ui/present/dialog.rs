@@ -50,6 +50,7 @@ pub fn title(intent: &Intent) -> String {
     let act = match &intent.act {
         Act::Scale(by) => format!("scale to {}", by.replicas),
         Act::Failover { plan, .. } => return format!("{} {}", intent.act.as_str(), plan.name),
+        Act::SilenceAlerts(new) => return format!("silence {}", new.alert),
         Act::Undo(derived) => return format!("undo of {}", derived.title),
         Act::Resume(rest) => return format!("rest of {}", rest.title),
         other => other.as_str().to_owned(),
@@ -119,7 +120,11 @@ fn choice_lines(plan: &Plan) -> Vec<TextLine> {
     if plan.choices.len() > 9 {
         let more = plan.choices.len() - 9;
         let how = "pilothouse rollback KIND/NAME --to-revision N";
-        out.say(Role::Dim, format!("  … and {more} older revisions: {how}"));
+        let more = match plan.intent.act {
+            Act::Rollback { .. } => format!("  … and {more} older revisions: {how}"),
+            _ => format!("  … and {more} more"),
+        };
+        out.say(Role::Dim, more);
     }
     out.0
 }
@@ -318,7 +323,10 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         }
     }
     if !plan.kubectl.is_empty() {
-        out.head("Equivalent kubectl command");
+        out.head(match plan.intent.act {
+            Act::SilenceAlerts(_) | Act::EndSilence | Act::Server(_) => "Equivalent command",
+            _ => "Equivalent kubectl command",
+        });
         out.say(Role::Text, format!("  {}", plan.kubectl));
     }
     out.head("Undo");

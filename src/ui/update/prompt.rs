@@ -12,7 +12,7 @@ use super::super::present::palette;
 use super::super::request::Effect;
 use super::super::targets;
 use super::super::widget::input::{Edit, InputLine};
-use super::{dialog, logs, open, rows, scroll, silence, unfit};
+use super::{dialog, logs, open, rows, scroll, silence, silencing, unfit};
 
 /// Opens the filter of the active list.
 pub(super) fn filter(ui: &mut Ui) {
@@ -108,6 +108,10 @@ pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effe
         return;
     }
     let chooses = matches!(ui.prompt, Some(Prompt::Palette { .. }));
+    if let (Some(Prompt::SilenceAlerts(asks)), Code::Up | Code::BackTab) = (&ui.prompt, key.code) {
+        let asks = asks.clone();
+        return silencing::back(ui, *asks);
+    }
     match (key.code, key.ctrl) {
         (Code::Esc, _) => return cancel(ui),
         (Code::Enter, _) => return accept(ui, world, effects),
@@ -309,6 +313,11 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         }
         Prompt::Silence { silences, .. } => {
             if let Err(why) = silence::accept(ui, &input, silences, effects) {
+                keep(ui, again, input, why);
+            }
+        }
+        Prompt::SilenceAlerts(asks) => {
+            if let Err(why) = silencing::accept(ui, world, &input, *asks, effects) {
                 keep(ui, again, input, why);
             }
         }

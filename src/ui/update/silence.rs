@@ -104,18 +104,34 @@ pub(super) fn show(ui: &mut Ui) {
     }
 }
 
-/// Parses `30m`, `8h` and `2d`. An empty input silences the findings until the console exits.
+/// Parses the end of a silence. An empty input silences the findings until the console exits.
 fn until(input: &str, now: Stamp) -> Result<Option<Stamp>, String> {
-    let input = input.trim();
-    if input.is_empty() {
+    if input.trim().is_empty() {
         return Ok(None);
     }
-    let secs = [('m', 60), ('h', 3_600), ('d', 86_400)].into_iter().find_map(|(unit, secs)| {
-        let number = input.strip_suffix(unit)?.trim().parse::<i64>().ok()?;
+    let secs = secs(input).ok_or_else(|| no_duration(input))?;
+    Ok(Some(now.plus_secs(i64::from(secs))))
+}
+
+/// The units of a duration, in seconds.
+const UNITS: [(char, u32); 3] = [('d', 86_400), ('h', 3_600), ('m', 60)];
+
+/// Parses `30m`, `8h` and `2d`.
+pub(super) fn secs(input: &str) -> Option<u32> {
+    UNITS.into_iter().find_map(|(unit, secs)| {
+        let number = input.trim().strip_suffix(unit)?.trim().parse::<u32>().ok()?;
         (1..=10_000).contains(&number).then_some(number * secs)
-    });
-    secs.map(|secs| Some(now.plus_secs(secs)))
-        .ok_or_else(|| format!("`{input}` is not a duration such as 30m, 8h or 2d"))
+    })
+}
+
+/// Writes a duration as [`secs`] reads it.
+pub(super) fn told(secs: u32) -> String {
+    let unit = UNITS.into_iter().find(|(_, unit)| secs.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{}m", secs.div_ceil(60)), |(word, unit)| format!("{}{word}", secs / unit))
+}
+
+pub(super) fn no_duration(input: &str) -> String {
+    format!("`{}` is not a duration such as 30m, 8h or 2d", input.trim())
 }
 
 #[cfg(test)]
@@ -129,6 +145,9 @@ mod tests {
             assert_eq!(until(text, now), Ok(Some(now.plus_secs(want))), "{text}");
         }
         assert_eq!(until("", now), Ok(None));
+        for (secs, text) in [(1_800, "30m"), (7_200, "2h"), (86_400, "1d"), (90_000, "25h"), (61, "2m")] {
+            assert_eq!(told(secs), text);
+        }
         for text in ["8", "h", "-1h", "0m", "99999999999d", "1w"] {
             assert!(until(text, now).is_err(), "{text}");
         }

@@ -4,7 +4,7 @@ use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
-use super::super::app::{Prompt, Screen, Ui};
+use super::super::app::{Prompt, Screen, SilencePart, Ui};
 use super::super::cell::{Cell, ListView, RowView, cell};
 use super::super::command::{self, COMMANDS, ChangeCmd, Cmd, Risk};
 use super::super::key::Key;
@@ -250,6 +250,17 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             "30m, 8h, 2d; empty: until the console ends",
             "Enter silences   Esc closes",
         ),
+        Prompt::SilenceAlerts(asks) => match asks.part {
+            SilencePart::Matchers => {
+                ("silence alerts with: ".into(), "alertname=\"Full\"", "Enter goes on   Esc closes")
+            }
+            SilencePart::Lasts => {
+                ("for: ".into(), "30m, 8h, 2d", "Enter goes on   Up goes back   Esc closes")
+            }
+            SilencePart::Comment => {
+                ("why: ".into(), "what is known, a ticket", "Enter rehearses   Up goes back   Esc closes")
+            }
+        },
         Prompt::Tell => ("end the silence of: ".into(), "a number, or all", "Enter ends it   Esc closes"),
     };
     let x = canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Key, &label);

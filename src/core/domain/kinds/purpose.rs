@@ -17,10 +17,12 @@ pub enum Purpose {
     Bounds,
     Rotation,
     Failover,
+    /// Silences of an Alertmanager in the cluster.
+    Silence,
 }
 
 impl Purpose {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::See,
         Self::Usage,
         Self::Metrics,
@@ -34,6 +36,7 @@ impl Purpose {
         Self::Bounds,
         Self::Rotation,
         Self::Failover,
+        Self::Silence,
     ];
 
     /// Returns the name of the purpose for people.
@@ -52,6 +55,7 @@ impl Purpose {
             Self::Bounds => "bounds and pause of an autoscaler",
             Self::Rotation => "in and out of rotation",
             Self::Failover => "failover",
+            Self::Silence => "silence alerts, end a silence",
         }
     }
 

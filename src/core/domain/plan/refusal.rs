@@ -76,6 +76,8 @@ coded! {
     "recorded" Recorded { guard: Guard, words: String } = "{words}"
     "read-only" ReadOnly = "read-only: by --read-only, or guards.read_only of the config"
     "nothing-selected" NothingSelected = "nothing is selected"
+    "silence-too-broad" SilenceTooBroad
+        = "every alert would match: at least one matcher has to ask for a value that is not empty"
     "other-cluster" OtherCluster { on: ObjectRef, context: Name }
         = "{on} is in another cluster than context {context}: an action is in one cluster, so start one for each"
     "gone" Gone { target: ObjectRef, uid: Uid } = "{target} (uid {uid}) is not in the cluster any more"
@@ -201,7 +203,8 @@ impl Refusal {
             | Self::NoSuchBackends { .. }
             | Self::NoReadyEndpoint { .. }
             | Self::NoNode
-            | Self::ScaleDownNeedsRoute => Guard::Precondition,
+            | Self::ScaleDownNeedsRoute
+            | Self::SilenceTooBroad => Guard::Precondition,
         }
     }
 

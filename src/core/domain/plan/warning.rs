@@ -28,6 +28,23 @@ coded! {
     "last-endpoint" LastEndpoint { namespace: Name, service: Name }
         = "service {namespace}/{service} is left without a ready endpoint"
 
+    // For silences.
+    "silences" Silences {; alerts: usize } = "nobody is notified of what it hides until it ends (firing now: {alerts})"
+    "silences-nothing" SilencesNothing = "no firing alert matches: it hides only alerts that begin later"
+    "silences-everything" SilencesEverything {; alerts: usize }
+        = "it hides all {alerts} alerts that there are, of whatever name"
+    "silences-others" SilencesOthers { names: Few<Name> } = "it also hides alerts of other names: {names}"
+    "silences-namespaces" SilencesNamespaces { names: Few<Name> }
+        = "it also hides alerts of other namespaces: {names}"
+    "silences-objects" SilencesObjects { names: Few<ObjectRef> }
+        = "it also hides alerts about other objects: {names}"
+    "silences-unknown" SilencesUnknown {; kept: usize, total: u32 }
+        = "only {kept} of {total} alerts are known here: it can hide others of them"
+    "silences-long" SilencesLong {; lasts: String }
+        = "it lasts {lasts}: problems that begin meanwhile are hidden too"
+    "silenced-already" SilencedAlready = "the same silence exists already: nothing to do"
+    "silence-ended" SilenceEnded = "the silence has ended already: nothing to do"
+
     // For undo and resume.
     "cluster-moved" ClusterMoved { context: Name, now: String, then: String }
         = "context {context} is at {now}, and the action was done at {then}: the UID of kube-system is the same, so this is the same cluster at another address, or a copy of it; confirm with the address"
@@ -223,7 +240,7 @@ coded! {
 impl Warning {
     /// Returns true for a warning that comes first, because the action cannot finish.
     pub fn is_grave(&self) -> bool {
-        matches!(self, Self::KubeletSilent { .. })
+        matches!(self, Self::KubeletSilent { .. } | Self::SilencesEverything { .. })
     }
 
     /// Returns the warnings about limits that a Service goes beyond. More requests than ever seen are no limit.
