@@ -86,6 +86,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     ui.presets = preset::all(&start.settings.prometheus.own_presets).into();
     ui.clipboard = look::clipboard();
     ui.trace_url.clone_from(&start.settings.logs.trace_url);
+    ui.graph_url.clone_from(&start.settings.prometheus.graph_url);
     ui.zone = crate::clock::zone;
     // if several namespaces are requested, all are shown and the user can select one
     ui.namespace = match super::session::namespaces(start).as_slice() {

@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Start;
 use super::cluster::{ClusterHandle, Handles, clients};
-use crate::hub::{CONTROL, FACTS, Hub, Queues};
+use crate::hub::{CONTROL, FACTS, Hub, Queues, Tap};
 use crate::source::kube::Scope;
 use crate::source::logs::LogStore;
 use crate::source::prometheus::ranges::Ranges;
+use crate::source::recording::Recorder;
 use crate::source::search::Catalog;
 use crate::source::server::Access;
 use crate::source::sink::FactSink;
@@ -91,6 +92,7 @@ impl Session {
             publish(&world);
             world_out.send_replace(world);
         });
+        let hub = hub.tapped(recorder(start, &infos)?);
         let stop = CancellationToken::new();
         let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
         let open = |(info, connection): (ClusterInfo, Connection)| {
@@ -220,7 +222,15 @@ pub(super) fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor
     Ok(Traffic { seen, fails })
 }
 
-fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(
+/// Opens the recording that `--record` asks for.
+fn recorder(start: &Start, infos: &[ClusterInfo]) -> Result<Option<Tap>, String> {
+    let Some(path) = &start.global.record else { return Ok(None) };
+    let contexts = infos.iter().map(|info| info.context.to_string()).collect();
+    let mut recorder = Recorder::create(path, contexts)?;
+    Ok(Some(Box::new(move |event: &Event| recorder.record(event))))
+}
+
+pub(super) fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(
     hub: Hub<P>,
     queues: Queues,
     stop: CancellationToken,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
+use pilothouse_core::domain::incident::Remark;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::plan::{Intent, Plan};
 use pilothouse_core::domain::range::{Ranged, Span};
@@ -81,6 +82,10 @@ pub enum Effect {
     Redraw,
     /// Silences findings, or ends a silence.
     Silence(ClusterId, SilenceChange),
+    /// Keeps what a person said about a moment or an incident.
+    Remark(ClusterId, Remark),
+    /// Saves a report of a cluster's timeline. The answer is a [`Msg::Notice`] with the names of the files.
+    Report(ClusterId),
     /// Applies a change of the mouse setting. The run loop handles this effect.
     Mouse,
     /// Suspends to the shell until the shell continues the process.

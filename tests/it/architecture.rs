@@ -399,11 +399,9 @@ fn labels_of_pods_are_asked_of_the_pod() {
 }
 
 /// Public items that only tests use, each with the reason.
-const FOR_TESTS: [(&str, &str); 5] = [
+const FOR_TESTS: [(&str, &str); 3] = [
     ("with_probe", "kills the process at a write of the journal"),
     ("seeded", "gives each task of a story random numbers of its own"),
-    ("RecordingHeader", "the format of recorded facts, which scenarios are written in"),
-    ("RECORDING", "its version"),
     ("contrast", "the themes are held to it"),
 ];
 

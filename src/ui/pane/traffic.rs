@@ -280,6 +280,9 @@ pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
 
 /// Builds the footer: the policy of the selected Service, and the source of its numbers.
 pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
+    if s.ui.past.is_some() {
+        return vec![cell(Role::Dim, "requests, errors and latency are not known at that time")];
+    }
     let through = sources::through(s.cluster, Feed::Traffic);
     if s.cluster.derived.traffic.is_empty() {
         return metrics(s).why_empty.into_iter().chain(through).collect();

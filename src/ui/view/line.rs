@@ -250,6 +250,9 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             "30m, 8h, 2d; empty: until the console ends",
             "Enter silences   Esc closes",
         ),
+        Prompt::Note { at, .. } => {
+            (format!("note at {} UTC: ", at.clock_secs()), "what happened", "Enter keeps it   Esc closes")
+        }
         Prompt::Tell => ("end the silence of: ".into(), "a number, or all", "Enter ends it   Esc closes"),
     };
     let x = canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Key, &label);

@@ -4,6 +4,7 @@ use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::fields as of_line;
+use pilothouse_core::policy::links;
 
 use super::super::super::app::TextLine;
 use super::super::super::request::LogLine;
@@ -23,7 +24,7 @@ pub fn trace_link(url: &str, entry: &str) -> Option<String> {
     let id = TRACES.iter().find_map(|path| of_line::get(entry, path))?;
     // nothing else is an identifier, and a link must not lead elsewhere
     let is_id = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    is_id.then(|| url.replace("{trace_id}", &id))
+    links::trace(url, &id).filter(|_| is_id)
 }
 
 /// Returns the origin of an entry, its fields, and its whole text. The pod and the node can be opened.
