@@ -382,10 +382,10 @@ fn of_one(out: &mut String, incident: &IncidentReport) {
 /// Escapes a text for a cell of a Markdown table: no new cells, lines, tags or links.
 fn md(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in clean(text).chars() {
+    // before the text is cleaned, which would make a line feed visible
+    for c in clean(&text.replace(['\n', '\r'], " ")).chars() {
         match c {
             '|' | '<' | '`' | '*' | '[' | '\\' => out.extend(['\\', c]),
-            '\n' | '\r' => out.push(' '),
             c => out.push(c),
         }
     }

@@ -23,6 +23,7 @@ pub mod workloads;
 
 mod ask;
 mod choice;
+mod common;
 mod place;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
@@ -42,6 +43,7 @@ use super::rows::backends::Backend;
 use super::rows::events::EventGroup;
 use super::rows::traffic::Joined;
 use super::widget::columns::Column;
+use common::COMMON;
 use orders::Order;
 use sources::State;
 
@@ -100,39 +102,6 @@ pub struct Pane {
     /// The message that is shown if the pane has no rows.
     pub nothing: &'static str,
 }
-
-/// The defaults that most panes share. The table replaces the functions that differ for each pane.
-const COMMON: Pane = Pane {
-    id: ListId::Now,
-    name: "",
-    keys: &[],
-    contexts: &[Context::Lists, Context::Objects, Context::Everywhere],
-    place: Place::First,
-    kinds: &[],
-    holds: &[],
-    columns: &[],
-    adjust: |_, column| Some(column),
-    heads: true,
-    printed: None,
-    orders: &[],
-    refresh: |_, _, _, _, _| {},
-    key: |_, _| None,
-    grade: None,
-    row: |_, _| None,
-    object: |_, _| None,
-    enter: Enter::Text,
-    reads: Reads::Object,
-    opens_on: |_| None,
-    title: |_| String::new(),
-    counts: |_| Vec::new(),
-    state: |_| State::default(),
-    preface: |_| Vec::new(),
-    footer: |_| Vec::new(),
-    kept: None,
-    narrows: |_| true,
-    cover: None,
-    nothing: "no rows",
-};
 
 /// All panes, in the order of [`ListId`].
 pub static PANES: [Pane; ListId::COUNT] = [

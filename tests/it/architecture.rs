@@ -89,12 +89,13 @@ const UI_MAY_USE: [(&str, &[&str]); 20] = [
 ];
 
 /// Files that are compiled for tests only.
-const TEST_FILES: [&str; 6] = [
+const TEST_FILES: [&str; 7] = [
     "src/core/logs/level/tests",
     "src/core/logs/templates/tests",
     "src/core/logs/time/tests.rs",
     "src/core/logs/hostile.rs",
     "src/core/plan/tests",
+    "src/core/policy/plots/tests.rs",
     "src/action/drain/tests.rs",
 ];
 

@@ -6,6 +6,7 @@ use pilothouse_core::domain::range::{Ranged, Span};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::policy::plots::{Panel, Subject};
 
+use crate::ui::list::ListId;
 use crate::ui::request::Ticket;
 
 /// The ranges, with their names, in seconds.
@@ -45,7 +46,7 @@ impl Grid {
     /// Returns the grid for small panels above each other.
     pub fn column(width: u16, height: u16, count: usize) -> Self {
         let fits = (height / LEAST).max(1);
-        let rows = u16::try_from(count).unwrap_or(fits).clamp(1, fits.min(2));
+        let rows = u16::try_from(count).unwrap_or(fits).clamp(1, fits.min(3));
         Self { columns: 1, rows, width, height: height / rows }
     }
 
@@ -182,8 +183,11 @@ impl Plots {
 #[derive(Clone, Debug, Default)]
 pub struct Beside {
     pub plots: Option<Box<Plots>>,
-    /// The object that was selected and has no plots yet, and since when. Nothing is asked for while the selection moves.
-    pub wanted: Option<(ObjectRef, u64)>,
+    /// When the object was selected. Nothing is asked for while the selection moves.
+    pub since_ms: u64,
+    /// The list that has plots next to it. A list has them from the first object with numbers on, so that its columns do
+    /// not move with the selection.
+    pub of: Option<ListId>,
 }
 
 /// The names of metrics, for completion.

@@ -64,7 +64,6 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
         let ago = age(past.now.since(past.at));
         header.groups.push(vec![cell(Role::Marked, format!("AT {} ({ago} ago)", past.at.clock_secs()))]);
     }
-    header.groups.extend(incident(cluster, ui));
     header.groups.push(nodes(cluster));
     header.groups.push(pods(cluster, ui.past.is_some()));
     header.groups.extend(alerts(cluster));
@@ -74,6 +73,8 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     if let Some(ms) = cluster.identity.skew_ms() {
         header.groups.push(vec![cell(Role::Warning, format!("server clock {}", skew(ms)))]);
     }
+    // the last group, because it is the first to leave a narrow screen, and the timeline has it too
+    header.groups.extend(incident(cluster, ui));
     if let Some(version) = &cluster.identity.version {
         header.right.insert(0, cell(Role::Dim, format!("server {version}")));
     }

@@ -19,7 +19,7 @@ use super::super::theme::Role;
 pub use axis::{number, times, top};
 use legend::legend;
 pub use legend::mark_role;
-pub use place::{area, beside, grid, is_beside, shown};
+pub use place::{area, beside, grid, has_place, is_beside, shown};
 
 /// A bound this many times higher than the highest measured number is not drawn, so that the numbers stay readable.
 const FAR: f64 = 3.0;
@@ -146,9 +146,10 @@ pub fn view(plots: &Plots, world: &World, now: Stamp, grid: Grid) -> PlotsView {
     PlotsView { title, notes, grid, panels }
 }
 
-/// Returns the view of plots that are not asked for yet.
-pub fn waiting() -> PlotsView {
-    PlotsView { title: "Plots".into(), ..PlotsView::default() }
+/// Whether a measured line of the plots has more than one number, so that there is something to see.
+pub fn has_numbers(plots: &Plots, world: &World, now: Stamp, grid: Grid) -> bool {
+    let is_drawn = |one: &SeriesView| !one.is_bound && one.values.iter().flatten().nth(1).is_some();
+    view(plots, world, now, grid).panels.iter().any(|panel| panel.series.iter().any(is_drawn))
 }
 
 fn places(first: usize, last: usize) -> String {
@@ -226,11 +227,11 @@ fn add(
         }
         Answer::Nothing | Answer::Asked(_) => {}
     }
-    let is_settled = matches!(curve.answer, Answer::Ready(_) | Answer::Failed(_)) || line.promql.is_empty();
-    if known.series.len() > before || !is_settled {
+    if known.series.len() > before {
         return;
     }
-    // the Prometheus does not have it: the console's own past, or the number now
+    let is_settled = matches!(curve.answer, Answer::Ready(_) | Answer::Failed(_)) || line.promql.is_empty();
+    // until the Prometheus answers, or if it does not have it: the console's own past, or the number now
     let object = match &plots.subject {
         Subject::Object { object, .. } => Some(object),
         Subject::Query(_) => None,
@@ -240,9 +241,15 @@ fn add(
         .zip(object)
         .zip(cluster)
         .and_then(|((which, object), cluster)| own(cluster, object, which, span));
-    if let Some(ranged) = ranged {
+    let is_several = |ranged: &Ranged| {
+        ranged.series.iter().any(|one| one.values.iter().flatten().nth(1).is_some())
+    };
+    if let Some(ranged) = ranged.filter(|ranged| is_settled || is_several(ranged)) {
         known.is_own = true;
         return push(known, line, &ranged, 1.0);
+    }
+    if !is_settled {
+        return;
     }
     let is_bound = line.part.is_bound();
     if let Some(now) = line.now.filter(|_| is_bound || panel.lines.len() == 1) {

@@ -52,25 +52,30 @@ fn on_screen(ui: &mut Ui) -> Option<&mut Plots> {
     }
 }
 
-/// Changes the plots next to a list to those of the selected object, when the selection has rested.
+/// Changes the plots next to a list to those of the selected object.
 fn follow(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
-    let id = ui.active_list().filter(|id| present::is_beside(ui, *id));
+    let id = ui.active_list().filter(|id| present::has_place(ui, *id));
     let object = id.and_then(|_| super::object(ui, world)).filter(|object| plots::has_plots(&object.kind));
-    if ui.beside.plots.as_deref().and_then(Plots::object) == object.as_ref() {
-        ui.beside.wanted = None;
-        return;
-    }
-    if let Some(plots) = ui.beside.plots.take() {
-        effects.extend(cancel(&plots));
-    }
-    let now = ui.clock_ms;
-    let since = ui.beside.wanted.take().filter(|(wanted, _)| Some(wanted) == object.as_ref());
-    match (object, since) {
-        (Some(object), Some((_, since))) if now.saturating_sub(since) >= REST_MS => {
-            ui.beside.plots = Some(Box::new(Plots::new(object.cluster, Subject::of(object))));
+    if ui.beside.plots.as_deref().and_then(Plots::object) != object.as_ref() {
+        if let Some(plots) = ui.beside.plots.take() {
+            effects.extend(cancel(&plots));
         }
-        (Some(object), since) => ui.beside.wanted = Some((object, since.map_or(now, |(_, since)| since))),
-        (None, _) => {}
+        ui.beside.plots =
+            object.map(|object| Box::new(Plots::new(object.cluster, Subject::of(object))));
+        ui.beside.since_ms = ui.clock_ms;
+    }
+    ui.beside.of = ui.beside.of.filter(|_| ui.beside.of == id);
+}
+
+/// Places the plots next to their list when they have something to show.
+fn place(ui: &mut Ui, world: &World, grid: Grid) {
+    let Some(id) = ui.active_list().filter(|id| ui.beside.of.is_none() && present::has_place(ui, *id))
+    else {
+        return;
+    };
+    let plots = ui.beside.plots.as_deref();
+    if plots.is_some_and(|plots| present::has_numbers(plots, world, ui.now, grid)) {
+        ui.beside.of = Some(id);
     }
 }
 
@@ -103,7 +108,11 @@ pub(super) fn ask(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(plots) = on_screen(ui) else { return };
     let asked = renew(plots, cluster, &presets, grid, now, now_ms);
     let wanted = requests(plots, grid.page(), asked);
-    send(ui, world, wanted, effects);
+    let is_full = matches!(ui.screen(), Screen::Plots(_));
+    if is_full || now_ms.saturating_sub(ui.beside.since_ms) >= REST_MS {
+        send(ui, world, wanted, effects);
+    }
+    place(ui, world, grid);
 }
 
 /// A line that is asked for: the panel, the line and its query.

@@ -32,10 +32,26 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &PlotsView) {
         let title = if is_first { view.title.as_str() } else { "" };
         one(canvas, place, panel, title, if is_first { &view.notes } else { &[] });
     }
-    if view.panels.is_empty() {
-        let empty = vec![cell(Role::Dim, "the plots of the selected object follow")];
-        let view = ListView { title: view.title.clone(), empty, ..ListView::default() };
-        list::draw(canvas, area, &view, Chrome::Frame, false);
+}
+
+/// Draws the panels one above the other. A panel without a plot takes only the lines for the reason.
+pub(super) fn column(canvas: &mut Canvas<'_>, area: Rect, view: &PlotsView) {
+    let lines = |panel: &PanelView| u16::try_from(panel.empty.len()).unwrap_or(u16::MAX).min(4) + 2;
+    let (empty, drawn): (Vec<_>, Vec<_>) = view.panels.iter().partition(|panel| !panel.empty.is_empty());
+    let free = area.height.saturating_sub(empty.iter().map(|panel| lines(panel)).sum());
+    let each = free.checked_div(u16::try_from(drawn.len()).unwrap_or(u16::MAX)).unwrap_or(0);
+    let mut y = area.y;
+    for (at, panel) in view.panels.iter().enumerate() {
+        let is_last = at + 1 == view.panels.len();
+        let height = match panel.empty.is_empty() {
+            // the last one takes what the others leave
+            true if is_last => area.bottom().saturating_sub(y),
+            true => each,
+            false => lines(panel).min(area.bottom().saturating_sub(y)),
+        };
+        let (title, notes) = if at == 0 { (view.title.as_str(), view.notes.as_slice()) } else { ("", &[][..]) };
+        one(canvas, Rect { y, height, ..area }, panel, title, notes);
+        y += height;
     }
 }
 

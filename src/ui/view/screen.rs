@@ -3,7 +3,7 @@
 use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
-use super::super::app::{Prompt, Screen, SeenList, SeenText, Ui};
+use super::super::app::{Grid, Prompt, Screen, SeenList, SeenText, Ui};
 use super::super::cell::{Cell, RowView};
 use super::super::command::Cmd;
 use super::super::list::ListId;
@@ -144,25 +144,30 @@ fn full(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId)
     detail::draw(canvas, rest, chrome, &ui.details.title, &ui.details.lines, &reads);
 }
 
-/// Draws a list with the plots and the details of its selected row next to it.
+/// Draws a list with the plots of its selected object next to it. The details are below the plots, or below the list if
+/// it is so short that they fit there.
 fn beside(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId) {
-    let (width, (_, height)) = plot::beside((area.width, area.height));
-    one(ui, world, canvas, Rect { width, ..area }, id, Chrome::Frame, true);
+    let width = plot::beside(area.width);
+    let left = Rect { width: area.width - width, ..area };
+    let right = Rect { x: left.right(), width, ..area };
+    let rows = need(ui, world, id, left.width, left.height).rows;
+    let is_below = detail::list_height(left.height, rows, ui.details.list == Some(id)) == Some(rows);
+    let (list, plots, details) = if is_below {
+        let details = Rect { y: left.y + rows, height: left.height - rows, ..left };
+        (Rect { height: rows, ..left }, right, details)
+    } else {
+        let height = right.height / 2;
+        let details = Rect { y: right.y + height, height: right.height - height, ..right };
+        (left, Rect { height, ..right }, details)
+    };
+    one(ui, world, canvas, list, id, Chrome::Frame, true);
     canvas.seen.details = Some(id);
-    let mut right = Rect { x: area.x + width, width: area.width - width, ..area };
-    let upper = Rect { height, ..right };
-    let plots = ui.beside.plots.as_ref().filter(|plots| !plots.panels.is_empty());
-    if let Some(plots) = plots {
-        let grid = plot::grid(ui, plots.panels.len());
-        plot_view::draw(canvas, upper, &plot::view(plots, world, ui.now, grid));
-    } else if ui.beside.wanted.is_some() {
-        plot_view::draw(canvas, upper, &plot::waiting());
-    }
-    if plots.is_some() || ui.beside.wanted.is_some() {
-        right = Rect { y: right.y + height, height: right.height - height, ..right };
+    if let Some(of) = &ui.beside.plots {
+        let grid = Grid::column(plots.width, plots.height, of.panels.len());
+        plot_view::column(canvas, plots, &plot::view(of, world, ui.now, grid));
     }
     let reads = ui.keymap.key(Cmd::Describe).map_or_else(String::new, |key| format!("{key} reads all"));
-    detail::draw(canvas, right, Chrome::Frame, &ui.details.title, &ui.details.lines, &reads);
+    detail::draw(canvas, details, Chrome::Frame, &ui.details.title, &ui.details.lines, &reads);
 }
 
 /// Returns the height of a list with details below it, or `None` if it has no details.

@@ -14,31 +14,32 @@ pub fn area((width, height): (u16, u16)) -> (u16, u16) {
 
 /// The least width of a screen with plots next to its list.
 const WIDE: u16 = 160;
+/// The most cells that the plots next to a list take.
+const MOST: u16 = 80;
 
-/// Whether plots and details of the selected object are shown next to the list that fills the screen.
-pub fn is_beside(ui: &Ui, id: ListId) -> bool {
-    let is_full = match ui.screen() {
-        Screen::Panes => ui.zoom,
-        Screen::List(_) => !ui.details.off,
-        Screen::Text(_) | Screen::Log(_) | Screen::Plots(_) => false,
-    };
-    is_full && ui.size.0 >= WIDE && pane::of(id).reads == Reads::Object && !ui.list(id).ids.is_empty()
+/// Whether plots of the selected object have a place next to this list: the list of a zoomed pane.
+pub fn has_place(ui: &Ui, id: ListId) -> bool {
+    let is_zoomed = matches!(ui.screen(), Screen::Panes) && ui.zoom;
+    is_zoomed && ui.size.0 >= WIDE && pane::of(id).reads == Reads::Object && !ui.list(id).ids.is_empty()
 }
 
-/// Returns the width of the list, and the size of the plots next to it, in an area of this size.
-pub fn beside((width, height): (u16, u16)) -> (u16, (u16, u16)) {
-    let list = width * 3 / 5;
-    (list, (width - list, (height / 2).max(10)))
+/// Whether the list has plots next to it.
+pub fn is_beside(ui: &Ui, id: ListId) -> bool {
+    ui.beside.of == Some(id) && has_place(ui, id)
+}
+
+/// Returns the width of the plots next to a list, in an area of this width.
+pub fn beside(width: u16) -> u16 {
+    (width * 2 / 5).min(MOST)
 }
 
 /// Returns the grid of the plots of the screen, or of those next to a list.
 pub fn grid(ui: &Ui, count: usize) -> Grid {
-    let all = area(ui.size);
-    if matches!(ui.screen(), Screen::Plots(_)) {
-        return Grid::of(all.0, all.1, count);
+    let (width, height) = area(ui.size);
+    match ui.screen() {
+        Screen::Plots(_) => Grid::of(width, height, count),
+        _ => Grid::column(beside(width), height, count),
     }
-    let (_, (width, height)) = beside(all);
-    Grid::column(width, height, count)
 }
 
 /// Returns the span that is shown.
