@@ -79,7 +79,13 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let publish = cell.clone();
     let guard = runtime.enter();
     let publish = move |world: &_| publish.publish(std::sync::Arc::clone(world));
-    let session = Session::open(start, connection, true, past, Wanted::All, publish)?;
+    let told = inbox_in.clone();
+    let ended = std::sync::Arc::new(move |why: String| {
+        tracing::error!("{why}");
+        let _full = told.try_send(Input::Problem(why));
+    });
+    let tap = super::session::recorder(start, &connection, ended)?;
+    let session = Session::open(start, connection, true, past, Wanted::All, tap, publish)?;
     cell.publish(session.world.borrow().clone());
     let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.columns = pane::chosen(&start.settings.ui.columns).0;

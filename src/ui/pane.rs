@@ -327,6 +327,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         state: alerts::state,
         footer: alerts::footer,
         nothing: "no alerts",
+        kept: Some(|cluster| cluster.alerts.is_known()),
         ..COMMON
     },
     Pane {

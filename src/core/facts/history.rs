@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::domain::alert::AlertRow;
 use crate::domain::autoscaler::{HpaReason, HpaState};
 use crate::domain::id::{Name, ObjectRef};
 use crate::domain::node::NodeState;
@@ -58,6 +59,8 @@ pub enum Happened {
         template: Name,
         workloads: Arc<[Name]>,
     },
+    /// An alert is no longer among the alerts. When it began stands in the alert.
+    AlertEnded(Arc<AlertRow>),
 }
 
 /// What was shown of a node.
@@ -127,6 +130,10 @@ impl Moment {
             Happened::Error { template, workloads, .. } => {
                 template.len() + workloads.iter().map(|name| name.len() + 32).sum::<usize>()
             }
+            Happened::AlertEnded(row) => {
+                let texts = row.alert.labels.iter().chain(row.alert.annotations.iter());
+                texts.map(|(name, text)| name.len() + text.len() + 64).sum::<usize>() + 256
+            }
         };
         size_of::<Self>() + inner + 32
     }
@@ -140,10 +147,12 @@ pub enum Track {
     Services,
     Hpas,
     Findings,
+    Alerts,
 }
 
 impl Track {
-    pub const ALL: [Self; 5] = [Self::Nodes, Self::Workloads, Self::Services, Self::Hpas, Self::Findings];
+    pub const ALL: [Self; 6] =
+        [Self::Nodes, Self::Workloads, Self::Services, Self::Hpas, Self::Findings, Self::Alerts];
 }
 
 /// The history of one cluster. A clone shares all full chunks.

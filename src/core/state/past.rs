@@ -1,11 +1,12 @@
 //! The cluster as it was displayed at an earlier moment, from the history.
 //!
-//! States, counts, findings and changes are those of the moment. What the history does not keep (pods, metrics, error
+//! States, counts, findings, alerts and changes are those of the moment. What the history does not keep (pods, metrics, error
 //! groups, events, the state of the sources) is not known: its tables were never read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::domain::alert::{AlertRow, AlertsSeen};
 use crate::domain::autoscaler::{Hpa, HpaVerdict};
 use crate::domain::id::{ObjectRef, Uid};
 use crate::domain::incident::Incident;
@@ -63,6 +64,7 @@ pub fn cluster(cluster: &Cluster, at: Stamp) -> Cluster {
     let cover = |track| if known(track) { Coverage::Complete } else { Coverage::Never };
     let mut then = Then::default();
     let mut causes: Vec<Arc<Cause>> = now.causes.to_vec();
+    let mut alerts: Vec<Arc<AlertRow>> = now.alerts.to_vec();
     for moment in history.after(at) {
         match &moment.what {
             Happened::Node(o, step) => drop(then.nodes.insert(&o.uid, (o, step.was.as_ref()))),
@@ -79,6 +81,7 @@ pub fn cluster(cluster: &Cluster, at: Stamp) -> Cluster {
                 }
             }
             Happened::Counts(step) => then.counts = step.was,
+            Happened::AlertEnded(row) => alerts.push(row.clone()),
             Happened::Error { .. } => {}
         }
     }
@@ -86,6 +89,9 @@ pub fn cluster(cluster: &Cluster, at: Stamp) -> Cluster {
         causes.clear();
     }
     rules::sort(&mut causes);
+    alerts.retain(|row| row.alert.since <= at && known(Track::Alerts));
+    alerts.sort_by(|a, b| a.alert.fingerprint.cmp(&b.alert.fingerprint));
+    alerts.dedup_by(|a, b| a.alert.fingerprint == b.alert.fingerprint);
     let nodes = if known(Track::Nodes) { nodes(&now.nodes, &then) } else { Table::default() };
     let workloads = if known(Track::Workloads) { workloads(&now.workloads, &then) } else { Table::default() };
     let services = if known(Track::Services) { services(&now.services, &then) } else { Table::default() };
@@ -101,6 +107,7 @@ pub fn cluster(cluster: &Cluster, at: Stamp) -> Cluster {
             hpas,
             counts,
             causes: causes.into(),
+            alerts: alerts.into(),
             changes: now.changes.iter().filter(|change| change.at <= at).cloned().collect(),
             incidents: now.incidents.iter().filter(|i| i.detected <= at).map(|i| incident(i, at)).collect(),
             remarks: now.remarks.clone(),
@@ -109,6 +116,20 @@ pub fn cluster(cluster: &Cluster, at: Stamp) -> Cluster {
         },
         ..Cluster::default()
     };
+    if known(Track::Alerts) {
+        let seen = &cluster.alerts;
+        let told = past.derived.alerts.iter().map(|row| row.alert.clone());
+        past.alerts = Arc::new(AlertsSeen {
+            source: seen.source.clone(),
+            origin: seen.origin,
+            base: seen.base.clone(),
+            at,
+            total: u32::try_from(past.derived.alerts.len()).unwrap_or(u32::MAX),
+            alerts: told.collect(),
+            // a silence of now may not have been one then
+            silences: None,
+        });
+    }
     past.tables.hpas = table(past.derived.hpas.iter().map(|row| Hpa::clone(&row.hpa)));
     past.tables.nodes.cover = cover(Track::Nodes);
     past.tables.hpas.cover = cover(Track::Hpas);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::domain::alert::AlertRow;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::Logs;
 use crate::domain::time::Stamp;
@@ -41,6 +42,9 @@ pub struct Recorder {
     logs: Arc<Logs>,
     /// The fingerprints of the error groups that the history has.
     errors: BTreeSet<Name>,
+    /// The alerts, and the source that they are from.
+    alerts: Arc<[Arc<AlertRow>]>,
+    alerts_of: Name,
 }
 
 impl Recorder {
@@ -63,6 +67,8 @@ impl Recorder {
         }
         self.findings(derived, now);
         self.errors(&cluster.logs, now);
+        self.follow(Track::Alerts, cluster.alerts.is_known(), now);
+        self.alerts(cluster, now);
         std::mem::take(&mut self.changed).then(|| Arc::new(self.history.clone()))
     }
 
@@ -182,6 +188,23 @@ impl Recorder {
             // the oldest groups are gone from the logs; the names of those that are there are enough
             self.errors =
                 logs.groups.iter().map(|group| group.fingerprint.clone()).take(ERRORS / 2).collect();
+        }
+    }
+
+    /// An alert that is silenced or suppressed has not ended. Another source has other alerts, so none of them has.
+    fn alerts(&mut self, cluster: &Cluster, now: Stamp) {
+        let rows = &cluster.derived.alerts;
+        if Arc::ptr_eq(&self.alerts, rows) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.alerts, rows.clone());
+        let of = std::mem::replace(&mut self.alerts_of, cluster.alerts.source.clone());
+        if of != self.alerts_of {
+            return;
+        }
+        let there: BTreeSet<&Name> = rows.iter().map(|row| &row.alert.fingerprint).collect();
+        for row in before.iter().filter(|row| !there.contains(&row.alert.fingerprint)) {
+            self.say(now, Happened::AlertEnded(row.clone()));
         }
     }
 }

@@ -1,15 +1,17 @@
 //! One list of everything that happened in a cluster, by one clock: findings, changes, states, events, error groups,
-//! actions, incidents, bookmarks and notes.
+//! alerts, actions, incidents, bookmarks and notes.
 //!
 //! What the console saw itself comes from the history. What happened before its start comes from the times in the
 //! objects: events, conditions, and the changes that [`super::changes`] reads from ReplicaSets.
 
 mod acts;
+mod alerts;
 mod words;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::domain::alert::AlertRow;
 use crate::domain::autoscaler::HpaState;
 use crate::domain::event::KubeEvent;
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
@@ -41,6 +43,8 @@ pub enum LineKind {
     State,
     Event,
     Error,
+    /// An alert of an Alertmanager or of a Prometheus.
+    Alert,
     Action,
     Incident,
     /// A bookmark or a note.
@@ -48,12 +52,13 @@ pub enum LineKind {
 }
 
 impl LineKind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Finding,
         Self::Change,
         Self::State,
         Self::Event,
         Self::Error,
+        Self::Alert,
         Self::Action,
         Self::Incident,
         Self::Note,
@@ -67,6 +72,7 @@ impl LineKind {
             Self::State => "state",
             Self::Event => "event",
             Self::Error => "error",
+            Self::Alert => "alert",
             Self::Action => "action",
             Self::Incident => "incident",
             Self::Note => "note",
@@ -81,6 +87,7 @@ impl LineKind {
             Self::State => "states",
             Self::Event => "events",
             Self::Error => "errors",
+            Self::Alert => "alerts",
             Self::Action => "actions",
             Self::Incident => "incidents",
             Self::Note => "notes",
@@ -131,6 +138,8 @@ pub enum What {
         template: Name,
         workloads: Arc<[Name]>,
     },
+    AlertBegan(Arc<AlertRow>),
+    AlertEnded(Arc<AlertRow>, u64),
     Started(Arc<ActionView>),
     Finished(Arc<ActionView>),
     Incident {
@@ -183,6 +192,9 @@ impl Line {
             What::Incident { id, step } => format!("incident {id} {step:?}"),
             What::Changed(told) => told.what(),
             What::Error { template, .. } => template.to_string(),
+            What::AlertBegan(row) | What::AlertEnded(row, _) => {
+                format!("{} {}", self.what.sign(), row.alert.fingerprint)
+            }
             What::Note(text) => format!("note {text}"),
             other => other.sign().to_owned(),
         };
@@ -197,6 +209,7 @@ pub fn lines(world: &World, cluster: &Cluster) -> Vec<Line> {
     changes(world, cluster, &mut all);
     conditions(cluster, world.at, &mut all);
     events(cluster, &mut all);
+    alerts::alerts(cluster, world.at, &mut all);
     actions(world, cluster, &mut all);
     incidents(cluster, &mut all);
     for remark in cluster.derived.remarks.iter() {
@@ -234,7 +247,8 @@ fn of_moment(moment: &Moment, began: &HashMap<(&'static str, Option<&ObjectRef>)
     let at = moment.at;
     let line = |kind, object: Option<&ObjectRef>, what| Line::new(at, kind, object.cloned(), what);
     Some(match &moment.what {
-        Happened::Finding { inside: true, .. } | Happened::Counts(_) => return None,
+        // alerts have their own times
+        Happened::Finding { inside: true, .. } | Happened::Counts(_) | Happened::AlertEnded(_) => return None,
         Happened::Finding { step, .. } => match (&step.was, &step.is) {
             (None, Some(is)) => {
                 line(LineKind::Finding, is.object(), What::Began(is.clone())).severe(Some(is.severity))

@@ -28,6 +28,8 @@ impl Ui {
         let now = self.past.as_ref().map_or(self.now, |past| past.now);
         let world = Arc::new(past::world(present, at));
         self.past = Some(Past { at, world, present: present.clone(), now });
+        // nothing is confirmed in the past
+        (self.dialog, self.question) = (None, None);
         self.rows = super::PaneRows::default();
         self.details.made = None;
     }

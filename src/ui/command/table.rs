@@ -19,7 +19,7 @@ pub(super) const LOOKS: &[Command] = &[
         ListId::Timeline,
         "timeline-view",
         "timeline",
-        "show what happened, by one clock: findings, changes and who made them, events, errors, actions, incidents",
+        "show what happened, by one clock: findings, changes and who made them, events, errors, alerts, actions, incidents",
         &["7"],
         0,
     ),

@@ -36,7 +36,7 @@ pub(super) const TIMES: &[Command] = &[
         Cmd::LineKinds,
         "line-kinds",
         "kinds",
-        "show everything, or only lines of one kind: findings, changes, states, events, errors, actions, incidents, notes",
+        "show everything, or only lines of one kind: findings, changes, states, events, errors, alerts, actions, incidents, notes",
         &[Timeline],
         &["t"],
         4,

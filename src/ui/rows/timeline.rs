@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pilothouse_core::domain::alert::AlertRow;
 use pilothouse_core::domain::event::KubeEvent;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::incident::{Incident, Remark};
@@ -60,6 +61,7 @@ impl Kinds {
 struct Origin {
     history: Arc<History>,
     changes: Arc<[Arc<Change>]>,
+    alerts: Arc<[Arc<AlertRow>]>,
     incidents: Arc<[Arc<Incident>]>,
     remarks: Arc<[Arc<Remark>]>,
     actions: Arc<[Arc<ActionView>]>,
@@ -83,6 +85,7 @@ impl Lines {
         let same = |of: &Origin| {
             Arc::ptr_eq(&of.history, &derived.history)
                 && Arc::ptr_eq(&of.changes, &derived.changes)
+                && Arc::ptr_eq(&of.alerts, &derived.alerts)
                 && Arc::ptr_eq(&of.incidents, &derived.incidents)
                 && Arc::ptr_eq(&of.remarks, &derived.remarks)
                 && Arc::ptr_eq(&of.actions, &world.actions)
@@ -97,6 +100,7 @@ impl Lines {
         self.of = Some(Origin {
             history: derived.history.clone(),
             changes: derived.changes.clone(),
+            alerts: derived.alerts.clone(),
             incidents: derived.incidents.clone(),
             remarks: derived.remarks.clone(),
             actions: world.actions.clone(),

@@ -200,7 +200,8 @@ fn look(
         world_out.send_replace(world);
     });
     let tap = record.map(|path| {
-        let mut recorder = Recorder::create(path, vec![connection.context.clone()]).unwrap();
+        let ended = Arc::new(|why| panic!("{why}"));
+        let mut recorder = Recorder::create(path, vec![connection.context.clone()], ended).unwrap();
         Box::new(move |event: &Event| recorder.record(event)) as Tap
     });
     let hub = hub.tapped(tap);

@@ -33,6 +33,8 @@ impl What {
             Self::Condition { .. } => "condition",
             Self::Event { .. } => "event",
             Self::Error { .. } => "error",
+            Self::AlertBegan(_) => "alert began",
+            Self::AlertEnded(..) => "alert ended",
             Self::Started(_) => "started",
             Self::Finished(_) => "finished",
             Self::Incident { .. } => "incident",
@@ -80,6 +82,14 @@ impl Display for What {
                     write!(f, "new error of {first} and {} more: {template}", workloads.len() - 1)
                 }
             },
+            Self::AlertBegan(row) => {
+                let alert = &row.alert;
+                write!(f, "{} fires", alert.name())?;
+                if alert.summary().is_empty() { Ok(()) } else { write!(f, ": {}", alert.summary()) }
+            }
+            Self::AlertEnded(row, lasted_ms) => {
+                write!(f, "{} ended after {}", row.alert.name(), duration(Some(*lasted_ms)))
+            }
             Self::Started(action) => write!(f, "{} started", title(action)),
             Self::Finished(action) => {
                 let outcome = action.outcome.map_or("ended", Outcome::as_str);
