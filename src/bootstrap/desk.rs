@@ -243,6 +243,7 @@ async fn fetched(
         },
         Request::ErrorLines { fingerprint, .. } => Ok(error_lines(&cluster.logs, fingerprint)),
         Request::Range { query, span, .. } => cluster.ranges.ask(&query, span).await.map(Reply::Range),
+        Request::Moment { at, queries, .. } => cluster.ranges.moment(&queries, at).await.map(Reply::Moment),
         Request::MetricNames { span, .. } => cluster.ranges.names(span).await.map(Reply::MetricNames),
     }
 }

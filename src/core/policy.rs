@@ -12,6 +12,7 @@ pub mod incident;
 pub mod kubectl;
 pub mod links;
 pub mod measured;
+pub mod moment;
 pub mod pick;
 pub mod placement;
 pub mod plots;

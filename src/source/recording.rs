@@ -159,7 +159,8 @@ impl Thin {
             Fact::Logs(summary) => {
                 // a new group is kept at once
                 let groups = self.groups.insert((cluster, summary.source.clone()), summary.groups.len());
-                if groups == Some(summary.groups.len()) && !self.is_due(event, "logs", &summary.source) {
+                let is_due = self.is_due(event, "logs", &summary.source);
+                if groups == Some(summary.groups.len()) && !is_due {
                     return None;
                 }
                 Fact::Logs(redacted(summary))

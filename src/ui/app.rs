@@ -36,7 +36,7 @@ use super::widget::history::History;
 use super::widget::input::InputLine;
 
 pub use self::hit::{Hit, Target};
-pub use self::past::Past;
+pub use self::past::{Metrics as PastMetrics, Past};
 pub use self::plot::{Answer, Beside, Curve, Grid, KEYS, LABELS, Metrics, Plots, RANGES};
 pub use self::reading::{Below, Details, TextLine, TextSource, TextView};
 pub use self::seen::{Seen, SeenList, SeenText};

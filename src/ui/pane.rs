@@ -95,6 +95,8 @@ pub struct Pane {
     pub footer: fn(&Shown<'_>) -> Vec<Cell>,
     /// Whether the rows of an earlier moment are known; `None`: the history does not keep them.
     pub kept: Option<fn(&Cluster) -> bool>,
+    /// Whether its rows have numbers of a monitoring server.
+    pub measures: bool,
     /// Whether the selected namespace hides rows of this pane.
     pub narrows: fn(&Ui) -> bool,
     /// Returns which namespaces of the table are read. A namespace that is not read must not look like an empty one.
@@ -148,6 +150,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         cover: Some(|cluster| &cluster.nodes.cover),
         nothing: "no nodes",
         kept: Some(|cluster| cluster.nodes.cover.is_read()),
+        measures: true,
         ..COMMON
     },
     Pane {
@@ -171,6 +174,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         cover: Some(|cluster| &cluster.services.cover),
         nothing: "no services",
         kept: Some(|cluster| cluster.services.cover.is_read()),
+        measures: true,
         ..COMMON
     },
     Pane {

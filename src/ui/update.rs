@@ -218,9 +218,9 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
                 None => "NEW are the errors that were first seen recently, or since the last rollout".to_owned(),
             });
         }
-        Cmd::Moment => timeline::go_to(ui, world),
-        Cmd::Earlier => timeline::step(ui, world, false),
-        Cmd::Later => timeline::step(ui, world, true),
+        Cmd::Moment => timeline::go_to(ui, world, effects),
+        Cmd::Earlier => timeline::step(ui, world, false, effects),
+        Cmd::Later => timeline::step(ui, world, true, effects),
         Cmd::LineKinds => {
             ui.kinds_of_lines = ui.kinds_of_lines.next();
             ui.list_mut(ListId::Timeline).to_top();
@@ -324,8 +324,7 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
         }
     }
     if ui.past.is_some() {
-        ui.return_to_now();
-        ui.say("now");
+        timeline::back(ui, effects);
     } else if ui.screens.len() > 1 {
         open::close(ui, effects);
     } else if ui.zoom {

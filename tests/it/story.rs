@@ -231,7 +231,10 @@ fn shown(cluster: &Cluster) -> Vec<String> {
     let causes = derived.causes.iter().map(|c| format!("{:?} {} {:?}", c.severity, c.rule(), c.object()));
     let mut all: Vec<String> = nodes.chain(workloads).chain(services).chain(causes).collect();
     all.push(format!("{:?}", derived.counts));
-    all.extend(derived.incidents.iter().map(|i| format!("{} {} {:?}", i.id, i.detected, i.closed)));
+    // a console publishes up to 20 times a second, and a replay with each event
+    let secs = |at: Stamp| (at.0 + 500) / 1_000;
+    let times = derived.incidents.iter();
+    all.extend(times.map(|i| format!("{} {} {:?}", i.id, secs(i.detected), i.closed.map(secs))));
     all.sort();
     all
 }

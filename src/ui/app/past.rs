@@ -5,9 +5,11 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::policy::moment::Asked;
 use pilothouse_core::state::past;
 
 use super::Ui;
+use crate::ui::request::Ticket;
 
 /// An earlier moment on the screen.
 #[derive(Debug)]
@@ -20,6 +22,18 @@ pub struct Past {
     pub present: World,
     /// The time by the wall clock.
     pub now: Stamp,
+    /// The metrics of the moment.
+    pub metrics: Metrics,
+}
+
+/// What is known of the metrics of an earlier moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Metrics {
+    /// There is no Prometheus to ask, or it has not answered the question.
+    #[default]
+    Unknown,
+    Asked(Ticket, Vec<Asked>),
+    Known,
 }
 
 impl Ui {
@@ -27,9 +41,22 @@ impl Ui {
     pub fn move_clock(&mut self, present: &World, at: Stamp) {
         let now = self.past.as_ref().map_or(self.now, |past| past.now);
         let world = Arc::new(past::world(present, at));
-        self.past = Some(Past { at, world, present: present.clone(), now });
+        self.past = Some(Past { at, world, present: present.clone(), now, metrics: Metrics::default() });
         // nothing is confirmed in the past
         (self.dialog, self.question) = (None, None);
+        self.rows = super::PaneRows::default();
+        self.details.made = None;
+    }
+
+    /// Replaces a cluster of the earlier moment, because more of it is known.
+    pub fn complete_past(&mut self, cluster: Cluster) {
+        let Some(past) = &mut self.past else { return };
+        let id = cluster.id();
+        let cluster = Arc::new(cluster);
+        let others = past.world.clusters.iter();
+        let clusters = others.map(|one| if one.id() == id { cluster.clone() } else { one.clone() }).collect();
+        past.world = Arc::new(World { clusters, ..World::clone(&past.world) });
+        past.metrics = Metrics::Known;
         self.rows = super::PaneRows::default();
         self.details.made = None;
     }

@@ -4,7 +4,7 @@ use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::facts::table::{Coverage, Freshness};
 use pilothouse_core::facts::world::{Cluster, World};
 
-use super::super::app::{Screen, TextSource, Ui};
+use super::super::app::{PastMetrics, Screen, TextSource, Ui};
 use super::super::cell::{RowView, cell};
 use super::super::command::Context;
 use super::super::list::{ListId, Spec};
@@ -52,7 +52,12 @@ impl<'a> Shown<'a> {
             return (pane.state)(self);
         }
         if pane.kept.is_some_and(|is_known| is_known(self.cluster)) {
-            State::default()
+            let is_known = self.ui.past.as_ref().is_some_and(|past| past.metrics == PastMetrics::Known);
+            let mut state = State::default();
+            if pane.measures && !is_known {
+                state.notes.push(cell(Role::Dim, "metrics not known then"));
+            }
+            state
         } else {
             Self::unknown_then()
         }

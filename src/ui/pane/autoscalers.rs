@@ -141,7 +141,8 @@ pub fn row(row: &HpaRow, now: Stamp, several_namespaces: bool) -> RowView {
             plain(format!("{current}→{wants}")),
             plain(format!("{}-{}", hpa.min, hpa.max)),
             cell(Role::Trend, bar),
-            cell(Role::Trend, trend(row, now)),
+            // the column is as wide as the minutes that are known
+            cell(Role::Trend, trend(row, now).trim_start()),
             plain(worst.map_or_else(String::new, |m| format!("{}{more}", metric(m)))),
             cell(grade.role(), format!("{}{since}", verdict.why)),
             cell(Role::Dim, verdict.computed.clone().unwrap_or_default()),

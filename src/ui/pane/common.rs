@@ -33,6 +33,7 @@ pub(super) const COMMON: Pane = Pane {
     preface: |_| Vec::new(),
     footer: |_| Vec::new(),
     kept: None,
+    measures: false,
     narrows: |_| true,
     cover: None,
     nothing: "no rows",

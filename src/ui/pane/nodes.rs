@@ -214,8 +214,9 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
         cell(Role::Trend, if known && whole > 0 { bar } else { String::new() })
     };
     let trend = |which: usize, most: f64| {
-        let past = row.past.as_ref();
-        cell(Role::Trend, past.map_or_else(String::new, |past| bar::trend(past.numbers(which), most)))
+        let trend = row.past.as_ref().map(|past| bar::trend(past.numbers(which), most));
+        // the column is as wide as the polls that there are
+        cell(Role::Trend, trend.as_deref().unwrap_or_default().trim_start())
     };
     let whole = node.allocatable;
     let asked = row.totals.requests;

@@ -7,7 +7,7 @@ use super::super::app::{LogView, Screen, TextLine, TextSource, Ui};
 use super::super::present;
 use super::super::request::{Effect, Reply, Ticket};
 use super::super::theme::Role;
-use super::{dialog, plot, prompt};
+use super::{dialog, plot, prompt, timeline};
 
 /// Returns the log that belongs to a ticket.
 pub(super) fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
@@ -22,10 +22,8 @@ pub(super) fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, eff
     if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
         return dialog::take(ui, reply, effects);
     }
-    let reply = match plot::take(ui, ticket, reply) {
-        Some(reply) => reply,
-        None => return,
-    };
+    let reply = plot::take(ui, ticket, reply).and_then(|reply| timeline::take(ui, ticket, reply));
+    let Some(reply) = reply else { return };
     if ui.failovers_of == ticket {
         match reply {
             Reply::Plans(mut plans) => {

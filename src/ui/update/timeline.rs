@@ -4,15 +4,19 @@ use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::incident::{Remark, RemarkKind};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::{Stamp, age};
-use pilothouse_core::facts::world::World;
+use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::policy::moment;
 use pilothouse_core::state::past;
 use pilothouse_core::state::timeline::{Line, What, lines};
 
-use super::super::app::{Prompt, Ui};
+use super::super::app::{PastMetrics, Prompt, Ui};
 use super::super::list::ListId;
 use super::super::pane::causes;
-use super::super::request::Effect;
+use super::super::present::plot as plots;
+use super::super::request::{Effect, Reply, Request, Ticket};
 
+/// The source of the metrics of a moment.
+const PROMETHEUS: &str = "prometheus";
 /// The largest number of characters of a note.
 const NOTE: usize = 500;
 /// An incident that a person closed within this time is opened again by the key that opens one.
@@ -34,15 +38,15 @@ fn selected(ui: &Ui) -> Option<&Line> {
 }
 
 /// Moves the clock to the time of the selected line.
-pub(super) fn go_to(ui: &mut Ui, world: &World) {
+pub(super) fn go_to(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     match selected(ui).map(|line| line.at) {
-        Some(at) => move_to(ui, world, at),
+        Some(at) => move_to(ui, world, at, effects),
         None => ui.say("no line is selected"),
     }
 }
 
 /// Moves the clock to the line before or after it.
-pub(super) fn step(ui: &mut Ui, world: &World, later: bool) {
+pub(super) fn step(ui: &mut Ui, world: &World, later: bool, effects: &mut Vec<Effect>) {
     let Some((present, cluster)) = present(ui, world) else { return };
     let at = ui.past.as_ref().map(|past| past.at);
     let mut times: Vec<Stamp> = lines(&present, &cluster)
@@ -58,10 +62,9 @@ pub(super) fn step(ui: &mut Ui, world: &World, later: bool) {
         times.iter().rev().find(|time| **time < from)
     };
     match (to.copied(), later, at) {
-        (Some(to), _, _) => move_to(ui, world, to),
+        (Some(to), _, _) => move_to(ui, world, to, effects),
         (None, true, Some(_)) => {
-            ui.return_to_now();
-            ui.say("now");
+            back(ui, effects);
         }
         (None, true, None) => ui.say("the clock is at now: < moves it back"),
         (None, false, _) => ui.say("nothing is known from before"),
@@ -76,7 +79,64 @@ fn present(
     ui.present(ui.cluster).or_else(|| Some((world.clone(), ui.shown(world)?.clone())))
 }
 
-fn move_to(ui: &mut Ui, world: &World, at: Stamp) {
+/// Returns the clock to now.
+pub(super) fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    effects.extend(cancelled(ui));
+    ui.return_to_now();
+    ui.say("now");
+}
+
+/// Cancels the queries about a moment that are not answered yet.
+fn cancelled(ui: &Ui) -> Option<Effect> {
+    match &ui.past.as_ref()?.metrics {
+        PastMetrics::Asked(ticket, _) => Some(Effect::Cancel(*ticket)),
+        PastMetrics::Unknown | PastMetrics::Known => None,
+    }
+}
+
+/// Asks the Prometheus for the metrics of the moment.
+fn ask(ui: &mut Ui, present: &World, cluster: &Cluster, at: Stamp, effects: &mut Vec<Effect>) {
+    let is_read = cluster.source(PROMETHEUS).is_some() && plots::without(present, cluster.id()).is_none();
+    if !is_read {
+        return;
+    }
+    let asked = moment::queries(cluster, &ui.presets);
+    let queries = asked.iter().map(|one| one.promql.clone()).collect();
+    let ticket = ui.ticket();
+    if let Some(past) = &mut ui.past {
+        past.metrics = PastMetrics::Asked(ticket, asked);
+        effects.push(Effect::Fetch(ticket, Request::Moment { cluster: cluster.id(), at, queries }));
+    }
+}
+
+/// Takes the answer about the moment. Returns any other reply.
+pub(super) fn take(ui: &mut Ui, ticket: Ticket, reply: Reply) -> Option<Reply> {
+    let Some(past) = &mut ui.past else { return Some(reply) };
+    let asked = match std::mem::take(&mut past.metrics) {
+        PastMetrics::Asked(of, asked) if of == ticket => asked,
+        other => {
+            past.metrics = other;
+            return Some(reply);
+        }
+    };
+    let (then, at) = (past.world.clone(), past.at);
+    let now = past.present.cluster(ui.cluster).cloned();
+    match (reply, then.cluster(ui.cluster), now) {
+        (Reply::Moment(answers), Some(then), Some(now)) => {
+            let mut then = Cluster::clone(then);
+            moment::complete(&mut then, &now, &ui.presets, &asked, &answers, at);
+            ui.complete_past(then);
+        }
+        (Reply::Failed(why), ..) => {
+            let why = text::clean(&why).into_owned();
+            ui.say(format!("the metrics of {} UTC are not known: {why}", at.clock_secs()));
+        }
+        _ => {}
+    }
+    None
+}
+
+fn move_to(ui: &mut Ui, world: &World, at: Stamp, effects: &mut Vec<Effect>) {
     let Some((present, cluster)) = present(ui, world) else { return };
     if !past::is_known(&cluster, at) {
         let since = cluster.derived.history.since();
@@ -87,7 +147,9 @@ fn move_to(ui: &mut Ui, world: &World, at: Stamp) {
         return ui.say(format!("the cluster is not known at {} UTC: {since}", at.clock_secs()));
     }
     let now = ui.past.as_ref().map_or(ui.now, |past| past.now);
+    effects.extend(cancelled(ui));
     ui.move_clock(&present, at);
+    ask(ui, &present, &cluster, at, effects);
     ui.say(format!(
         "the panes show {} UTC, {} ago; < and > move on, Esc returns to now",
         at.clock_secs(),

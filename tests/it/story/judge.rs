@@ -1,6 +1,7 @@
 //! The properties of every story, independent of its file.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::incident::IncidentFinding;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::Severity;
 
@@ -60,13 +61,12 @@ pub fn the_incident(record: &Record) {
     assert!(oldest.began <= oldest.detected);
     for incident in record.incidents.iter().filter(|incident| incident.recovered.is_some()) {
         let is_one = |line: &Shown| {
-            let own = line.object.iter().map(|object| (line.rule, object));
+            let told = line.tells.iter().map(|(rule, object)| (*rule, Some(object)));
+            let mut all = told.chain([(line.rule, line.object.as_ref())]);
             line.severity >= Severity::Warning
-                && line.tells.iter().map(|(rule, object)| (*rule, object)).chain(own).any(|(rule, object)| {
-                    incident
-                        .findings
-                        .iter()
-                        .any(|f| f.code.as_str() == rule && f.object.as_ref() == Some(object))
+                && all.any(|(rule, object)| {
+                    let is = |f: &IncidentFinding| f.code.as_str() == rule && f.object.as_ref() == object;
+                    incident.findings.iter().any(is)
                 })
         };
         let recovered = after(incident.recovered.unwrap());

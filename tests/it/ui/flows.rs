@@ -1676,7 +1676,8 @@ fn everything_that_changed_is_a_list() {
     let text = desk.dump(120, 36);
     assert!(text.contains("Timeline") && text.contains("rollout"), "{text}");
     desk.press("/");
-    desk.type_text("rollout");
+    // a finding names its rollout too
+    desk.type_text("change rollout");
     desk.press("enter");
     desk.dump(120, 36);
     desk.press("enter");

@@ -44,11 +44,12 @@ fn answer_all(desk: &mut Desk, all: Vec<Sent>) {
     }
 }
 
-/// A console of this size with the plots of the first node.
+/// A console of this size with the plots of a node.
 fn on_node((width, height): (u16, u16)) -> (Desk, Vec<Sent>) {
     let mut desk = Desk::new(scene::trouble());
     desk.dump(width, height);
-    let effects = desk.press("1 m");
+    // the first node is dead, and nobody measures it
+    let effects = desk.press("1 j m");
     assert!(matches!(desk.ui.screen(), Screen::Plots(_)), "{:?}", desk.ui.note);
     (desk, sent(effects))
 }
@@ -201,13 +202,64 @@ fn without_a_prometheus_the_console_has_its_own_past() {
     scene::apply(&mut state, [Fact::Source(status)]);
     let mut desk = Desk::new(state);
     desk.dump(120, 36);
-    let effects = desk.press("1 m");
+    let effects = desk.press("1 j m");
     assert!(sent(effects).is_empty(), "there is nobody to ask");
     let text = desk.dump(120, 36);
     assert!(text.contains("the console's own last polls: no Prometheus among"), "{text}");
     desk.press("j j");
     let text = desk.dump(120, 36);
     assert!(text.contains("✖ no Prometheus among the cluster's 9 Services"), "{text}");
+}
+
+#[test]
+fn a_zoomed_pane_has_the_plots_of_its_object_on_the_right() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(200, 50);
+    assert!(sent(desk.press("1 z j")).is_empty(), "the selection has to rest");
+    let before = desk.dump(200, 50);
+    assert!(!before.contains("Plots of"), "there is nothing to see yet:\n{before}");
+    let rest = |desk: &mut Desk| {
+        desk.ui.clock_ms += 500;
+        sent(update(&mut desk.ui, &desk.world, Msg::Tick))
+    };
+    let all = rest(&mut desk);
+    assert_eq!(all.len(), 9, "three panels");
+    answer_all(&mut desk, all);
+    let text = desk.dump(200, 50);
+    let line = |text: &str, words: &str| text.lines().find(|line| line.contains(words)).unwrap().to_owned();
+    assert!(line(&text, "╭ Plots of node/").starts_with("╭ 1 Nodes"), "the list is on the left:\n{text}");
+    for words in ["╭ Describe node/", "Conditions", "Events", "used", "allocatable", "╭ Memory", "╭ Pods"] {
+        assert!(text.contains(words), "`{words}` is missing:\n{text}");
+    }
+    // the next object has its own, and is not asked for while the selection moves
+    let first = line(&text, "╭ Plots of node/");
+    assert!(sent(desk.press("j")).is_empty());
+    let next = desk.dump(200, 50);
+    assert_ne!(line(&next, "╭ Plots of node/"), first);
+    assert_eq!(next.matches("asking the Prometheus").count(), 3, "{next}");
+    let asked = rest(&mut desk);
+    let cancelled = desk.press("k").into_iter().filter(|e| matches!(e, Effect::Cancel(_))).count();
+    assert_eq!((asked.len(), cancelled), (9, 9));
+    // not on a narrower screen, and in no list of its own
+    assert!(!desk.dump(159, 50).contains("Plots of"));
+    desk.press("z");
+    assert!(!desk.dump(200, 50).contains("Plots of"));
+}
+
+#[test]
+fn a_long_list_leaves_the_right_to_the_details_too() {
+    let mut state = scene::trouble();
+    scene::many_joined(&mut state, 60);
+    let mut desk = Desk::new(state);
+    desk.dump(160, 45);
+    desk.press("1 z j");
+    desk.ui.clock_ms += 500;
+    let all = sent(update(&mut desk.ui, &desk.world, Msg::Tick));
+    answer_all(&mut desk, all);
+    let text = desk.dump(160, 45);
+    let line = text.lines().find(|line| line.contains("╭ Describe node/")).unwrap();
+    assert!(line.starts_with('│'), "a row of the list is on the left of it:\n{text}");
+    assert!(text.contains("╭ Plots of node/"), "{text}");
 }
 
 #[test]

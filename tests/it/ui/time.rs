@@ -1,9 +1,11 @@
 //! The timeline, the movable clock, and incidents on the screen.
 
-use pilothouse::ui::request::Effect;
+use pilothouse::ui::request::{Effect, Msg, Reply, Request};
+use pilothouse::ui::update::update;
 use pilothouse_core::domain::id::Version;
 use pilothouse_core::domain::incident::RemarkKind;
 use pilothouse_core::domain::node::{Condition, Node, Status};
+use pilothouse_core::domain::preset::Sample;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::{Batch, Fact};
 use pilothouse_core::facts::world::World;
@@ -66,12 +68,12 @@ fn the_timeline_says_what_happened_and_since_when_it_knows() {
         let mut desk = Desk::new(night());
         desk.press("7");
         let text = desk.dump(w, h);
-        for wanted in
-            ["7 Timeline", "INCIDENT 1 open", "MTTD", "Ready True→Unknown", "recorded since 03:00:00"]
-        {
+        for wanted in ["7 Timeline", "INCIDENT 1 open", "MTTD", "Ready True→Unknown"] {
             assert!(text.contains(wanted), "{wanted} is missing:\n{text}");
         }
         if w >= 120 {
+            // a narrow list has no footer
+            assert!(text.contains("recorded since 03:00:00"), "{text}");
             let line = text.lines().find(|line| line.contains("Ready True→Unknown")).unwrap();
             assert!(line.contains("03:07:00") && line.contains("change"), "{line}");
             assert!(text.contains("began: ") && text.contains("NodeNotReady"), "{text}");
@@ -204,4 +206,56 @@ fn an_incident_is_acknowledged_diagnosed_noted_and_closed_by_keys() {
     assert!(text.contains("closed 03:11:10 by a person"), "{text}");
     let effects = desk.press("i");
     assert_eq!(hear(&mut desk, &mut state, effects, ago(40)), [RemarkKind::Reopen]);
+}
+
+#[test]
+fn the_metrics_of_an_earlier_moment_are_asked_for_in_few_queries() {
+    let mut desk = Desk::new(night());
+    desk.dump(200, 50);
+    let asked = |effects: Vec<Effect>| {
+        effects.into_iter().find_map(|effect| match effect {
+            Effect::Fetch(ticket, Request::Moment { at, queries, .. }) => Some((ticket, at, queries)),
+            _ => None,
+        })
+    };
+    let (first, at, queries) = asked(desk.press("<")).unwrap();
+    assert_eq!(Some(at), desk.ui.past.as_ref().map(|past| past.at));
+    assert!((3..=5).contains(&queries.len()), "{queries:#?}");
+    let text = desk.dump(200, 50);
+    assert_eq!(text.matches("metrics not known then").count(), 2, "{text}");
+    // moving on cancels what is not answered
+    let effects = desk.press("<");
+    assert!(effects.contains(&Effect::Cancel(first)), "{effects:?}");
+    let (ticket, _, queries) = asked(effects).unwrap();
+    let sample = |labels: &[(&str, &str)], value: f64| Sample {
+        labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        value: Some(value),
+    };
+    let node = scene::node_name(1);
+    let answer = |query: &String| {
+        if query.contains("node_cpu_seconds_total") {
+            vec![sample(&[("node", &node)], 2.0)]
+        } else if query.contains("node_memory_MemTotal_bytes") {
+            vec![sample(&[("node", &node)], 8.0 * 1_073_741_824.0)]
+        } else if query.contains("histogram_quantile") {
+            Vec::new()
+        } else {
+            let labels = [("namespace", "shop"), ("service", "checkout"), ("pod", "a"), ("code", "200")];
+            vec![sample(&labels, 777.0)]
+        }
+    };
+    let reply = Reply::Moment(queries.iter().map(answer).collect());
+    // an answer to the question before is not that of this moment
+    update(&mut desk.ui, &desk.world, Msg::Reply(first, Reply::Moment(Vec::new())));
+    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, reply));
+    let text = desk.dump(200, 50);
+    assert!(!text.contains("metrics not known then"), "{text}");
+    let line = text.lines().find(|line| line.contains(&format!(" {node} "))).unwrap();
+    assert!(line.contains(" 25/"), "2 of 8 CPUs: {line}");
+    assert!(text.contains(" 777 "), "{text}");
+    // a server that does not answer leaves them unknown
+    let (ticket, ..) = asked(desk.press(">")).unwrap();
+    update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Failed("503: overloaded".into())));
+    let text = desk.dump(200, 50);
+    assert!(text.contains("are not known: 503: overloaded") && text.contains("metrics not known then"), "{text}");
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::domain::change::ChangeKind;
 use crate::domain::id::{Kind, Name, ObjectRef};
 use crate::domain::time::Stamp;
+use crate::facts::history::Happened;
 use crate::facts::world::{Cluster, World};
 
 /// What a mark stands for.
@@ -14,6 +15,8 @@ pub enum MarkKind {
     Scaling,
     /// Another change of the object.
     Change,
+    /// An alert began to fire.
+    Alert,
     /// An action of a console.
     Action,
 }
@@ -25,6 +28,7 @@ impl MarkKind {
             Self::Rollout => "R",
             Self::Scaling => "S",
             Self::Change => "C",
+            Self::Alert => "!",
             Self::Action => "A",
         }
     }
@@ -113,6 +117,55 @@ pub fn marks(world: &World, cluster: &Cluster, object: &ObjectRef, from: Stamp, 
             words: format!("{} from here", action.plan.intent.act.as_str()),
         }
     }));
+    let past = cluster.derived.history.iter().filter_map(|moment| match &moment.what {
+        Happened::AlertEnded(row) => Some(row),
+        _ => None,
+    });
+    let alerts = cluster.derived.alerts.iter().chain(past).filter(|row| {
+        row.alert.severity.is_some() && within(row.alert.since) && row.objects.iter().any(concerns)
+    });
+    marks.extend(alerts.map(|row| Mark {
+        at: row.alert.since,
+        kind: MarkKind::Alert,
+        words: format!("alert {}", row.alert.name()),
+    }));
     marks.sort_by_key(|mark| (mark.at, mark.kind));
     marks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::alert::{Alert, AlertRow};
+    use crate::domain::cause::Severity;
+    use crate::domain::id::{ClusterId, Uid};
+    use crate::facts::history::{History, Moment};
+
+    #[test]
+    fn the_alerts_of_the_object_are_marks_even_if_they_have_ended() {
+        let object = |name: &str| {
+            ObjectRef::new(ClusterId(0), Kind::Deployment, &"shop".into(), &name.into(), &Uid::default())
+        };
+        let row = |name: &str, of: &str, since: i64| {
+            let labels = [(Name::from("alertname"), Name::from(name))].into();
+            let since = Stamp::from_secs(since);
+            let severity = Some(Severity::Warning);
+            let alert = Alert { fingerprint: name.into(), labels, severity, since, ..Alert::default() };
+            let objects = [object(of)].into();
+            Arc::new(AlertRow { alert: Arc::new(alert), objects, namespace: "shop".into() })
+        };
+        let mut cluster = Cluster::default();
+        cluster.derived.alerts = [row("Slow", "web", 20), row("Other", "cart", 20), row("Old", "web", 5)].into();
+        let mut history = History::default();
+        let what = Happened::AlertEnded(row("Down", "web", 12));
+        history.add(Moment { at: Stamp::from_secs(15), what });
+        cluster.derived.history = Arc::new(history);
+        let (from, to) = (Stamp::from_secs(10), Stamp::from_secs(30));
+        let marks = marks(&World::default(), &cluster, &object("web"), from, to);
+        let told: Vec<(i64, &str, &str)> =
+            marks.iter().map(|mark| (mark.at.0 / 1_000, mark.kind.letter(), mark.words.as_str())).collect();
+        assert_eq!(told, [(12, "!", "alert Down"), (20, "!", "alert Slow")]);
+    }
 }

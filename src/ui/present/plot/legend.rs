@@ -80,7 +80,7 @@ fn marks(view: &PanelView) -> Option<Vec<Cell>> {
 /// Returns the role of a mark.
 pub fn mark_role(kind: MarkKind) -> Role {
     match kind {
-        MarkKind::Rollout => Role::Warning,
+        MarkKind::Rollout | MarkKind::Alert => Role::Warning,
         MarkKind::Scaling | MarkKind::Change => Role::Info,
         MarkKind::Action => Role::Strong,
     }
