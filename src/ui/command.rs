@@ -207,6 +207,7 @@ pub enum Cmd {
     PlotLonger,
     PlotShorter,
     PlotContainer,
+    PlotSplit,
     PlotQuery,
     PlotLink,
     More,

@@ -239,7 +239,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl | Cmd::Options => {}
         Cmd::More | Cmd::Less | Cmd::CopyText => {}
         Cmd::PlotEarlier | Cmd::PlotLater | Cmd::PlotLonger | Cmd::PlotShorter => {}
-        Cmd::PlotContainer | Cmd::PlotQuery | Cmd::PlotLink => {}
+        Cmd::PlotContainer | Cmd::PlotSplit | Cmd::PlotQuery | Cmd::PlotLink => {}
     }
 }
 

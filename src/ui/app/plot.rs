@@ -50,6 +50,12 @@ impl Grid {
         Self { columns: 1, rows, width, height: height / rows }
     }
 
+    /// Returns the grid with two halves for each panel.
+    #[must_use]
+    pub fn halved(self) -> Self {
+        Self { columns: 2, width: self.width * self.columns / 2, ..self }
+    }
+
     /// Returns the number of panels at the same time.
     pub fn page(&self) -> usize {
         usize::from(self.columns) * usize::from(self.rows)
@@ -119,6 +125,8 @@ pub struct Plots {
     pub first: usize,
     /// The time under the crosshair.
     pub cross: Option<Stamp>,
+    /// Whether the time before and after the last rollout is shown side by side.
+    pub is_split: bool,
 }
 
 impl Plots {
@@ -133,6 +141,7 @@ impl Plots {
             asked_ms: 0,
             first: 0,
             cross: None,
+            is_split: false,
         }
     }
 

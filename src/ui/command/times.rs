@@ -1,7 +1,8 @@
-//! The commands of the timeline, of incidents, and of the movable clock. None of them changes the cluster.
+//! The commands of the timeline, of incidents, and of the movable clock, and the one that compares two times. None of them
+//! changes the cluster.
 
 use super::{Cmd, Command, Context, look};
-use Context::{Everywhere, Now, Timeline};
+use Context::{Everywhere, Now, Plots, Timeline};
 
 /// All of them.
 pub(super) const TIMES: &[Command] = &[
@@ -93,6 +94,15 @@ pub(super) const TIMES: &[Command] = &[
         "save a report of the last incident and the timeline as Markdown and JSON",
         &[Timeline],
         &["ctrl-s"],
+        3,
+    ),
+    look(
+        Cmd::PlotSplit,
+        "plot-split",
+        "before/after",
+        "plot the time before and after the last rollout side by side, with the same scale, or the whole range again",
+        &[Plots],
+        &["b"],
         3,
     ),
 ];

@@ -2,6 +2,7 @@
 //! and a legend with numbers. Nothing is drawn here.
 
 mod axis;
+mod halves;
 mod legend;
 mod place;
 
@@ -17,6 +18,8 @@ use super::super::app::{Answer, Curve, Grid, Plots};
 use super::super::cell::{Cell, cell};
 use super::super::theme::Role;
 pub use axis::{number, times, top};
+pub use halves::last_rollout;
+use halves::Half;
 use legend::legend;
 pub use legend::mark_role;
 pub use place::{area, beside, grid, has_place, is_beside, shown};
@@ -114,26 +117,37 @@ pub fn queries(plots: &Plots) -> Option<String> {
     (!queries.is_empty()).then(|| queries.join("\n"))
 }
 
+/// Returns what happened to the object of the plots in their span.
+fn marks(plots: &Plots, world: &World, span: Span, now: Stamp) -> Vec<Mark> {
+    let found = plots.object().zip(world.cluster(plots.cluster));
+    found.map_or_else(Vec::new, |(object, cluster)| plots::marks(world, cluster, object, span.from, now))
+}
+
 /// Builds the view of the plots in a grid.
 pub fn view(plots: &Plots, world: &World, now: Stamp, grid: Grid) -> PlotsView {
     let span = shown(plots, now);
-    let cluster = world.cluster(plots.cluster);
-    let (title, marks) = match &plots.subject {
-        Subject::Query(_) => ("Query".to_owned(), Vec::new()),
+    let cluster = world.cluster(plots.cluster).map(|cluster| &**cluster);
+    let marks = marks(plots, world, span, now);
+    let title = match &plots.subject {
+        Subject::Query(_) => "Query".to_owned(),
         Subject::Object { object, container } => {
-            let marks = cluster.map(|cluster| plots::marks(world, cluster, object, span.from, now));
             let container = container.as_ref().map_or_else(String::new, |name| format!(", container {name}"));
-            (format!("Plots of {object}{container}"), marks.unwrap_or_default())
+            format!("Plots of {object}{container}")
         }
     };
-    let page = grid.page();
-    let panels: Vec<PanelView> = plots
-        .panels
-        .iter()
-        .zip(&plots.curves)
-        .skip(plots.first)
-        .take(page)
-        .map(|(panel, curves)| self::panel(plots, cluster.map(|c| &**c), (panel, curves), &marks, span, grid))
+    let rollout = last_rollout(plots, world, now).filter(|_| plots.is_split);
+    let (page, grid) = match rollout {
+        Some(_) => (usize::from(grid.rows), grid.halved()),
+        None => (grid.page(), grid),
+    };
+    let known = plots.panels.iter().zip(&plots.curves).skip(plots.first).take(page);
+    let panels: Vec<PanelView> = known
+        .flat_map(|(panel, curves)| {
+            let whole = Half::Whole;
+            let parts = rollout.map_or_else(|| vec![whole], |at| halves::of(at, span).to_vec());
+            let build = |part| self::panel(plots, cluster, (panel, curves), &marks, (span, part), grid);
+            parts.into_iter().map(build).collect::<Vec<_>>()
+        })
         .collect();
     let mut notes = vec![
         cell(Role::Strong, plots.range().0),
@@ -173,7 +187,7 @@ fn panel(
     cluster: Option<&Cluster>,
     (panel, curves): (&Panel, &[Curve]),
     marks: &[Mark],
-    span: Span,
+    (span, part): (Span, Half),
     grid: Grid,
 ) -> PanelView {
     let mut known = Known::default();
@@ -193,8 +207,10 @@ fn panel(
         view.empty = empty(panel, &known);
         return view;
     }
+    // both halves have the scale of the whole
     scale(&mut view, &mut known.series, panel.unit);
-    view.times = times(span.from, span.to(), usize::from(grid.cells()));
+    part.narrow(&mut view, &mut known.series);
+    view.times = times(view.from, view.to, usize::from(grid.cells()));
     view.legend = legend(&view, &known, panel.unit, grid);
     view.series = known.series;
     view

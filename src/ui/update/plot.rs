@@ -225,6 +225,11 @@ pub(super) fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect
             }
         }
         Cmd::PlotContainer => container(ui, world, effects),
+        Cmd::PlotSplit => match present::last_rollout(plots, world, now) {
+            _ if plots.is_split => plots.is_split = false,
+            Some(_) => plots.is_split = true,
+            None => ui.say("there was no rollout of this object in this time: - plots a longer one"),
+        },
         Cmd::PlotQuery => {
             if let Some(text) = present::queries(plots) {
                 effects.push(Effect::Copy(text));

@@ -223,7 +223,7 @@ fn a_zoomed_pane_has_the_plots_of_its_object_on_the_right() {
         sent(update(&mut desk.ui, &desk.world, Msg::Tick))
     };
     let all = rest(&mut desk);
-    assert_eq!(all.len(), 9, "three panels");
+    assert_eq!(all.len(), 8, "three panels");
     answer_all(&mut desk, all);
     let text = desk.dump(200, 50);
     let line = |text: &str, words: &str| text.lines().find(|line| line.contains(words)).unwrap().to_owned();
@@ -239,7 +239,7 @@ fn a_zoomed_pane_has_the_plots_of_its_object_on_the_right() {
     assert_eq!(next.matches("asking the Prometheus").count(), 3, "{next}");
     let asked = rest(&mut desk);
     let cancelled = desk.press("k").into_iter().filter(|e| matches!(e, Effect::Cancel(_))).count();
-    assert_eq!((asked.len(), cancelled), (9, 9));
+    assert_eq!((asked.len(), cancelled), (8, 8));
     // not on a narrower screen, and in no list of its own
     assert!(!desk.dump(159, 50).contains("Plots of"));
     desk.press("z");
@@ -260,6 +260,31 @@ fn a_long_list_leaves_the_right_to_the_details_too() {
     let line = text.lines().find(|line| line.contains("╭ Describe node/")).unwrap();
     assert!(line.starts_with('│'), "a row of the list is on the left of it:\n{text}");
     assert!(text.contains("╭ Plots of node/"), "{text}");
+}
+
+#[test]
+fn the_time_before_and_after_a_rollout_is_side_by_side() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(120, 36);
+    desk.press("5 /");
+    desk.type_text("deploy/checkout");
+    desk.press("enter");
+    desk.dump(120, 36);
+    let all = sent(desk.press("m"));
+    answer_all(&mut desk, all);
+    let whole = desk.dump(120, 36);
+    assert!(whole.contains("Plots of shop/deploy/checkout") && !whole.contains("before the rollout"), "{whole}");
+    assert!(sent(desk.press("b")).is_empty(), "the numbers are there");
+    let text = desk.dump(120, 36);
+    let line = text.lines().find(|line| line.contains("before the rollout")).unwrap();
+    assert!(line.contains("after the rollout"), "side by side:\n{text}");
+    assert_eq!(text.matches("after the rollout").count(), 2, "of two panels:\n{text}");
+    desk.press("b");
+    assert_eq!(desk.dump(120, 36), whole);
+    let (mut desk, _) = on_node(SIZES[0]);
+    desk.press("b");
+    let text = desk.dump(80, 24);
+    assert!(text.contains("there was no rollout"), "{text}");
 }
 
 #[test]
