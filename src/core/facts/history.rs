@@ -53,8 +53,9 @@ pub enum Happened {
     },
     /// The counts of the header.
     Counts(Box<Step<Counts>>),
-    /// A group of error lines was seen for the first time.
+    /// A group of error lines was seen for the first time. `first` is the time of its first line, which can be older.
     Error {
+        first: Stamp,
         fingerprint: Name,
         template: Name,
         workloads: Arc<[Name]>,

@@ -244,7 +244,9 @@ fn returns_to(last: &Incident, cause: &Cause, now: Stamp) -> bool {
 fn take_in(open: &mut Incident, cause: &Cause, now: Stamp) -> bool {
     let mut changed = false;
     for service in services_of(cause) {
-        if !open.services.contains(&service) && open.services.len() < MOST {
+        // one finding knows the UID of the Service, and another one its name only
+        let is_same = |held: &ObjectRef| held.namespace == service.namespace && held.name == service.name;
+        if !open.services.iter().any(is_same) && open.services.len() < MOST {
             open.services.push(service);
             changed = true;
         }

@@ -14,6 +14,8 @@ use crate::facts::world::{Cluster, NodeRow, TrafficRow};
 
 use super::measured;
 
+/// The source that is asked.
+pub const PROMETHEUS: &str = "prometheus";
 /// The most queries about a moment.
 pub const MOST: usize = 5;
 
@@ -140,6 +142,7 @@ fn nodes(then: &mut Cluster, present: &Cluster, cpu: &[&Sample], memory: &[&Samp
         });
         let _new = rows.upsert(NodeRow { usage, ..NodeRow::clone(row) });
     }
+    then.node_usage_source = present.source(PROMETHEUS).map(|source| source.name.clone());
     then.derived.nodes = rows.table().clone();
 }
 

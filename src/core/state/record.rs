@@ -177,6 +177,7 @@ impl Recorder {
         for group in logs.groups.iter() {
             if self.errors.len() < ERRORS && self.errors.insert(group.fingerprint.clone()) {
                 let what = Happened::Error {
+                    first: group.first,
                     fingerprint: group.fingerprint.clone(),
                     template: group.template.clone(),
                     workloads: group.workloads.clone(),

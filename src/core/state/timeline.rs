@@ -297,9 +297,11 @@ fn of_moment(moment: &Moment, began: &HashMap<(&'static str, Option<&ObjectRef>)
             let severity = bad(is.state).then_some(Severity::Warning);
             line(LineKind::State, Some(object), What::Hpa(is.clone())).severe(severity)
         }
-        Happened::Error { template, workloads, .. } => {
+        Happened::Error { first, template, workloads, .. } => {
             let what = What::Error { template: template.clone(), workloads: workloads.clone() };
-            line(LineKind::Error, None, what).severe(Some(Severity::Warning))
+            let line = line(LineKind::Error, None, what).severe(Some(Severity::Warning));
+            let is_known = *first > Stamp::default();
+            Line { at: if is_known { at.min(*first) } else { at }, ..line }
         }
     })
 }

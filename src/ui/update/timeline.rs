@@ -15,8 +15,6 @@ use super::super::pane::causes;
 use super::super::present::plot as plots;
 use super::super::request::{Effect, Reply, Request, Ticket};
 
-/// The source of the metrics of a moment.
-const PROMETHEUS: &str = "prometheus";
 /// The largest number of characters of a note.
 const NOTE: usize = 500;
 /// An incident that a person closed within this time is opened again by the key that opens one.
@@ -96,7 +94,7 @@ fn cancelled(ui: &Ui) -> Option<Effect> {
 
 /// Asks the Prometheus for the metrics of the moment.
 fn ask(ui: &mut Ui, present: &World, cluster: &Cluster, at: Stamp, effects: &mut Vec<Effect>) {
-    let is_read = cluster.source(PROMETHEUS).is_some() && plots::without(present, cluster.id()).is_none();
+    let is_read = cluster.source(moment::PROMETHEUS).is_some() && plots::without(present, cluster.id()).is_none();
     if !is_read {
         return;
     }
