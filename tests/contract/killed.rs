@@ -116,8 +116,7 @@ impl Stage<'_> {
         let mut contexts = vec![("test", here.port)];
         contexts.extend(there.as_ref().filter(|_| run.kind.name == "standby").map(|p| ("standby", p.port)));
         kubeconfig(&file, &contexts);
-        let addresses: Vec<String> =
-            contexts.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
+        let addresses: Vec<String> = contexts.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
         let addresses = addresses.join(" ");
         let words: Vec<&str> =
             words.split(' ').map(|word| if word == "ADDRESS" { &addresses } else { word }).collect();

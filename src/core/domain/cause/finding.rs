@@ -175,6 +175,18 @@ pub enum Finding {
 }
 
 impl Finding {
+    /// Returns true if a person brought the state about: a dead node with the taint out-of-service, pods out of
+    /// rotation.
+    pub fn is_intended(&self) -> bool {
+        match self {
+            Self::NodeNotReady(
+                NodeLoss::Node { out_of_service, .. } | NodeLoss::Zone { out_of_service, .. },
+            ) => *out_of_service,
+            Self::OutOfRotation { .. } => true,
+            _ => false,
+        }
+    }
+
     pub fn code(&self) -> FindingCode {
         use FindingCode as Code;
         match self {

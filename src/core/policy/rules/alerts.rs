@@ -8,7 +8,7 @@ use crate::domain::alert::AlertRow;
 use crate::domain::cause::{
     Cause, Evidence, Finding, FindingCode as Code, FiringAlert, Impact, Severity, Shared,
 };
-use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::text::brief;
 use crate::domain::time::Stamp;
 use crate::facts::world::ServiceRow;
@@ -23,11 +23,17 @@ pub(super) fn firing(context: &RuleContext<'_, '_>) -> Vec<Cause> {
         let name = row.object().map_or_else(|| Name::from(row.alert.name()), |_| Name::default());
         by_object.entry((row.object(), name)).or_default().push(row);
     }
-    by_object.into_values().filter_map(cause).collect()
+    by_object.into_values().filter_map(|rows| cause(context, rows)).collect()
+}
+
+/// Returns true if the object is a pod that does not exist any more. Its alerts end when their expressions have
+/// forgotten it.
+fn is_gone(context: &RuleContext<'_, '_>, object: &ObjectRef) -> bool {
+    object.kind == Kind::Pod && object.uid == Uid::default() && context.cluster.pods.cover.is_read()
 }
 
 /// Returns the finding of several alerts about one object.
-fn cause(mut rows: Vec<&Arc<AlertRow>>) -> Option<Cause> {
+fn cause(context: &RuleContext<'_, '_>, mut rows: Vec<&Arc<AlertRow>>) -> Option<Cause> {
     rows.sort_by(|a, b| {
         let rank = |row: &AlertRow| (std::cmp::Reverse(row.alert.severity), row.alert.since);
         rank(a).cmp(&rank(b)).then_with(|| a.alert.fingerprint.cmp(&b.alert.fingerprint))
@@ -53,8 +59,12 @@ fn cause(mut rows: Vec<&Arc<AlertRow>>) -> Option<Cause> {
         summary: Name::from(brief(summary(first)).as_ref()),
         more: rows.len().saturating_sub(1),
     };
-    let evidence = rows.iter().map(|row| Evidence::Alert(told(row))).collect();
-    let severity = first.alert.severity.unwrap_or(Severity::Warning);
+    let mut evidence: Vec<Evidence> = rows.iter().map(|row| Evidence::Alert(told(row))).collect();
+    let mut severity = first.alert.severity.unwrap_or(Severity::Warning);
+    if let Some(pod) = objects.first().filter(|object| is_gone(context, object)) {
+        evidence.push(format!("the pod {} does not exist any more, so the alert will end", pod.name).into());
+        severity = Severity::Info;
+    }
     // an alert without a time of its own is as old as the finding
     let since = rows.iter().map(|row| row.alert.since).filter(|at| *at > Stamp::default()).min();
     Some(Cause { since, evidence, impact, shared: vec![shared], ..Cause::new(finding, severity, objects) })
@@ -88,8 +98,9 @@ pub(super) fn join(context: &RuleContext<'_, '_>, causes: &mut [Cause], gone: &m
         let alert = alert.clone();
         if let Some(parent) = causes.get_mut(parent) {
             parent.includes.extend(alert.included());
-            // while a remedy takes effect, the alert fires for some more time
-            if parent.progress.remedy.is_none() {
+            // While a remedy takes effect, the alert fires for some more time. It fires for as long as a node that was
+            // taken out of service waits for its repair.
+            if parent.progress.remedy.is_none() && !parent.finding.is_intended() {
                 parent.severity = parent.severity.max(alert.severity);
             }
             parent.evidence.extend(alert.evidence);
@@ -164,8 +175,8 @@ fn related(context: &RuleContext<'_, '_>, objects: &[ObjectRef]) -> Vec<ObjectRe
 mod tests {
     use crate::domain::alert::{Alert, AlertState, AlertsSeen, severity};
     use crate::domain::cause::Cause;
-    use crate::domain::id::{Name, Uid};
-    use crate::domain::node::{Condition, Node, Status};
+    use crate::domain::id::Name;
+    use crate::domain::node::{Condition, Node, Status, Taint};
     use crate::domain::time::Stamp;
     use crate::facts::event::{Batch, Fact};
     use crate::facts::world::ClusterInfo;
@@ -209,13 +220,20 @@ mod tests {
     }
 
     fn causes(alerts: Vec<Arc<Alert>>, ready: Status) -> Vec<Arc<Cause>> {
+        causes_with(alerts, node(ready))
+    }
+
+    /// The findings of a cluster with this node and without pods.
+    fn causes_with(alerts: Vec<Arc<Alert>>, node: Node) -> Vec<Arc<Cause>> {
         let mut state = ClusterState::new(ClusterInfo::default());
         let now = Stamp::from_secs(600);
         let version = crate::domain::id::Version(1);
         for fact in [
             Fact::Nodes(Batch::Begin { generation: 1 }),
-            Fact::Nodes(Batch::Upsert(vec![node(ready)])),
+            Fact::Nodes(Batch::Upsert(vec![node])),
             Fact::Nodes(Batch::End { generation: 1, version }),
+            Fact::Pods(Batch::Begin { generation: 1 }),
+            Fact::Pods(Batch::End { generation: 1, version }),
             seen(alerts),
         ] {
             state.apply(fact, now);
@@ -273,6 +291,28 @@ mod tests {
         assert_eq!(alerts(&found[0]), 1);
         let line = "alert KubeNodeNotReady (critical) fires since 00:01:00 UTC: It is bad.";
         assert!(found[0].lines().iter().any(|l| l == line), "{:?}", found[0].lines());
+    }
+
+    #[test]
+    fn an_alert_makes_no_emergency_of_a_node_that_was_taken_out_of_service() {
+        let alerts = || vec![alert("KubeNodeNotReady", "critical", AlertState::Firing, NODE)];
+        let taint =
+            |key: &str| Taint { key: key.into(), value: "".into(), effect: "NoExecute".into(), added: None };
+        let tainted =
+            |key| causes_with(alerts(), Node { taints: [taint(key)].into(), ..node(Status::Unknown) });
+        let severities = |key| tainted(key).iter().map(|c| (c.code(), c.severity)).collect::<Vec<_>>();
+        assert_eq!(severities("node.kubernetes.io/out-of-service"), [(Code::NodeNotReady, Severity::Info)]);
+        assert_eq!(severities("mine"), [(Code::NodeNotReady, Severity::Critical)]);
+    }
+
+    #[test]
+    fn an_alert_about_a_pod_that_is_gone_will_end() {
+        let of_pod = [("namespace", "shop"), ("pod", "web-1")];
+        let found =
+            causes(vec![alert("CrashLooping", "critical", AlertState::Firing, &of_pod)], Status::True);
+        let told: Vec<_> = found.iter().map(|c| (c.severity, c.lines().pop())).collect();
+        let last = "the pod web-1 does not exist any more, so the alert will end";
+        assert_eq!(told, [(Severity::Info, Some(last.into()))]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::domain::autoscaler::Hpa;
-use crate::domain::cause::{Cause, Effect, Evidence, Remedy, RemedyKind, Severity};
+use crate::domain::cause::{Cause, Effect, Evidence, FindingCode as Code, Remedy, RemedyKind, Severity};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::kinds::Purpose;
 use crate::domain::pod::Pod;
@@ -22,6 +22,9 @@ use super::RuleContext;
 const WATCHED_SECS: u64 = 15;
 /// The time that a remedy may take to show, after the new pods have taken over and a whole rate window has passed.
 const PATIENCE_SECS: u64 = 30;
+/// The same time for alerts. Their expressions often look 5 minutes back, and an Alertmanager drops an alert that it
+/// hears no more of after 5 minutes (`resolve_timeout`).
+const ALERT_PATIENCE_SECS: u64 = 600;
 /// The window to use if no rates are known.
 const WINDOW_SECS: u64 = 60;
 /// Below this part of the first value, the figures have improved.
@@ -105,8 +108,9 @@ fn is_filling(context: &RuleContext<'_, '_>, cause: &Cause) -> bool {
 }
 
 fn effect(context: &RuleContext<'_, '_>, remedy: &Remedy, cause: &Cause) -> Effect {
+    let patience = if cause.code() == Code::AlertFiring { ALERT_PATIENCE_SECS } else { PATIENCE_SECS };
     let had_its_time =
-        remedy.settled.is_some_and(|at| context.now.secs_since(at) > window(context) + PATIENCE_SECS);
+        remedy.settled.is_some_and(|at| context.now.secs_since(at) > window(context) + patience);
     // Until a whole window has passed, the figures include the time before the remedy and the replaced pods.
     let shows = context.now.secs_since(remedy.at) > window(context);
     match (remedy.before, cause.impact.error_ratio) {
