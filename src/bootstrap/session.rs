@@ -224,11 +224,7 @@ pub(super) fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor
 }
 
 /// Opens the recording that `--record` asks for. `ended` is called if it ends too early.
-pub(super) fn recorder(
-    start: &Start,
-    connection: &Connection,
-    ended: Ended,
-) -> Result<Option<Tap>, String> {
+pub(super) fn recorder(start: &Start, connection: &Connection, ended: Ended) -> Result<Option<Tap>, String> {
     let Some(path) = &start.global.record else { return Ok(None) };
     let mut recorder = Recorder::create(path, vec![connection.context.clone()], ended)?;
     Ok(Some(Box::new(move |event: &Event| recorder.record(event))))

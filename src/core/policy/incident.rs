@@ -58,9 +58,11 @@ impl Incidents {
             }
         }
         let Some(open) = self.list.first_mut() else { return };
-        for finding in open.findings.iter_mut().filter(|finding| finding.ended.is_none()) {
-            if !there(finding.code, &finding.object) {
-                finding.ended = Some(now);
+        for finding in &mut open.findings {
+            // one that returns before the incident is over has not ended, even if it is no longer critical
+            let is_there = there(finding.code, &finding.object);
+            if is_there == finding.ended.is_some() {
+                finding.ended = (!is_there).then_some(now);
                 self.changed = true;
             }
         }
@@ -447,5 +449,20 @@ mod tests {
             incidents.remark(&says(RemarkKind::Close, n), &[], Stamp::from_secs(n));
         }
         assert_eq!((incidents.list.len(), incidents.list[0].id), (INCIDENTS, 50));
+    }
+
+    #[test]
+    fn a_finding_that_returns_before_the_end_prolongs_the_incident() {
+        let mut incidents = Incidents::default();
+        let secs = Stamp::from_secs;
+        incidents.follow(&[cause("a", Severity::Critical, 90)], true, secs(100));
+        incidents.follow(&[], true, secs(130));
+        incidents.follow(&[cause("a", Severity::Warning, 90)], true, secs(200));
+        incidents.follow(&[], true, secs(230));
+        incidents.follow(&[], true, secs(300));
+        assert!(incidents.is_open(), "it was gone for two minutes, but not without a break");
+        incidents.follow(&[], true, secs(350));
+        let list = incidents.take().unwrap();
+        assert_eq!((list[0].recovered, list[0].closed), (Some(secs(230)), Some(secs(350))));
     }
 }

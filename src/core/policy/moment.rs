@@ -51,9 +51,8 @@ pub fn queries(present: &Cluster, presets: &[Preset]) -> Vec<Asked> {
         entry.0 += 1;
     }
     let most = counts.into_iter().max_by(|a, b| a.1.0.cmp(&b.1.0).then_with(|| b.0.cmp(a.0)));
-    let found = most.and_then(|(name, (_, window))| {
-        Some((presets.iter().find(|preset| preset.name == *name)?, window))
-    });
+    let found = most
+        .and_then(|(name, (_, window))| Some((presets.iter().find(|preset| preset.name == *name)?, window)));
     let mut asked = Vec::new();
     if let Some((preset, window)) = found {
         let queries = [Measure::Rate, Measure::BackendRate, Measure::Errors, Measure::P95];
@@ -105,7 +104,8 @@ fn traffic<'a>(
     let now = present.derived.traffic.iter().find(|row| row.traffic.preset == preset.name);
     let (window, scrape) = now.map_or((0, 0), |row| (row.traffic.window_secs, row.traffic.scrape_secs));
     let services = each_once(measured::services(preset, window, scrape, readings.iter()).into_iter());
-    let row = |traffic: &Arc<_>| Arc::new(TrafficRow { traffic: Arc::clone(traffic), ..TrafficRow::default() });
+    let row =
+        |traffic: &Arc<_>| Arc::new(TrafficRow { traffic: Arc::clone(traffic), ..TrafficRow::default() });
     then.derived.traffic = services.iter().map(row).collect();
     let source = present.traffic.source.clone();
     then.traffic = Arc::new(TrafficSeen { source, at, services: services.into() });
@@ -201,11 +201,8 @@ mod tests {
         let cluster = cluster();
         for preset in preset::all(&[]) {
             let mut cluster = cluster.clone();
-            let traffic = ServiceTraffic {
-                preset: preset.name.clone(),
-                window_secs: 60,
-                ..ServiceTraffic::default()
-            };
+            let traffic =
+                ServiceTraffic { preset: preset.name.clone(), window_secs: 60, ..ServiceTraffic::default() };
             let row = TrafficRow { traffic: Arc::new(traffic), ..TrafficRow::default() };
             cluster.derived.traffic = [Arc::new(row)].into();
             let asked = queries(&cluster, &preset::all(&[]));

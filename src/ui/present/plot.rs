@@ -18,8 +18,8 @@ use super::super::app::{Answer, Curve, Grid, Plots};
 use super::super::cell::{Cell, cell};
 use super::super::theme::Role;
 pub use axis::{number, times, top};
-pub use halves::last_rollout;
 use halves::Half;
+pub use halves::last_rollout;
 use legend::legend;
 pub use legend::mark_role;
 pub use place::{area, beside, grid, has_place, is_beside, shown};
@@ -257,9 +257,8 @@ fn add(
         .zip(object)
         .zip(cluster)
         .and_then(|((which, object), cluster)| own(cluster, object, which, span));
-    let is_several = |ranged: &Ranged| {
-        ranged.series.iter().any(|one| one.values.iter().flatten().nth(1).is_some())
-    };
+    let is_several =
+        |ranged: &Ranged| ranged.series.iter().any(|one| one.values.iter().flatten().nth(1).is_some());
     if let Some(ranged) = ranged.filter(|ranged| is_settled || is_several(ranged)) {
         known.is_own = true;
         return push(known, line, &ranged, 1.0);

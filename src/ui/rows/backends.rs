@@ -69,7 +69,8 @@ impl Scale {
             share: Self::of_shares(backends.iter().map(|backend| backend.share.expected)),
             errors_percent: most(&|trend| trend.errors_percent().flatten().fold(0.0, f64::max))
                 .max(GRAVE_ERRORS * 100.0),
-            p95_ms: most(&|trend| trend.p95_ms().flatten().fold(0.0, f64::max)).max(2.0 * Self::usual(backends)),
+            p95_ms: most(&|trend| trend.p95_ms().flatten().fold(0.0, f64::max))
+                .max(2.0 * Self::usual(backends)),
         }
     }
 

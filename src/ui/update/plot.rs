@@ -60,8 +60,7 @@ fn follow(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         if let Some(plots) = ui.beside.plots.take() {
             effects.extend(cancel(&plots));
         }
-        ui.beside.plots =
-            object.map(|object| Box::new(Plots::new(object.cluster, Subject::of(object))));
+        ui.beside.plots = object.map(|object| Box::new(Plots::new(object.cluster, Subject::of(object))));
         ui.beside.since_ms = ui.clock_ms;
     }
     ui.beside.of = ui.beside.of.filter(|_| ui.beside.of == id);
@@ -69,8 +68,7 @@ fn follow(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 /// Places the plots next to their list when they have something to show.
 fn place(ui: &mut Ui, world: &World, grid: Grid) {
-    let Some(id) = ui.active_list().filter(|id| ui.beside.of.is_none() && present::has_place(ui, *id))
-    else {
+    let Some(id) = ui.active_list().filter(|id| ui.beside.of.is_none() && present::has_place(ui, *id)) else {
         return;
     };
     let plots = ui.beside.plots.as_deref();

@@ -94,7 +94,8 @@ fn cancelled(ui: &Ui) -> Option<Effect> {
 
 /// Asks the Prometheus for the metrics of the moment.
 fn ask(ui: &mut Ui, present: &World, cluster: &Cluster, at: Stamp, effects: &mut Vec<Effect>) {
-    let is_read = cluster.source(moment::PROMETHEUS).is_some() && plots::without(present, cluster.id()).is_none();
+    let is_read =
+        cluster.source(moment::PROMETHEUS).is_some() && plots::without(present, cluster.id()).is_none();
     if !is_read {
         return;
     }

@@ -49,7 +49,8 @@ pub(super) fn column(canvas: &mut Canvas<'_>, area: Rect, view: &PlotsView) {
             true => each,
             false => lines(panel).min(area.bottom().saturating_sub(y)),
         };
-        let (title, notes) = if at == 0 { (view.title.as_str(), view.notes.as_slice()) } else { ("", &[][..]) };
+        let (title, notes) =
+            if at == 0 { (view.title.as_str(), view.notes.as_slice()) } else { ("", &[][..]) };
         one(canvas, Rect { y, height, ..area }, panel, title, notes);
         y += height;
     }

@@ -228,7 +228,8 @@ fn a_zoomed_pane_has_the_plots_of_its_object_on_the_right() {
     let text = desk.dump(200, 50);
     let line = |text: &str, words: &str| text.lines().find(|line| line.contains(words)).unwrap().to_owned();
     assert!(line(&text, "╭ Plots of node/").starts_with("╭ 1 Nodes"), "the list is on the left:\n{text}");
-    for words in ["╭ Describe node/", "Conditions", "Events", "used", "allocatable", "╭ Memory", "╭ Pods"] {
+    for words in ["╭ Describe node/", "Conditions", "Events", "used", "allocatable", "╭ Memory", "╭ Pods"]
+    {
         assert!(text.contains(words), "`{words}` is missing:\n{text}");
     }
     // the next object has its own, and is not asked for while the selection moves
@@ -273,7 +274,10 @@ fn the_time_before_and_after_a_rollout_is_side_by_side() {
     let all = sent(desk.press("m"));
     answer_all(&mut desk, all);
     let whole = desk.dump(120, 36);
-    assert!(whole.contains("Plots of shop/deploy/checkout") && !whole.contains("before the rollout"), "{whole}");
+    assert!(
+        whole.contains("Plots of shop/deploy/checkout") && !whole.contains("before the rollout"),
+        "{whole}"
+    );
     assert!(sent(desk.press("b")).is_empty(), "the numbers are there");
     let text = desk.dump(120, 36);
     let line = text.lines().find(|line| line.contains("before the rollout")).unwrap();

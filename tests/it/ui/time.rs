@@ -257,5 +257,8 @@ fn the_metrics_of_an_earlier_moment_are_asked_for_in_few_queries() {
     let (ticket, ..) = asked(desk.press(">")).unwrap();
     update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Failed("503: overloaded".into())));
     let text = desk.dump(200, 50);
-    assert!(text.contains("are not known: 503: overloaded") && text.contains("metrics not known then"), "{text}");
+    assert!(
+        text.contains("are not known: 503: overloaded") && text.contains("metrics not known then"),
+        "{text}"
+    );
 }

@@ -157,7 +157,8 @@ mod tests {
             Arc::new(AlertRow { alert: Arc::new(alert), objects, namespace: "shop".into() })
         };
         let mut cluster = Cluster::default();
-        cluster.derived.alerts = [row("Slow", "web", 20), row("Other", "cart", 20), row("Old", "web", 5)].into();
+        cluster.derived.alerts =
+            [row("Slow", "web", 20), row("Other", "cart", 20), row("Old", "web", 5)].into();
         let mut history = History::default();
         let what = Happened::AlertEnded(row("Down", "web", 12));
         history.add(Moment { at: Stamp::from_secs(15), what });

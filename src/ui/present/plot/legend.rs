@@ -51,7 +51,8 @@ pub(super) fn legend(view: &PanelView, known: &Known, unit: Unit, grid: Grid) ->
     }
     lines.extend(marks(view));
     if known.is_own {
-        let other = if known.is_waiting { "the Prometheus is asked" } else { "the Prometheus does not have them" };
+        let other =
+            if known.is_waiting { "the Prometheus is asked" } else { "the Prometheus does not have them" };
         let why = known.failed.as_deref().unwrap_or(other);
         lines.push(vec![cell(Role::Warning, format!("the console's own last polls: {why}"))]);
     }
