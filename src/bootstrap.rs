@@ -16,6 +16,7 @@ mod journal;
 mod judge;
 mod logs;
 mod look;
+pub mod replay;
 mod resume;
 mod session;
 mod signals;
@@ -85,7 +86,10 @@ pub fn run() -> u8 {
         }
     };
     match cli.command {
-        None => console::console(&start),
+        None => match &start.global.replay {
+            Some(file) => replay::console(&start, file, start.global.speed),
+            None => console::console(&start),
+        },
         Some(command) => start.headless(command),
     }
 }
@@ -254,6 +258,7 @@ impl Start {
                 | Command::Man
                 | Command::Keys { .. }
                 | Command::Rbac(_)
+                | Command::Report { .. }
                 | Command::Themes
         );
         if needs_config && !self.loaded.problems.is_empty() && !matches!(command, Command::Doctor { .. }) {
@@ -273,6 +278,7 @@ impl Start {
             Command::Logs(flags) => self.with_runtime(async |s| Box::pin(look::logs(s, &flags)).await),
             Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
             Command::Action(action) => self.with_runtime(async |s| Box::pin(act::run(s, action)).await),
+            Command::Report { file, output } => replay::report(&file, output),
             Command::Journal { what } => journal::told(&self, &what),
             Command::Config { what } => self.config(&what),
             Command::Keys { markdown: true } => said(Ok(crate::ui::command::keys_table_markdown())),

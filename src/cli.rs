@@ -63,6 +63,15 @@ pub struct Global {
     /// Colours of the screen
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
     pub color: Color,
+    /// Record what the console sees to a new file, for --replay and `pilothouse report`
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub record: Option<PathBuf>,
+    /// Show a recording in place of a cluster
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
+    /// How many times as fast as it was recorded a recording is shown
+    #[arg(long, value_name = "N", requires = "replay", default_value = "1", value_parser = speed)]
+    pub speed: f64,
     #[cfg(feature = "demo")]
     #[command(flatten)]
     pub demo: demo::DemoFlags,
@@ -152,6 +161,14 @@ pub enum Command {
         #[command(subcommand)]
         what: JournalCommand,
     },
+    /// Print the report of a recording: its incident, timeline, actions and error groups
+    Report {
+        /// The recording, from --record
+        file: PathBuf,
+        /// Output format; text is Markdown
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
     /// Serve a simulated cluster (Kubernetes, Prometheus, Alertmanager, Loki) on 127.0.0.1 until interrupted
     #[cfg(feature = "demo")]
     Sim(demo::SimFlags),
@@ -218,6 +235,12 @@ pub(crate) fn time(text: &str) -> Result<std::time::Duration, String> {
     const USE: &str = "use 30s, 15m, 2h or 1d";
     let time = humantime::parse_duration(text).map_err(|_| USE.to_owned())?;
     if time.is_zero() { Err(format!("the time must be longer than 0: {USE}")) } else { Ok(time) }
+}
+
+/// Parses a speed.
+fn speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.1..=1000.0).contains(&speed) { Ok(speed) } else { Err("use a number from 0.1 to 1000".into()) }
 }
 
 /// Parses a whole number. The error says what is wrong with the text.

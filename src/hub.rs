@@ -42,7 +42,12 @@ pub struct Hub<P> {
     world: World,
     clock: Clock,
     publish: P,
+    /// Receives every event before it is folded in, for a recording.
+    tap: Option<Tap>,
 }
+
+/// Receives every event. Must not wait.
+pub type Tap = Box<dyn FnMut(&Event) + Send>;
 
 impl<P: FnMut(Arc<World>)> Hub<P> {
     pub fn new(clusters: Vec<ClusterInfo>, past: Vec<Arc<ActionView>>, clock: Clock, publish: P) -> Self {
@@ -53,7 +58,13 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
             clusters: clusters.iter().map(|c| c.published().clone()).collect(),
             actions: past.clone().into(),
         };
-        Self { clusters, actions: past, actions_dirty: false, world, clock, publish }
+        Self { clusters, actions: past, actions_dirty: false, world, clock, publish, tap: None }
+    }
+
+    /// Passes every event to `tap` too.
+    #[must_use]
+    pub fn tapped(self, tap: Option<Tap>) -> Self {
+        Self { tap, ..self }
     }
 
     pub fn world(&self) -> &World {
@@ -62,6 +73,9 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
 
     /// Folds one event in.
     pub fn apply(&mut self, event: Event) {
+        if let Some(tap) = &mut self.tap {
+            tap(&event);
+        }
         let Some(cluster) = self.clusters.get_mut(usize::from(event.cluster.0)) else { return };
         if let Some(action) = cluster.apply(event.fact, event.at) {
             self.action(action);

@@ -55,6 +55,10 @@
 //! | Which code decides that a drain is refused? | for each pod: [`pilothouse_core::policy::drain`] (kubectl's filters); for the plan: [`pilothouse_core::plan`] (`nodes.rs`; guards such as read-only: `plan.rs`); by the server: [`action::rehearse`] (access reviews, dry runs); while it runs: [`action::executor`] and [`action::drain`] |
 //! | Which file sends an eviction? | [`action::drain`] (`node.rs`) decides when, [`action::requests`] builds the request, [`wire::write`] sends it, called by the drain's `api.rs` |
 //! | Which code writes the journal? | [`action::journal`] writes and syncs the files; executor and drain call it through [`action::recorder`] before each request |
+//! | What is kept of the past, and how does a pane show it? | the transitions: [`pilothouse_core::facts::history`], written by [`pilothouse_core::state::record`]; a cluster as it was: [`pilothouse_core::state::past`]; the moved clock of the screen: [`ui::app`] (`past.rs`) |
+//! | Which code decides when an incident opens, and when it has recovered? | [`pilothouse_core::policy::incident`]; its report: [`report::incident`] |
+//! | Which lines does the timeline have? | [`pilothouse_core::state::timeline`], shown by [`mod@ui::pane`] (`timeline.rs`) |
+//! | How is a console recorded and replayed? | the file: [`source::recording`]; the panes of a recording: [`bootstrap::replay`] |
 //! | What becomes of an action whose process ended? | [`action::resume`] |
 //! | Where are the permissions listed? | with the kinds, in [`pilothouse_core::domain::kinds`]; [`report::rights`] prints them for `doctor`, `rbac` and the README |
 //! | Where is the format of the config file defined? | [`config::fields`], types and defaults in [`pilothouse_core::domain::settings`]; failover plans in [`config::failover`], presets in [`config::presets`], silences in [`config::silence`]; [`config::check()`] reads a file |
@@ -84,6 +88,10 @@
 //! - **journal**: the record of all actions on disk, written before each request.
 //! - **session**: what one run of an action needs: clients, rate limit, cancellation. The **runner** takes an intent
 //!   through rehearsal, confirmation and execution, for the console and for headless commands.
+//! - **history**: the transitions of what was displayed, from which an earlier moment is computed; bounded, in memory.
+//! - **incident**: the time from the first evidence of a critical finding to its recovery, with the steps between.
+//! - **remark**: a bookmark, a note, or a step of an incident, from a person.
+//! - **recording**: the facts of a console in a file, which `--replay` shows and `report` summarises.
 //! - **pane**: a list on the main screen (Nodes, Traffic, Errors, Autoscalers) or full screen; all are entries of one
 //!   table, [`mod@ui::pane`].
 

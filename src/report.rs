@@ -5,6 +5,7 @@ pub mod advice;
 pub mod doctor;
 pub mod document;
 pub mod headless;
+pub mod incident;
 pub mod logs;
 pub mod plan;
 pub mod rights;

@@ -12,6 +12,7 @@ pub mod log_server;
 pub mod logs;
 pub mod objects;
 pub mod prometheus;
+pub mod recording;
 pub mod search;
 pub mod server;
 pub mod sink;

@@ -79,13 +79,20 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let publish = cell.clone();
     let guard = runtime.enter();
     let publish = move |world: &_| publish.publish(std::sync::Arc::clone(world));
-    let session = Session::open(start, connection, true, past, Wanted::All, publish)?;
+    let told = inbox_in.clone();
+    let ended = std::sync::Arc::new(move |why: String| {
+        tracing::error!("{why}");
+        let _full = told.try_send(Input::Problem(why));
+    });
+    let tap = super::session::recorder(start, &connection, ended)?;
+    let session = Session::open(start, connection, true, past, Wanted::All, tap, publish)?;
     cell.publish(session.world.borrow().clone());
     let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.columns = pane::chosen(&start.settings.ui.columns).0;
     ui.presets = preset::all(&start.settings.prometheus.own_presets).into();
     ui.clipboard = look::clipboard();
     ui.trace_url.clone_from(&start.settings.logs.trace_url);
+    ui.graph_url.clone_from(&start.settings.prometheus.graph_url);
     ui.zone = crate::clock::zone;
     // if several namespaces are requested, all are shown and the user can select one
     ui.namespace = match super::session::namespaces(start).as_slice() {

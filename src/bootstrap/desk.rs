@@ -8,7 +8,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use pilothouse_core::domain::failover::FailoverPlan;
-use pilothouse_core::domain::id::{Name, ObjectRef};
+use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
 use pilothouse_core::domain::plan::{Intent, Plan};
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, Outcome, World};
@@ -24,6 +24,7 @@ use crate::action::resume::Remaining;
 use crate::action::runner::{Confirmed, Consent, Runner};
 use crate::clock::Clock;
 use crate::config::Home;
+use crate::report::incident;
 use crate::source::supervise::Supervisor;
 use crate::ui::request::{Effect, LogRequest, Order, Rehearsal, Reply, Request, Ticket};
 use crate::ui::run::Input;
@@ -93,9 +94,21 @@ impl Desk {
                     let event = Event { at: self.clock.now(), cluster, fact: Fact::Silence(change) };
                     let _frozen = self.control.send(event).await;
                 }
+                Effect::Remark(cluster, remark) => {
+                    let event = Event { at: self.clock.now(), cluster, fact: Fact::Remark(remark) };
+                    let _frozen = self.control.send(event).await;
+                }
+                Effect::Report(cluster) => self.report(cluster).await,
                 Effect::Copy(_) | Effect::Redraw | Effect::Mouse | Effect::Suspend | Effect::Quit => {}
             }
         }
+    }
+
+    /// Saves the report of a cluster as Markdown and JSON, and says where.
+    async fn report(&self, id: ClusterId) {
+        let world = self.world.borrow().clone();
+        let said = save_report(&self.home, &self.clock, &world, id);
+        hand(&self.inbox, Input::Notice(said)).await;
     }
 
     /// Saves a text and says where.
@@ -230,6 +243,7 @@ async fn fetched(
         },
         Request::ErrorLines { fingerprint, .. } => Ok(error_lines(&cluster.logs, fingerprint)),
         Request::Range { query, span, .. } => cluster.ranges.ask(&query, span).await.map(Reply::Range),
+        Request::Moment { at, queries, .. } => cluster.ranges.moment(&queries, at).await.map(Reply::Moment),
         Request::MetricNames { span, .. } => cluster.ranges.names(span).await.map(Reply::MetricNames),
     }
 }
@@ -251,14 +265,40 @@ fn log_name(object: &ObjectRef) -> String {
     format!("log-{}", name.chars().map(plain).take(120).collect::<String>())
 }
 
+/// Saves the report of a cluster as Markdown and JSON, and says where.
+pub(super) fn save_report(home: &Home, clock: &Clock, world: &World, id: ClusterId) -> String {
+    let Some(cluster) = world.cluster(id) else { return "no cluster is shown".into() };
+    let report = incident::report(world, cluster);
+    let saved = serde_json::to_string_pretty(&report).map_err(std::io::Error::other).and_then(|json| {
+        let place = ("reports", "report");
+        save_as(home, clock, place, "json", &json)?;
+        save_as(home, clock, place, "md", &incident::markdown(&report))
+    });
+    match saved {
+        Ok(path) => format!("written to {path}, and as .json beside it"),
+        Err(e) => format!("no report was written: {e}"),
+    }
+}
+
 /// Writes a text to a new file, which is named with the time. Returns its path, with `~` for the home directory.
-fn save(home: &Home, clock: &Clock, (folder, name): (&str, &str), text: &str) -> std::io::Result<String> {
+pub(super) fn save(home: &Home, clock: &Clock, place: (&str, &str), text: &str) -> std::io::Result<String> {
+    save_as(home, clock, place, "txt", text)
+}
+
+/// The same with another ending of the file's name.
+fn save_as(
+    home: &Home,
+    clock: &Clock,
+    (folder, name): (&str, &str),
+    ending: &str,
+    text: &str,
+) -> std::io::Result<String> {
     use std::os::unix::fs::OpenOptionsExt;
     let saved = home.saved.as_ref().ok_or_else(|| std::io::Error::other("there is no home directory"))?;
     let folder = saved.join(folder);
     crate::telemetry::private_folder(&folder)?;
     let at = clock.now().to_string().replace(':', "");
-    let path = folder.join(format!("{name}-{at}.txt"));
+    let path = folder.join(format!("{name}-{at}.{ending}"));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     file.write_all(text.as_bytes())?;
     let below = home.user.as_ref().and_then(|user| path.strip_prefix(user).ok());
@@ -267,7 +307,7 @@ fn save(home: &Home, clock: &Clock, (folder, name): (&str, &str), text: &str) ->
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::id::{ClusterId, Kind, Uid};
+    use pilothouse_core::domain::id::{Kind, Uid};
 
     use super::*;
 

@@ -23,6 +23,7 @@ use crate::report::headless::{print, still_read, tell};
 use crate::report::rights::Right;
 use crate::report::{exit, snapshot as documents, text};
 use crate::source::logs::NAME as POD_LOGS;
+use crate::source::recording::Ended;
 use crate::source::{Wanted, are_settled};
 use crate::wire::client::{Ask, ReadClient};
 
@@ -56,6 +57,11 @@ async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
     }
 }
 
+/// Says on standard error that a recording ended.
+fn told() -> Ended {
+    Arc::new(|why| tell(&format!("pilothouse: {why}")))
+}
+
 /// Opens a session and waits until it is settled or the time limit is reached. If all sources are wanted, reads the logs
 /// of pods with problems.
 async fn look(start: &Start, look: &Look, wanted: Wanted) -> Result<(Session, Arc<World>), u8> {
@@ -69,8 +75,9 @@ async fn look(start: &Start, look: &Look, wanted: Wanted) -> Result<(Session, Ar
         tell(&format!("pilothouse: {note}"));
     }
     let unknown = connection.clone();
-    let mut session = Session::open(start, connection, false, start.journal().history().0, wanted, |_| {})
-        .map_err(failed)?;
+    let tap = super::session::recorder(start, &connection, told()).map_err(failed)?;
+    let past = start.journal().history().0;
+    let mut session = Session::open(start, connection, false, past, wanted, tap, |_| {}).map_err(failed)?;
     let front = session.front;
     let started = session.shown().map_err(failed)?.started.clone();
     let settled = session.world.wait_for(|w| w.cluster(front).is_some_and(|c| are_settled(&started, c)));

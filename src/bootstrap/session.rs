@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Start;
 use super::cluster::{ClusterHandle, Handles, clients};
-use crate::hub::{CONTROL, FACTS, Hub, Queues};
+use crate::hub::{CONTROL, FACTS, Hub, Queues, Tap};
 use crate::source::kube::Scope;
 use crate::source::logs::LogStore;
 use crate::source::prometheus::ranges::Ranges;
+use crate::source::recording::{Ended, Recorder};
 use crate::source::search::Catalog;
 use crate::source::server::Access;
 use crate::source::sink::FactSink;
@@ -72,14 +73,15 @@ pub(super) fn namespaces(start: &Start) -> Vec<Name> {
 }
 
 impl Session {
-    /// Starts the session without waiting. `writes` tells whether actions are possible. The hub's thread calls
-    /// `publish` with each new World.
+    /// Starts the session without waiting. `writes` tells whether actions are possible. The hub's thread passes every
+    /// event to `tap`, and calls `publish` with each new World.
     pub(super) fn open(
         start: &Start,
         connection: Connection,
         writes: bool,
         past: Vec<Arc<ActionView>>,
         wanted: Wanted,
+        tap: Option<Tap>,
         mut publish: impl FnMut(&Arc<World>) + Send + 'static,
     ) -> Result<Self, String> {
         let (facts, facts_in) = mpsc::channel(FACTS);
@@ -91,6 +93,7 @@ impl Session {
             publish(&world);
             world_out.send_replace(world);
         });
+        let hub = hub.tapped(tap);
         let stop = CancellationToken::new();
         let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
         let open = |(info, connection): (ClusterInfo, Connection)| {
@@ -220,7 +223,14 @@ pub(super) fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor
     Ok(Traffic { seen, fails })
 }
 
-fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(
+/// Opens the recording that `--record` asks for. `ended` is called if it ends too early.
+pub(super) fn recorder(start: &Start, connection: &Connection, ended: Ended) -> Result<Option<Tap>, String> {
+    let Some(path) = &start.global.record else { return Ok(None) };
+    let mut recorder = Recorder::create(path, vec![connection.context.clone()], ended)?;
+    Ok(Some(Box::new(move |event: &Event| recorder.record(event))))
+}
+
+pub(super) fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(
     hub: Hub<P>,
     queues: Queues,
     stop: CancellationToken,

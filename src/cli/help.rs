@@ -24,7 +24,7 @@ enum About {
 }
 
 /// What each command works on; a command that is not listed here changes a cluster.
-const ABOUT: [(&str, About); 12] = [
+const ABOUT: [(&str, About); 13] = [
     ("snapshot", About::Cluster),
     ("why", About::Cluster),
     ("doctor", About::Cluster),
@@ -32,6 +32,7 @@ const ABOUT: [(&str, About); 12] = [
     ("sim", About::Simulated),
     ("config", About::Files),
     ("journal", About::Files),
+    ("report", About::Itself),
     ("themes", About::Files),
     ("keys", About::Itself),
     ("completions", About::Itself),

@@ -193,6 +193,12 @@ const SCREEN: &[Field] = &[
     },
     Field {
         section: "ui",
+        key: "blocks",
+        doc: "draw plots with half blocks, for fonts without braille",
+        place: Place::Flag(|s| &mut s.ui.blocks),
+    },
+    Field {
+        section: "ui",
         key: "mouse",
         doc: "use the mouse to select rows, scroll and press keys; if false, the terminal uses it to select text",
         place: Place::Flag(|s| &mut s.ui.mouse),
@@ -241,6 +247,12 @@ const PROMETHEUS: &[Field] = &[
         key: "presets",
         doc: "metrics to read traffic from: auto, or names in order of preference, of the built-in presets (`pilothouse config presets`) or of your own ([traffic.presets.NAME])",
         place: Place::Texts(|s| &mut s.prometheus.presets),
+    },
+    Field {
+        section: "prometheus",
+        key: "graph_url",
+        doc: "URL of a query's graph, with $query, $range (1h) and, in milliseconds, $from and $to, for example https://prometheus.example/graph?g0.tab=0&g0.expr=$query&g0.range_input=$range; Grafana's Explore has such a URL too; empty: none",
+        place: Place::Text(|s| &mut s.prometheus.graph_url),
     },
 ];
 

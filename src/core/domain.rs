@@ -16,6 +16,7 @@ pub mod glob;
 pub mod haproxy;
 pub mod id;
 pub mod image;
+pub mod incident;
 pub mod kinds;
 pub mod label;
 pub mod log;

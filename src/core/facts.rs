@@ -7,6 +7,7 @@
 pub mod action;
 pub mod event;
 pub mod events_about;
+pub mod history;
 pub mod intern;
 pub mod latency;
 pub mod past;

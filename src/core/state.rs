@@ -2,6 +2,11 @@
 
 pub mod changes;
 pub mod derive;
+pub mod past;
+pub mod record;
+pub mod timeline;
+
+mod remarks;
 
 use std::sync::Arc;
 
@@ -10,6 +15,8 @@ use crate::policy::rules::{Findings, Index, RuleContext};
 
 use self::changes::RECENT_SECS;
 use self::derive::Derivation;
+use self::record::Recorder;
+use self::remarks::Remarks;
 use crate::facts::event::Fact;
 use crate::facts::reduce::{Dirty, Facts, Parts, reduce};
 use crate::facts::world::{ActionView, Cluster, ClusterInfo, Derived};
@@ -24,6 +31,8 @@ pub struct ClusterState {
     derivation: Derivation,
     findings: Findings,
     derived: Derived,
+    recorder: Recorder,
+    remarks: Remarks,
     dirty: Dirty,
     /// When the rules that depend on time last ran.
     timed: Stamp,
@@ -46,6 +55,8 @@ impl ClusterState {
             derivation,
             findings: Findings::default(),
             derived: Derived::default(),
+            recorder: Recorder::default(),
+            remarks: Remarks::default(),
             dirty: Dirty::default(),
             timed: Stamp::default(),
             published,
@@ -54,7 +65,11 @@ impl ClusterState {
 
     /// Applies one fact. An action belongs to no cluster's tables, so it is returned.
     pub fn apply(&mut self, fact: Fact, at: Stamp) -> Option<ActionView> {
-        reduce(&mut self.facts, fact, at, &mut self.dirty)
+        let action = reduce(&mut self.facts, fact, at, &mut self.dirty)?;
+        if action.is_of(&self.published) {
+            self.remarks.action(&action);
+        }
+        Some(action)
     }
 
     pub fn is_dirty(&self) -> bool {
@@ -100,14 +115,22 @@ impl ClusterState {
             index: &index,
         };
         let told = self.findings.update(&context, parts, &self.facts.silences);
-        if silent && told.is_none() && !parts.meets(Parts::CHANGES) {
-            return None;
-        }
         let mut cluster = cluster;
-        if let Some(told) = told {
-            (self.derived.causes, self.derived.silenced) = (told.causes, told.silenced);
+        if let Some(told) = &told {
+            let (causes, silenced) = (told.causes.clone(), told.silenced.clone());
+            (self.derived.causes, self.derived.silenced) = (causes, silenced);
             cluster.derived = self.derived.clone();
         }
+        let recorded = self.recorder.record(&cluster, now);
+        let said = std::mem::take(&mut self.facts.said);
+        let remarked = self.remarks.follow(&cluster, &said, &mut self.derived, now);
+        if silent && told.is_none() && !parts.meets(Parts::CHANGES) && recorded.is_none() && !remarked {
+            return None;
+        }
+        if let Some(history) = recorded {
+            self.derived.history = history;
+        }
+        cluster.derived = self.derived.clone();
         self.published = Arc::new(cluster);
         Some(self.published.clone())
     }

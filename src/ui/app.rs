@@ -3,6 +3,8 @@
 
 mod clusters;
 mod hit;
+mod past;
+mod plot;
 mod reading;
 mod seen;
 mod sheet;
@@ -30,10 +32,13 @@ use super::list::{List, ListId};
 use super::mouse::Spots;
 use super::request::{KindWords, Rehearsal, TableText, Ticket};
 use super::rows::PaneRows;
+use super::rows::timeline::Kinds;
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
 pub use self::hit::{Hit, Target};
+pub use self::past::{Metrics as PastMetrics, Past};
+pub use self::plot::{Answer, Beside, Curve, Grid, KEYS, LABELS, Metrics, Plots, RANGES};
 pub use self::reading::{Below, Details, TextLine, TextSource, TextView};
 pub use self::seen::{Seen, SeenList, SeenText};
 pub use self::sheet::{About, Sheet};
@@ -48,6 +53,7 @@ pub enum Screen {
     List(ListId),
     Text(Box<TextView>),
     Log(Box<LogView>),
+    Plots(Box<Plots>),
 }
 
 /// The pods that the list contains: all pods, the pods of an owner, or the pods on a node.
@@ -151,6 +157,11 @@ pub enum Prompt {
     Tell,
     /// Asks for a silence of an Alertmanager.
     SilenceAlerts(Box<SilencePrompt>),
+    /// Asks for a note about a moment.
+    Note {
+        at: Stamp,
+        object: Option<ObjectRef>,
+    },
 }
 
 /// A silence of an Alertmanager that the user is typing, one part after the other.
@@ -240,6 +251,10 @@ pub struct Ui {
     /// The kinds of the API server, if known, and the ticket of their request.
     pub kinds: Option<Vec<KindWords>>,
     pub kinds_of: Option<Ticket>,
+    /// The plots next to a list.
+    pub beside: Beside,
+    /// The names of the metrics of a cluster's Prometheus.
+    pub metrics: Metrics,
     /// Whether the list of actions includes actions of other clusters.
     pub all_actions: bool,
     /// Whether all alerts of one name are one row.
@@ -250,10 +265,18 @@ pub struct Ui {
     pub columns: BTreeMap<ListId, Vec<usize>>,
     /// Error groups count as new if they were first seen after this moment. None: recently.
     pub new_since: Option<Stamp>,
-    /// The URL of a trace, with `{trace_id}`; empty: none.
-    pub trace_url: String,
+    /// Which kinds of lines the timeline shows.
+    pub kinds_of_lines: Kinds,
+    /// The earlier moment that the panes show; None: now.
+    pub past: Option<Past>,
     /// The offset of the local time from UTC in seconds, at a moment.
     pub zone: fn(Stamp) -> i32,
+    /// The URL of a trace, with `{trace_id}`; empty: none.
+    pub trace_url: String,
+    /// The URL of the graph of a query, with `$query`, `$from`, `$to` and `$range`; empty: none.
+    pub graph_url: String,
+    /// Whether plots are drawn with half blocks instead of braille.
+    pub blocks: bool,
     /// The presets of the metrics, for the PromQL behind a number.
     pub presets: Arc<[Preset]>,
     lists: [List; ListId::COUNT],
@@ -314,12 +337,18 @@ impl Ui {
             failovers_node: None,
             kinds: None,
             kinds_of: None,
+            beside: Beside::default(),
+            metrics: Metrics::default(),
             all_actions: false,
             columns: BTreeMap::new(),
             alerts_by_name: false,
             copied: (Name::default(), 0),
             new_since: None,
+            kinds_of_lines: Kinds::default(),
+            past: None,
             trace_url: String::new(),
+            graph_url: String::new(),
+            blocks: settings.blocks,
             zone: |_| 0,
             presets: preset::all(&[]).into(),
             lists: std::array::from_fn(|_| List::default()),
@@ -380,7 +409,7 @@ impl Ui {
         match self.screen() {
             Screen::Panes => Some(self.focus),
             Screen::List(id) => Some(*id),
-            Screen::Text(_) | Screen::Log(_) => None,
+            Screen::Text(_) | Screen::Log(_) | Screen::Plots(_) => None,
         }
     }
 

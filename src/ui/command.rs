@@ -6,6 +6,7 @@ mod logs;
 mod permit;
 mod print;
 mod table;
+mod times;
 
 use pilothouse_core::domain::cause::SuggestedCommand;
 use pilothouse_core::domain::id::{Kind, ObjectRef};
@@ -21,7 +22,7 @@ pub use print::{keys_table_markdown, keys_text, places};
 
 use super::list::ListId;
 
-const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len() + logs::LOGS.len();
+const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len() + logs::LOGS.len() + times::TIMES.len();
 
 /// All commands: those that change the cluster, then the others.
 pub const COMMANDS: &[Command] = &{
@@ -30,12 +31,15 @@ pub const COMMANDS: &[Command] = &{
     while i < COUNT {
         let of_changes = acts::CHANGES.len();
         let of_looks = of_changes + table::LOOKS.len();
+        let of_logs = of_looks + logs::LOGS.len();
         all[i] = if i < of_changes {
             acts::CHANGES[i]
         } else if i < of_looks {
             table::LOOKS[i - of_changes]
-        } else {
+        } else if i < of_logs {
             logs::LOGS[i - of_looks]
+        } else {
+            times::TIMES[i - of_logs]
         };
         i += 1;
     }
@@ -59,10 +63,12 @@ pub enum Context {
     Pods,
     Backends,
     Alerts,
+    Timeline,
     Actions,
     /// Read-only text: describe, YAML, events, why.
     Text,
     Log,
+    Plots,
     /// A box that changes nothing: a prediction, or queries.
     Sheet,
     Dialog,
@@ -70,7 +76,7 @@ pub enum Context {
 
 impl Context {
     /// All contexts, in the order of help and of the README.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Everywhere,
         Self::Lists,
         Self::Objects,
@@ -83,9 +89,11 @@ impl Context {
         Self::Pods,
         Self::Backends,
         Self::Alerts,
+        Self::Timeline,
         Self::Actions,
         Self::Text,
         Self::Log,
+        Self::Plots,
         Self::Sheet,
         Self::Dialog,
     ];
@@ -95,7 +103,7 @@ impl Context {
         match self {
             Self::Everywhere | Self::Dialog => &[],
             Self::Lists => &[Self::Objects, Self::Everywhere],
-            Self::Objects | Self::Log | Self::Sheet => &[Self::Everywhere],
+            Self::Objects | Self::Log | Self::Plots | Self::Sheet => &[Self::Everywhere],
             Self::Text => &[Self::Objects, Self::Everywhere],
             Self::Actions => &[Self::Lists, Self::Everywhere],
             Self::Now
@@ -106,7 +114,8 @@ impl Context {
             | Self::Workloads
             | Self::Pods
             | Self::Backends
-            | Self::Alerts => &[Self::Lists, Self::Objects, Self::Everywhere],
+            | Self::Alerts
+            | Self::Timeline => &[Self::Lists, Self::Objects, Self::Everywhere],
         }
     }
 
@@ -125,9 +134,11 @@ impl Context {
             Self::Pods => "Pods",
             Self::Backends => "backends of a service",
             Self::Alerts => "Alerts",
+            Self::Timeline => "Timeline",
             Self::Actions => "Actions",
             Self::Text => "text",
             Self::Log => "log text",
+            Self::Plots => "plots",
             Self::Sheet => "what-if and PromQL",
             Self::Dialog => "dialogs",
         }
@@ -190,6 +201,15 @@ pub enum Cmd {
     Split,
     WhatIf,
     Queries,
+    Plots,
+    PlotEarlier,
+    PlotLater,
+    PlotLonger,
+    PlotShorter,
+    PlotContainer,
+    PlotSplit,
+    PlotQuery,
+    PlotLink,
     More,
     Less,
     CopyText,
@@ -213,6 +233,16 @@ pub enum Cmd {
     DescribePod,
     Trace,
     NewSince,
+    Moment,
+    Earlier,
+    Later,
+    LineKinds,
+    Bookmark,
+    WriteNote,
+    Incident,
+    Acknowledge,
+    MarkCause,
+    Export,
     Confirm,
     Cancel,
     CopyKubectl,

@@ -27,7 +27,7 @@ pub enum ListId {
     Slices,
     Alerts,
     Actions,
-    Changes,
+    Timeline,
     Events,
     Namespaces,
     Table,

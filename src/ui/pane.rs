@@ -7,7 +7,6 @@ pub mod alerts;
 pub mod autoscalers;
 pub mod backends;
 pub mod causes;
-pub mod changes;
 pub mod errors;
 pub mod events;
 pub mod namespaces;
@@ -18,16 +17,19 @@ pub mod pods;
 pub mod printed;
 pub mod slices;
 pub mod sources;
+pub mod timeline;
 pub mod traffic;
 pub mod workloads;
 
 mod ask;
 mod choice;
+mod common;
 mod place;
 
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::state::timeline::Line;
 
 pub use self::ask::{Shown, columns, in_context, key, object, of, of_kind, on_first_screen, row};
 pub use self::choice::{NotThere, chosen, columns_markdown};
@@ -38,10 +40,10 @@ use super::command::{Cmd, Context};
 use super::list::{List, ListId, Spec};
 use super::rows::alerts::AlertLine;
 use super::rows::backends::Backend;
-use super::rows::changes::Entry;
 use super::rows::events::EventGroup;
 use super::rows::traffic::Joined;
 use super::widget::columns::Column;
+use common::COMMON;
 use orders::Order;
 use sources::State;
 
@@ -91,6 +93,10 @@ pub struct Pane {
     /// Returns the lines above the column headers.
     pub preface: fn(&Shown<'_>) -> Vec<Cell>,
     pub footer: fn(&Shown<'_>) -> Vec<Cell>,
+    /// Whether the rows of an earlier moment are known; `None`: the history does not keep them.
+    pub kept: Option<fn(&Cluster) -> bool>,
+    /// Whether its rows have numbers of a monitoring server.
+    pub measures: bool,
     /// Whether the selected namespace hides rows of this pane.
     pub narrows: fn(&Ui) -> bool,
     /// Returns which namespaces of the table are read. A namespace that is not read must not look like an empty one.
@@ -98,38 +104,6 @@ pub struct Pane {
     /// The message that is shown if the pane has no rows.
     pub nothing: &'static str,
 }
-
-/// The defaults that most panes share. The table replaces the functions that differ for each pane.
-const COMMON: Pane = Pane {
-    id: ListId::Now,
-    name: "",
-    keys: &[],
-    contexts: &[Context::Lists, Context::Objects, Context::Everywhere],
-    place: Place::First,
-    kinds: &[],
-    holds: &[],
-    columns: &[],
-    adjust: |_, column| Some(column),
-    heads: true,
-    printed: None,
-    orders: &[],
-    refresh: |_, _, _, _, _| {},
-    key: |_, _| None,
-    grade: None,
-    row: |_, _| None,
-    object: |_, _| None,
-    enter: Enter::Text,
-    reads: Reads::Object,
-    opens_on: |_| None,
-    title: |_| String::new(),
-    counts: |_| Vec::new(),
-    state: |_| State::default(),
-    preface: |_| Vec::new(),
-    footer: |_| Vec::new(),
-    narrows: |_| true,
-    cover: None,
-    nothing: "no rows",
-};
 
 /// All panes, in the order of [`ListId`].
 pub static PANES: [Pane; ListId::COUNT] = [
@@ -151,6 +125,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         state: causes::state,
         footer: |s| causes::changes(s.ui, s.cluster, s.ui.size.0 < 110),
         nothing: "no causes",
+        kept: Some(|cluster| cluster.nodes.cover.is_read()),
         ..COMMON
     },
     Pane {
@@ -164,7 +139,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         refresh: nodes::refresh,
         key: |s, row| s.cluster.derived.nodes.at(row).map(|r| r.node.uid.clone()),
         grade: Some(|s, row| s.cluster.derived.nodes.at(row).map(|r| nodes::grade(r))),
-        row: |s, row| Some(nodes::row(s.cluster.derived.nodes.at(row)?, &s.cluster.pods.cover, s.ui.now)),
+        row: |s, row| Some(nodes::row(s.cluster.derived.nodes.at(row)?, s.cover_of_counts(), s.ui.now)),
         object: |s, uid| s.cluster.derived.nodes.by_uid(uid).map(|r| r.node.reference(s.cluster.id())),
         enter: Enter::Pods,
         title: |_| "Nodes".into(),
@@ -174,6 +149,8 @@ pub static PANES: [Pane; ListId::COUNT] = [
         narrows: |_| false,
         cover: Some(|cluster| &cluster.nodes.cover),
         nothing: "no nodes",
+        kept: Some(|cluster| cluster.nodes.cover.is_read()),
+        measures: true,
         ..COMMON
     },
     Pane {
@@ -196,6 +173,8 @@ pub static PANES: [Pane; ListId::COUNT] = [
         footer: traffic::footer,
         cover: Some(|cluster| &cluster.services.cover),
         nothing: "no services",
+        kept: Some(|cluster| cluster.services.cover.is_read()),
+        measures: true,
         ..COMMON
     },
     Pane {
@@ -238,6 +217,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         footer: |s| autoscalers::footer(s.cluster, s.ui.namespace.is_some()),
         cover: Some(|cluster| &cluster.hpas.cover),
         nothing: "no autoscalers",
+        kept: Some(|cluster| cluster.hpas.cover.is_read()),
         ..COMMON
     },
     Pane {
@@ -263,6 +243,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         state: workloads::state,
         cover: Some(|cluster| &cluster.pods.cover),
         nothing: "no workloads",
+        kept: Some(|cluster| cluster.deployments.cover.is_read()),
         ..COMMON
     },
     Pane {
@@ -350,6 +331,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         state: alerts::state,
         footer: alerts::footer,
         nothing: "no alerts",
+        kept: Some(|cluster| cluster.alerts.is_known()),
         ..COMMON
     },
     Pane {
@@ -370,22 +352,27 @@ pub static PANES: [Pane; ListId::COUNT] = [
         state: |_| State::empty("no actions yet: they appear here with their steps"),
         narrows: |_| false,
         nothing: "no actions",
+        kept: Some(|_| true),
         ..COMMON
     },
     Pane {
-        id: ListId::Changes,
-        name: "changes",
-        keys: &[Cmd::Open(ListId::Changes)],
+        id: ListId::Timeline,
+        name: "timeline",
+        keys: &[Cmd::Open(ListId::Timeline)],
+        contexts: &[Context::Timeline, Context::Lists, Context::Objects, Context::Everywhere],
         place: Place::Over,
-        columns: &changes::COLUMNS,
-        refresh: changes::refresh,
-        key: |s, row| changes::at(s, row).map(Entry::key),
-        grade: Some(|s, row| changes::at(s, row).map(Entry::grade)),
-        row: |s, row| Some(changes::row(changes::at(s, row)?, s.ui.now)),
-        object: |s, uid| s.ui.rows.changes.list.iter().find(|c| c.key() == *uid)?.object.clone(),
-        title: |_| "Changed in the last 6 hours".into(),
-        narrows: |_| false,
-        nothing: "no changes in the last six hours",
+        columns: &timeline::COLUMNS,
+        orders: &timeline::ORDERS,
+        refresh: timeline::refresh,
+        key: |s, row| timeline::at(s, row).map(Line::key),
+        row: |s, row| Some(timeline::row(timeline::at(s, row)?, s.ui.today())),
+        object: timeline::object_of,
+        title: |_| "Timeline".into(),
+        counts: timeline::counts,
+        preface: timeline::preface,
+        footer: timeline::footer,
+        nothing: "nothing happened in the last six hours",
+        kept: Some(|_| true),
         ..COMMON
     },
     Pane {

@@ -9,6 +9,7 @@ pub mod header;
 pub mod help;
 pub mod lists;
 pub mod palette;
+pub mod plot;
 pub mod sheet;
 pub mod tail;
 pub mod texts;

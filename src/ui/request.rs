@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
+use pilothouse_core::domain::incident::Remark;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::plan::{Intent, Plan};
+use pilothouse_core::domain::preset::Sample;
 use pilothouse_core::domain::range::{Ranged, Span};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::SilenceChange;
@@ -81,6 +83,10 @@ pub enum Effect {
     Redraw,
     /// Silences findings, or ends a silence.
     Silence(ClusterId, SilenceChange),
+    /// Keeps what a person said about a moment or an incident.
+    Remark(ClusterId, Remark),
+    /// Saves a report of a cluster's timeline. The answer is a [`Msg::Notice`] with the names of the files.
+    Report(ClusterId),
     /// Applies a change of the mouse setting. The run loop handles this effect.
     Mouse,
     /// Suspends to the shell until the shell continues the process.
@@ -117,6 +123,8 @@ pub enum Request {
     ErrorLines { cluster: ClusterId, fingerprint: Name },
     /// Requests numbers over time from the Prometheus of the cluster. The answer is [`Reply::Range`].
     Range { cluster: ClusterId, query: String, span: Span },
+    /// Asks the Prometheus of the cluster about one moment. The answer is [`Reply::Moment`].
+    Moment { cluster: ClusterId, at: Stamp, queries: Vec<String> },
     /// Requests the names of the metrics that the Prometheus has had within the span. The answer is
     /// [`Reply::MetricNames`].
     MetricNames { cluster: ClusterId, span: Span },
@@ -133,6 +141,7 @@ impl Request {
             | Self::FailoverPlans { cluster }
             | Self::ErrorLines { cluster, .. }
             | Self::Range { cluster, .. }
+            | Self::Moment { cluster, .. }
             | Self::MetricNames { cluster, .. } => *cluster,
         }
     }
@@ -192,6 +201,8 @@ pub enum Reply {
     Plans(Vec<FailoverPlan>),
     Kinds(Vec<KindWords>),
     Range(Ranged),
+    /// The answer to each query.
+    Moment(Vec<Vec<Sample>>),
     MetricNames(Vec<String>),
     /// The intent that resumes an action.
     Resume(Intent),

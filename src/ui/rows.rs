@@ -5,9 +5,9 @@
 pub mod actions;
 pub mod alerts;
 pub mod backends;
-pub mod changes;
 pub mod events;
 pub mod namespaces;
+pub mod timeline;
 pub mod traffic;
 pub mod whatif;
 pub mod workloads;
@@ -49,7 +49,7 @@ pub struct PaneRows {
     /// The backends of the same Service in groups, and their inputs.
     pub slices: Slices,
     pub slices_of: Option<(By, backends::Inputs)>,
-    pub changes: changes::Entries,
+    pub timeline: timeline::Lines,
     pub events: events::EventGroups,
     pub alerts: alerts::AlertLines,
 }

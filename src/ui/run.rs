@@ -274,8 +274,11 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
 /// Draws one frame: updates what is on the screen, draws it, and records the sizes.
 pub fn draw(ui: &mut Ui, world: &World, theme: &Theme, ascii: bool, size: (u16, u16)) -> view::Drawn {
     ui.size = size;
-    on_screen(ui, world);
-    let drawn = view::draw(ui, world, theme, ascii);
+    let then = ui.enter_past(world);
+    let shown = then.as_deref().unwrap_or(world);
+    on_screen(ui, shown);
+    let drawn = view::draw(ui, shown, theme, ascii);
+    ui.leave_past();
     ui.take_in(drawn.seen.clone());
     drawn
 }

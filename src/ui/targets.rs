@@ -45,7 +45,7 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
                 .into_iter()
                 .collect();
         }
-        Screen::Log(_) => return Vec::new(),
+        Screen::Log(_) | Screen::Plots(_) => return Vec::new(),
         Screen::Panes => ui.focus,
         Screen::List(id) => *id,
     };

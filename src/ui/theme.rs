@@ -59,6 +59,12 @@ roles! {
     Job "job" Some(Role::Info);
     Note "note" Some(Role::Strong);
     Trend "trend" Some(Role::Info);
+    Plot1 "plot-1" Some(Role::Info);
+    Plot2 "plot-2" Some(Role::Ok);
+    Plot3 "plot-3" Some(Role::Warning);
+    Plot4 "plot-4" Some(Role::Strong);
+    PlotRequest "plot-request" Some(Role::Dim);
+    PlotLimit "plot-limit" Some(Role::Critical);
     LogTime "log-time" Some(Role::Dim);
     LogSource "log-source" Some(Role::Info);
 }

@@ -9,6 +9,7 @@ mod leave;
 mod logs;
 mod mouse;
 mod open;
+mod plot;
 mod prompt;
 mod reply;
 mod rows;
@@ -16,6 +17,7 @@ mod scroll;
 mod sheet;
 mod silence;
 mod silencing;
+mod timeline;
 mod unfit;
 
 use pilothouse_core::domain::haproxy::{ServerChange, ServerState};
@@ -24,7 +26,7 @@ use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 use pilothouse_core::logs::filter::Filter;
-use pilothouse_core::policy::dashboard;
+use pilothouse_core::policy::links;
 
 use super::app::{PodScope, Prompt, Screen, TextSource, TextView, Ui};
 use super::command::{ChangeCmd, Cmd};
@@ -35,8 +37,15 @@ use super::targets;
 
 pub use self::rows::{on_screen, refresh};
 
-/// Handles one message.
+/// Handles one message. While the clock is moved, keys apply to the world of that moment.
 pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
+    let then = ui.enter_past(world);
+    let effects = handle(ui, then.as_deref().unwrap_or(world), msg);
+    ui.leave_past();
+    effects
+}
+
+fn handle(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     let now = ui.now;
     match msg {
@@ -77,6 +86,7 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         Msg::Problem(words) => ui.problems.push(text::clean(&words).into_owned()),
         Msg::Hangup => effects.push(Effect::Quit),
     }
+    plot::ask(ui, world, &mut effects);
     if ui.note.as_ref().is_some_and(|(_, until)| *until <= ui.clock_ms) {
         ui.note = None;
     }
@@ -85,6 +95,9 @@ pub fn update(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
 
 /// Runs a command from a key or from the palette.
 pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
+    if matches!(ui.screen(), Screen::Plots(_)) && plot::run(ui, world, cmd, effects) {
+        return;
+    }
     match cmd {
         Cmd::Open(id) => open::pane(ui, world, id, effects),
         Cmd::NextPane => cycle(ui, true),
@@ -92,7 +105,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Zoom => match ui.screen() {
             Screen::Panes => ui.zoom = !ui.zoom,
             Screen::List(_) => ui.details.off = !ui.details.off,
-            Screen::Text(_) | Screen::Log(_) => ui.say("this is already full screen"),
+            Screen::Text(_) | Screen::Log(_) | Screen::Plots(_) => ui.say("this is already full screen"),
         },
         Cmd::AllNamespaces => {
             ui.namespace = None;
@@ -148,13 +161,14 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Describe => with_object(ui, world, |ui, object| open::text(ui, format!("Describe {object}"), TextSource::Describe(object.clone()), &object)),
         Cmd::Events => with_object(ui, world, |ui, object| open::text(ui, format!("Events of {object}"), TextSource::Events(object.clone()), &object)),
         Cmd::Yaml => with_object(ui, world, |ui, object| open::yaml(ui, &object, effects)),
+        Cmd::Plots => with_object(ui, world, plot::open),
         Cmd::Logs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, false, effects)),
         Cmd::PreviousLogs => with_object(ui, world, |ui, object| logs::open(ui, world, &object, true, effects)),
         Cmd::Copy => with_object(ui, world, |ui, object| {
             // the description of a Service shows its dashboard
             let described = matches!(ui.screen(), Screen::Text(_)) && object.kind == Kind::Service;
             let link = ui.shown(world).filter(|_| described).and_then(|cluster| {
-                dashboard::url(&cluster.info.dashboard, &object.namespace, &object.name)
+                links::dashboard(&cluster.info.dashboard, &object.namespace, &object.name)
             });
             let name = link.unwrap_or_else(|| object.name.to_string());
             let cordon = if object.kind == Kind::Node { "; to cordon press C" } else { "" };
@@ -205,12 +219,28 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
                 None => "NEW are the errors that were first seen recently, or since the last rollout".to_owned(),
             });
         }
+        Cmd::Moment => timeline::go_to(ui, world, effects),
+        Cmd::Earlier => timeline::step(ui, world, false, effects),
+        Cmd::Later => timeline::step(ui, world, true, effects),
+        Cmd::LineKinds => {
+            ui.kinds_of_lines = ui.kinds_of_lines.next();
+            ui.list_mut(ListId::Timeline).to_top();
+            ui.say(format!("the timeline shows {}", ui.kinds_of_lines.words()));
+        }
+        Cmd::Bookmark => timeline::bookmark(ui, effects),
+        Cmd::WriteNote => timeline::ask_note(ui),
+        Cmd::Incident => timeline::incident(ui, world, effects),
+        Cmd::Acknowledge => timeline::acknowledge(ui, world, effects),
+        Cmd::MarkCause => timeline::mark_cause(ui, world, effects),
+        Cmd::Export => effects.push(Effect::Report(ui.cluster)),
         Cmd::Save => effects.extend(whole_text(ui).map(|(log, text)| Effect::Save(log, text))),
         Cmd::NextError => scroll::error(ui, scroll::To::Next),
         Cmd::PreviousError => scroll::error(ui, scroll::To::Previous),
         // these commands have a meaning only in a dialog or in a box
         Cmd::Confirm | Cmd::Cancel | Cmd::CopyKubectl | Cmd::Options => {}
         Cmd::More | Cmd::Less | Cmd::CopyText => {}
+        Cmd::PlotEarlier | Cmd::PlotLater | Cmd::PlotLonger | Cmd::PlotShorter => {}
+        Cmd::PlotContainer | Cmd::PlotSplit | Cmd::PlotQuery | Cmd::PlotLink => {}
     }
 }
 
@@ -294,7 +324,9 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
             return logs::restore(ui, Filter::default());
         }
     }
-    if ui.screens.len() > 1 {
+    if ui.past.is_some() {
+        timeline::back(ui, effects);
+    } else if ui.screens.len() > 1 {
         open::close(ui, effects);
     } else if ui.zoom {
         ui.zoom = false;
@@ -305,7 +337,7 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
 pub fn object(ui: &Ui, world: &World) -> Option<ObjectRef> {
     match ui.screen() {
         Screen::Text(view) => view.about().cloned(),
-        Screen::Log(_) => None,
+        Screen::Log(_) | Screen::Plots(_) => None,
         Screen::Panes | Screen::List(_) => {
             let id = ui.active_list()?;
             let selected = ui.list(id).chosen()?;
@@ -323,6 +355,9 @@ fn with_object(ui: &mut Ui, world: &World, then: impl FnOnce(&mut Ui, ObjectRef)
 
 /// Opens the plan of a command that changes the cluster, or asks for what it needs first.
 fn change(ui: &mut Ui, world: &World, what: ChangeCmd, effects: &mut Vec<Effect>) {
+    if let Some(why) = timeline::refusal(ui) {
+        return ui.say(why);
+    }
     match what {
         ChangeCmd::Scale if targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
         ChangeCmd::Scale => prompt::scale(ui, world),

@@ -7,6 +7,7 @@ mod line;
 mod list;
 mod log;
 mod overlay;
+mod plot;
 mod row;
 mod screen;
 mod share;
@@ -34,6 +35,7 @@ pub struct Drawn {
 pub fn draw(ui: &Ui, world: &World, theme: &Theme, ascii_only: bool) -> Drawn {
     let area = Rect::new(0, 0, ui.size.0, ui.size.1);
     let mut canvas = Canvas::new(area, theme, ascii_only);
+    canvas.marker = plot::marker(ui.blocks);
     screen::draw(ui, world, &mut canvas, area);
     let (mut buffer, cursor, seen) = canvas.finish();
     if ascii_only {

@@ -89,12 +89,13 @@ const UI_MAY_USE: [(&str, &[&str]); 20] = [
 ];
 
 /// Files that are compiled for tests only.
-const TEST_FILES: [&str; 6] = [
+const TEST_FILES: [&str; 7] = [
     "src/core/logs/level/tests",
     "src/core/logs/templates/tests",
     "src/core/logs/time/tests.rs",
     "src/core/logs/hostile.rs",
     "src/core/plan/tests",
+    "src/core/policy/plots/tests.rs",
     "src/action/drain/tests.rs",
 ];
 
@@ -399,11 +400,9 @@ fn labels_of_pods_are_asked_of_the_pod() {
 }
 
 /// Public items that only tests use, each with the reason.
-const FOR_TESTS: [(&str, &str); 5] = [
+const FOR_TESTS: [(&str, &str); 3] = [
     ("with_probe", "kills the process at a write of the journal"),
     ("seeded", "gives each task of a story random numbers of its own"),
-    ("RecordingHeader", "the format of recorded facts, which scenarios are written in"),
-    ("RECORDING", "its version"),
     ("contrast", "the themes are held to it"),
 ];
 

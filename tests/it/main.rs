@@ -19,6 +19,7 @@ mod log_stores;
 mod loghub;
 mod logs;
 mod objectives;
+mod plots;
 mod prometheus;
 mod properties;
 mod runner;

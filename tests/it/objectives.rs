@@ -26,10 +26,10 @@ const NOW: f64 = 0.015;
 /// The share of requests that took longer than 300 ms.
 const LATE: f64 = 0.02;
 
-struct Server {
+pub(crate) struct Server {
     process: Child,
     _folder: tempfile::TempDir,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Drop for Server {
@@ -105,7 +105,7 @@ fn open_metrics(now: i64) -> String {
     text
 }
 
-fn start(now: i64) -> Server {
+pub(crate) fn start(now: i64) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let (data, file) = (folder.path().join("data"), folder.path().join("metrics.txt"));
     std::fs::write(&file, open_metrics(now)).unwrap();

@@ -13,12 +13,17 @@ mod record;
 mod stage;
 mod table;
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use pilothouse::bootstrap::replay;
+use pilothouse::report::incident;
+use pilothouse::source::recording::Recording;
 use pilothouse_core::domain::alert::AlertRow;
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cause, Cluster, Severity};
 use tokio::time::MissedTickBehavior;
 
@@ -63,6 +68,8 @@ async fn tell(story: &Story, seed: u64, lasts: u64) -> Record {
                 }
                 assert!(fixes.peek().is_none() || now < 600.0, "{}: a line never came\n{record}", story.scenario);
                 if fixes.peek().is_none() && now >= end as f64 {
+                    record.incidents = stage.cluster().derived.incidents.to_vec();
+                    record.opening = stage.opening();
                     return record;
                 }
             }
@@ -85,7 +92,7 @@ fn live(story: &Story, seed: u64, lasts: u64) -> Record {
 
 /// Waits until the alerts of the simulated cluster's Alertmanager have all of these names and objects.
 async fn alerts(wanted: &[(&str, &str)]) {
-    let stage = Stage::with("incident", 1, true).await;
+    let stage = Stage::with_alerts("incident", 1).await;
     let mut world = stage.world.clone();
     let mut seen = Vec::new();
     while stage.secs() < 600.0 {
@@ -198,6 +205,65 @@ stories! {
     pdb_stuck "pdb-stuck"
     api_flaky "api-flaky"
     calm "calm"
+}
+
+/// A node goes down, its line is acted on, and the incident closes by itself. Its times are those of the lines.
+#[test]
+fn node_down_is_an_incident_until_it_has_recovered() {
+    let record = live(story("node-down"), 1, 220);
+    judge::the_incident(&record);
+    let incident = record.incidents.first().expect("an incident");
+    assert!(incident.recovered.is_some() && incident.closed.is_some(), "{incident:?}");
+    assert_eq!(incident.actions.len(), 1, "{incident:?}");
+    let acted = record.fixes().next().unwrap().0;
+    let after = |at: Stamp| (at.0 - record.opening.0) as f64 / 1000.0;
+    let (acknowledged, diagnosed) = (&incident.acknowledged, &incident.diagnosed);
+    assert!((after(acknowledged.as_ref().unwrap().0) - acted).abs() < 1.5, "{incident:?}");
+    assert!((after(diagnosed.as_ref().unwrap().0) - acted).abs() < 1.5, "{incident:?}");
+}
+
+/// What is shown of a cluster, apart from measured numbers, which a recording has less often.
+fn shown(cluster: &Cluster) -> Vec<String> {
+    let derived = &cluster.derived;
+    let nodes = derived.nodes.iter().map(|n| format!("{} {:?} {:?}", n.node.name, n.state, n.totals));
+    let workloads = derived.workloads.iter().map(|w| format!("{} {:?}", w.workload.name, w.totals));
+    let services = derived.services.iter().map(|s| format!("{} {}/{}", s.service.name, s.ready, s.total));
+    let causes = derived.causes.iter().map(|c| format!("{:?} {} {:?}", c.severity, c.rule(), c.object()));
+    let mut all: Vec<String> = nodes.chain(workloads).chain(services).chain(causes).collect();
+    all.push(format!("{:?}", derived.counts));
+    // a console publishes up to 20 times a second, and a replay with each event
+    let secs = |at: Stamp| (at.0 + 500) / 1_000;
+    let times = derived.incidents.iter();
+    all.extend(times.map(|i| format!("{} {} {:?}", i.id, secs(i.detected), i.closed.map(secs))));
+    all.sort();
+    all
+}
+
+#[test]
+fn a_recording_replays_to_the_same_state_and_holds_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("incident.jsonl.gz");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+    let cluster = runtime.block_on(async {
+        let stage = Stage::recorded("incident", 1, Some(&path)).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        stage.cluster()
+    });
+    // the hub is dropped with its tasks, and its recording is complete then
+    drop(runtime);
+    let world = replay::world(Recording::open(&path).unwrap()).unwrap();
+    assert_eq!(shown(&world.clusters[0]), shown(&cluster));
+    let size = std::fs::metadata(&path).unwrap().len();
+    assert!(size < 1 << 20, "{size} bytes in ten minutes");
+    let mut text = String::new();
+    let mut from = flate2::read::GzDecoder::new(std::fs::File::open(&path).unwrap());
+    from.read_to_string(&mut text).unwrap();
+    for secret in ["Bearer", "eyJ", "client-key", "PRIVATE KEY"] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+    let report = incident::markdown(&incident::report(&world, &world.clusters[0]));
+    assert!(report.contains("## Incident 1: open") && report.contains("| detected |"), "{report}");
 }
 
 #[test]

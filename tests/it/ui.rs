@@ -1,11 +1,13 @@
 //! The content of the screen, and the effects of keys.
 
 mod flows;
+mod plots;
 mod scene;
 mod screens;
 mod silences;
 mod space;
 mod tail;
+mod time;
 
 use pilothouse::ui::app::Ui;
 use pilothouse::ui::key::Key;

@@ -113,7 +113,9 @@ async fn cluster(start: &Start, flags: &LogFlags, selection: Selection, printer:
     }
     let names = connection.clone();
     let wanted = Wanted::WithoutPodLogs;
-    let mut session = match Session::open(start, connection, false, Vec::new(), wanted, |_| {}) {
+    let opened = super::super::session::recorder(start, &connection, super::told())
+        .and_then(|tap| Session::open(start, connection, false, Vec::new(), wanted, tap, |_| {}));
+    let mut session = match opened {
         Ok(session) => session,
         Err(why) => return failed(&why, exit::USAGE),
     };

@@ -86,6 +86,9 @@ pub struct PodShape {
     /// The CPU limit of all its containers together, in thousandths of a core. 0 if one of them has none.
     #[serde(default)]
     pub cpu_limit_milli: i64,
+    /// The memory limit of all its containers together, in bytes. 0 if one of them has none.
+    #[serde(default)]
+    pub memory_limit_bytes: i64,
     /// It has an emptyDir volume, whose data is lost with the pod.
     pub empty_dir: bool,
     pub grace_secs: Option<u32>,

@@ -26,6 +26,8 @@ pub struct UiSettings {
     pub theme: String,
     /// Maximum number of frames per second.
     pub max_fps: u32,
+    /// Plots are drawn with half blocks instead of braille.
+    pub blocks: bool,
     /// The mouse selects rows, scrolls and presses the keys of the hint bar.
     pub mouse: bool,
     /// Command id -> keys, which replace the command table's defaults.
@@ -37,7 +39,14 @@ pub struct UiSettings {
 impl Default for UiSettings {
     fn default() -> Self {
         let none = std::collections::BTreeMap::new;
-        Self { theme: "default".into(), max_fps: 20, mouse: true, keys: none(), columns: none() }
+        Self {
+            theme: "default".into(),
+            max_fps: 20,
+            blocks: false,
+            mouse: true,
+            keys: none(),
+            columns: none(),
+        }
     }
 }
 
@@ -137,6 +146,8 @@ pub struct PrometheusSettings {
     pub poll_secs: u32,
     /// The window over which rates are computed.
     pub window_secs: u32,
+    /// URL of the graph of a query, with `$query`, `$from`, `$to` and `$range`; empty: none.
+    pub graph_url: String,
     /// `auto`, or names of presets in order.
     pub presets: Vec<String>,
     /// The service level objectives of the config.
@@ -153,6 +164,7 @@ impl Default for PrometheusSettings {
             server: ServerSettings::default(),
             poll_secs: 10,
             window_secs: 60,
+            graph_url: String::new(),
             presets: vec![super::preset::AUTO.into()],
             own_presets: Vec::new(),
             objectives: Vec::new(),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::domain;
 use crate::domain::alert::AlertsSeen;
 use crate::domain::id::{ClusterId, Name, Uid, Version};
+use crate::domain::incident::Remark;
 use crate::domain::kinds::with_tables;
 use crate::domain::log::LogSummary;
 use crate::domain::silence::Silence;
@@ -51,6 +52,8 @@ macro_rules! fact {
             Identity(Identity),
             Action(ActionView),
             Silence(SilenceChange),
+            /// A person said something about a moment or an incident.
+            Remark(Remark),
         }
     };
 }

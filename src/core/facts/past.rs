@@ -1,8 +1,9 @@
-//! The last polls of each Service and of its backends, for trends.
+//! The last polls of each Service and of its backends, of each node, and the last numbers of replicas of each autoscaler,
+//! for trends.
 //!
 //! A number is kept as one byte, a level on a logarithmic scale with steps of 7 %, which is finer than a bar of a
-//! trend. A backend needs 90 bytes and its name: 2,000 Services with 20 backends each need about 4 MB. A number that a
-//! poll does not have is a gap, never 0.
+//! trend. A backend needs 90 bytes and its name: 2,000 Services with 20 backends each need about 4 MB. A node needs 80
+//! bytes, so 5,000 nodes need 0.4 MB, and an autoscaler at most 800. A number that a poll does not have is a gap, never 0.
 
 use std::sync::Arc;
 
@@ -164,9 +165,109 @@ impl Past {
         )
     }
 
+    /// The time of the last poll.
+    pub fn at(&self) -> Stamp {
+        self.at
+    }
+
+    /// The time between two polls in milliseconds; 0 after the first one.
+    pub fn every_ms(&self) -> u64 {
+        self.every_ms
+    }
+
     /// Returns the trend of a backend.
     pub fn backend(&self, name: &Name) -> Option<&Trend> {
         self.backends.get(self.names.binary_search(name).ok()?)
+    }
+}
+
+/// The numbers of the last polls of one thing: `N` numbers a poll, the newest last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track<const N: usize> {
+    at: Stamp,
+    every_ms: u64,
+    polls: [[Level; N]; POLLS],
+}
+
+impl<const N: usize> Track<N> {
+    /// Returns the track with another poll. The same poll adds nothing, and missed polls are gaps.
+    pub fn after(before: Option<&Arc<Self>>, numbers: [Option<f64>; N], at: Stamp) -> Arc<Self> {
+        let newest = numbers.map(Level::of);
+        let Some(before) = before else {
+            let mut polls = [[Level::default(); N]; POLLS];
+            if let Some(last) = polls.last_mut() {
+                *last = newest;
+            }
+            return Arc::new(Self { at, every_ms: 0, polls });
+        };
+        if before.at >= at {
+            return before.clone();
+        }
+        let elapsed_ms = at.since(before.at);
+        // the interval is that of the polls, not that of an outage
+        let is_usual = before.every_ms == 0 || elapsed_ms < before.every_ms + before.every_ms / 2;
+        let every_ms = if is_usual { elapsed_ms } else { before.every_ms };
+        let steps = (elapsed_ms + every_ms / 2).checked_div(every_ms).unwrap_or(1).max(1);
+        let steps = usize::try_from(steps).unwrap_or(POLLS).min(POLLS);
+        let mut polls = [[Level::default(); N]; POLLS];
+        for (place, held) in polls.iter_mut().zip(before.polls.iter().skip(steps)) {
+            *place = *held;
+        }
+        if let Some(last) = polls.last_mut() {
+            *last = newest;
+        }
+        Arc::new(Self { at, every_ms, polls })
+    }
+
+    /// The time of the last poll.
+    pub fn at(&self) -> Stamp {
+        self.at
+    }
+
+    /// The time between two polls in milliseconds; 0 after the first one.
+    pub fn every_ms(&self) -> u64 {
+        self.every_ms
+    }
+
+    /// One of the numbers of each poll.
+    pub fn numbers(&self, which: usize) -> impl Iterator<Item = Option<f64>> {
+        self.polls.iter().map(move |poll| poll.get(which).and_then(|level| level.number()))
+    }
+}
+
+/// The most changes that are kept.
+const STEPS: usize = 32;
+
+/// The numbers of replicas of an autoscaler since each of their last changes: now, and wanted. Nothing is kept while they
+/// do not change. A change needs 24 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steps(Vec<Step>);
+
+type Pair = (Option<i32>, Option<i32>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Step {
+    at: Stamp,
+    pair: Pair,
+}
+
+impl Steps {
+    /// Returns the numbers with those of now. If they are the same, nothing is added.
+    pub fn after(before: Option<&Arc<Self>>, now: Option<i32>, wanted: Option<i32>, at: Stamp) -> Arc<Self> {
+        let pair = (now, wanted);
+        match before {
+            Some(held) if held.0.last().is_some_and(|last| last.pair == pair || last.at > at) => held.clone(),
+            held => {
+                let held = held.map(|held| held.0.as_slice()).unwrap_or_default();
+                let kept = held.get(held.len().saturating_sub(STEPS - 1)..).unwrap_or_default();
+                Arc::new(Self(kept.iter().copied().chain([Step { at, pair }]).collect()))
+            }
+        }
+    }
+
+    /// Returns the numbers at a time, or `None` before the first one that is known.
+    pub fn at(&self, at: Stamp) -> Option<Pair> {
+        self.0.iter().rev().find(|step| step.at <= at).map(|step| step.pair)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::domain::alert::AlertsSeen;
 use crate::domain::id::{Name, Uid};
+use crate::domain::incident::Remark;
 use crate::domain::log::Logs;
 use crate::domain::route::Route;
 use crate::domain::silence::Silence;
@@ -43,6 +44,8 @@ pub struct Facts {
     pub sources: Arc<[SourceStatus]>,
     /// The silences.
     pub silences: Vec<Arc<Silence>>,
+    /// What a person said since the last publish.
+    pub said: Vec<Remark>,
     /// The balancing policies from the config.
     pub balancing: Arc<BTreeMap<String, Policy>>,
 }
@@ -120,6 +123,8 @@ impl Parts {
     pub const SILENCES: Self = Self::of(Part::Silences);
     /// The list of what changed: any of it may be what somebody does about a finding.
     pub const CHANGES: Self = Self::of(Part::Changes);
+    /// Bookmarks, notes, and the steps of an incident.
+    pub const REMARKS: Self = Self::of(Part::Remarks);
     pub const ALERTS: Self = Self::of(Part::Alerts);
     pub const ALL: Self = Self(u64::MAX);
 
@@ -237,6 +242,10 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
                 SilenceChange::Lift(silence) => facts.silences.retain(|held| **held != silence),
             }
             dirty.parts.add(Parts::SILENCES);
+        }
+        Fact::Remark(remark) => {
+            facts.said.push(remark);
+            dirty.parts.add(Parts::REMARKS);
         }
         Fact::Identity(identity) => {
             facts.identity = identity;

@@ -47,6 +47,7 @@ macro_rules! tables {
             Time,
             Silences,
             Changes,
+            Remarks,
             Alerts,
         }
 
@@ -89,7 +90,8 @@ macro_rules! tables {
                 | Fact::Source(_)
                 | Fact::Identity(_)
                 | Fact::Action(_)
-                | Fact::Silence(_) => {}
+                | Fact::Silence(_)
+                | Fact::Remark(_) => {}
             }
         }
     };

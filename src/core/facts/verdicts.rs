@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::past::Past;
+use super::past::{Past, Steps};
 use super::table::Row;
 use super::world::{ServiceRow, same};
 use crate::domain::autoscaler::{Hpa, HpaVerdict};
@@ -15,6 +15,8 @@ use crate::domain::traffic::{BackendTraffic, Balancing, ServiceTraffic, Share, S
 pub struct HpaRow {
     pub hpa: Arc<Hpa>,
     pub verdict: HpaVerdict,
+    /// The last changes of its replicas.
+    pub past: Arc<Steps>,
 }
 
 impl Row for HpaRow {
@@ -28,7 +30,7 @@ impl Row for HpaRow {
         &self.hpa.namespace
     }
     fn same_content(&self, other: &Self) -> bool {
-        same(&self.hpa, &other.hpa) && self.verdict == other.verdict
+        same(&self.hpa, &other.hpa) && self.verdict == other.verdict && self.past == other.past
     }
 }
 

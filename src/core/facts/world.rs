@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::domain::alert::{AlertRow, AlertsSeen};
 use crate::domain::haproxy::HaproxySettings;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
+use crate::domain::incident::{Incident, Remark};
 use crate::domain::log::Logs;
 use crate::domain::node::Node;
 use crate::domain::pod::Pod;
@@ -21,6 +22,8 @@ use crate::domain::workload::Workload;
 
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
+use super::history::History;
+use super::past::Track;
 use super::routes::Routes;
 use super::table::{Row, Table};
 use super::tables::Tables;
@@ -212,6 +215,12 @@ pub struct Derived {
     pub silenced: Arc<[Silenced]>,
     /// The changes of the last hours, newest first.
     pub changes: Arc<[Arc<Change>]>,
+    /// What was displayed before.
+    pub history: Arc<History>,
+    /// The incidents, the newest first.
+    pub incidents: Arc<[Arc<Incident>]>,
+    /// The bookmarks and notes, the oldest first.
+    pub remarks: Arc<[Arc<Remark>]>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -249,6 +258,8 @@ pub struct NodeRow {
     pub problems: Arc<[Name]>,
     pub totals: NodeTotals,
     pub usage: Option<NodeUsage>,
+    /// The last polls of its usage: CPU in cores, and memory in GiB.
+    pub past: Option<Arc<Track<2>>>,
 }
 
 impl NodeRow {

@@ -5,7 +5,7 @@
 use crate::domain::alert::Alert;
 use crate::domain::id::{Kind, Name};
 
-use super::dashboard::escaped;
+use super::links::escaped;
 
 /// What the value of a label names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -339,6 +339,11 @@ pub fn rank(context: &RuleContext<'_, '_>, mut causes: Vec<Cause>) -> Vec<Cause>
     causes
 }
 
+/// Sorts findings like [`rank`].
+pub fn sort(causes: &mut [Arc<Cause>]) {
+    causes.sort_by(|a, b| order(a, b));
+}
+
 fn order(a: &Cause, b: &Cause) -> std::cmp::Ordering {
     let name = |cause: &Cause| cause.object().map(|object| (object.namespace.clone(), object.name.clone()));
     b.severity

@@ -4,10 +4,12 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use pilothouse_core::domain::preset::Sample;
 use pilothouse_core::domain::range::{MOST_SERIES, Ranged, Series, Span};
+use pilothouse_core::domain::time::Stamp;
 use tokio::sync::Semaphore;
 
-use super::client::Prometheus;
+use super::client::{Matrix, Prometheus};
 use super::discovered::Discovered;
 use crate::source::server::ServerError;
 
@@ -48,6 +50,26 @@ impl Ranges {
 
     /// Runs a range query.
     pub async fn ask(&self, query: &str, span: Span) -> Result<Ranged, String> {
+        let matrix = self.range(query, span).await?;
+        let left_out = matrix.series.len().saturating_sub(MOST_SERIES);
+        let kept = matrix.series.into_iter().take(MOST_SERIES);
+        let series = kept.map(|one| Series::of(span, one.labels, one.points.into_iter())).collect();
+        Ok(Ranged { span, series, left_out, warnings: matrix.warnings })
+    }
+
+    /// Runs queries for one moment. Fails if one of them fails, because a part can look like the whole.
+    pub async fn moment(&self, queries: &[String], at: Stamp) -> Result<Vec<Vec<Sample>>, String> {
+        let span = Span { from: at, step_secs: 1, count: 1 };
+        let value = |points: Vec<(Stamp, Option<f64>)>| points.first().and_then(|(_, value)| *value);
+        let one = async |query: &String| {
+            let matrix = self.range(query, span).await?;
+            let series = matrix.series.into_iter();
+            Ok(series.map(|one| Sample { labels: one.labels, value: value(one.points) }).collect())
+        };
+        futures::future::join_all(queries.iter().map(one)).await.into_iter().collect()
+    }
+
+    async fn range(&self, query: &str, span: Span) -> Result<Matrix, String> {
         let (from, to, step) = (span.from, span.to(), span.step_secs);
         let matrix = match self.server().await? {
             (Server::Fixed(client), _turn) => client.range(query, from, to, step, LIMIT).await,
@@ -58,11 +80,7 @@ impl Ranges {
                 answer
             }
         };
-        let matrix = matrix.map_err(|e: ServerError| e.to_string())?;
-        let left_out = matrix.series.len().saturating_sub(MOST_SERIES);
-        let kept = matrix.series.into_iter().take(MOST_SERIES);
-        let series = kept.map(|one| Series::of(span, one.labels, one.points.into_iter())).collect();
-        Ok(Ranged { span, series, left_out, warnings: matrix.warnings })
+        matrix.map_err(|e: ServerError| e.to_string())
     }
 
     /// Returns the names of the metrics that have had samples since a time, in order.

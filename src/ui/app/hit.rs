@@ -21,6 +21,10 @@ pub enum Target {
     Resource(String, Option<Name>),
     /// A plan of `Ui::failovers`, and whether it is reverted.
     Failover(usize, bool),
+    /// Plots a query.
+    Query(String),
+    /// Continues the typed line with this text.
+    Complete(String),
     Quit,
 }
 

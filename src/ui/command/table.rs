@@ -3,8 +3,8 @@
 use super::super::list::ListId;
 use super::{Cmd, Command, Context, look, open};
 use Context::{
-    Actions, Alerts, Backends, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Pods, Sheet,
-    Text, Traffic, Workloads,
+    Actions, Alerts, Backends, Dialog, Errors, Everywhere, Lists, Log, Nodes, Now, Objects, Plots, Pods,
+    Sheet, Text, Traffic, Workloads,
 };
 
 /// All of them.
@@ -15,7 +15,14 @@ pub(super) const LOOKS: &[Command] = &[
     open(ListId::Autoscalers, "focus-autoscalers", "autoscalers", "go to the Autoscalers pane", &["4"], 0),
     open(ListId::Workloads, "workloads-view", "workloads", "show workloads and pods, full screen", &["5"], 6),
     open(ListId::Alerts, "alerts-view", "alerts", "show the alerts, full screen", &["6"], 0),
-    open(ListId::Changes, "changes-view", "changes", "show changes, and who made them", &["7"], 0),
+    open(
+        ListId::Timeline,
+        "timeline-view",
+        "timeline",
+        "show what happened, by one clock: findings, changes and who made them, events, errors, alerts, actions, incidents",
+        &["7"],
+        0,
+    ),
     open(ListId::Actions, "actions-view", "actions", "show running and past actions", &["8"], 0),
     open(ListId::Events, "events-view", "cluster events", "show the cluster's events", &["9"], 0),
     look(
@@ -252,6 +259,70 @@ pub(super) const LOOKS: &[Command] = &[
         &[Objects],
         &["p"],
         0,
+    ),
+    look(
+        Cmd::Plots,
+        "plots",
+        "metrics",
+        "plot the object's metrics: CPU and memory against request and limit, restarts, requests, errors, response times, replicas",
+        &[Objects],
+        &["m"],
+        4,
+    ),
+    look(
+        Cmd::PlotEarlier,
+        "plot-earlier",
+        "crosshair",
+        "move the crosshair to the previous point; page-up and page-down move it by ten, g and G to the ends",
+        &[Plots],
+        &["left", "h"],
+        1,
+    ),
+    look(
+        Cmd::PlotLater,
+        "plot-later",
+        "later",
+        "move the crosshair to the next point",
+        &[Plots],
+        &["right", "l"],
+        0,
+    ),
+    look(
+        Cmd::PlotLonger,
+        "plot-longer",
+        "longer",
+        "plot a longer range: 15 minutes, 1 hour, 6 hours, 24 hours",
+        &[Plots],
+        &["minus"],
+        2,
+    ),
+    look(Cmd::PlotShorter, "plot-shorter", "shorter", "plot a shorter range", &[Plots], &["+", "="], 2),
+    look(
+        Cmd::PlotContainer,
+        "plot-container",
+        "container",
+        "plot the usage of the next container alone, or of all containers again",
+        &[Plots],
+        &["t"],
+        4,
+    ),
+    look(
+        Cmd::PlotLink,
+        "plot-link",
+        "copy link",
+        "copy the URL of the first panel's query, from prometheus.graph_url of the config",
+        &[Plots],
+        &["c"],
+        5,
+    ),
+    look(
+        Cmd::PlotQuery,
+        "plot-query",
+        "copy PromQL",
+        "copy the PromQL of the first panel",
+        &[Plots],
+        &["x"],
+        6,
     ),
     look(Cmd::Copy, "copy", "copy name", "copy the object's name to the clipboard", &[Objects], &["c"], 0),
     look(

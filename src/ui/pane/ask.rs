@@ -4,10 +4,11 @@ use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::facts::table::{Coverage, Freshness};
 use pilothouse_core::facts::world::{Cluster, World};
 
-use super::super::app::{Screen, TextSource, Ui};
-use super::super::cell::RowView;
+use super::super::app::{PastMetrics, Screen, TextSource, Ui};
+use super::super::cell::{RowView, cell};
 use super::super::command::Context;
 use super::super::list::{ListId, Spec};
+use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::novelty::Novelty;
 use super::sources::{self, State};
@@ -35,6 +36,37 @@ impl<'a> Shown<'a> {
     /// Returns when error groups count as new.
     pub fn novelty(&self) -> Novelty {
         Novelty::of(self.cluster, self.ui.new_since, self.ui.now)
+    }
+
+    /// Returns the state of data that the history does not keep, while the clock is moved.
+    pub fn unknown_then() -> State {
+        let mut state =
+            State::empty("not known at that time: only states, counts, findings and changes are kept");
+        state.notes.push(cell(Role::Dim, "not known then"));
+        state
+    }
+
+    /// Returns the state of a pane's rows: of its source, or of the history while the clock is moved.
+    pub fn state(&self, pane: &Pane) -> State {
+        if self.ui.past.is_none() {
+            return (pane.state)(self);
+        }
+        if pane.kept.is_some_and(|is_known| is_known(self.cluster)) {
+            let is_known = self.ui.past.as_ref().is_some_and(|past| past.metrics == PastMetrics::Known);
+            let mut state = State::default();
+            if pane.measures && !is_known {
+                state.notes.push(cell(Role::Dim, "metrics not known then"));
+            }
+            state
+        } else {
+            Self::unknown_then()
+        }
+    }
+
+    /// Returns how completely the pods were read that the counts of nodes are from. The history keeps only complete
+    /// counts.
+    pub fn cover_of_counts(&self) -> &'a Coverage {
+        if self.ui.past.is_some() { &Coverage::Complete } else { &self.cluster.pods.cover }
     }
 
     /// Returns the state of a table's source.
@@ -129,6 +161,7 @@ impl Ui {
             Screen::Text(view) if view.about().is_some() => &[Text, Objects, Everywhere],
             Screen::Text(_) => &[Text, Everywhere],
             Screen::Log(_) => &[Log, Everywhere],
+            Screen::Plots(_) => &[Context::Plots, Everywhere],
             Screen::List(id) => of(*id).contexts,
             Screen::Panes => of(self.focus).contexts,
         }

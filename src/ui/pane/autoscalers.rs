@@ -15,7 +15,7 @@ use super::super::cell::{Cell, Grade, RowView, cell, past, plain};
 use super::super::list::{List, NO_MORE, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
-use super::super::widget::text;
+use super::super::widget::{bar, text};
 use super::orders::{Order, texts, turned};
 
 /// The orders that `o` cycles through.
@@ -30,11 +30,12 @@ pub const ORDERS: [Order; 7] = [
 ];
 
 /// The columns.
-pub const COLUMNS: [Column; 10] = [
+pub const COLUMNS: [Column; 11] = [
     Column::name("TARGET", 10, 40),
     Column::left("NOW→WANT", 8, 13, 0).whole().named("replicas"),
     Column::left("MIN-MAX", 6, 13, 4).whole(),
     Column::meter("■now □want of max", "of max", 10, 10).named("replicas-meter"),
+    Column::trend("TREND", 8, 30, 14).named("replicas-trend"),
     // a METRIC that is too long keeps its end, because the number is there
     Column::name("METRIC", 10, 28).leaving(6).whole(),
     Column::text("VERDICT", 12, 0),
@@ -140,6 +141,8 @@ pub fn row(row: &HpaRow, now: Stamp, several_namespaces: bool) -> RowView {
             plain(format!("{current}→{wants}")),
             plain(format!("{}-{}", hpa.min, hpa.max)),
             cell(Role::Trend, bar),
+            // the column is as wide as the minutes that are known
+            cell(Role::Trend, trend(row, now).trim_start()),
             plain(worst.map_or_else(String::new, |m| format!("{}{more}", metric(m)))),
             cell(grade.role(), format!("{}{since}", verdict.why)),
             cell(Role::Dim, verdict.computed.clone().unwrap_or_default()),
@@ -150,6 +153,15 @@ pub fn row(row: &HpaRow, now: Stamp, several_namespaces: bool) -> RowView {
         below: said(hpa, verdict, now),
         ..RowView::default()
     }
+}
+
+/// Draws the replicas of each of the last 30 minutes.
+fn trend(row: &HpaRow, now: Stamp) -> String {
+    const MINUTES: i64 = 30;
+    // whole minutes, so that a quiet screen changes at most once a minute
+    let last = Stamp(now.0.div_euclid(60_000) * 60_000);
+    let replicas = |minutes: i64| row.past.at(last.plus_secs(-60 * minutes)).and_then(|(now, _)| now);
+    bar::trend((0..MINUTES).rev().map(|minutes| replicas(minutes).map(f64::from)), f64::from(row.hpa.max))
 }
 
 /// Returns further details: how the autoscaler computes its number, the metrics, and the messages of its conditions.

@@ -215,7 +215,7 @@ pub fn change_rows(cluster: &Cluster, namespace: Option<&Name>, now: Stamp) -> V
 pub fn changes_view(keymap: &Keymap, rows: &[RowView], room: usize) -> ListView {
     let mut notes = vec![cell(Role::Dim, format!("in the last {} min", ClusterState::window_minutes()))];
     notes.extend(
-        keymap.key(command::Cmd::Open(ListId::Changes)).map(|key| cell(Role::Key, format!("{key} all"))),
+        keymap.key(command::Cmd::Open(ListId::Timeline)).map(|key| cell(Role::Key, format!("{key} all"))),
     );
     ListView {
         title: "Changed".into(),
@@ -232,7 +232,7 @@ pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
     let (namespace, now) = (ui.namespace.as_ref(), ui.now);
     let key = ui
         .keymap
-        .key(command::Cmd::Open(ListId::Changes))
+        .key(command::Cmd::Open(ListId::Timeline))
         .map_or_else(String::new, |key| format!("{key} all"));
     let mut line = vec![cell(Role::Title, format!("changed {}m", ClusterState::window_minutes()))];
     line.push(cell(Role::Key, key));

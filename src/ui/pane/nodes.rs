@@ -8,13 +8,14 @@ use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, NodeRow, NodeState, World};
 use pilothouse_core::policy::health::short_problem;
+use pilothouse_core::policy::plots::GIB;
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, address, ago, bytes, cell, cores, percent, plain};
 use super::super::list::{List, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, METER};
-use super::super::widget::text;
+use super::super::widget::{bar, text};
 use super::Shown;
 use super::orders::{Order, texts, turned};
 
@@ -38,14 +39,16 @@ pub const ORDERS: [Order; 15] = [
 ];
 
 /// The columns.
-pub const COLUMNS: [Column; 17] = [
+pub const COLUMNS: [Column; 19] = [
     Column::name("NODE", 8, 44),
     Column::left("STATE", 12, 24, 0),
     Column::name("ZONE", 6, 16).leaving(8),
     Column::right("CPU use/req", 7, 11, 4).short("CPU u/r").named("cpu"),
     Column::meter("CPU ■use □req", "■use □req", 10, 11).named("cpu-meter"),
+    Column::trend("TREND", 8, 30, 20).named("cpu-trend"),
     Column::right("MEM use/req", 7, 11, 6).short("MEM u/r").named("memory"),
     Column::meter("MEM ■use □req", "■use □req", 10, 12).named("memory-meter"),
+    Column::trend("TREND", 8, 30, 21).named("memory-trend"),
     Column::right("PODS bad", 6, 10, 2).short("PODS").named("pods"),
     Column::right("AGE", 4, 5, 9),
     Column::left("VERSION", 8, 14, 10),
@@ -210,6 +213,11 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
         let bar = text::meter(used.unwrap_or(0), requested, whole, METER);
         cell(Role::Trend, if known && whole > 0 { bar } else { String::new() })
     };
+    let trend = |which: usize, most: f64| {
+        let trend = row.past.as_ref().map(|past| bar::trend(past.numbers(which), most));
+        // the column is as wide as the polls that there are
+        cell(Role::Trend, trend.as_deref().unwrap_or_default().trim_start())
+    };
     let whole = node.allocatable;
     let asked = row.totals.requests;
     let pods = if row.totals.bad > 0 {
@@ -225,8 +233,10 @@ pub fn row(row: &NodeRow, pods_cover: &Coverage, now: Stamp) -> RowView {
             plain(node.zone.as_ref().map_or("", Name::as_str)),
             pair(used.map(|u| u.cpu_milli), asked.cpu_milli, whole.cpu_milli),
             meter(used.map(|u| u.cpu_milli), asked.cpu_milli, whole.cpu_milli),
+            trend(0, whole.cpu_milli as f64 / 1_000.0),
             pair(used.map(|u| u.memory_bytes), asked.memory_bytes, whole.memory_bytes),
             meter(used.map(|u| u.memory_bytes), asked.memory_bytes, whole.memory_bytes),
+            trend(1, whole.memory_bytes as f64 / GIB),
             pods,
             cell(Role::Dim, age(now.since(node.created))),
             cell(Role::Dim, node.kubelet.as_str()),

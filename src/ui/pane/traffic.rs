@@ -12,7 +12,7 @@ use pilothouse_core::domain::traffic::{
 use pilothouse_core::facts::past::Trend;
 use pilothouse_core::facts::world::{Cluster, TrafficRow, World};
 
-use super::super::app::Ui;
+use super::super::app::{PastMetrics, Ui};
 use super::super::cell::{self, Cell, Grade, RowView, cell, millis, plain, rate, ratio};
 use super::super::list::{List, ListId, NO_MORE, Spec};
 use super::super::rows::traffic::{Joined, join};
@@ -280,6 +280,16 @@ pub fn counts(joined: &[Joined], spec: &Spec) -> Vec<Cell> {
 
 /// Builds the footer: the policy of the selected Service, and the source of its numbers.
 pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
+    if let Some(past) = &s.ui.past {
+        return vec![cell(
+            Role::Dim,
+            match past.metrics {
+                PastMetrics::Known => "requests, errors and p95 of that time, from the Prometheus",
+                PastMetrics::Asked(..) => "the Prometheus is asked for requests, errors and p95 of that time",
+                PastMetrics::Unknown => "requests, errors and latency are not known at that time",
+            },
+        )];
+    }
     let through = sources::through(s.cluster, Feed::Traffic);
     if s.cluster.derived.traffic.is_empty() {
         return metrics(s).why_empty.into_iter().chain(through).collect();

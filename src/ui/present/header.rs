@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use pilothouse_core::domain::alert::AlertState;
 use pilothouse_core::domain::source::{Feed, SourceState};
-use pilothouse_core::domain::time::{Stamp, age_of_state, skew};
+use pilothouse_core::domain::time::{Stamp, age, age_of_state, skew};
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, Severity, World};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, cell, plain};
+use super::super::command::Cmd;
 use super::super::theme::Role;
 use super::super::widget::text::grouped;
 
@@ -59,8 +60,12 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     header.spare = if shown.is_none() { 2 } else { 1 };
     first.push(plain(format!("ns:{}", shown.as_deref().unwrap_or("all"))));
     header.groups.push(first);
+    if let Some(past) = &ui.past {
+        let ago = age(past.now.since(past.at));
+        header.groups.push(vec![cell(Role::Marked, format!("AT {} ({ago} ago)", past.at.clock_secs()))]);
+    }
     header.groups.push(nodes(cluster));
-    header.groups.push(pods(cluster));
+    header.groups.push(pods(cluster, ui.past.is_some()));
     header.groups.extend(alerts(cluster));
     if let Some(worst) = worst_source(cluster, ui.now) {
         header.groups.push(vec![worst]);
@@ -68,10 +73,22 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     if let Some(ms) = cluster.identity.skew_ms() {
         header.groups.push(vec![cell(Role::Warning, format!("server clock {}", skew(ms)))]);
     }
+    // the last group, because it is the first to leave a narrow screen, and the timeline has it too
+    header.groups.extend(incident(cluster, ui));
     if let Some(version) = &cluster.identity.version {
         header.right.insert(0, cell(Role::Dim, format!("server {version}")));
     }
     header
+}
+
+/// Says that an incident is open, how long, and which key acknowledges it.
+fn incident(cluster: &Cluster, ui: &Ui) -> Option<Vec<Cell>> {
+    let open = cluster.derived.incidents.first().filter(|incident| incident.is_open())?;
+    let mut group = vec![cell(Role::Critical, format!("INCIDENT {}", age(ui.now.since(open.detected))))];
+    if open.acknowledged.is_none() {
+        group.extend(ui.keymap.key(Cmd::Acknowledge).map(|key| cell(Role::Key, format!("{key} ack"))));
+    }
+    Some(group)
 }
 
 fn unknown(cover: &Coverage) -> Option<Cell> {
@@ -102,10 +119,12 @@ fn nodes(cluster: &Cluster) -> Vec<Cell> {
     group
 }
 
-fn pods(cluster: &Cluster) -> Vec<Cell> {
+/// `is_past`: the counts are those of an earlier moment, of which no pods are kept.
+fn pods(cluster: &Cluster, is_past: bool) -> Vec<Cell> {
     let counts = cluster.derived.counts;
     let mut group = vec![plain("pods")];
-    if let Some(word) = unknown(&cluster.pods.cover) {
+    let cover = if is_past { &cluster.nodes.cover } else { &cluster.pods.cover };
+    if let Some(word) = unknown(cover) {
         group.push(word);
         return group;
     }

@@ -34,7 +34,7 @@ pub fn view(ui: &Ui, world: &World, id: ListId, room: usize, focused: bool) -> L
     };
     let (pane, list) = (pane::of(id), ui.list(id));
     let top = list.top_of(room);
-    let state = (pane.state)(&shown);
+    let state = shown.state(pane);
     let mut notes = (pane.counts)(&shown);
     if !list.filter.is_empty() {
         notes.push(cell(Role::Match, format!("/{}", list.filter)));

@@ -1,6 +1,7 @@
 //! The palette (`:`) finds objects by name, and commands. Hits are ranked by how well the name matches. Only the best
 //! ones are kept.
 
+pub mod prom;
 mod words;
 
 use std::cmp::Reverse;
@@ -68,6 +69,9 @@ fn of_object(object: ObjectRef) -> Hit {
 
 /// Returns the best hits for the typed text.
 pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
+    if let Some(query) = prom::query(typed) {
+        return prom::hits(ui, query);
+    }
     let needle = typed.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let mut hits: Vec<(u32, Hit)> = Vec::new();
     if matches!(needle.as_str(), "q" | "quit" | "exit") {

@@ -69,8 +69,18 @@ impl Scale {
             share: Self::of_shares(backends.iter().map(|backend| backend.share.expected)),
             errors_percent: most(&|trend| trend.errors_percent().flatten().fold(0.0, f64::max))
                 .max(GRAVE_ERRORS * 100.0),
-            p95_ms: most(&|trend| trend.p95_ms().flatten().fold(0.0, f64::max)),
+            p95_ms: most(&|trend| trend.p95_ms().flatten().fold(0.0, f64::max))
+                .max(2.0 * Self::usual(backends)),
         }
+    }
+
+    /// Returns the response time that half of the backends had in half of the polls. Twice as much is a full bar, so
+    /// that the usual time is half of a bar and a slow backend stands out.
+    fn usual(backends: &[Backend]) -> f64 {
+        let trends = backends.iter().filter_map(|backend| backend.trend.as_ref());
+        let mut all: Vec<f64> = trends.flat_map(Trend::p95_ms).flatten().collect();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or(0.0)
     }
 }
 

@@ -22,6 +22,9 @@ const RENEW_MS: u64 = 2_000;
 
 /// Opens a rehearsal for the objects that were selected when the key was pressed.
 pub(super) fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
+    if let Some(why) = super::timeline::refusal(ui) {
+        return ui.say(why);
+    }
     // the objects decide on the cluster; a failover without objects is one of the cluster that is shown
     let id = targets.first().map_or(ui.cluster, |target| target.cluster);
     let Some(cluster) = world.cluster(id) else { return };

@@ -10,12 +10,15 @@ use super::super::present;
 use super::super::request::{Effect, Request, TableText};
 use super::super::theme::Role;
 
-/// Closes the top screen, and stops following its log.
+/// Closes the top screen, stops following its log, and cancels the requests of its plots.
 pub(super) fn close(ui: &mut Ui, effects: &mut Vec<Effect>) {
-    if ui.screens.len() > 1
-        && let Some(Screen::Log(view)) = ui.screens.pop()
-    {
-        effects.push(Effect::StopLogs(view.ticket));
+    if ui.screens.len() <= 1 {
+        return;
+    }
+    match ui.screens.pop() {
+        Some(Screen::Log(view)) => effects.push(Effect::StopLogs(view.ticket)),
+        Some(Screen::Plots(plots)) => effects.extend(super::plot::cancel(&plots)),
+        _ => {}
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::present::palette;
 use super::super::request::Effect;
 use super::super::targets;
 use super::super::widget::input::{Edit, InputLine};
-use super::{dialog, logs, open, rows, scroll, silence, silencing, unfit};
+use super::{dialog, logs, open, plot, rows, scroll, silence, silencing, timeline, unfit};
 
 /// Opens the filter of the active list.
 pub(super) fn filter(ui: &mut Ui) {
@@ -252,6 +252,8 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         Prompt::LogSince => {}
         Prompt::Palette { hits, at } => match hits.into_iter().nth(at).map(|h| h.target) {
             Some(Target::Quit) => effects.push(Effect::Quit),
+            Some(Target::Query(query)) => plot::query(ui, &query),
+            Some(Target::Complete(text)) => palette(ui, world, &text),
             Some(Target::Command(id)) => {
                 if let Some(command) = command::by_id(id) {
                     let here = ui.contexts();
@@ -321,6 +323,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 keep(ui, again, input, why);
             }
         }
+        Prompt::Note { at, object } => timeline::note(ui, at, object, &input, effects),
         Prompt::Tell => {
             if let Err(why) = silence::tell(ui, world, &input, effects) {
                 keep(ui, again, input, why);

@@ -7,7 +7,7 @@ use super::super::app::{LogView, Screen, TextLine, TextSource, Ui};
 use super::super::present;
 use super::super::request::{Effect, Reply, Ticket};
 use super::super::theme::Role;
-use super::{dialog, prompt};
+use super::{dialog, plot, prompt, timeline};
 
 /// Returns the log that belongs to a ticket.
 pub(super) fn logs_of(ui: &mut Ui, ticket: Ticket) -> Option<&mut LogView> {
@@ -22,6 +22,8 @@ pub(super) fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, eff
     if ui.dialog.as_ref().is_some_and(|d| d.ticket == ticket) {
         return dialog::take(ui, reply, effects);
     }
+    let reply = plot::take(ui, ticket, reply).and_then(|reply| timeline::take(ui, ticket, reply));
+    let Some(reply) = reply else { return };
     if ui.failovers_of == ticket {
         match reply {
             Reply::Plans(mut plans) => {
@@ -35,6 +37,15 @@ pub(super) fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, eff
             Reply::Failed(why) => ui.say(text::clean(&why).into_owned()),
             _ => {}
         }
+        return;
+    }
+    if ui.metrics.of.is_some_and(|(_, asked)| asked == ticket) {
+        match reply {
+            Reply::MetricNames(names) => ui.metrics.names = Some(names),
+            Reply::Failed(why) => ui.metrics.failed = Some(text::clean(&why).into_owned()),
+            _ => {}
+        }
+        prompt::refresh(ui, world);
         return;
     }
     if ui.kinds_of == Some(ticket) {

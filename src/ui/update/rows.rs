@@ -31,7 +31,7 @@ pub fn on_screen(ui: &mut Ui, world: &World) {
             }
         }
         Screen::Text(_) => text(ui, world),
-        Screen::Log(_) => {}
+        Screen::Log(_) | Screen::Plots(_) => {}
     }
 }
 

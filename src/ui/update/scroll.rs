@@ -79,6 +79,7 @@ pub(super) fn page(ui: &mut Ui, world: &World, by: isize) {
     let page = match ui.screen() {
         Screen::Text(view) => view.page,
         Screen::Log(view) => view.page,
+        Screen::Plots(_) => 0,
         Screen::Panes | Screen::List(_) => ui.active_list().map_or(0, |id| ui.list(id).page),
     };
     let half = isize::try_from((page / 2).max(1)).unwrap_or(1);

@@ -2,6 +2,10 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use ratatui::style::Color;
+use ratatui::symbols::Marker;
+use ratatui::widgets::Widget as _;
+use ratatui::widgets::canvas::{Canvas as Dots, Context};
 
 use super::super::app::Seen;
 use super::super::cell::Cell;
@@ -15,6 +19,8 @@ pub(super) struct Canvas<'t> {
     theme: &'t Theme,
     /// Whether only ASCII is shown. Characters that need two ASCII characters are replaced before they are written.
     pub ascii: bool,
+    /// How the lines of plots are drawn.
+    pub marker: Marker,
     pub cursor: Option<(u16, u16)>,
     /// The sizes and positions of the frame so far.
     pub seen: Seen,
@@ -22,7 +28,8 @@ pub(super) struct Canvas<'t> {
 
 impl<'t> Canvas<'t> {
     pub(super) fn new(area: Rect, theme: &'t Theme, ascii: bool) -> Self {
-        Self { buffer: Buffer::empty(area), theme, ascii, cursor: None, seen: Seen::default() }
+        let (buffer, marker) = (Buffer::empty(area), Marker::Braille);
+        Self { buffer, theme, ascii, marker, cursor: None, seen: Seen::default() }
     }
 
     pub(super) fn finish(self) -> (Buffer, Option<(u16, u16)>, Seen) {
@@ -44,6 +51,33 @@ impl<'t> Canvas<'t> {
         let cells = usize::from(max.min(area.right() - x));
         let shown = if self.ascii { text::head(&spelled(words), cells) } else { text::head(words, cells) };
         self.buffer.set_stringn(x, y, shown, usize::from(max), style).0
+    }
+
+    /// Returns the color of a role.
+    pub(super) fn colour(&self, role: Role) -> Color {
+        self.theme.style(role).fg.unwrap_or(Color::Reset)
+    }
+
+    /// Draws shapes with dots in an area whose edges are 0 and 1 in both directions, from the lower left corner.
+    pub(super) fn dots(&mut self, area: Rect, paint: impl Fn(&mut Context<'_>)) {
+        let area = area.intersection(self.buffer.area);
+        if area.is_empty() {
+            return;
+        }
+        let shapes =
+            Dots::default().marker(self.marker).x_bounds([0.0, 1.0]).y_bounds([0.0, 1.0]).paint(paint);
+        // what is already there stays where no dot is drawn
+        let mut drawn = Buffer::empty(area);
+        shapes.render(area, &mut drawn);
+        for y in area.top()..area.bottom() {
+            for x in area.left()..area.right() {
+                if let (Some(from), Some(to)) = (drawn.cell((x, y)), self.buffer.cell_mut((x, y)))
+                    && !matches!(from.symbol(), " " | "\u{2800}")
+                {
+                    *to = from.clone();
+                }
+            }
+        }
     }
 
     /// Blanks an area.

@@ -261,6 +261,9 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
                 ("why: ".into(), "what is known, a ticket", "Enter rehearses   Up goes back   Esc closes")
             }
         },
+        Prompt::Note { at, .. } => {
+            (format!("note at {} UTC: ", at.clock_secs()), "what happened", "Enter keeps it   Esc closes")
+        }
         Prompt::Tell => ("end the silence of: ".into(), "a number, or all", "Enter ends it   Esc closes"),
     };
     let x = canvas.put(area.left() + 1, area.top(), area.width.saturating_sub(2), Role::Key, &label);

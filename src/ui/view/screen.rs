@@ -3,13 +3,13 @@
 use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
-use super::super::app::{Prompt, Screen, SeenList, SeenText, Ui};
+use super::super::app::{Grid, Prompt, Screen, SeenList, SeenText, Ui};
 use super::super::cell::{Cell, RowView};
 use super::super::command::Cmd;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
 use super::super::pane::{self, Place, Reads, causes};
-use super::super::present::{dialog as dialogs, header, lists, sheet};
+use super::super::present::{dialog as dialogs, header, lists, plot, sheet};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::{width, wrap};
@@ -17,7 +17,7 @@ use super::canvas::Canvas;
 use super::list::{Chrome, room};
 use super::row::Layout;
 use super::share::{Need, share};
-use super::{detail, dialog, line, list, log, overlay, text};
+use super::{detail, dialog, line, list, log, overlay, plot as plot_view, text};
 
 /// The minimum width for panes side by side and for lists with a frame.
 const WIDE: u16 = 110;
@@ -46,6 +46,10 @@ pub(super) fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) 
         Screen::Panes => compact(ui, world, canvas, main),
         Screen::List(id) => full(ui, world, canvas, main, *id),
         Screen::Text(view) => canvas.seen.reading = Some(text::draw(canvas, main, view)),
+        Screen::Plots(plots) => {
+            let grid = plot::grid(ui, plots.panels.len());
+            plot_view::draw(canvas, main, &plot::view(plots, world, ui.now, grid));
+        }
         Screen::Log(view) => canvas.seen.reading = Some(log::draw(canvas, main, view, ui, world)),
     }
     line::job(canvas, Rect::new(area.x, area.bottom() - 2, area.width, 1), ui, world);
@@ -104,7 +108,7 @@ fn one(
     if id == ListId::Now {
         // a zoomed NOW shows whole texts, and changes that are next to NOW need no footer
         view.whole = ui.zoom || chrome == Chrome::Rule;
-        if chrome == Chrome::Rule || beside(ui, area) {
+        if chrome == Chrome::Rule || is_changes_beside(ui, area) {
             view.footer.clear();
         }
     }
@@ -120,13 +124,16 @@ fn preface(ui: &Ui, world: &World, id: ListId, area: Rect) -> Vec<Cell> {
 }
 
 /// Whether recent changes are shown next to NOW.
-fn beside(ui: &Ui, now: Rect) -> bool {
+fn is_changes_beside(ui: &Ui, now: Rect) -> bool {
     now.width < ui.size.0
 }
 
 /// Draws a list that fills the screen, with the details of the selected row below it. A narrow screen has no frame.
 fn full(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId) {
     let chrome = if area.width < WIDE { Chrome::Rule } else { Chrome::Frame };
+    if plot::is_beside(ui, id) {
+        return beside(ui, world, canvas, area, id);
+    }
     let height = beneath(ui, world, area, id, chrome);
     canvas.seen.details = height.map(|_| id);
     let Some(height) = height else { return one(ui, world, canvas, area, id, chrome, false) };
@@ -135,6 +142,32 @@ fn full(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId)
     let reads = if pane::of(id).reads == Reads::Object { Cmd::Describe } else { Cmd::Why };
     let reads = ui.keymap.key(reads).map_or_else(String::new, |key| format!("{key} reads all"));
     detail::draw(canvas, rest, chrome, &ui.details.title, &ui.details.lines, &reads);
+}
+
+/// Draws a list with the plots of its selected object next to it. The details are below the plots, or below the list if
+/// it is so short that they fit there.
+fn beside(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId) {
+    let width = plot::beside(area.width);
+    let left = Rect { width: area.width - width, ..area };
+    let right = Rect { x: left.right(), width, ..area };
+    let rows = need(ui, world, id, left.width, left.height).rows;
+    let is_below = detail::list_height(left.height, rows, ui.details.list == Some(id)) == Some(rows);
+    let (list, plots, details) = if is_below {
+        let details = Rect { y: left.y + rows, height: left.height - rows, ..left };
+        (Rect { height: rows, ..left }, right, details)
+    } else {
+        let height = right.height / 2;
+        let details = Rect { y: right.y + height, height: right.height - height, ..right };
+        (left, Rect { height, ..right }, details)
+    };
+    one(ui, world, canvas, list, id, Chrome::Frame, true);
+    canvas.seen.details = Some(id);
+    if let Some(of) = &ui.beside.plots {
+        let grid = Grid::column(plots.width, plots.height, of.panels.len());
+        plot_view::column(canvas, plots, &plot::view(of, world, ui.now, grid));
+    }
+    let reads = ui.keymap.key(Cmd::Describe).map_or_else(String::new, |key| format!("{key} reads all"));
+    detail::draw(canvas, details, Chrome::Frame, &ui.details.title, &ui.details.lines, &reads);
 }
 
 /// Returns the height of a list with details below it, or `None` if it has no details.

@@ -302,7 +302,8 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &PodSpec<'_>) -> Arc<PodShape
         containers: main,
         init_containers: init,
         requests: effective(&requests(spec, None)),
-        cpu_limit_milli: cpu_limit(spec).unwrap_or(0),
+        cpu_limit_milli: limit(spec, "cpu", quantity::milli).unwrap_or(0),
+        memory_limit_bytes: limit(spec, "memory", quantity::whole).unwrap_or(0),
         empty_dir: has(|v| v.empty_dir.is_some()),
         grace_secs: spec.termination_grace_period_seconds.and_then(|s| u32::try_from(s).ok()),
         priority: spec.priority.unwrap_or(0),
@@ -318,9 +319,9 @@ fn shape(pools: &mut Pools, meta: &Meta<'_>, spec: &PodSpec<'_>) -> Arc<PodShape
     pools.shapes.get(shape)
 }
 
-/// The CPU that a pod may use: its own limit, or the sum over its containers if each of them has one.
-fn cpu_limit(spec: &PodSpec<'_>) -> Option<i64> {
-    let limit = |r: &Requests<'_>| r.limits.get("cpu").and_then(quantity::milli);
+/// What a pod may use of a resource: its own limit, or the sum over its containers if each of them has one.
+fn limit(spec: &PodSpec<'_>, resource: &str, read: fn(&str) -> Option<i64>) -> Option<i64> {
+    let limit = |r: &Requests<'_>| r.limits.get(resource).and_then(read);
     let of_pod = spec.resources.as_ref().and_then(limit);
     of_pod.or_else(|| main_and_sidecars(spec).map(|c| c.resources.as_ref().and_then(limit)).sum())
 }

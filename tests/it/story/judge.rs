@@ -1,6 +1,8 @@
 //! The properties of every story, independent of its file.
 
 use pilothouse_core::domain::id::{Kind, ObjectRef};
+use pilothouse_core::domain::incident::IncidentFinding;
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::Severity;
 
 use super::record::{Record, Shown};
@@ -44,6 +46,34 @@ pub fn judge(story: &Story, seed: u64, record: &Record) {
     only_the_truth(&truth, record);
     fixes_show(record);
     it_gets_quiet(story, record);
+    the_incident(record);
+}
+
+/// An incident is detected with the first critical line, and has recovered when the last line about one of its findings
+/// is gone or is information only, both within a second. Without a critical line there is none.
+pub fn the_incident(record: &Record) {
+    let after = |at: Stamp| (at.0 - record.opening.0) as f64 / 1000.0;
+    let critical = record.shown(0.0, f64::INFINITY).find(|(_, line)| line.severity == Severity::Critical);
+    let oldest = record.incidents.last();
+    assert_eq!(critical.is_some(), oldest.is_some(), "{:?}:\n{record}", record.incidents);
+    let (Some((first, _)), Some(oldest)) = (critical, oldest) else { return };
+    assert!((after(oldest.detected) - first).abs() < 1.0, "{first} s, not {oldest:?}:\n{record}");
+    assert!(oldest.began <= oldest.detected);
+    for incident in record.incidents.iter().filter(|incident| incident.recovered.is_some()) {
+        let is_one = |line: &Shown| {
+            let told = line.tells.iter().map(|(rule, object)| (*rule, Some(object)));
+            let mut all = told.chain([(line.rule, line.object.as_ref())]);
+            line.severity >= Severity::Warning
+                && all.any(|(rule, object)| {
+                    let is = |f: &IncidentFinding| f.code.as_str() == rule && f.object.as_ref() == object;
+                    incident.findings.iter().any(is)
+                })
+        };
+        let recovered = after(incident.recovered.unwrap());
+        let lasts = |from: f64, to: f64| record.shown(from, to).any(|(_, line)| is_one(line));
+        assert!(!lasts(recovered + 1.0, after(incident.closed.unwrap())), "{incident:?}:\n{record}");
+        assert!(lasts(recovered - 1.5, recovered), "{incident:?}:\n{record}");
+    }
 }
 
 /// Neither a line nor the findings folded into it may be wrong.

@@ -1,9 +1,12 @@
 //! Records NOW's lines and their times, as a text that is the same on every machine.
 
 use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
 
 use pilothouse_core::domain::id::ObjectRef;
+use pilothouse_core::domain::incident::Incident;
 use pilothouse_core::domain::plan::Act;
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cause, Cluster, Effect, Severity};
 use pilothouse_core::policy::rules::glyph;
 
@@ -45,6 +48,9 @@ pub struct Record {
     pub entries: Vec<(f64, Entry)>,
     /// When the last request failed, of the Services that fail in this story.
     pub last_failed: f64,
+    /// The incidents at the end, and the time of the opening.
+    pub incidents: Vec<Arc<Incident>>,
+    pub opening: Stamp,
 }
 
 impl Shown {
@@ -69,7 +75,13 @@ impl Shown {
 
 impl Record {
     pub fn new(scenario: &'static str) -> Self {
-        Self { scenario, entries: Vec::new(), last_failed: 0.0 }
+        Self {
+            scenario,
+            entries: Vec::new(),
+            last_failed: 0.0,
+            incidents: Vec::new(),
+            opening: Stamp::default(),
+        }
     }
 
     /// Records NOW's lines if they have changed.

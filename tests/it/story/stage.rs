@@ -1,19 +1,23 @@
 //! A simulated cluster, and the sources, the hub and the executor in front of it, in one process. Their common clock
 //! moves on when all of them wait, so minutes pass in seconds, and each wait has its real length.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse::action::answers::Answers;
 use pilothouse::action::cluster::PlanClients;
-use pilothouse::action::executor::{Control, EvictionRateLimiter, Executor, Recorder, Session, new_id};
+use pilothouse::action::executor::{
+    Control, EvictionRateLimiter, Executor, Recorder as Steps, Session, new_id,
+};
 use pilothouse::action::journal::Journal;
 use pilothouse::action::rehearse::rehearse;
 use pilothouse::clock::Clock;
-use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, action_event};
+use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, Tap, action_event};
 use pilothouse::source::kube::Scope;
 use pilothouse::source::logs::LogStore;
 use pilothouse::source::prometheus::ranges::Ranges;
+use pilothouse::source::recording::Recorder;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse::source::{self, Setup, Wanted};
@@ -53,11 +57,20 @@ impl Stage {
     /// Opens a scenario and connects to it with the default settings, but without its Alertmanager: the stories tell
     /// what the console finds by itself.
     pub async fn open(scenario: &str, seed: u64) -> Self {
-        Self::with(scenario, seed, false).await
+        Self::set(scenario, seed, false, None).await
     }
 
-    /// Opens a scenario and connects to it and, if `alerts` is true, to its Alertmanager.
-    pub async fn with(scenario: &str, seed: u64, alerts: bool) -> Self {
+    /// Opens a scenario and connects to it and to its Alertmanager.
+    pub async fn with_alerts(scenario: &str, seed: u64) -> Self {
+        Self::set(scenario, seed, true, None).await
+    }
+
+    /// Opens a scenario, connects to it and records it to a file.
+    pub async fn recorded(scenario: &str, seed: u64, to: Option<&Path>) -> Self {
+        Self::set(scenario, seed, false, to).await
+    }
+
+    async fn set(scenario: &str, seed: u64, alerts: bool, record: Option<&Path>) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         // the names of actions; the jitter of polls is the supervisor's
         fastrand::seed(1);
@@ -84,13 +97,18 @@ impl Stage {
             ..ConnectOptions::default()
         };
         let connection = Connection::open(options).await.unwrap();
-        let (world, control) = look(&sim, &connection, &clock, alerts);
+        let (world, control) = look(&sim, &connection, &clock, alerts, record);
         Self { world, sim, connection, control, clock, began, _home: home }
     }
 
     /// Seconds since the opening.
     pub fn secs(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
+    }
+
+    /// The time of the opening, by the clock of the product.
+    pub fn opening(&self) -> Stamp {
+        Stamp::parse(OPENING).unwrap()
     }
 
     pub fn cluster(&self) -> Arc<Cluster> {
@@ -130,7 +148,7 @@ impl Stage {
                 stop: CancellationToken::new(),
                 limiter: EvictionRateLimiter::default(),
             },
-            recorder: Recorder {
+            recorder: Steps {
                 journal: Journal::nowhere().quiet(),
                 clock: self.clock.clone(),
                 progress: tell,
@@ -164,6 +182,7 @@ fn look(
     connection: &Connection,
     clock: &Clock,
     alerts: bool,
+    record: Option<&Path>,
 ) -> (watch::Receiver<Arc<World>>, mpsc::Sender<Event>) {
     let (facts, facts_in) = mpsc::channel(FACTS);
     let (control, control_in) = mpsc::channel(CONTROL);
@@ -180,6 +199,12 @@ fn look(
     let hub = Hub::new(vec![info], Vec::new(), clock.clone(), move |world: Arc<World>| {
         world_out.send_replace(world);
     });
+    let tap = record.map(|path| {
+        let ended = Arc::new(|why| panic!("{why}"));
+        let mut recorder = Recorder::create(path, vec![connection.context.clone()], ended).unwrap();
+        Box::new(move |event: &Event| recorder.record(event)) as Tap
+    });
+    let hub = hub.tapped(tap);
     let queues = Queues { facts: facts_in, control: control_in };
     tokio::spawn(hub.run(queues, CancellationToken::new()));
     let prometheus =

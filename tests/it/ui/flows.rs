@@ -1674,9 +1674,10 @@ fn everything_that_changed_is_a_list() {
     assert!(text.contains("changed 30m 7 all :"), "{text}");
     desk.press("7");
     let text = desk.dump(120, 36);
-    assert!(text.contains("Changed in the last 6 hours") && text.contains("rollout"), "{text}");
+    assert!(text.contains("Timeline") && text.contains("rollout"), "{text}");
     desk.press("/");
-    desk.type_text("rollout");
+    // a finding names its rollout too
+    desk.type_text("change rollout");
     desk.press("enter");
     desk.dump(120, 36);
     desk.press("enter");
@@ -1684,7 +1685,7 @@ fn everything_that_changed_is_a_list() {
     assert!(text.contains("Describe shop/deploy/"), "{text}");
     // back to where one came from
     desk.press("esc");
-    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Changes)));
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Timeline)));
 }
 
 fn planned(effects: Vec<Effect>) -> Intent {

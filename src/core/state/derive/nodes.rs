@@ -6,8 +6,10 @@ use crate::domain::id::{Name, Uid, Version};
 use crate::domain::node::Node;
 use crate::domain::time::Stamp;
 use crate::policy::health;
+use crate::policy::plots::GIB;
 
 use super::{Derivation, put};
+use crate::facts::past::Track;
 use crate::facts::reduce::{Delta, Facts};
 use crate::facts::world::{NodeRow, NodeState};
 
@@ -67,13 +69,24 @@ impl Derivation {
         let watched = live.then_some(facts.leases_back);
         let verdict = health::judge(node, lease.map(AsRef::as_ref), watched, now);
         self.mark_dead(name, verdict.state.is_dead(), owners);
+        let usage = facts.node_usage.get(name).cloned();
+        let before = self.nodes.get(&node.uid).and_then(|row| row.past.clone());
+        let past = match &usage {
+            Some(usage) => {
+                let cores = usage.cpu_milli as f64 / 1_000.0;
+                let numbers = [Some(cores), Some(usage.memory_bytes as f64 / GIB)];
+                Some(Track::after(before.as_ref(), numbers, usage.at))
+            }
+            None => before,
+        };
         let row = NodeRow {
             node: node.clone(),
             state: verdict.state,
             since: verdict.since,
             problems: health::problems(node).into_iter().map(|c| health::problem_words(c).into()).collect(),
             totals: self.node_totals.get(name).copied().unwrap_or_default(),
-            usage: facts.node_usage.get(name).cloned(),
+            usage,
+            past,
         };
         put(&mut self.nodes, row)
     }

@@ -11,7 +11,7 @@ use crate::policy::{hpa, shares};
 
 use super::policies::{Other, is_same};
 use super::{Derivation, put};
-use crate::facts::past::Past;
+use crate::facts::past::{Past, Steps};
 use crate::facts::reduce::{Dirty, Facts, Parts};
 use crate::facts::table::Wrote;
 use crate::facts::world::{HpaRow, ServiceRow, TrafficRow};
@@ -39,7 +39,9 @@ impl Derivation {
     }
 
     fn refresh_hpa(&mut self, hpa: &Arc<Hpa>, now: Stamp) -> bool {
-        put(&mut self.hpas, HpaRow { hpa: hpa.clone(), verdict: hpa::judge(hpa, now) })
+        let before = self.hpas.get(&hpa.uid).map(|row| row.past.clone());
+        let past = Steps::after(before.as_ref(), hpa.current, hpa.desired, now);
+        put(&mut self.hpas, HpaRow { hpa: hpa.clone(), verdict: hpa::judge(hpa, now), past })
     }
 
     /// Judges the shares again if something that they depend on has changed. `changed` are the parts whose derived rows

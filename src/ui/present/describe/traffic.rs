@@ -12,7 +12,7 @@ use pilothouse_core::domain::workload::Workload;
 use pilothouse_core::facts::world::{Cluster, HpaRow, TrafficRow};
 use pilothouse_core::logs::targets::belongs;
 use pilothouse_core::policy::balancing::{self, Lookup};
-use pilothouse_core::policy::{dashboard, hpa, split};
+use pilothouse_core::policy::{hpa, links, split};
 
 use super::super::super::cell::{millis, past, rate, ratio};
 use super::super::super::pane::{autoscalers, backends, workloads};
@@ -134,7 +134,7 @@ fn balanced(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, traffic: Opt
 
 /// Describes the service level objectives, and names the dashboard.
 fn objectives(out: &mut Lines, cluster: &Cluster, object: &ObjectRef) {
-    if let Some(url) = dashboard::url(&cluster.info.dashboard, &object.namespace, &object.name) {
+    if let Some(url) = links::dashboard(&cluster.info.dashboard, &object.namespace, &object.name) {
         out.field("dashboard", url);
     }
     for row in cluster.slos(&object.namespace, &object.name) {

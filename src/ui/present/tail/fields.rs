@@ -5,6 +5,7 @@ use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::fields as of_line;
 use pilothouse_core::logs::message::names_message;
+use pilothouse_core::policy::links;
 use serde_json::{Map, Value};
 
 use super::super::super::app::TextLine;
@@ -25,7 +26,7 @@ pub fn trace_link(url: &str, entry: &str) -> Option<String> {
     let id = TRACES.iter().find_map(|path| of_line::get(entry, path))?;
     // nothing else is an identifier, and a link must not lead elsewhere
     let is_id = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    is_id.then(|| url.replace("{trace_id}", &id))
+    links::trace(url, &id).filter(|_| is_id)
 }
 
 /// Returns the origin of an entry, its fields, the message first, and its text, unless the fields are the whole of it.

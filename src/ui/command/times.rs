@@ -1,0 +1,108 @@
+//! The commands of the timeline, of incidents, and of the movable clock, and the one that compares two times. None of them
+//! changes the cluster.
+
+use super::{Cmd, Command, Context, look};
+use Context::{Everywhere, Now, Plots, Timeline};
+
+/// All of them.
+pub(super) const TIMES: &[Command] = &[
+    look(
+        Cmd::Moment,
+        "go-to-time",
+        "this time",
+        "move the clock to the time of the line: every pane shows the cluster as it was then; esc returns to now",
+        &[Timeline],
+        &["space"],
+        1,
+    ),
+    look(
+        Cmd::Earlier,
+        "earlier",
+        "earlier",
+        "move the clock to the moment before: the last line of the timeline that is older",
+        &[Everywhere],
+        &["<"],
+        0,
+    ),
+    look(
+        Cmd::Later,
+        "later",
+        "later",
+        "move the clock to the next moment; after the last one it returns to now",
+        &[Everywhere],
+        &[">"],
+        0,
+    ),
+    look(
+        Cmd::LineKinds,
+        "line-kinds",
+        "kinds",
+        "show everything, or only lines of one kind: findings, changes, states, events, errors, alerts, actions, incidents, notes",
+        &[Timeline],
+        &["t"],
+        4,
+    ),
+    look(
+        Cmd::Bookmark,
+        "bookmark",
+        "bookmark",
+        "set or remove a bookmark at the line",
+        &[Timeline],
+        &["b"],
+        5,
+    ),
+    look(
+        Cmd::WriteNote,
+        "note",
+        "note",
+        "write a note at the time of the line; it is part of the report",
+        &[Timeline],
+        &["w"],
+        5,
+    ),
+    look(
+        Cmd::Incident,
+        "incident",
+        "incident",
+        "open an incident, close the open one, or open the last one again",
+        &[Timeline],
+        &["i"],
+        2,
+    ),
+    look(
+        Cmd::Acknowledge,
+        "acknowledge",
+        "acknowledge",
+        "acknowledge the open incident: somebody works on it",
+        &[Now, Timeline],
+        &["a"],
+        0,
+    ),
+    look(
+        Cmd::MarkCause,
+        "mark-cause",
+        "the cause",
+        "mark the finding as the cause of the open incident: it is diagnosed",
+        &[Now, Timeline],
+        &["x"],
+        0,
+    ),
+    look(
+        Cmd::Export,
+        "export",
+        "report",
+        "save a report of the last incident and the timeline as Markdown and JSON",
+        &[Timeline],
+        &["ctrl-s"],
+        3,
+    ),
+    look(
+        Cmd::PlotSplit,
+        "plot-split",
+        "before/after",
+        "plot the time before and after the last rollout side by side, with the same scale, or the whole range again",
+        &[Plots],
+        &["b"],
+        3,
+    ),
+];

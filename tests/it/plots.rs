@@ -1,0 +1,162 @@
+//! The queries of plots: what the console gets for a range is what anyone else gets, and a Prometheus understands each of
+//! them. Once over the simulated Prometheus, and once over a real one.
+
+use std::time::Duration;
+
+use pilothouse::clock::Clock;
+use pilothouse::source::prometheus::{self, ranges::Ranges};
+use pilothouse::source::sink::FactSink;
+use pilothouse::source::supervise::Supervisor;
+use pilothouse::wire::client::escape;
+use pilothouse_core::domain::id::{ClusterId, Kind, ObjectRef, Uid};
+use pilothouse_core::domain::preset;
+use pilothouse_core::domain::range::{Ranged, Span};
+use pilothouse_core::domain::settings::{PrometheusSettings, ServerSettings};
+use pilothouse_core::domain::traffic::ServiceTraffic;
+use pilothouse_core::facts::world::{Cluster, TrafficRow};
+use pilothouse_core::policy::plots::{self, Subject};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// Asks the Prometheus at this URL, as the screen does.
+struct Asked {
+    url: String,
+    ranges: Ranges,
+    http: reqwest::Client,
+    all: Supervisor,
+    _facts: mpsc::Receiver<pilothouse_core::facts::event::Event>,
+    _control: mpsc::Receiver<pilothouse_core::facts::event::Event>,
+}
+
+impl Asked {
+    fn new(url: String) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let (facts, facts_out) = mpsc::channel(64);
+        let (control, control_out) = mpsc::channel(64);
+        let sink = FactSink::new(ClusterId(0), Clock::system(), facts, control);
+        let settings =
+            PrometheusSettings { server: ServerSettings::at(&url), ..PrometheusSettings::default() };
+        let (ranges, all) = (Ranges::default(), Supervisor::new());
+        prometheus::start(&settings, || panic!("a URL needs no cluster"), &ranges, &sink, &all).unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url, ranges, http, all, _facts: facts_out, _control: control_out }
+    }
+
+    /// The answer of the same range query without our client.
+    async fn plain(&self, query: &str, span: Span) -> Value {
+        let (from, to) = (span.from.0 as f64 / 1_000.0, span.to().0 as f64 / 1_000.0);
+        let (query, step) = (escape(query), span.step_secs);
+        let path = format!("query_range?query={query}&start={from}&end={to}&step={step}");
+        let answer = self.http.get(format!("{}/api/v1/{path}", self.url)).send().await.unwrap();
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+    }
+
+    /// Compares our answer with the plain one, number by number. Returns how many numbers there are.
+    async fn agrees(&self, query: &str, span: Span) -> usize {
+        let ours: Ranged = self.ranges.ask(query, span).await.unwrap_or_else(|why| panic!("{query}: {why}"));
+        let plain = self.plain(query, span).await;
+        let theirs = plain["data"]["result"].as_array().unwrap_or_else(|| panic!("{query}: {plain}"));
+        assert_eq!(ours.series.len() + ours.left_out, theirs.len(), "{query}");
+        let mut count = 0;
+        for (ours, theirs) in ours.series.iter().zip(theirs) {
+            let values = theirs["values"].as_array().unwrap();
+            let mut at = values.iter().peekable();
+            for (i, value) in ours.values.iter().enumerate() {
+                let time = span.at(i).0 as f64 / 1_000.0;
+                let given = at.next_if(|pair| (pair[0].as_f64().unwrap() - time).abs() < 0.001);
+                let given = given.and_then(|pair| pair[1].as_str().unwrap().parse::<f64>().ok());
+                assert_eq!(*value, given.filter(|value| value.is_finite()), "{query} at {time}");
+                count += usize::from(value.is_some());
+            }
+            assert!(at.peek().is_none(), "{query}: a number that we do not have");
+        }
+        count
+    }
+}
+
+/// The queries of all panels, for a Service that `preset` measures.
+fn queries(preset: &str) -> Vec<String> {
+    let traffic = ServiceTraffic {
+        namespace: "shop".into(),
+        name: "checkout".into(),
+        preset: preset.into(),
+        window_secs: 60,
+        selector: "namespace=\"shop\",service=\"checkout\"".into(),
+        ..ServiceTraffic::default()
+    };
+    let mut cluster = Cluster::default();
+    cluster.derived.traffic =
+        [std::sync::Arc::new(TrafficRow { traffic: traffic.into(), ..TrafficRow::default() })].into();
+    let kinds = [
+        (Kind::Node, "node-1"),
+        (Kind::Pod, "checkout-0"),
+        (Kind::Deployment, "checkout"),
+        (Kind::StatefulSet, "check.out"),
+        (Kind::DaemonSet, "agent"),
+        (Kind::ReplicaSet, "checkout-7c9f"),
+        (Kind::Service, "checkout"),
+        (Kind::HorizontalPodAutoscaler, "checkout"),
+    ];
+    let presets = preset::all(&[]);
+    let of = |(kind, name): (Kind, &str)| {
+        let object = ObjectRef::new(ClusterId(0), kind, &"shop".into(), &name.into(), &Uid::default());
+        plots::panels(&cluster, &presets, &Subject::of(object), 15)
+    };
+    let panels = kinds.into_iter().flat_map(of);
+    let mut found: Vec<String> = panels.flat_map(|panel| panel.lines).map(|line| line.promql).collect();
+    found.retain(|query| !query.is_empty());
+    found.sort();
+    found.dedup();
+    assert!(found.len() > 40, "{}", found.len());
+    found
+}
+
+#[cfg(feature = "demo")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_is_what_anyone_else_gets_from_the_simulated_prometheus() {
+    use pilothouse_core::domain::time::Stamp;
+    use pilothouse_sim::scenario::Scenario;
+    use pilothouse_sim::server::{Options, Sim};
+    let options = Options { factor: 60.0, ..Options::new(Scenario::load("calm").unwrap()) };
+    let sim = Sim::start(options).await.unwrap();
+    let asked = Asked::new(sim.prometheus());
+    let now = || Stamp(sim.store.clock().now().timestamp_millis());
+    // some minutes of the cluster pass in seconds
+    let first = now();
+    while now().secs_since(first) < 240 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let span = Span::until(now(), 180, 60);
+    let mut numbers = 0;
+    for query in queries("http_requests_total") {
+        numbers += asked.agrees(&query, span).await;
+    }
+    assert!(numbers > 500, "{numbers}");
+    // the server's own words about a query that is wrong
+    let wrong = asked.ranges.ask("sum(", span).await.unwrap_err();
+    assert!(wrong.starts_with("400: "), "{wrong}");
+    let names = asked.ranges.names(span).await.unwrap();
+    assert!(names.iter().any(|name| name == "container_cpu_usage_seconds_total"), "{names:?}");
+    asked.all.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a prometheus and a promtool"]
+async fn a_real_prometheus_understands_every_query() {
+    let now = Clock::system().now();
+    let server = crate::objectives::start(now.0 / 1_000);
+    let asked = Asked::new(server.url.clone());
+    let span = Span::until(now, 900, 60);
+    let mut numbers = 0;
+    for preset in preset::all(&[]) {
+        for query in queries(&preset.name) {
+            numbers += asked.agrees(&query, span).await;
+        }
+    }
+    // the requests, the errors and the response times of checkout, which the server has
+    assert!(numbers >= 5 * 50, "{numbers}");
+    let wrong = asked.ranges.ask("sum(", span).await.unwrap_err();
+    assert!(wrong.starts_with("400: ") && wrong.contains("parse error"), "{wrong}");
+    assert!(asked.ranges.names(span).await.unwrap().iter().any(|name| name == "http_requests_total"));
+    asked.all.cancel();
+}
