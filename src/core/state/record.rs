@@ -58,7 +58,7 @@ impl Recorder {
         self.follow(Track::Nodes, cluster.nodes.cover.is_read() && !pods_come, now);
         self.follow(Track::Workloads, pods && cluster.deployments.cover.is_read(), now);
         let slices = cluster.slices.cover.is_read();
-        self.follow(Track::Services, slices && cluster.services.cover.is_read(), now);
+        self.follow(Track::Services, !pods_come && slices && cluster.services.cover.is_read(), now);
         self.follow(Track::Hpas, cluster.hpas.cover.is_read(), now);
         self.follow(Track::Findings, pods && cluster.nodes.cover.is_read(), now);
         if due || self.has_new_state(derived) {
