@@ -362,6 +362,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         contexts: &[Context::Timeline, Context::Lists, Context::Objects, Context::Everywhere],
         place: Place::Over,
         columns: &timeline::COLUMNS,
+        adjust: timeline::adjust,
         orders: &timeline::ORDERS,
         refresh: timeline::refresh,
         key: |s, row| timeline::at(s, row).map(Line::key),

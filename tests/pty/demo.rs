@@ -141,7 +141,9 @@ fn the_incident_is_resolved_from_the_keyboard() {
     keep(seat, "resolved");
     let text = seat.text();
     assert!(text.contains("nodes 11/12"), "{text}");
-    seat.press("7", &["Timeline", "rollout checkout v1.8.2→v1.8.1", "taint node.kubernetes.io"]);
+    seat.press("7", &["Timeline", "without usual events"]);
+    // everything, findings, changes
+    seat.press("ttt", &["t: changes", "rollout checkout v1.8.2→v1.8.1", "taint node.kubernetes.io"]);
     keep(seat, "changes");
     beside.join().expect("the walk on a small screen, see above");
 }

@@ -139,7 +139,7 @@ pub fn containers(cluster: &Cluster, object: &ObjectRef) -> Vec<Name> {
     let (kind, name) = of.pods();
     let mut names: Vec<Name> = Vec::new();
     for pod in cluster.pods.iter().filter(|pod| of.has(&kind, &name, pod)).take(PODS_WITH_CONTAINERS) {
-        for container in pod.shape.containers.iter() {
+        for container in &pod.shape.containers {
             if !names.contains(&container.name) {
                 names.push(container.name.clone());
             }

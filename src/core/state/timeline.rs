@@ -19,6 +19,7 @@ use crate::domain::incident::{IncidentStep, RemarkKind};
 use crate::domain::node::{Condition, NodeState, Status};
 use crate::domain::time::Stamp;
 use crate::facts::history::{Happened, HpaThen, Moment, NodeThen, Step};
+use crate::facts::table::Table;
 use crate::facts::world::{ActionView, Cause, Change, ChangeKind, Cluster, Severity, World};
 
 use self::acts::{actions, has_evicted, incidents};
@@ -371,7 +372,7 @@ fn conditions(cluster: &Cluster, now: Stamp, all: &mut Vec<Line>) {
             }
         }
     }
-    for workload in [&cluster.deployments, &cluster.jobs].into_iter().flat_map(|table| table.iter()) {
+    for workload in [&cluster.deployments, &cluster.jobs].into_iter().flat_map(Table::iter) {
         for condition in workload.conditions.iter() {
             let is_false = condition.status == Status::False;
             let bad = match condition.kind.as_str() {

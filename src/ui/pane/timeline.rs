@@ -12,7 +12,7 @@ use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, cell, plain};
 use super::super::command::Cmd;
 use super::super::list::{List, Spec};
-use super::super::rows::timeline::{grade, passes};
+use super::super::rows::timeline::{Kinds, grade, passes};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::count;
@@ -28,6 +28,12 @@ pub const COLUMNS: [Column; 6] = [
     Column::text("WHAT", 20, 0),
     Column::left("BY", 8, 28, 3),
 ];
+
+/// Omits the kind if all lines have the same.
+pub fn adjust(ui: &Ui, column: Column) -> Option<Column> {
+    let is_one = matches!(ui.kinds_of_lines, Kinds::Only(_));
+    (!(is_one && column.head == "KIND")).then_some(column)
+}
 
 /// The orders.
 pub const ORDERS: [Order; 7] = [

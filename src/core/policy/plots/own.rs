@@ -44,9 +44,7 @@ pub const GIB: f64 = 1_073_741_824.0;
 
 /// The numbers of polls, the newest last.
 fn polls(at: Stamp, every_ms: u64, values: Vec<Option<f64>>) -> Option<Ranged> {
-    if values.iter().flatten().next().is_none() {
-        return None;
-    }
+    values.iter().flatten().next()?;
     let step_secs = u32::try_from(every_ms.div_ceil(1_000)).unwrap_or(1).max(1);
     let back = i64::from(step_secs) * i64::try_from(POLLS - 1).unwrap_or(0);
     let span = Span { from: at.plus_secs(-back), step_secs, count: values.len() };

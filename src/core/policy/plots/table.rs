@@ -325,7 +325,6 @@ pub(super) static AUTOSCALER: Entry = Entry {
             promql: &["sum(kube_horizontalpodautoscaler_status_desired_replicas{$A})"],
             now: |of| of.autoscaler()?.hpa.desired.map(f64::from),
             own: Some(Own::ReplicasWanted),
-            ..LINE
         },
         Line {
             name: "min",

@@ -74,7 +74,7 @@ mod tests {
     fn an_alert_begins_when_it_says_so_and_ends_when_it_is_gone() {
         let mut state = ClusterState::new(ClusterInfo::default());
         let (down, full) = (alert("Down", 90, AlertState::Firing), alert("Full", 130, AlertState::Firing));
-        poll(&mut state, 100, "am", &[down.clone()]);
+        poll(&mut state, 100, "am", std::slice::from_ref(&down));
         poll(&mut state, 140, "am", &[down, full.clone(), alert("Soon", 139, AlertState::Pending)]);
         // a silenced alert has not ended
         let hidden = Arc::new(Alert { state: AlertState::Silenced, ..Alert::clone(&full) });
