@@ -137,7 +137,7 @@ pub fn report(world: &World, cluster: &Cluster) -> Report {
     timeline.reverse();
     let actions = world.actions.iter().filter(|action| action.is_of(cluster) && within(action.started));
     let mut errors: Vec<_> = cluster.logs.groups.iter().filter(|group| within(group.last)).collect();
-    errors.sort_by(|a, b| b.count.cmp(&a.count));
+    errors.sort_by_key(|group| std::cmp::Reverse(group.count));
     Report {
         schema: SCHEMA,
         at: world.at,

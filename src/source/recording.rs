@@ -207,9 +207,8 @@ impl Recording {
         let is_compressed = file.fill_buf().map_err(failed)?.starts_with(&GZIP);
         let mut from: Box<dyn BufRead + Send> =
             if is_compressed { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
-        let first = match next_line(&mut from).map_err(failed)? {
-            None => return Err(format!("{place}: the file is empty, so it is no recording")),
-            Some(line) => line,
+        let Some(first) = next_line(&mut from).map_err(failed)? else {
+            return Err(format!("{place}: the file is empty, so it is no recording"));
         };
         let header: RecordingHeader = serde_json::from_str(&first)
             .map_err(|e| format!("{place}:1: this is no recording of pilothouse ({e})"))?;

@@ -171,9 +171,10 @@ fn send(ui: &mut Ui, world: &World, wanted: Vec<Wanted>, effects: &mut Vec<Effec
         }
         // an older request is for an older span
         effects.extend(curve.open().map(Effect::Cancel));
-        match curve.answer {
-            Answer::Ready(_) => curve.again = Some(ticket),
-            _ => (curve.answer, curve.again) = (Answer::Asked(ticket), None),
+        if let Answer::Ready(_) = curve.answer {
+            curve.again = Some(ticket);
+        } else {
+            (curve.answer, curve.again) = (Answer::Asked(ticket), None);
         }
         effects.push(Effect::Fetch(ticket, Request::Range { cluster, query, span }));
     }

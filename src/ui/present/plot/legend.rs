@@ -27,18 +27,15 @@ pub(super) fn legend(view: &PanelView, known: &Known, unit: Unit, grid: Grid) ->
         let name = text::head(&one.name, name_cells);
         let pad = " ".repeat(name_cells.saturating_sub(text::width(&name)));
         let mut cells = vec![cell(one.role, one.glyph), cell(one.role, format!("{name}{pad}"))];
-        match view.cross {
-            Some(at) => {
-                let value = one.at(at).map_or_else(|| "–".into(), |v| number(v, unit));
-                cells.push(cell(Role::Strong, format!("{value:>7}")));
-                cells.push(cell(Role::Dim, format!("at {}", at.clock_secs())));
-            }
-            None => {
-                cells.push(cell(Role::Dim, "last"));
-                cells.push(cell(Role::Strong, format!("{last:>7}")));
-                let (min, max) = (fold(f64::min), fold(f64::max));
-                cells.push(cell(Role::Dim, format!("min {min:>7}  max {max:>7}")));
-            }
+        if let Some(at) = view.cross {
+            let value = one.at(at).map_or_else(|| "–".into(), |v| number(v, unit));
+            cells.push(cell(Role::Strong, format!("{value:>7}")));
+            cells.push(cell(Role::Dim, format!("at {}", at.clock_secs())));
+        } else {
+            cells.push(cell(Role::Dim, "last"));
+            cells.push(cell(Role::Strong, format!("{last:>7}")));
+            let (min, max) = (fold(f64::min), fold(f64::max));
+            cells.push(cell(Role::Dim, format!("min {min:>7}  max {max:>7}")));
         }
         if one.is_beyond {
             cells.push(cell(Role::Info, "above the plot"));
