@@ -10,13 +10,23 @@ mod walk;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use self::walk::{Moment, NARROW, WIDE, Walk, walk};
+use self::walk::{Moment, NARROW, OPENING, WIDE, Walk, walk};
 use crate::picture::draw;
 use crate::seat::{PATIENCE, READING, Seat, Start};
 
 /// A terminal with a scenario.
 fn demo(scenario: &str, size: (u16, u16)) -> Seat {
     Start { args: &["--demo", scenario, "--seed", "1"], size, ..Start::without_kubeconfig() }.sit()
+}
+
+/// The incident, from the moment when all of it is on the screen.
+fn incident(size: (u16, u16)) -> Seat {
+    let mut seat = demo("incident", size);
+    let all = ["Unknown", "after rollout v1.8.1→v1.8.2", "B roll back", "payment intent", "at max"];
+    seat.wait_for("the whole incident", OPENING.as_secs(), |seat| {
+        all.iter().all(|part| seat.text().contains(part))
+    });
+    seat
 }
 
 fn keep(seat: &mut Seat, name: &str) {
@@ -60,8 +70,7 @@ impl Seat {
 
 #[test]
 fn the_panes_of_the_incident() {
-    let mut seat = demo("incident", (120, 36));
-    seat.sees(&["Unknown", "after rollout v1.8.1→v1.8.2", "B roll back", "payment intent", "at max"]);
+    let mut seat = incident((120, 36));
     keep(&mut seat, "overview");
     seat.types("1z");
     seat.wait_for("the nodes alone", PATIENCE, |seat| !seat.text().contains("2 Traffic"));
@@ -83,8 +92,7 @@ fn the_panes_of_the_incident() {
 
 #[test]
 fn alerts_the_timeline_and_plots_of_the_incident() {
-    let mut seat = demo("incident", (120, 36));
-    seat.sees(&["Unknown", "after rollout v1.8.1→v1.8.2", "B roll back", "payment intent", "at max"]);
+    let mut seat = incident((120, 36));
     seat.press("6", &["Alerts", "HighErrorRatio", "firing"]);
     keep(&mut seat, "alerts");
     seat.escapes();
@@ -103,8 +111,7 @@ fn alerts_the_timeline_and_plots_of_the_incident() {
 
 #[test]
 fn the_zoomed_panes_of_the_incident_are_filled() {
-    let mut seat = demo("incident", (200, 50));
-    seat.sees(&["Unknown", "after rollout v1.8.1→v1.8.2", "B roll back", "payment intent", "at max"]);
+    let mut seat = incident((200, 50));
     for (keys, then) in [
         ("1z", "Describe node/"),
         ("2", "Describe shop/svc/checkout"),

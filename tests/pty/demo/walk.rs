@@ -19,7 +19,7 @@ use crate::seat::{READING, Seat, Start};
 /// How often the screen is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 /// The timeout until the first cause is shown, on a machine that opens several demos at once.
-const OPENING: Duration = Duration::from_secs(180);
+pub const OPENING: Duration = Duration::from_secs(180);
 /// A whole walk.
 const MOST: Duration = Duration::from_secs(600);
 /// The timeout of an action; a roll-back takes longest.
