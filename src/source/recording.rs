@@ -257,6 +257,8 @@ impl Iterator for Recording {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use pilothouse_core::domain::node::{Node, NodeLease};
 
     use super::*;
@@ -293,7 +295,6 @@ mod tests {
         MultiGzDecoder::new(File::open(&path).unwrap()).read_to_string(&mut text).unwrap();
         // one node, 4 heartbeats, and the logs at 0, 30, 45
         assert!(!text.contains("hunter2") && text.contains("timeout 1"), "{text}");
-        use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let recording = Recording::open(&path).unwrap();
         assert_eq!(recording.header.contexts, ["prod"]);

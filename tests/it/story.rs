@@ -69,7 +69,7 @@ async fn tell(story: &Story, seed: u64, lasts: u64) -> Record {
                 assert!(fixes.peek().is_none() || now < 600.0, "{}: a line never came\n{record}", story.scenario);
                 if fixes.peek().is_none() && now >= end as f64 {
                     record.incidents = stage.cluster().derived.incidents.to_vec();
-                    record.opening = stage.opening();
+                    record.opening = Stage::opening();
                     return record;
                 }
             }

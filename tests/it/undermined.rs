@@ -325,7 +325,7 @@ async fn an_action_whose_rights_or_login_end_is_unfinished_and_can_be_resumed() 
         (Ends::Login, "the credentials are no longer accepted: not logged in"),
         (Ends::Right, "you may no longer patch deployments.apps in shop"),
     ] {
-        let (fake, done) = ends(async |fake| both(fake, Act::Restart).await, 0, 1, what).await;
+        let (fake, done) = Box::pin(ends(async |fake| both(fake, Act::Restart).await, 0, 1, what)).await;
         assert!(done.message.contains(words), "{what:?}: {}", done.message);
         assert!(done.message.contains("pilothouse resume 1"), "{}", done.message);
         assert_ne!(done.outcome, Some(Outcome::Done), "{}", done.message);
@@ -337,7 +337,7 @@ async fn an_action_whose_rights_or_login_end_is_unfinished_and_can_be_resumed() 
     ] {
         let options = DrainOptions { pods_at_once: 1, ..DrainOptions::default() };
         let drain = async |fake: &Fake| plan(fake, Act::Drain(options.clone())).await;
-        let (fake, done) = ends(drain, 5, 3, what).await;
+        let (fake, done) = Box::pin(ends(drain, 5, 3, what)).await;
         assert!(done.message.contains(words), "{what:?}: {}", done.message);
         assert_eq!(fake.state.lock().unwrap().total(), 6);
     }

@@ -107,7 +107,7 @@ impl Stage {
     }
 
     /// The time of the opening, by the clock of the product.
-    pub fn opening(&self) -> Stamp {
+    pub fn opening() -> Stamp {
         Stamp::parse(OPENING).unwrap()
     }
 
