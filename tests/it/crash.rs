@@ -162,9 +162,9 @@ async fn at_every_write(act: Act, pods: u32, applied: u32, reached: impl Fn(&Fak
         let fake = Fake::start(pods).await;
         let folder = tempfile::tempdir().unwrap();
         let plan = plan(&fake, act.clone()).await;
-        let died = dies(&fake, folder.path(), &plan, at).await;
+        let died = Box::pin(dies(&fake, folder.path(), &plan, at)).await;
         fake.quiet().await;
-        let found = takes_up(&fake, folder.path()).await;
+        let found = Box::pin(takes_up(&fake, folder.path())).await;
         if at == 0 {
             assert_eq!(
                 (found, fake.state.lock().unwrap().total()),

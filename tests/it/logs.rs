@@ -151,7 +151,7 @@ async fn follow_query(server: &Server, query: LogQuery, enough: impl Fn(&[String
     let reading = async {
         while let Some(told) = told.recv().await {
             seen.push(match told {
-                Told::Line(line) => line.text.to_string(),
+                Told::Line(line) => line.text.clone(),
                 Told::Note { words, .. } => format!("({})", words.unwrap_or_default()),
                 Told::Nothing { why, .. } => format!("({})", why.words()),
             });

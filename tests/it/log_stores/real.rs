@@ -132,7 +132,7 @@ impl Collector {
 fn counted(lines: &[LogLine]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in lines.iter().filter(|line| line.mark.is_none()) {
-        *counts.entry(line.text.to_string()).or_default() += 1;
+        *counts.entry(line.text.clone()).or_default() += 1;
     }
     counts
 }
