@@ -91,7 +91,9 @@ fn read(input: &LogInput, logs: &[Vec<u8>]) {
             }
         }
     }
-    readers.iter_mut().for_each(|(reader, _)| reader.finish());
+    for (reader, _) in readers.iter_mut() {
+        reader.finish();
+    }
 }
 
 fn ingest(bencher: Bencher<'_, '_>, lines: &[String]) {
