@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::rig::{Rig, err, out, real, until};
 
 const NAMESPACE: &str = "contract-ending";
-const NODE: &str = "node-0005";
+/// A node of its own: on another one, a budget could hold the drain up.
+const NODE: &str = "contract-ending";
 const PODS: usize = 30;
 
 /// A kubeconfig with a token of the account.
@@ -39,6 +40,15 @@ fn bind(rig: &Rig) {
     });
 }
 
+fn node(rig: &Rig) {
+    rig.apply(&format!(
+        "apiVersion: v1\nkind: Node\nmetadata: {{name: {NODE}, labels: {{kubernetes.io/hostname: {NODE}}}, \
+         annotations: {{kwok.x-k8s.io/node: fake}}}}\nspec: {{taints: [{{key: contract, value: ending, effect: \
+         NoSchedule}}]}}\nstatus: {{capacity: {{cpu: '4', memory: 8Gi, pods: '110'}}, allocatable: {{cpu: '4', memory: \
+         8Gi, pods: '110'}}}}\n"
+    ));
+}
+
 /// Pods that nothing recreates.
 fn pods(rig: &Rig) {
     let pod = |n: usize| {
@@ -58,7 +68,7 @@ struct Back<'a>(&'a Rig);
 
 impl Drop for Back<'_> {
     fn drop(&mut self) {
-        drop(self.0.kubectl(&["uncordon", NODE]));
+        drop(self.0.kubectl(&["delete", "node", NODE, "--wait=false"]));
         drop(self.0.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]));
         drop(self.0.kubectl(&["delete", "clusterrolebinding", NAMESPACE]));
     }
@@ -70,6 +80,7 @@ fn a_drain_whose_login_or_right_ends_is_resumed_with_it_real_only() {
     let rig = real("it has no accounts whose tokens end");
     let _back = Back(&rig);
     rig.namespace(NAMESPACE);
+    node(&rig);
     for (takes, words) in [
         (["-n", NAMESPACE, "delete", "serviceaccount", "ann"], "the credentials are no longer accepted"),
         (
