@@ -19,13 +19,19 @@ const MOST_LEVELS: usize = 12;
 /// Maximum number of pairs that are read of one line, because a line may consist of nothing else.
 const MOST_PAIRS: usize = 400;
 
+/// The key that a line with this field has in it, followed by a quote, an equals sign or a dot, in any case. None: a line
+/// can have the field without it.
+pub(super) fn key_of(path: &str) -> Option<&str> {
+    let key = path.split('.').next().unwrap_or_default();
+    (!key.is_empty() && !path.eq_ignore_ascii_case(KLOG_MESSAGE)).then_some(key)
+}
+
 /// The value of the field with this path. The exact key is preferred to the same key in another case. A key with dots
 /// (`log.level`) is found as well as a nested one. Objects and arrays are returned as JSON.
 pub fn get<'a>(entry: &'a str, path: &str) -> Option<Cow<'a, str>> {
     let line = begin(entry);
     // most lines do not have a rare field
-    let key = path.split('.').next().unwrap_or_default();
-    if !(mentions(line, key) || path.eq_ignore_ascii_case(KLOG_MESSAGE)) {
+    if key_of(path).is_some_and(|key| !mentions(line, key)) {
         return None;
     }
     if let Some(found) = json::object(line).and_then(|object| in_object(object, path)) {

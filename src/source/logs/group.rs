@@ -11,8 +11,10 @@ use pilothouse_core::logs::templates::Group as Template;
 
 use super::store::{LogLine, Origin};
 
-/// The maximum number of groups. The group without new lines for the longest time is removed first.
+/// The maximum number of groups. The groups without new lines for the longest time are removed first.
 const GROUPS: usize = 1000;
+/// The number of groups that are removed at once, so that the quietest are seldom searched for.
+const FORGOTTEN: usize = 100;
 /// The minimum period of a rate, in milliseconds. A rate over a shorter period depends too much on chance.
 const SHORTEST_MS: u64 = 10_000;
 /// The length of a step in milliseconds. Rates are counted in steps.
@@ -98,11 +100,8 @@ impl Groups {
     pub(super) fn add(&mut self, line: &LogLine, template: &Template, origin: &Origin, oldest: bool) {
         let print = &template.fingerprint;
         if !self.by_print.contains_key(print) {
-            if self.by_print.len() >= GROUPS
-                && let Some(quietest) =
-                    self.by_print.iter().min_by_key(|(_, g)| g.last).map(|(p, _)| p.clone())
-            {
-                self.by_print.remove(&quietest);
+            if self.by_print.len() >= GROUPS {
+                self.forget();
             }
             let group = Group {
                 template: template.template.clone(),
@@ -152,6 +151,19 @@ impl Groups {
                 set.insert(name.clone());
             }
         }
+    }
+
+    /// Removes the groups without new lines for the longest time.
+    fn forget(&mut self) {
+        let mut times: Vec<Stamp> = self.by_print.values().map(|group| group.last).collect();
+        let place = FORGOTTEN.min(times.len()).saturating_sub(1);
+        let (_, limit, _) = times.select_nth_unstable(place);
+        let (limit, mut left) = (*limit, FORGOTTEN);
+        self.by_print.retain(|_, group| {
+            let goes = left > 0 && group.last <= limit;
+            left -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Returns the groups to publish, the busiest of the last minutes first.
@@ -280,7 +292,10 @@ mod tests {
             let line = LogLine { at: Stamp(i), ..LogLine::default() };
             groups.add(&line, &template(&i.to_string()), &Origin::default(), false);
         }
-        assert_eq!(groups.by_print.len(), GROUPS);
+        let held = groups.by_print.len();
+        assert!(held <= GROUPS && held >= GROUPS - FORGOTTEN, "{held}");
+        let oldest = groups.by_print.values().map(|group| group.last.0).min();
+        assert_eq!(oldest, Some(FORGOTTEN as i64), "the quietest are gone");
         assert_eq!(groups.view(Stamp(0)).len(), TOLD);
     }
 }

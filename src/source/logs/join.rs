@@ -43,7 +43,8 @@ pub(in crate::source) struct Raw {
 /// Parses a line such as `2026-01-01T00:00:00.123456789Z text`.
 pub(in crate::source) fn raw(line: &[u8]) -> Raw {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let whole = String::from_utf8_lossy(line);
+    // the check of the whole line is faster than the search for its valid parts
+    let whole = std::str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line), Cow::Borrowed);
     let (stamp, rest) = whole.split_once(' ').unwrap_or((&whole, ""));
     let (time, body) = match Stamp::parse_nanos(stamp) {
         Some(time) => (Some(time), rest),

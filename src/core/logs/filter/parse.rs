@@ -330,7 +330,7 @@ fn keyed(reader: &mut Reader<'_>) -> Result<Option<Test>, Problem> {
     let Some((sign, op)) = op else {
         let path = key.strip_prefix("field.").and_then(|_| path_of(key));
         if let (Some(path), true) = (path, reader.ends_term()) {
-            return Ok(Some(Test::Field(FieldTest { path: path.to_owned(), compare: None })));
+            return Ok(Some(Test::Field(FieldTest::new(path, None))));
         }
         reader.at = from;
         return Ok(None);
@@ -356,7 +356,7 @@ fn keyed(reader: &mut Reader<'_>) -> Result<Option<Test>, Problem> {
     }
     if let Some(path) = path {
         let compare = Some((*op, Value::new(&value)));
-        return Ok(Some(Test::Field(FieldTest { path: path.to_owned(), compare })));
+        return Ok(Some(Test::Field(FieldTest::new(path, compare))));
     }
     let test = match name {
         Some(name) if *op == Op::Equal => Test::Name(name, Glob::new(value)),

@@ -1,7 +1,5 @@
 //! Tells new lines from those that a resumed stream repeats.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
 use super::{Overlap, Stream};
 use crate::source::logs::join::{Complete, Raw};
 use crate::source::logs::store::LogLine;
@@ -77,9 +75,19 @@ fn is_of_one_time(a: &Raw, b: &Raw) -> bool {
     a.nanos.is_some() && (a.at, a.nanos) == (b.at, b.nanos)
 }
 
-/// A line with its nanoseconds.
+/// A hash of the line and its timestamp, which is computed for every line.
 fn hash(line: &Raw) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (line.at, line.nanos, &line.text).hash(&mut hasher);
-    hasher.finish()
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = |hash: u64, part: u64| {
+        let product = u128::from(hash ^ part ^ ODD) * u128::from(ODD);
+        (product as u64) ^ (product >> 64) as u64
+    };
+    let at = line.at.map_or(0, |at| at.0.cast_unsigned());
+    let mut hash = mixed(mixed(line.text.len() as u64, at), u64::from(line.nanos.unwrap_or(u32::MAX)));
+    let mut parts = line.text.as_bytes().chunks_exact(8);
+    for part in &mut parts {
+        hash = mixed(hash, part.try_into().map_or(0, u64::from_le_bytes));
+    }
+    let rest = parts.remainder().iter().fold(0, |rest, b| rest << 8 | u64::from(*b));
+    mixed(hash, rest)
 }
