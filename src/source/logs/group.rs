@@ -293,7 +293,7 @@ mod tests {
             groups.add(&line, &template(&i.to_string()), &Origin::default(), false);
         }
         let held = groups.by_print.len();
-        assert!(held <= GROUPS && held >= GROUPS - FORGOTTEN, "{held}");
+        assert!((GROUPS - FORGOTTEN..=GROUPS).contains(&held), "{held}");
         let oldest = groups.by_print.values().map(|group| group.last.0).min();
         assert_eq!(oldest, Some(FORGOTTEN as i64), "the quietest are gone");
         assert_eq!(groups.view(Stamp(0)).len(), TOLD);
