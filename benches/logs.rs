@@ -91,7 +91,7 @@ fn read(input: &LogInput, logs: &[Vec<u8>]) {
             }
         }
     }
-    for (reader, _) in readers.iter_mut() {
+    for (reader, _) in &mut readers {
         reader.finish();
     }
 }
