@@ -46,6 +46,8 @@ pub struct Alertmanager {
     pub site: Option<Arc<dyn Site>>,
     /// The headers of the config, such as that of a tenant.
     pub headers: HeaderMap,
+    /// What is wrong with the settings.
+    pub unusable: Option<String>,
 }
 
 impl fmt::Debug for Alertmanager {
@@ -63,6 +65,9 @@ enum Place<'a> {
 impl Alertmanager {
     fn place(&self, on: &ObjectRef) -> Result<Place<'_>, ApiError> {
         let invalid = |message: String| ApiError::Invalid { message };
+        if let Some(why) = &self.unusable {
+            return Err(invalid(why.clone()));
+        }
         match through(on).as_deref() {
             Some("") => match &self.site {
                 Some(site) => Ok(Place::Site(&**site)),

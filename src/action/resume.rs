@@ -43,6 +43,8 @@ pub struct Unfinished {
     pub clusters: Clusters,
     /// Whether one of its records is damaged, so that requests may be missing.
     pub damaged: bool,
+    /// Whether it takes back what another action wrote (`resume --uncordon`).
+    pub compensates: bool,
 }
 
 impl Unfinished {
@@ -117,6 +119,10 @@ pub fn among(chapters: &[Chapter]) -> Vec<Unfinished> {
     let all = chapters.iter().flat_map(|c| c.actions.iter().map(|action| (c.alive, action)));
     let open = all.filter(|(alive, a)| a.end.as_ref().map_or(!alive, |end| end.interrupted));
     let open = open.map(|(_, action)| action);
+    let ways = chapters.iter().flat_map(|c| c.followed.values());
+    let compensations: BTreeSet<&Name> =
+        ways.filter(|(how, _)| *how == How::Compensated).map(|(_, by)| by).collect();
+    let of = |told: &Told| Unfinished { compensates: compensations.contains(&told.id), ..of(told) };
     let mut found: Vec<Unfinished> = open.filter(|a| !followed.contains(&a.id)).map(of).collect();
     found.sort_by_key(|u| u.at);
     found
@@ -133,6 +139,7 @@ fn of(told: &Told) -> Unfinished {
         inherited: told.inherited.clone(),
         clusters: told.clusters.clone(),
         damaged: told.damaged,
+        compensates: false,
     }
 }
 
@@ -268,6 +275,11 @@ pub fn resume_intent(action: &Unfinished, settled: &Settled) -> Remaining {
         takes_back: match &plan.intent.act {
             Act::Undo(_) => true,
             Act::Resume(rest) => rest.takes_back,
+            Act::Uncordon => action.compensates,
+            // an uncordon that was not planned
+            Act::Failover { revert: false, .. } => {
+                settled.rest.iter().any(|step| step.what == StepKind::Uncordon)
+            }
             _ => false,
         },
     };

@@ -18,11 +18,14 @@ use crate::wire::write::WriteError;
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Returns the Alertmanager of the settings, as actions use it.
-pub fn of(settings: &ServerSettings) -> Result<Alertmanager, String> {
-    let site = server::at_url(&KIND, settings)?;
-    let site = site.map(|server| Arc::new(AtUrl(server)) as Arc<dyn Site>);
-    Ok(Alertmanager { site, headers: server::headers(&KIND, settings)? })
+/// Returns the Alertmanager of the settings, as actions use it. Wrong settings are an error of the actions that need it.
+pub fn of(settings: &ServerSettings) -> Alertmanager {
+    let read = || {
+        let site = server::at_url(&KIND, settings)?;
+        let site = site.map(|server| Arc::new(AtUrl(server)) as Arc<dyn Site>);
+        Ok(Alertmanager { site, headers: server::headers(&KIND, settings)?, unusable: None })
+    };
+    read().unwrap_or_else(|why: String| Alertmanager { unusable: Some(why), ..Alertmanager::default() })
 }
 
 struct AtUrl(Server);

@@ -90,6 +90,6 @@ pub(super) fn clients(
         limiter: EvictionRateLimiter::default(),
         open: start.dialer().opener(!writes),
         proxies: Proxies::new(&start.settings.haproxy),
-        alertmanager: super::alertmanager::of(&start.settings.alertmanager.server)?,
+        alertmanager: super::alertmanager::of(&start.settings.alertmanager.server),
     })
 }

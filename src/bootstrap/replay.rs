@@ -41,6 +41,7 @@ fn infos(recording: &Recording) -> Vec<ClusterInfo> {
             context: context.as_str().into(),
             server: "a recording".into(),
             read_only: true,
+            replayed: true,
             ..ClusterInfo::default()
         })
         .collect()

@@ -53,6 +53,7 @@ pub(super) fn info(start: &Start, id: ClusterId, connection: &Connection) -> Clu
         by_address: start.is_demo(),
         protected: start.settings.guards.protects_context(&connection.context),
         read_only: start.settings.guards.read_only,
+        replayed: false,
         namespaces: namespaces(start).into(),
         haproxy: start.settings.haproxy.clone().into(),
         dashboard: start.settings.traffic.grafana_url.as_str().into(),

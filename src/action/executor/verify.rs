@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use pilothouse_core::domain::alert::is_silence;
 use pilothouse_core::domain::plan::{Gate, Step};
 use pilothouse_core::facts::world::{ActionView, StepState};
 
@@ -187,6 +188,11 @@ impl Executor {
                     Standing::Verified(note) => return Ended::Verified(note),
                     Standing::Overridden(note) => {
                         return Ended::Failed(self.with_autoscaler(step, note).await);
+                    }
+                    // another of several Alertmanagers can answer, which has not heard of it yet
+                    Standing::NotApplied if is_silence(&step.on.kind) => {
+                        missing = "the Alertmanager that answered does not show it yet".into();
+                        unread = true;
                     }
                     // the change was applied earlier, because this code runs only after that
                     Standing::NotApplied => {

@@ -62,6 +62,8 @@ pub struct ClusterInfo {
     pub by_address: bool,
     pub protected: bool,
     pub read_only: bool,
+    /// The facts come from a recording.
+    pub replayed: bool,
     /// The namespaces that the user asked for; empty: all.
     pub namespaces: Arc<[Name]>,
     /// The HAProxies of the config.

@@ -12,6 +12,7 @@ use crate::domain::id::{Name, ObjectRef};
 use crate::domain::plan::{
     Act, Change, Choice, Confirm, FieldChange, Plan, Refusal, Step, StepKind, Warning,
 };
+use crate::domain::text::clean;
 use crate::domain::time::age;
 use crate::facts::world::Cluster;
 use crate::policy::kubectl::quote;
@@ -35,7 +36,7 @@ pub(super) fn silence(input: PlanInput<'_>, plan: &mut Plan, new: &NewSilence) {
     let lasts = age(u64::from(new.secs) * 1000);
     plan.diff = vec![
         format!(" in the Alertmanager {}", place(input.cluster, &new.through)),
-        format!(" by {}: {}", spec.author, spec.comment),
+        by(&spec),
         format!(" for {lasts}, until {}", spec.ends.told(input.now)),
     ];
     hides(input, plan, new, &spec);
@@ -57,6 +58,11 @@ pub(super) fn silence(input: PlanInput<'_>, plan: &mut Plan, new: &NewSilence) {
     }
     let words = format!("silence {} until {}", spec.words(), spec.ends.told(input.now));
     plan.steps.push(step(words, (Value::Null, spec.value()), on));
+}
+
+/// Returns who silences, and why.
+fn by(spec: &SilenceSpec) -> String {
+    clean(&format!(" by {}: {}", spec.author, spec.comment)).into_owned()
 }
 
 /// Returns where the Alertmanager is. `through` is its Service, or "" for the URL of the config.
@@ -170,7 +176,7 @@ pub(super) fn end(input: PlanInput<'_>, plan: &mut Plan) {
         let through = through(&target).unwrap_or_default();
         begin = amtool(input.cluster, &through);
         plan.diff.push(format!(" in the Alertmanager {}", place(input.cluster, &through)));
-        plan.diff.push(format!(" by {}: {}", spec.author, spec.comment));
+        plan.diff.push(by(&spec));
         let hidden = input.cluster.alerts.alerts.iter().filter(|alert| spec.hides(alert));
         plan.diff.extend(hidden.take(LISTED).map(|alert| format!("+ {}", line(alert))));
         let words = format!("end the silence {}", spec.words());

@@ -2,7 +2,8 @@
 //!
 //! An incident opens with a critical finding, or when a person opens it. Critical findings that appear while it is open
 //! belong to it. It has recovered when all of its findings have been gone for [`RECOVERED_AFTER_MS`], or are mere
-//! information, such as a dead node that is out of service; the recovery is the moment when the last one was gone. If one of its findings returns soon after the end, the incident opens again.
+//! information, such as a dead node that is out of service; the recovery is the moment when the last one was gone. If
+//! one of its findings returns soon after the end, the incident opens again.
 
 use std::sync::Arc;
 
@@ -28,8 +29,6 @@ const MOST: usize = 100;
 pub struct Incidents {
     list: Vec<Incident>,
     opened: u32,
-    /// Since when none of the open incident's findings lasts.
-    quiet: Option<Stamp>,
     /// Findings that were there when a person closed their incident. They open no other one while they last.
     closed_over: Vec<(FindingCode, Option<ObjectRef>)>,
     changed: bool,
@@ -73,14 +72,14 @@ impl Incidents {
             return;
         }
         if open.lasting().next().is_some() {
-            self.quiet = None;
             return;
         }
         let gone = open.findings.iter().filter_map(|finding| finding.ended).max().unwrap_or(now);
-        self.quiet = Some(gone);
+        // one that a person opens again stays open for as long
+        let gone = gone.max(open.reopened.unwrap_or(gone));
         if now.since(gone) >= RECOVERED_AFTER_MS {
             (open.recovered, open.closed) = (Some(gone), Some(now));
-            (self.quiet, self.changed) = (None, true);
+            self.changed = true;
         }
     }
 
@@ -106,7 +105,7 @@ impl Incidents {
                         open.recovered = open.findings.iter().filter_map(|f| f.ended).max();
                     }
                     self.closed_over = lasting;
-                    (self.quiet, self.changed) = (None, true);
+                    self.changed = true;
                 }
             }
             RemarkKind::Acknowledge => {
@@ -211,7 +210,7 @@ impl Incidents {
         };
         self.list.insert(0, incident);
         self.list.truncate(INCIDENTS);
-        (self.quiet, self.changed) = (None, true);
+        self.changed = true;
     }
 
     fn reopen(&mut self, now: Stamp) {
@@ -219,7 +218,7 @@ impl Incidents {
             (last.closed, last.recovered, last.reopened) = (None, None, Some(now));
         }
         self.closed_over.clear();
-        (self.quiet, self.changed) = (None, true);
+        self.changed = true;
     }
 }
 

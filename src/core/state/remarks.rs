@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::alert::is_silence;
 use crate::domain::incident::{Remark, RemarkKind};
 use crate::domain::time::Stamp;
 use crate::facts::action::ActionView;
@@ -21,6 +22,11 @@ pub(super) struct Remarks {
 impl Remarks {
     /// An action of this cluster was started or went on.
     pub(super) fn action(&mut self, action: &ActionView) {
+        // whoever silences an alert, or takes that back, has done nothing about the incident
+        let steps = &action.plan.steps;
+        if !steps.is_empty() && steps.iter().all(|step| is_silence(&step.on.kind)) {
+            return;
+        }
         let title = format!("{}{}", action.plan.intent.act.as_str(), target(action));
         let by = if action.foreign { "another console" } else { "this console" };
         self.incidents.action(&action.id, &title.into(), &by.into(), action.started);

@@ -13,6 +13,8 @@ use super::store::LogLine;
 pub(super) const OVERHEAD: usize = 72;
 /// The size of a segment's texts. A longer line has a segment of its own.
 const SEGMENT: usize = 8 << 10;
+/// The largest number of lines in a segment.
+const LINES: usize = 1024;
 
 /// A line in the store.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +89,10 @@ impl Ring {
     /// Adds a line. Returns its memory.
     pub(super) fn push(&mut self, arrived: u64, line: LogLine) -> usize {
         let length = line.text.len();
-        let has_room = |last: &Segment| last.text.is_empty() || last.text.len() + length <= SEGMENT;
+        // lines without text need memory too, and a segment is freed as a whole
+        let has_room = |last: &Segment| {
+            last.lines.len() < LINES && (last.text.is_empty() || last.text.len() + length <= SEGMENT)
+        };
         if !self.segments.back().is_some_and(has_room) {
             // the first segment grows with its lines, because many logs are short
             let room = if self.segments.is_empty() { length } else { SEGMENT.max(length) };

@@ -34,7 +34,9 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
         return header;
     };
     let info = &cluster.info;
-    let (mode, role) = if info.read_only {
+    let (mode, role) = if info.replayed {
+        ("REPLAY", Role::ModeReadOnly)
+    } else if info.read_only {
         ("READ-ONLY", Role::ModeReadOnly)
     } else if cluster.identity.may.as_ref().is_some_and(BTreeSet::is_empty) {
         ("no write permission", Role::ModeReadOnly)

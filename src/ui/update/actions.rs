@@ -11,7 +11,7 @@ use super::super::app::{Question, Ui};
 use super::super::request::{Effect, Order};
 use super::super::rows::actions::is_left;
 use super::super::targets;
-use super::dialog;
+use super::{dialog, timeline};
 
 /// Returns the selected action, or the action whose text is open.
 fn selected(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
@@ -33,6 +33,9 @@ fn running(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
 }
 
 pub(super) fn cancel(ui: &mut Ui, world: &World) {
+    if let Some(why) = timeline::refusal(ui) {
+        return ui.say(why);
+    }
     if targets::dismissible(ui, world) {
         let Some(action) = selected(ui, world) else { return };
         let title = undo::title(&action.plan);

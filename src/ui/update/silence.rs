@@ -12,9 +12,13 @@ use super::super::list::ListId;
 use super::super::pane::causes;
 use super::super::request::Effect;
 use super::super::widget::text;
+use super::timeline;
 
 /// Asks how long to silence these findings. On the screen of silenced findings, asks which ones to show again.
 pub(super) fn ask(ui: &mut Ui, world: &World) {
+    if let Some(why) = timeline::refusal(ui) {
+        return ui.say(why);
+    }
     let Some(cluster) = ui.shown(world) else { return };
     let key = match ui.screen() {
         Screen::Text(view) => match &view.source {

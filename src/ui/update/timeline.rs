@@ -198,7 +198,7 @@ pub(super) fn incident(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let now = ui.now;
     let (kind, said) = match cluster.derived.incidents.first() {
         Some(last) if last.is_open() => (RemarkKind::Close, format!("incident {} closed", last.id)),
-        Some(last) if last.closed.is_some_and(|at| now.since(at) <= AGAIN_MS) => {
+        Some(last) if last.recovered.is_none() && last.closed.is_some_and(|at| now.since(at) <= AGAIN_MS) => {
             (RemarkKind::Reopen, format!("incident {} opened again", last.id))
         }
         _ => (RemarkKind::Open, "incident opened".to_owned()),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::silence::{AlertSilence, Matcher, words};
 use super::{Alert, NAME};
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
+use crate::domain::text::clean;
 use crate::domain::time::Stamp;
 
 /// The kind of the objects that stand for silences.
@@ -104,9 +105,9 @@ impl SilenceSpec {
         ObjectRef::new(cluster, Kind::Other(KIND.into()), &namespace, &name, &uid)
     }
 
-    /// Returns the matchers as amtool writes them.
+    /// Returns the matchers as amtool writes them, for people: without what could control a terminal.
     pub fn words(&self) -> String {
-        words(&self.matchers)
+        clean(&words(&self.matchers)).into_owned()
     }
 }
 
