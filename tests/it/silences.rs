@@ -421,7 +421,7 @@ impl Real {
     async fn rig(&self, loses: Loses) -> (Rig, Fake, Arc<AtomicUsize>) {
         let (port, count) = relay(self.port, loses);
         let fake = Fake::start(0).await;
-        let of = alertmanager::of(&ServerSettings::at(format!("http://127.0.0.1:{port}"))).unwrap();
+        let of = alertmanager::of(&ServerSettings::at(format!("http://127.0.0.1:{port}")));
         let journal = self.folder.path().join(format!("journal-{loses:?}"));
         (Rig::new(&fake.connection, of, "", &journal, GuardSettings::default()), fake, count)
     }

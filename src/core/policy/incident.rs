@@ -389,6 +389,18 @@ mod tests {
     }
 
     #[test]
+    fn an_incident_that_is_opened_again_stays_open_for_a_while() {
+        let mut incidents = Incidents::default();
+        follow(&mut incidents, &[(100, &[critical("a", 90)]), (110, &[]), (240, &[])]);
+        assert!(!incidents.is_open(), "it has recovered");
+        incidents.remark(&says(RemarkKind::Reopen, 300), &[], Stamp::from_secs(300));
+        follow(&mut incidents, &[(301, &[]), (419, &[])]);
+        assert!(incidents.is_open());
+        follow(&mut incidents, &[(421, &[])]);
+        assert!(!incidents.is_open());
+    }
+
+    #[test]
     fn what_a_person_closed_does_not_open_by_itself_while_it_lasts() {
         let mut incidents = Incidents::default();
         let (a, b) = (critical("a", 90), critical("b", 150));

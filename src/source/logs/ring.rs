@@ -160,6 +160,20 @@ mod tests {
         LogLine { text: text.into(), cut: 3, fingerprint: Some("f".into()), ..LogLine::default() }
     }
 
+    #[test]
+    fn lines_without_text_are_freed() {
+        let mut ring = Ring::default();
+        for n in 0..20 * LINES as u64 {
+            ring.push(n, line(""));
+            if n >= 10 {
+                ring.pop();
+            }
+            assert!(ring.segments.len() <= 2, "{n}: {}", ring.segments.len());
+        }
+        let held: usize = ring.segments.iter().map(|segment| segment.lines.len()).sum();
+        assert!(held <= 2 * LINES, "{held}");
+    }
+
     proptest! {
         /// A ring holds the same as a queue of lines, whatever their lengths.
         #[test]
