@@ -130,6 +130,7 @@ fn every_action_is_refused_and_nothing_is_sent() {
         "logs",
         "get",
         "doctor",
+        "report",
         "journal",
         "config",
         "keys",
