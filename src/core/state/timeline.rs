@@ -222,7 +222,10 @@ pub fn lines(world: &World, cluster: &Cluster) -> Vec<Line> {
         line.by = Some(remark.by.clone());
         all.push(line);
     }
-    all.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.kind.cmp(&b.kind)));
+    // what happened in one moment keeps its order on the screen
+    all.sort_by(|a, b| {
+        b.at.cmp(&a.at).then_with(|| a.kind.cmp(&b.kind)).then_with(|| a.object.cmp(&b.object))
+    });
     all.truncate(LINES);
     all
 }

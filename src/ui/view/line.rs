@@ -200,7 +200,10 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
                 Cmd::Why if ui.active_list() == Some(ListId::Now) => "why",
                 _ => c.title,
             };
-            let permitted = |cmd| ui.shown(world).is_none_or(|cluster| command::permitted(cluster, cmd));
+            // at an earlier moment, nothing can be changed
+            let permitted = |cmd| {
+                ui.past.is_none() && ui.shown(world).is_none_or(|cluster| command::permitted(cluster, cmd))
+            };
             let role = match c.risk {
                 Risk::Rehearsed if !permitted(c.cmd) => Role::Dim,
                 Risk::Rehearsed => Role::KeyDanger,
