@@ -265,6 +265,19 @@ pub struct NodeRow {
 }
 
 impl NodeRow {
+    /// Returns the row of a node of which nothing else is known.
+    pub fn of(node: Node) -> Self {
+        Self {
+            node: Arc::new(node),
+            state: NodeState::default(),
+            since: None,
+            problems: Arc::default(),
+            totals: NodeTotals::default(),
+            usage: None,
+            past: None,
+        }
+    }
+
     /// The node is dead and has the out-of-service taint, which declares the machine powered off.
     pub fn is_out_of_service(&self) -> bool {
         self.state.is_dead() && self.node.has_out_of_service_taint()

@@ -154,21 +154,12 @@ mod tests {
     use crate::domain::traffic::ServiceTraffic;
 
     fn node(name: &str, address: &str) -> NodeRow {
-        let node = Node {
+        NodeRow::of(Node {
             name: name.into(),
             uid: crate::domain::id::Uid::Text(name.into()),
             internal_ip: Some(address.into()),
             ..Node::default()
-        };
-        NodeRow {
-            node: Arc::new(node),
-            state: crate::facts::world::NodeState::default(),
-            since: None,
-            problems: Arc::default(),
-            totals: crate::facts::world::NodeTotals::default(),
-            usage: None,
-            past: None,
-        }
+        })
     }
 
     fn cluster() -> Cluster {

@@ -203,15 +203,7 @@ fn nodes(now: &Table<NodeRow>, then: &Then<'_>) -> Table<NodeRow> {
     };
     let gone = |object: &ObjectRef| {
         let node = Node { uid: object.uid.clone(), name: object.name.clone(), ..Node::default() };
-        NodeRow {
-            node: Arc::new(node),
-            state: crate::facts::world::NodeState::default(),
-            since: None,
-            problems: Arc::default(),
-            totals: crate::facts::world::NodeTotals::default(),
-            usage: None,
-            past: None,
-        }
+        NodeRow::of(node)
     };
     // the use that was measured is not kept
     let mut rows = Rows::default();
