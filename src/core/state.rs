@@ -105,6 +105,7 @@ impl ClusterState {
         let index = Index::default();
         let context = RuleContext {
             cluster: &cluster,
+            pod: &|uid| self.facts.pods.get(uid),
             bad: &self.derivation.bad,
             unsettled: &self.derivation.unsettled,
             apart: &self.derivation.apart,

@@ -44,6 +44,8 @@ use crate::facts::world::{Cause, Cluster, ServiceRow, Severity, Silenced, Worklo
 /// The data that a rule may read, and its last findings.
 pub struct RuleContext<'s, 'c> {
     pub cluster: &'c Cluster,
+    /// Finds a pod by its uid without a scan.
+    pub pod: &'s dyn Fn(&Uid) -> Option<&'c Arc<Pod>>,
     /// Pods with a problem, by uid.
     pub bad: &'s HashMap<Uid, Arc<Pod>>,
     /// Pods that are starting or terminating, by uid.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::domain::failover::WeightShift;
-use crate::domain::id::Name;
+use crate::domain::id::{Name, Uid};
 use crate::domain::image;
 use crate::domain::pod::Pod;
 use crate::domain::service::Endpoint;
@@ -142,10 +142,10 @@ pub fn slices(cluster: &Cluster, row: &TrafficRow, by: By) -> Slices {
 }
 
 /// Returns true if the endpoints of a service are pods of several templates. Grouping the backends is not needed
-/// otherwise.
-pub fn has_versions(cluster: &Cluster, row: &TrafficRow) -> bool {
+/// otherwise. `pod` finds a pod by its uid. It is called for every endpoint, so it must not scan.
+pub fn has_versions<'a>(pod: impl Fn(&Uid) -> Option<&'a Arc<Pod>>, row: &TrafficRow) -> bool {
     let endpoints = row.endpoints.iter().flat_map(|r| r.slices.iter()).flat_map(|s| s.endpoints.iter());
-    let pods = endpoints.filter_map(|e| cluster.pods.by_uid(e.pod_uid.as_ref()?));
+    let pods = endpoints.filter_map(|e| pod(e.pod_uid.as_ref()?));
     let mut templates = pods.map(|pod| (pod.shape.containers.first().map(|c| &c.image), hash(pod)));
     let first = templates.next();
     templates.any(|template| Some(&template) != first.as_ref())
@@ -260,13 +260,15 @@ fn places<'a>(cluster: &'a Cluster, row: &'a TrafficRow) -> Vec<Place<'a>> {
             place.zone = endpoint.zone.clone().or_else(|| place.zone.take());
         }
     }
+    let sets = cluster.replicasets.iter().filter(|set| set.namespace == row.traffic.namespace);
+    let created: HashMap<&Uid, Stamp> = sets.map(|set| (&set.uid, set.created)).collect();
     for pod in cluster.pods.iter().filter(|pod| pod.namespace == row.traffic.namespace) {
         let Some(place) = at.get(&pod.name).and_then(|i| places.get_mut(*i)) else { continue };
         if place.node.is_none() {
             place.node.clone_from(&pod.node);
         }
-        let replicas = pod.owner.as_ref().and_then(|owner| cluster.replicasets.by_uid(&owner.uid));
-        place.since = Some(replicas.map_or(pod.created, |set| set.created));
+        let set = pod.owner.as_ref().and_then(|owner| created.get(&owner.uid));
+        place.since = Some(set.copied().unwrap_or(pod.created));
         place.pod = Some(pod);
     }
     let unplaced = |p: &Place<'_>| p.zone.is_none() && p.node.is_some();

@@ -27,7 +27,7 @@ const STILL_SLOWER: f64 = 0.75;
 /// Finds newer versions that are worse than the version beside them.
 pub(super) fn worse(context: &RuleContext<'_, '_>) -> Vec<Cause> {
     let rows = context.cluster.derived.traffic.iter();
-    rows.filter(|row| has_versions(context.cluster, row)).filter_map(|row| judge(context, row)).collect()
+    rows.filter(|row| has_versions(context.pod, row)).filter_map(|row| judge(context, row)).collect()
 }
 
 fn judge(context: &RuleContext<'_, '_>, row: &TrafficRow) -> Option<Cause> {
@@ -199,6 +199,7 @@ mod tests {
         let none = HashMap::new();
         let context = RuleContext {
             cluster: &cluster,
+            pod: &|uid| cluster.pods.by_uid(uid),
             bad: &none,
             unsettled: &none,
             apart: &none,
