@@ -2,12 +2,13 @@
 //! the largest ring are removed and counted, so a log that writes a lot does not displace the others. Followers and
 //! views share the store. Each lock is held only for the duration of a copy.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{Level, LogSummary, Mark};
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::logs::Lookup;
 use pilothouse_core::logs::fingerprint::Masks;
 use pilothouse_core::logs::templates::{Group, Templates};
 
@@ -75,7 +76,7 @@ pub struct Origin {
 }
 
 /// The rings by pod and container.
-type Rings = HashMap<Name, BTreeMap<Name, Ring>>;
+type Rings = Lookup<Name, BTreeMap<Name, Ring>>;
 
 /// The contribution of one source.
 #[derive(Debug, Default)]

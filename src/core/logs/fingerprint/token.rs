@@ -66,11 +66,16 @@ fn kinds_of(token: &str) -> u16 {
     token.bytes().fold(0, |kinds, b| kinds | if b.is_ascii() { kind_of(b) } else { kind::WIDE })
 }
 
-/// Writes a token with its varying parts masked. `kinds` are those of [`token`].
+/// Whether no part of the token varies. `kinds` are those of [`token`].
+pub(super) fn is_literal(token: &str, kinds: u16) -> bool {
+    let hex = token.len() >= 8 && kinds & !(kind::HEX | kind::UPPER) == 0;
+    kinds & kind::DIGIT == 0 && !hex
+}
+
+/// Writes a token that is not literal with its varying parts masked.
 pub(super) fn push_token(out: &mut String, token: &str, kinds: u16) {
     if kinds & kind::DIGIT == 0 {
-        let hex = token.len() >= 8 && kinds & !(kind::HEX | kind::UPPER) == 0;
-        out.push_str(if hex { "<hex>" } else { token });
+        out.push_str("<hex>");
         return;
     }
     // punctuation around a value is not part of it: `took:` `(1.5s.`
