@@ -113,7 +113,14 @@ impl Inner {
         part.lines += u64::from(line.mark.is_none());
         part.gaps += u64::from(line.mark == Some(Mark::Gap));
         part.changes += 1;
-        let (ring, is_new) = ring_of(&mut part.rings, &line);
+        let of_pod = match part.rings.get_mut(&line.pod) {
+            Some(of_pod) => of_pod,
+            None => part.rings.entry(line.pod.clone()).or_default(),
+        };
+        let (ring, is_new) = match of_pod.get_mut(&line.container) {
+            Some(ring) => (ring, false),
+            None => (of_pod.entry(line.container.clone()).or_default(), true),
+        };
         let is_oldest = ring.oldest.is_none_or(|oldest| line.at < oldest);
         if is_oldest && line.mark.is_none() {
             ring.oldest = Some(line.at);
@@ -164,13 +171,6 @@ impl Inner {
             });
         }
     }
-}
-
-/// The ring of the line's log, and whether it is new.
-fn ring_of<'r>(rings: &'r mut Rings, line: &LogLine) -> (&'r mut Ring, bool) {
-    let of_pod = rings.entry(line.pod.clone()).or_default();
-    let is_new = !of_pod.contains_key(&line.container);
-    (of_pod.entry(line.container.clone()).or_default(), is_new)
 }
 
 /// The store: the lines of all sources, and the groups of each source.
