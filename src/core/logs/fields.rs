@@ -238,12 +238,14 @@ fn char_len(text: &str, at: usize) -> usize {
 
 /// A quoted value at the start of the text, and its length with the quotes.
 pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
-    if let Some(rest) = text.strip_prefix('\'') {
-        let end = rest.find('\'')?;
-        return Some((Cow::Borrowed(rest.get(..end)?), end + 2));
-    }
-    if !text.starts_with('"') {
-        return None;
+    match text.as_bytes().first()? {
+        b'\'' => {
+            let rest = text.get(1..)?;
+            let end = memchr::memchr(b'\'', rest.as_bytes())?;
+            return Some((Cow::Borrowed(rest.get(..end)?), end + 2));
+        }
+        b'"' => {}
+        _ => return None,
     }
     match json::string_end(text, 1) {
         Some(end) => Some((Value::Text(text.get(1..end)?).text(), end + 1)),

@@ -193,7 +193,8 @@ fn mask_into(out: &mut String, line: &str, kept: &[String]) {
             }
             at + length
         } else if c.is_whitespace() {
-            let again = if held.is_empty() { out.ends_with(' ') } else { held.ends_with(' ') };
+            let written = if held.is_empty() { out.as_bytes() } else { held.as_bytes() };
+            let again = written.last() == Some(&b' ');
             if again || c != ' ' {
                 out.push_str(held);
                 if !again {

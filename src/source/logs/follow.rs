@@ -34,6 +34,8 @@ const JOIN: Duration = Duration::from_millis(500);
 const SILENT: Duration = Duration::from_secs(300);
 /// The number of lines that are remembered to recognize repeated lines after a resume.
 const REMEMBER: usize = 1 << 15;
+/// The length of a short line with its timestamp, to have room for all lines of a piece.
+const SHORT: usize = 128;
 /// The age of the oldest lines that a stream starts with.
 const BEGIN_SECS: u32 = 900;
 const BEGIN_LINES: u32 = 200;
@@ -402,7 +404,7 @@ impl Stream {
                 Ok(Some(Ok(frame))) => frame.into_data(),
             };
             let Ok(data) = data else { continue };
-            let mut raws = Vec::new();
+            let mut raws = Vec::with_capacity(data.len() / SHORT + 1);
             self.lines.feed(&data, |line| raws.push(raw(line)));
             if self.begins_elsewhere(&raws) {
                 if self.overlap == Overlap::Expected {

@@ -2,8 +2,9 @@
 //! one timestamp are neither lost nor doubled.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, Hash};
 
-use pilothouse_core::logs::Lookup;
+use pilothouse_core::logs::{Hashing, Lookup};
 
 /// The lines that were read lately.
 #[derive(Debug)]
@@ -12,6 +13,7 @@ pub(in crate::source) struct Seen {
     lines: VecDeque<(i64, u64)>,
     /// How often each of them can still be repeated since the last resume.
     known: Lookup<u64, u32>,
+    hasher: Hashing,
     /// The maximum number of lines.
     most: usize,
     /// The newest time of the lines that were forgotten because there were too many. Lines up to this time are taken
@@ -25,10 +27,16 @@ impl Seen {
         Self {
             lines: VecDeque::new(),
             known: Lookup::default(),
+            hasher: Hashing::default(),
             most: most.max(1),
             forgotten: None,
             resumed: false,
         }
+    }
+
+    /// A hash for what identifies a line.
+    pub(crate) fn hash(&self, line: impl Hash) -> u64 {
+        self.hasher.hash_one(line)
     }
 
     /// Begins to read again from this time on: each line that was seen at this time or later can be repeated.

@@ -109,7 +109,8 @@ fn class(token: &str, kinds: u16) -> Option<&'static str> {
     if has(DOT | COLON) && only(DIGIT | HEX | UPPER | DOT | COLON) && is_address(token) {
         return Some("<ip>");
     }
-    let hex = token.strip_prefix("0x").or_else(|| token.strip_prefix("0X"));
+    let zero = (token.as_bytes().first() == Some(&b'0')).then_some(token);
+    let hex = zero.and_then(|token| token.strip_prefix("0x").or_else(|| token.strip_prefix("0X")));
     if hex.is_some_and(|h| !h.is_empty() && h.bytes().all(|b| b.is_ascii_hexdigit())) {
         return Some("<hex>");
     }

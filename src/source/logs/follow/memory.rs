@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 
-use super::{LogQuery, Stream};
+use super::{LogQuery, SHORT, Stream};
 use crate::clock::Clock;
 use crate::source::logs::Target;
 use crate::source::logs::join::raw;
@@ -43,7 +43,7 @@ impl MemoryLog {
 
     /// Takes the next bytes.
     pub fn feed(&mut self, data: &[u8]) {
-        let mut raws = Vec::new();
+        let mut raws = Vec::with_capacity(data.len() / SHORT + 1);
         self.stream.lines.feed(data, |line| raws.push(raw(line)));
         for line in self.stream.entries(raws) {
             self.kept.keep(line);
