@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 pub use self::memory::MemoryLog;
 use super::Target;
-use super::join::{JUDGE_CAP, Joiner, Raw, raw};
+use super::join::{JUDGE_CAP, Joiner, Raw, SHORT, raw};
 use super::next::{Next, ended, is_failure};
 use super::out::{Kept, Out};
 pub use super::out::{Nothing, Told};
@@ -34,8 +34,6 @@ const JOIN: Duration = Duration::from_millis(500);
 const SILENT: Duration = Duration::from_secs(300);
 /// The number of lines that are remembered to recognize repeated lines after a resume.
 const REMEMBER: usize = 1 << 15;
-/// The length of a short line with its timestamp, to have room for all lines of a piece.
-const SHORT: usize = 128;
 /// The age of the oldest lines that a stream starts with.
 const BEGIN_SECS: u32 = 900;
 const BEGIN_LINES: u32 = 200;

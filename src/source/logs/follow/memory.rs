@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
 
-use super::{LogQuery, SHORT, Stream};
+use super::{LogQuery, Stream};
 use crate::clock::Clock;
 use crate::source::logs::Target;
-use crate::source::logs::join::raw;
+use crate::source::logs::join::{SHORT, raw};
 use crate::source::logs::out::{Kept, Troubles};
 use crate::source::logs::store::{LogInput, Origin};
 use crate::source::logs::twice::Twice;
