@@ -123,7 +123,7 @@ fn saved(seat: &Seat) -> String {
 fn numbers(text: &str) -> BTreeMap<usize, u32> {
     let mut counts = BTreeMap::new();
     for part in text.split("seq=").skip(1) {
-        *counts.entry(part[..6].parse().unwrap()).or_default() += 1;
+        *counts.entry(part.get(..6).unwrap().parse().unwrap()).or_default() += 1;
     }
     counts
 }

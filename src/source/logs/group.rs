@@ -120,14 +120,13 @@ impl Groups {
     /// Adds a line of the group with this template. `oldest`: no older line of its log was read.
     pub(super) fn add(&mut self, line: &LogLine, template: &Template, origin: &Origin, oldest: bool) {
         let print = &template.fingerprint;
-        let group = match self.by_print.get_mut(print) {
-            Some(group) => group,
-            None => {
-                if self.by_print.len() >= GROUPS {
-                    self.forget();
-                }
-                self.by_print.entry(print.clone()).or_insert_with(|| Group::new(line, template, oldest))
+        let group = if let Some(group) = self.by_print.get_mut(print) {
+            group
+        } else {
+            if self.by_print.len() >= GROUPS {
+                self.forget();
             }
+            self.by_print.entry(print.clone()).or_insert_with(|| Group::new(line, template, oldest))
         };
         group.count += 1;
         // it becomes more general
