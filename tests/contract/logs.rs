@@ -276,7 +276,9 @@ fn each_line_is_printed_once_while_the_server_is_killed_twice_real_only() {
     assert_eq!(reader.printed.lock().unwrap().distinct(), size.pods * CONTAINERS.len(), "the first lines");
     let streams = size.pods * CONTAINERS.len();
     let mut peers = if size.compared { Peer::start_all(&rig, streams) } else { Vec::new() };
-    peers.iter_mut().for_each(|peer| peer.wait_for(streams));
+    for peer in &mut peers {
+        peer.wait_for(streams);
+    }
 
     let began = Instant::now();
     let writing = write(&logs, &size);

@@ -64,7 +64,9 @@ spec:
 "
         ));
         let mut logs = Self { files, written: 0 };
-        (0..logs.files.len()).for_each(|_| logs.line());
+        for _ in 0..logs.files.len() {
+            logs.line();
+        }
         rig.apply(&objects);
         let running = ["-n", SPACE, "get", "pods", "--field-selector=status.phase=Running", "-o", "name"];
         rig.until(&running, |names| names.lines().count() == PODS);
