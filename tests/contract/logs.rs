@@ -2,6 +2,8 @@
 //! killed and containers are restarted, or tells a gap. Containers that are not followed are counted, and a log that
 //! gives no lines says why.
 
+mod peers;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -15,6 +17,7 @@ use chrono::{SecondsFormat, Utc};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use self::peers::{Lines, Peer, judge, row};
 use crate::rig::{Rig, err, out, real, until};
 use crate::wire::{JSON, MERGE, Wire};
 
@@ -28,6 +31,8 @@ struct Size {
     time: Duration,
     /// The pods whose containers are restarted.
     restarted: usize,
+    /// Whether other programs follow the same logs.
+    compared: bool,
 }
 
 impl Size {
@@ -35,7 +40,7 @@ impl Size {
         let whole = std::env::var_os("PILOTHOUSE_TEST_WHOLE").is_some();
         let (pods, lines_a_second, secs, restarted) =
             if whole { (100, 2000, 60, 10) } else { (10, 200, 20, 2) };
-        Self { pods, lines_a_second, time: Duration::from_secs(secs), restarted }
+        Self { pods, lines_a_second, time: Duration::from_secs(secs), restarted, compared: whole }
     }
 }
 
@@ -100,11 +105,16 @@ fn write(logs: &Logs, size: &Size) -> JoinHandle<()> {
     })
 }
 
+/// The number of a line.
+fn number(text: &str) -> Option<u32> {
+    text.split_once("seq=").and_then(|(_, rest)| rest.get(..6)?.parse().ok())
+}
+
 /// What was printed.
 #[derive(Default)]
 struct Printed {
     /// How often each line of a container.
-    lines: HashMap<Key, HashMap<u32, u32>>,
+    lines: Lines,
     /// The containers that have a gap, as often as it was told.
     gaps: Vec<Key>,
     other: Vec<String>,
@@ -116,8 +126,7 @@ impl Printed {
         let of = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
         let key = (of("pod"), of("container"));
         let text = of("text");
-        let number = text.split_once("seq=").and_then(|(_, rest)| rest.get(..6)?.parse().ok());
-        match (entry["mark"].as_str(), number) {
+        match (entry["mark"].as_str(), number(&text)) {
             (Some("gap"), _) => self.gaps.push(key),
             (None, Some(number)) => *self.lines.entry(key).or_default().entry(number).or_default() += 1,
             _ => self.other.push(line.into()),
@@ -265,6 +274,11 @@ fn each_line_is_printed_once_while_the_server_is_killed_twice_real_only() {
     let mut reader = Reader::start(&rig);
     reader.wait_for(size.pods * CONTAINERS.len());
     assert_eq!(reader.printed.lock().unwrap().distinct(), size.pods * CONTAINERS.len(), "the first lines");
+    let streams = size.pods * CONTAINERS.len();
+    let mut peers = if size.compared { Peer::start_all(&rig, streams) } else { Vec::new() };
+    for peer in &mut peers {
+        peer.wait_for(streams);
+    }
 
     let began = Instant::now();
     let writing = write(&logs, &size);
@@ -302,25 +316,24 @@ fn each_line_is_printed_once_while_the_server_is_killed_twice_real_only() {
     let (status, printed) = reader.end();
     let stderr = std::fs::read_to_string(rig.home().join("stderr")).unwrap();
 
-    let mut untold = Vec::new();
-    let (mut missing, mut doubled) = (0, 0);
-    for (key, lines) in &written {
-        let none = HashMap::new();
-        let found = printed.lines.get(key).unwrap_or(&none);
-        let absent: Vec<u32> = (0..*lines).filter(|number| !found.contains_key(number)).collect();
-        missing += absent.len();
-        doubled += found.values().map(|times| times - 1).sum::<u32>();
-        if !absent.is_empty() && !printed.gaps.contains(key) {
-            untold.push((key, absent));
-        }
-    }
     eprintln!(
-        "{} pods of {} containers, {all} lines written, {} printed, {missing} missing, {doubled} doubled, {} gaps told; {cpu:.1} s of processor time, at most {memory} KiB",
+        "{} pods of {} containers, {all} lines written; the API server was killed twice, the containers of {} pods restarted",
         size.pods,
         CONTAINERS.len(),
-        printed.distinct(),
-        printed.gaps.len()
+        size.restarted
     );
+    let (missing, doubled) = judge(&written, &printed.lines);
+    let more =
+        format!(", {} gaps told; {cpu:.1} s of processor time, at most {memory} KiB", printed.gaps.len());
+    row("pilothouse logs -f", &printed.lines, missing, doubled, &more);
+    for peer in peers {
+        peer.end(&written);
+    }
+    let untold: Vec<_> = written
+        .iter()
+        .filter(|(key, _)| !printed.gaps.contains(key))
+        .filter(|(key, lines)| printed.lines.get(*key).map_or(0, HashMap::len) < **lines as usize)
+        .collect();
     assert_eq!(printed.other, Vec::<String>::new());
     assert!(untold.is_empty(), "missing without a gap: {untold:?}: {stderr}");
     assert_eq!(doubled, 0, "{stderr}");

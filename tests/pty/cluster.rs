@@ -115,7 +115,7 @@ spec:
         seat
     }
 
-    fn apiserver(&self, verb: &str) {
+    pub fn apiserver(&self, verb: &str) {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/apiserver");
         let output = Command::new(script).arg(verb).arg(&self.folder).output().unwrap();
         assert!(output.status.success(), "apiserver {verb}: {}", String::from_utf8_lossy(&output.stderr));

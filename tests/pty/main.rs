@@ -13,6 +13,7 @@ mod cluster;
 mod demo;
 #[cfg(feature = "demo")]
 mod flood;
+mod followed;
 #[cfg(feature = "demo")]
 mod killed;
 #[cfg(feature = "demo")]

@@ -19,37 +19,91 @@ const MOST_LEVELS: usize = 12;
 /// Maximum number of pairs that are read of one line, because a line may consist of nothing else.
 const MOST_PAIRS: usize = 400;
 
-/// The key that a line with this field has in it, followed by a quote, an equals sign or a dot, in any case. None: a line
-/// can have the field without it.
-pub(super) fn key_of(path: &str) -> Option<&str> {
-    let key = path.split('.').next().unwrap_or_default();
-    (!key.is_empty() && !path.eq_ignore_ascii_case(KLOG_MESSAGE)).then_some(key)
+/// The path of a field, prepared for many lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    text: Box<str>,
+    /// None: a line can have the field without having its key in it.
+    key: Option<Key>,
 }
 
-/// The value of the field with this path. The exact key is preferred to the same key in another case. A key with dots
-/// (`log.level`) is found as well as a nested one. Objects and arrays are returned as JSON.
+/// The key that a line with a field has in it, followed by a quote, an equals sign or a dot, in any case. A line is
+/// searched for the most seldom letter of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    length: usize,
+    /// The place of the most seldom letter in the key.
+    at: usize,
+    /// This letter in lower and in upper case.
+    letter: [u8; 2],
+}
+
+impl Path {
+    pub fn new(path: &str) -> Self {
+        let key = path.split('.').next().unwrap_or_default();
+        let key = Some(key).filter(|_| !path.eq_ignore_ascii_case(KLOG_MESSAGE)).and_then(Key::new);
+        Self { text: path.into(), key }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The value of the field with this path. The exact key is preferred to the same key in another case. A key with
+    /// dots (`log.level`) is found as well as a nested one. Objects and arrays are returned as JSON.
+    pub fn get<'a>(&self, entry: &'a str) -> Option<Cow<'a, str>> {
+        // most lines do not have a rare field
+        if !self.can_be_in(entry) {
+            return None;
+        }
+        let (line, path) = (begin(entry), self.as_str());
+        if let Some(found) = json::object(line).and_then(|object| in_object(object, path)) {
+            return Some(found.text());
+        }
+        if line.starts_with('{') {
+            return None;
+        }
+        let mut loose = None;
+        for (key, value) in pairs(line) {
+            if key == path {
+                return Some(value);
+            }
+            if loose.is_none() && key.eq_ignore_ascii_case(path) {
+                loose = Some(value);
+            }
+        }
+        loose
+    }
+
+    /// Whether the text has the key in a place where a key can be.
+    fn can_be_in(&self, text: &str) -> bool {
+        let Some(key) = self.key else { return true };
+        let (name, text) = (self.text.as_bytes().get(..key.length).unwrap_or_default(), text.as_bytes());
+        let [lower, upper] = key.letter;
+        memchr::memchr2_iter(lower, upper, text).any(|at| {
+            let Some(from) = at.checked_sub(key.at) else { return false };
+            let is_key_here =
+                || text.get(from..from + key.length).is_some_and(|part| part.eq_ignore_ascii_case(name));
+            let ends = matches!(text.get(from + key.length), Some(b'"' | b'=' | b'.'));
+            let begins =
+                || from.checked_sub(1).and_then(|i| text.get(i)).is_none_or(|b| !is_key(char::from(*b)));
+            ends && is_key_here() && begins()
+        })
+    }
+}
+
+impl Key {
+    fn new(key: &str) -> Option<Self> {
+        let rank = |b: u8| SELDOM.get(usize::from(b)).copied().unwrap_or(0);
+        let (at, seldom) = key.bytes().enumerate().max_by_key(|(_, b)| rank(*b))?;
+        let letter = [seldom.to_ascii_lowercase(), seldom.to_ascii_uppercase()];
+        Some(Self { length: key.len(), at, letter })
+    }
+}
+
+/// The value of the field with this path, as [`Path::get`] finds it.
 pub fn get<'a>(entry: &'a str, path: &str) -> Option<Cow<'a, str>> {
-    let line = begin(entry);
-    // most lines do not have a rare field
-    if key_of(path).is_some_and(|key| !mentions(line, key)) {
-        return None;
-    }
-    if let Some(found) = json::object(line).and_then(|object| in_object(object, path)) {
-        return Some(found.text());
-    }
-    if line.starts_with('{') {
-        return None;
-    }
-    let mut loose = None;
-    for (key, value) in pairs(line) {
-        if key == path {
-            return Some(value);
-        }
-        if loose.is_none() && key.eq_ignore_ascii_case(path) {
-            loose = Some(value);
-        }
-    }
-    loose
+    Path::new(path).get(entry)
 }
 
 /// The paths and values of all fields, in the order of the line. Only values that have no fields themselves are listed.
@@ -79,21 +133,6 @@ const SELDOM: [u8; 256] = {
     ranks[b'@' as usize] = 41;
     ranks
 };
-
-/// Whether the line has the key in a place where a key can be. The search is for the most seldom of its letters.
-fn mentions(line: &str, key: &str) -> bool {
-    let line = line.as_bytes();
-    let rank = |b: u8| SELDOM.get(usize::from(b)).copied().unwrap_or(0);
-    let Some((within, seldom)) = key.bytes().enumerate().max_by_key(|(_, b)| rank(*b)) else { return true };
-    memchr::memchr2_iter(seldom.to_ascii_lowercase(), seldom.to_ascii_uppercase(), line).any(|at| {
-        let Some(from) = at.checked_sub(within) else { return false };
-        let is_key_here =
-            || line.get(from..from + key.len()).is_some_and(|p| p.eq_ignore_ascii_case(key.as_bytes()));
-        let ends = || matches!(line.get(from + key.len()), Some(b'"' | b'=' | b'.'));
-        let begins = || from.checked_sub(1).and_then(|i| line.get(i)).is_none_or(|b| !is_key(char::from(*b)));
-        is_key_here() && ends() && begins()
-    })
-}
 
 /// The first line, without a byte order mark and the space at its start.
 fn begin(entry: &str) -> &str {
@@ -199,12 +238,14 @@ fn char_len(text: &str, at: usize) -> usize {
 
 /// A quoted value at the start of the text, and its length with the quotes.
 pub(super) fn quoted(text: &str) -> Option<(Cow<'_, str>, usize)> {
-    if let Some(rest) = text.strip_prefix('\'') {
-        let end = rest.find('\'')?;
-        return Some((Cow::Borrowed(rest.get(..end)?), end + 2));
-    }
-    if !text.starts_with('"') {
-        return None;
+    match text.as_bytes().first()? {
+        b'\'' => {
+            let rest = text.get(1..)?;
+            let end = memchr::memchr(b'\'', rest.as_bytes())?;
+            return Some((Cow::Borrowed(rest.get(..end)?), end + 2));
+        }
+        b'"' => {}
+        _ => return None,
     }
     match json::string_end(text, 1) {
         Some(end) => Some((Value::Text(text.get(1..end)?).text(), end + 1)),

@@ -187,36 +187,19 @@ impl PartialEq for Pattern {
 }
 
 /// A test of a field. Without a comparison, the line only has to have the field.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct FieldTest {
-    path: String,
+    path: fields::Path,
     compare: Option<(Op, Value)>,
-    /// Matches every text that can have the field. Reading the fields costs more. None: any text can have it.
-    mentions: Option<Regex>,
-}
-
-impl PartialEq for FieldTest {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.path, &self.compare) == (&other.path, &other.compare)
-    }
 }
 
 impl FieldTest {
     fn new(path: &str, compare: Option<(Op, Value)>) -> Self {
-        let mentions = fields::key_of(path).and_then(|key| {
-            let key = regex::escape(key);
-            Regex::new(&format!("(?i:{key})[\"=.]")).ok()
-        });
-        Self { path: path.to_owned(), compare, mentions }
+        Self { path: fields::Path::new(path), compare }
     }
 
     fn holds(&self, text: &str) -> bool {
-        let found = if self.mentions.as_ref().is_none_or(|mentions| mentions.is_match(text)) {
-            fields::get(text, &self.path)
-        } else {
-            None
-        };
-        let Some(found) = found else {
+        let Some(found) = self.path.get(text) else {
             // a line without the field differs from every value
             return matches!(self.compare, Some((Op::Unequal, _)));
         };

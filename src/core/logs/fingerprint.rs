@@ -6,11 +6,11 @@
 mod token;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use regex::{NoExpand, Regex};
 
-use self::token::{is_token, push_token, token};
+use self::token::{is_literal, is_token, push_token, token};
+use super::Lookup;
 use super::message::subject;
 use crate::domain::id::Name;
 use crate::domain::settings::LogSettings;
@@ -128,7 +128,7 @@ const METHODS: [&str; 7] = ["GET ", "POST ", "PUT ", "DELETE ", "HEAD ", "PATCH 
 #[derive(Debug, Default)]
 pub struct Prints {
     template: String,
-    known: HashMap<Box<str>, Name>,
+    known: Lookup<Box<str>, Name>,
 }
 
 impl Prints {
@@ -162,46 +162,63 @@ fn masked(line: &str, kept: &[String]) -> String {
     out
 }
 
-/// Writes the masked line to an empty text.
+/// Writes the masked line to an empty text. What is not masked is copied in pieces as long as possible.
 fn mask_into(out: &mut String, line: &str, kept: &[String]) {
-    let mut rest = line.trim();
-    let mut before = ' ';
-    while let Some(c) = rest.chars().next() {
-        if out.len() > TEMPLATE_CAP {
+    let line = line.trim();
+    // the text from `copied` to `at` is not written yet
+    let (mut copied, mut at, mut before) = (0, 0, ' ');
+    while let Some(rest) = line.get(at..)
+        && let Some(c) = rest.chars().next()
+    {
+        let held = line.get(copied..at).unwrap_or_default();
+        if out.len() + held.len() > TEMPLATE_CAP {
+            out.push_str(held);
             out.push('…');
+            copied = line.len();
             break;
         }
-        let after = rest.get(c.len_utf8()..).unwrap_or_default();
-        if is_token(c) {
-            let (end, kinds) = token(rest);
-            let (token, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
-            if !kept.is_empty() && is_kept(kept, token) {
-                out.push_str(token);
-            } else if token.len() == 3 && is_day(token, tail.trim_start()) {
+        let after = at + c.len_utf8();
+        let end = if is_token(c) {
+            let (length, kinds) = token(rest);
+            let (token, tail) = rest.split_at_checked(length).unwrap_or((rest, ""));
+            let is_kept = !kept.is_empty() && is_kept(kept, token);
+            if !is_kept && is_day(token, tail) {
+                out.push_str(held);
                 out.push_str("<time>");
-            } else {
+                copied = at + length;
+            } else if !is_kept && !is_literal(token, kinds) {
+                out.push_str(held);
                 push_token(out, token, kinds);
+                copied = at + length;
             }
-            rest = tail;
+            at + length
         } else if c.is_whitespace() {
-            if !out.ends_with(' ') {
-                out.push(' ');
+            let written = if held.is_empty() { out.as_bytes() } else { held.as_bytes() };
+            let again = written.last() == Some(&b' ');
+            if again || c != ' ' {
+                out.push_str(held);
+                if !again {
+                    out.push(' ');
+                }
+                copied = after;
             }
-            rest = after;
-        } else if let Some(end) = quoted(c, before, after) {
-            let (quoted, tail) = after.split_at_checked(end).unwrap_or(("", after));
+            after
+        } else if let Some(length) = quoted(c, before, line.get(after..).unwrap_or_default()) {
+            let quoted = line.get(after..after + length).unwrap_or_default();
+            out.push_str(held);
             out.push(c);
             // requests with another method are another group
             out.push_str(METHODS.iter().find(|method| quoted.starts_with(**method)).unwrap_or(&""));
             out.push_str("<q>");
             out.push(c);
-            rest = tail.get(c.len_utf8()..).unwrap_or_default();
+            copied = after + length + c.len_utf8();
+            copied
         } else {
-            out.push(c);
-            rest = after;
-        }
-        before = c;
+            after
+        };
+        (at, before) = (end, c);
     }
+    out.push_str(line.get(copied..).unwrap_or_default());
     let end = out.trim_end().len();
     out.truncate(end);
 }
@@ -220,6 +237,10 @@ fn is_day(token: &str, next: &str) -> bool {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    if token.len() != 3 || !token.starts_with(|c: char| c.is_ascii_uppercase()) {
+        return false;
+    }
+    let next = next.trim_start();
     let number = next.starts_with(|c: char| c.is_ascii_digit());
     MONTHS.contains(&token) && number
         || DAYS.contains(&token) && (number || MONTHS.iter().any(|month| next.starts_with(month)))

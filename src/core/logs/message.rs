@@ -87,8 +87,12 @@ fn logfmt(line: &str) -> Option<String> {
     let (mut has_message, mut has_error) = (false, false);
     for at in memchr::memchr_iter(b'=', line.as_bytes()) {
         let key = line.as_bytes().get(..at).unwrap_or_default();
-        has_message |= key.ends_with(b"msg") || key.ends_with(b"message");
-        has_error |= key.ends_with(b"err") || key.ends_with(b"error");
+        match key.last() {
+            Some(b'g') => has_message |= key.ends_with(b"msg"),
+            Some(b'e') => has_message |= key.ends_with(b"message"),
+            Some(b'r') => has_error |= key.ends_with(b"err") || key.ends_with(b"error"),
+            _ => {}
+        }
     }
     if !has_message {
         return None;

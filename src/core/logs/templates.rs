@@ -6,8 +6,7 @@
 //! lines differ in plain words, such as the names of users, can get another fingerprint if another of its lines comes
 //! first. The alternative, a fingerprint of the generalised template, would change while the group is on the screen.
 
-use std::collections::HashMap;
-
+use super::Lookup;
 use super::fingerprint::{self, Masked};
 use super::message::subject;
 use crate::domain::id::Name;
@@ -35,7 +34,7 @@ pub struct Group {
 
 #[derive(Debug, Default)]
 struct Node {
-    children: HashMap<Box<str>, usize>,
+    children: Lookup<Box<str>, usize>,
     held: Vec<usize>,
 }
 
@@ -52,10 +51,10 @@ struct Held {
 pub struct Templates {
     nodes: Vec<Node>,
     /// The root of the tree for each number of words.
-    roots: HashMap<usize, usize>,
+    roots: Lookup<usize, usize>,
     held: Vec<Held>,
     /// The groups of masked lines by their fingerprints.
-    known: HashMap<Name, usize>,
+    known: Lookup<Name, usize>,
     counter: u64,
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 pub use self::memory::MemoryLog;
 use super::Target;
-use super::join::{JUDGE_CAP, Joiner, Raw, raw};
+use super::join::{JUDGE_CAP, Joiner, Raw, SHORT, raw};
 use super::next::{Next, ended, is_failure};
 use super::out::{Kept, Out};
 pub use super::out::{Nothing, Told};
@@ -402,7 +402,7 @@ impl Stream {
                 Ok(Some(Ok(frame))) => frame.into_data(),
             };
             let Ok(data) = data else { continue };
-            let mut raws = Vec::new();
+            let mut raws = Vec::with_capacity(data.len() / SHORT + 1);
             self.lines.feed(&data, |line| raws.push(raw(line)));
             if self.begins_elsewhere(&raws) {
                 if self.overlap == Overlap::Expected {

@@ -1,6 +1,6 @@
 //! Groups errors with the same fingerprint: their number, their rate and their writers.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
@@ -8,6 +8,7 @@ use pilothouse_core::domain::log::{ErrorGroup, Level};
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::templates::Group as Template;
+use pilothouse_core::logs::{Hashing, Lookup};
 
 use super::store::{LogLine, Origin};
 
@@ -45,7 +46,7 @@ struct Group {
     or_earlier: bool,
     last: Stamp,
     workloads: BTreeSet<Name>,
-    pods: HashSet<Name>,
+    pods: HashSet<Name, Hashing>,
     versions: BTreeSet<Name>,
     nodes: BTreeSet<Name>,
     images: BTreeSet<Name>,
@@ -55,7 +56,7 @@ struct Group {
 /// All groups.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    by_print: HashMap<Name, Group>,
+    by_print: Lookup<Name, Group>,
 }
 
 /// Counts a line in its period, and forgets the periods that are more than `most` before the newest one. A late line
@@ -80,6 +81,26 @@ fn minute(at: Stamp) -> i64 {
 }
 
 impl Group {
+    /// A group without lines, whose first line is this one.
+    fn new(line: &LogLine, template: &Template, oldest: bool) -> Self {
+        Self {
+            template: template.template.clone(),
+            level: line.level,
+            count: 0,
+            minutes: VecDeque::new(),
+            steps: VecDeque::new(),
+            first: line.at,
+            or_earlier: oldest,
+            last: line.at,
+            workloads: BTreeSet::new(),
+            pods: HashSet::default(),
+            versions: BTreeSet::new(),
+            nodes: BTreeSet::new(),
+            images: BTreeSet::new(),
+            sample: String::new(),
+        }
+    }
+
     /// Returns the number of lines per minute.
     fn per_minute(&self, now: Stamp) -> f64 {
         let this = now.0.div_euclid(STEP_MS);
@@ -99,29 +120,14 @@ impl Groups {
     /// Adds a line of the group with this template. `oldest`: no older line of its log was read.
     pub(super) fn add(&mut self, line: &LogLine, template: &Template, origin: &Origin, oldest: bool) {
         let print = &template.fingerprint;
-        if !self.by_print.contains_key(print) {
+        let group = if let Some(group) = self.by_print.get_mut(print) {
+            group
+        } else {
             if self.by_print.len() >= GROUPS {
                 self.forget();
             }
-            let group = Group {
-                template: template.template.clone(),
-                level: line.level,
-                count: 0,
-                minutes: VecDeque::new(),
-                steps: VecDeque::new(),
-                first: line.at,
-                or_earlier: oldest,
-                last: line.at,
-                workloads: BTreeSet::new(),
-                pods: HashSet::new(),
-                versions: BTreeSet::new(),
-                nodes: BTreeSet::new(),
-                images: BTreeSet::new(),
-                sample: String::new(),
-            };
-            self.by_print.insert(print.clone(), group);
-        }
-        let Some(group) = self.by_print.get_mut(print) else { return };
+            self.by_print.entry(print.clone()).or_insert_with(|| Group::new(line, template, oldest))
+        };
         group.count += 1;
         // it becomes more general
         if group.template != template.template {

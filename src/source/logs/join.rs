@@ -18,6 +18,8 @@ use super::store::LogLine;
 pub(in crate::source) const LINE_CAP: usize = 16 << 10;
 /// The maximum length of a line that is examined for its level. A JSON line can have its level at its end.
 pub(in crate::source) const JUDGE_CAP: usize = 256 << 10;
+/// The length of a short line with its timestamp, to have room for all lines of a piece.
+pub(super) const SHORT: usize = 128;
 /// The maximum number of lines of an entry.
 const ENTRY_LINES: usize = 200;
 const ENTRY_BYTES: usize = 64 << 10;

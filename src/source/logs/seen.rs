@@ -1,7 +1,10 @@
 //! Recognizes lines that are read again after a break. A line counts as often as it was seen, so that equal lines with
 //! one timestamp are neither lost nor doubled.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, Hash};
+
+use pilothouse_core::logs::{Hashing, Lookup};
 
 /// The lines that were read lately.
 #[derive(Debug)]
@@ -9,7 +12,8 @@ pub(in crate::source) struct Seen {
     /// The time and the hash of each line, in the order in which they were read. The unit of the time is the caller's.
     lines: VecDeque<(i64, u64)>,
     /// How often each of them can still be repeated since the last resume.
-    known: HashMap<u64, u32>,
+    known: Lookup<u64, u32>,
+    hasher: Hashing,
     /// The maximum number of lines.
     most: usize,
     /// The newest time of the lines that were forgotten because there were too many. Lines up to this time are taken
@@ -22,11 +26,17 @@ impl Seen {
     pub(crate) fn new(most: usize) -> Self {
         Self {
             lines: VecDeque::new(),
-            known: HashMap::new(),
+            known: Lookup::default(),
+            hasher: Hashing::default(),
             most: most.max(1),
             forgotten: None,
             resumed: false,
         }
+    }
+
+    /// A hash for what identifies a line.
+    pub(crate) fn hash(&self, line: impl Hash) -> u64 {
+        self.hasher.hash_one(line)
     }
 
     /// Begins to read again from this time on: each line that was seen at this time or later can be repeated.

@@ -2,12 +2,13 @@
 //! the largest ring are removed and counted, so a log that writes a lot does not displace the others. Followers and
 //! views share the store. Each lock is held only for the duration of a copy.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::log::{Level, LogSummary, Mark};
 use pilothouse_core::domain::time::Stamp;
+use pilothouse_core::logs::Lookup;
 use pilothouse_core::logs::fingerprint::Masks;
 use pilothouse_core::logs::templates::{Group, Templates};
 
@@ -75,7 +76,7 @@ pub struct Origin {
 }
 
 /// The rings by pod and container.
-type Rings = HashMap<Name, BTreeMap<Name, Ring>>;
+type Rings = Lookup<Name, BTreeMap<Name, Ring>>;
 
 /// The contribution of one source.
 #[derive(Debug, Default)]
@@ -112,7 +113,14 @@ impl Inner {
         part.lines += u64::from(line.mark.is_none());
         part.gaps += u64::from(line.mark == Some(Mark::Gap));
         part.changes += 1;
-        let (ring, is_new) = ring_of(&mut part.rings, &line);
+        let of_pod = match part.rings.get_mut(&line.pod) {
+            Some(of_pod) => of_pod,
+            None => part.rings.entry(line.pod.clone()).or_default(),
+        };
+        let (ring, is_new) = match of_pod.get_mut(&line.container) {
+            Some(ring) => (ring, false),
+            None => (of_pod.entry(line.container.clone()).or_default(), true),
+        };
         let is_oldest = ring.oldest.is_none_or(|oldest| line.at < oldest);
         if is_oldest && line.mark.is_none() {
             ring.oldest = Some(line.at);
@@ -163,13 +171,6 @@ impl Inner {
             });
         }
     }
-}
-
-/// The ring of the line's log, and whether it is new.
-fn ring_of<'r>(rings: &'r mut Rings, line: &LogLine) -> (&'r mut Ring, bool) {
-    let of_pod = rings.entry(line.pod.clone()).or_default();
-    let is_new = !of_pod.contains_key(&line.container);
-    (of_pod.entry(line.container.clone()).or_default(), is_new)
 }
 
 /// The store: the lines of all sources, and the groups of each source.

@@ -2,9 +2,11 @@
 //! has their lines too. The source that delivers an error first counts it; the other one leaves it out. So nothing is
 //! counted twice, and nothing is lost if one of them is late or fails.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::BuildHasher as _;
 use std::sync::{Mutex, PoisonError};
+
+use pilothouse_core::logs::{Hashing, Lookup};
 
 use super::store::LogLine;
 
@@ -27,7 +29,7 @@ pub enum Side {
 type Times = BTreeMap<i64, u32>;
 
 /// Removes one error of this time.
-fn remove(waiting: &mut HashMap<u64, Times>, key: u64, at: i64) {
+fn remove(waiting: &mut Lookup<u64, Times>, key: u64, at: i64) {
     let Some(times) = waiting.get_mut(&key) else { return };
     if let Some(held) = times.get_mut(&at) {
         *held = held.saturating_sub(1);
@@ -43,7 +45,7 @@ fn remove(waiting: &mut HashMap<u64, Times>, key: u64, at: i64) {
 #[derive(Debug, Default)]
 struct Delivered {
     /// The times of the errors that the other side has not delivered yet, by pod, container and fingerprint.
-    waiting: HashMap<u64, Times>,
+    waiting: Lookup<u64, Times>,
     /// These errors in the order of their arrival, so that the oldest are forgotten first.
     order: VecDeque<(u64, i64)>,
 }
@@ -76,7 +78,7 @@ impl Delivered {
 /// The errors of both sides.
 #[derive(Debug, Default)]
 pub struct Twice {
-    hasher: RandomState,
+    hasher: Hashing,
     sides: Mutex<Sides>,
 }
 
@@ -101,11 +103,11 @@ impl Twice {
     /// compared.
     pub fn is_first(&self, side: Side, line: &LogLine) -> bool {
         let Some(print) = line.fingerprint.as_ref().filter(|_| !line.pod.is_empty()) else { return true };
-        let key = self.hasher.hash_one((&line.pod, &line.container, print));
         let mut sides = self.sides.lock().unwrap_or_else(PoisonError::into_inner);
         if sides.off {
             return true;
         }
+        let key = self.hasher.hash_one((&line.pod, &line.container, print));
         let Sides { api, server, .. } = &mut *sides;
         let (own, other) = match side {
             Side::Api => (api, server),

@@ -1,8 +1,9 @@
-//! The help text: the keys, in as many columns as fit on the screen. The keys of the current screen come first.
+//! The help text: the keys, in as many columns as fit on the screen. The keys of the current screen come first. Where only
+//! one column fits, a list of their names precedes it, so that the first page has all of them.
 
 use super::super::app::{TextLine, Ui};
 use super::super::cell::{Cell, cell};
-use super::super::command::{COMMANDS, Command, Context, Risk};
+use super::super::command::{COMMANDS, Command, Context, LOG_ORDER, Risk};
 use super::super::theme::Role;
 use super::super::widget::text;
 use super::describe::Lines;
@@ -13,6 +14,10 @@ const COLUMN: usize = 56;
 const GAP: usize = 3;
 /// The number of cells for the keys of a command.
 const KEYS: usize = 11;
+
+/// The number of columns of the names, and of cells for the keys of one.
+const NAMES: usize = 3;
+const NAME_KEYS: usize = 8;
 
 /// A line of a column, with its role and keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +46,13 @@ pub fn lines(out: &mut Lines, ui: &Ui) {
     let cells = usize::from(ui.size.0).saturating_sub(3).max(20);
     let columns = ((cells + GAP) / (COLUMN + GAP)).clamp(1, 3);
     let width = (cells + GAP) / columns - GAP;
-    out.0.extend(beside(&blocks(ui, width), columns, width));
+    if columns == 1 {
+        let names = names(ui, (cells + 1) / NAMES - 1);
+        out.say(Role::Title, "keys of this screen; what they do is below");
+        out.0.extend(beside(&[names], NAMES, (cells + 1) / NAMES - 1, 1));
+        out.say(Role::Text, String::new());
+    }
+    out.0.extend(beside(&blocks(ui, width), columns, width, GAP));
 }
 
 /// Builds one block of lines for each context: first the contexts of the screen below, then the others.
@@ -58,18 +69,44 @@ fn blocks(ui: &Ui, width: usize) -> Vec<Vec<Row>> {
     };
     let all = here.iter().map(|c| (*c, true)).chain(rest.map(|c| (c, false)));
     all.filter_map(|(context, works)| {
-        let commands: Vec<&Command> =
-            COMMANDS.iter().filter(|c| c.contexts.contains(&context) && !c.title.is_empty()).collect();
+        let commands = commands(context);
         if commands.is_empty() {
             return None;
         }
         let head = Row { role: Role::Title, text: title(context, works), keys: 0 };
-        // commands that change the cluster come first, as in the line of keys
-        let (changes, looks): (Vec<_>, Vec<_>) = commands.into_iter().partition(|c| c.risk != Risk::None);
-        let rows = changes.into_iter().chain(looks).flat_map(|c| entry(ui, c, width));
+        let rows = commands.into_iter().flat_map(|c| entry(ui, c, width));
         Some([head].into_iter().chain(rows).collect())
     })
     .collect()
+}
+
+/// The commands of a context in the order of the line of keys: those that change the cluster come first.
+fn commands(context: Context) -> Vec<&'static Command> {
+    let mut found: Vec<&Command> =
+        COMMANDS.iter().filter(|c| c.contexts.contains(&context) && !c.title.is_empty()).collect();
+    let of_log = |c: &Command| {
+        let place = LOG_ORDER.iter().position(|listed| *listed == c.cmd);
+        if context == Context::Log { place.unwrap_or(LOG_ORDER.len()) } else { 0 }
+    };
+    found.sort_by_key(|c| (c.risk == Risk::None, of_log(c)));
+    found
+}
+
+/// Builds the list of names: the keys of the screen below, except those that work everywhere, each with its title.
+fn names(ui: &Ui, width: usize) -> Vec<Row> {
+    let (mut rows, mut named) = (Vec::new(), Vec::new());
+    let here = ui.contexts_below().iter().filter(|context| **context != Context::Everywhere);
+    for command in here.flat_map(|context| commands(*context)) {
+        let keys = ui.keymap.keys(command.cmd);
+        let Some(first) = keys.first().filter(|_| !named.contains(&command.cmd)) else { continue };
+        named.push(command.cmd);
+        let all: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        let all = Some(all.join(" ")).filter(|all| text::width(all) < NAME_KEYS);
+        let keys = all.unwrap_or_else(|| first.to_string());
+        let words = format!(" {keys:<NAME_KEYS$}{}", command.title);
+        rows.push(Row { role: Role::Text, text: text::head(&words, width), keys: text::width(&keys) + 1 });
+    }
+    rows
 }
 
 /// Builds the rows of a command: its keys, its id and its description, with continuation lines below the description.
@@ -99,7 +136,7 @@ fn entry(ui: &Ui, command: &Command, width: usize) -> Vec<Row> {
 
 /// Arranges the blocks in columns of about the same height, from the top of the first column to the bottom of the
 /// last. No block begins on the last line of a column.
-fn beside(blocks: &[Vec<Row>], columns: usize, width: usize) -> Vec<TextLine> {
+fn beside(blocks: &[Vec<Row>], columns: usize, width: usize, gap: usize) -> Vec<TextLine> {
     let total: usize = blocks.iter().map(|b| b.len() + 1).sum();
     let high = total.div_ceil(columns);
     let mut places: Vec<Vec<Row>> = vec![Vec::new()];
@@ -123,7 +160,7 @@ fn beside(blocks: &[Vec<Row>], columns: usize, width: usize) -> Vec<TextLine> {
     let line = |y: usize| {
         let mut line = TextLine { whole: true, ..TextLine::default() };
         for (i, row) in places.iter().enumerate().filter_map(|(i, p)| Some((i, p.get(y)?))) {
-            let x = i * (width + GAP);
+            let x = i * (width + gap);
             let pad = x.saturating_sub(text::width(&line.text));
             line.text.push_str(&" ".repeat(pad));
             line.text.push_str(&row.text);
@@ -160,7 +197,7 @@ mod tests {
     fn columns_are_filled_one_after_the_other() {
         let blocks = [block("a", 6), block("b", 3), block("c", 3)];
         let texts = |columns| -> Vec<String> {
-            beside(&blocks, columns, 6).into_iter().map(|l| l.text.trim_end().to_owned()).collect()
+            beside(&blocks, columns, 6, GAP).into_iter().map(|l| l.text.trim_end().to_owned()).collect()
         };
         assert_eq!(texts(1).len(), 18);
         let two = texts(2);

@@ -1,4 +1,7 @@
-//! A real Loki, which is killed while it is read.
+//! Real log stores, which are killed while they are read.
+
+mod loki;
+mod victoria;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +9,19 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 
+/// A log store that can be built and started.
+struct Product {
+    /// The folder below `tests/cluster` with the script that builds it.
+    folder: &'static str,
+    program: &'static str,
+    /// The path that answers when it is ready.
+    ready: &'static str,
+    /// Sets the arguments for a folder of its data and a port.
+    arrange: fn(&mut Command, &Path, u16),
+}
+
 struct Server {
+    product: &'static Product,
     process: Child,
     folder: tempfile::TempDir,
     bin: PathBuf,
@@ -24,16 +39,17 @@ fn free() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/loki")
+fn scripts(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster").join(folder)
 }
 
 /// Sends a request and returns the code and the body.
 fn http(port: u16, method: &str, target: &str, body: &str) -> Option<(u16, String)> {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).ok()?;
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // an answer to HTTP/1.0 comes in one piece
     let head = format!(
-        "{method} {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "{method} {target} HTTP/1.0\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     socket.write_all(head.as_bytes()).ok()?;
@@ -45,58 +61,63 @@ fn http(port: u16, method: &str, target: &str, body: &str) -> Option<(u16, Strin
 }
 
 impl Server {
-    fn start() -> Self {
-        let built = Command::new(scripts().join("build")).stderr(Stdio::inherit()).output().expect("build");
-        assert!(built.status.success(), "Loki cannot be built");
-        let bin = PathBuf::from(String::from_utf8(built.stdout).unwrap().trim()).join("loki");
+    fn start(product: &'static Product) -> Self {
+        let build = scripts(product.folder).join("build");
+        let built = Command::new(build).stderr(Stdio::inherit()).output().expect("build");
+        assert!(built.status.success(), "{} cannot be built", product.program);
+        let bin = PathBuf::from(String::from_utf8(built.stdout).unwrap().trim()).join(product.program);
         let (folder, port) = (tempfile::tempdir().unwrap(), free());
-        let process = Self::spawn(&bin, folder.path(), port);
-        let server = Self { process, folder, bin, port };
+        let process = Self::spawn(product, &bin, folder.path(), port);
+        let server = Self { product, process, folder, bin, port };
         server.wait();
         server
     }
 
-    fn spawn(bin: &Path, folder: &Path, port: u16) -> Child {
-        Command::new(bin)
-            .arg(format!("-config.file={}", scripts().join("config.yaml").display()))
-            .arg("-config.expand-env=true")
-            .env("LOKI_DIR", folder)
-            .env("LOKI_PORT", port.to_string())
-            .env("LOKI_GRPC_PORT", free().to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("loki")
+    fn spawn(product: &Product, bin: &Path, folder: &Path, port: u16) -> Child {
+        let mut command = Command::new(bin);
+        (product.arrange)(&mut command, folder, port);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts")
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     fn wait(&self) {
         let until = Instant::now() + Duration::from_secs(120);
-        while http(self.port, "GET", "/ready", "").is_none_or(|(code, _)| code != 200) {
-            assert!(Instant::now() < until, "Loki does not get ready");
+        while http(self.port, "GET", self.product.ready, "").is_none_or(|(code, _)| code != 200) {
+            assert!(Instant::now() < until, "{} does not get ready", self.product.program);
             std::thread::sleep(Duration::from_millis(200));
         }
     }
 
-    /// Kills Loki without warning.
+    /// Kills it without warning.
     fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     fn again(&mut self) {
-        self.process = Self::spawn(&self.bin, self.folder.path(), self.port);
+        self.process = Self::spawn(self.product, &self.bin, self.folder.path(), self.port);
         self.wait();
     }
 
-    /// Pushes lines of a pod. Returns whether Loki took them.
-    fn push(&self, labels: &str, lines: &[(i64, String)]) -> bool {
-        let values: Vec<String> = lines.iter().map(|(at, text)| format!(r#"["{at}","{text}"]"#)).collect();
-        let body = format!(r#"{{"streams":[{{"stream":{labels},"values":[{}]}}]}}"#, values.join(","));
-        http(self.port, "POST", "/loki/api/v1/push", &body).is_some_and(|(code, _)| code == 204)
+    /// Sends a body and returns the code of the answer, if there is one.
+    fn post(&self, target: &str, body: &str) -> Option<u16> {
+        http(self.port, "POST", target, body).map(|(code, _)| code)
     }
 }
 
-/// A collector: what Loki does not take is pushed again later, with its old timestamps.
+/// Lines of a stream for Loki's push API.
+fn loki_body(labels: &str, lines: &[(i64, String)]) -> String {
+    let values: Vec<String> = lines.iter().map(|(at, text)| format!(r#"["{at}","{text}"]"#)).collect();
+    format!(r#"{{"streams":[{{"stream":{labels},"values":[{}]}}]}}"#, values.join(","))
+}
+
+/// The number of pods whose lines are collected.
+const PODS: usize = 3;
+
+/// A collector: what the store does not take is pushed again later, with its old timestamps.
 #[derive(Default)]
 struct Collector {
     next: usize,
@@ -104,16 +125,11 @@ struct Collector {
     sent: Vec<String>,
 }
 
-const LABELS: [&str; 3] = [
-    r#"{"namespace":"shop","pod":"a-1","container":"app"}"#,
-    r#"{"namespace":"shop","pod":"b-1","container":"app"}"#,
-    r#"{"k8s_namespace_name":"pay","k8s_pod_name":"c-1","k8s_container_name":"app"}"#,
-];
-
 impl Collector {
-    /// Collects this many errors of each pod, two of which have the same timestamp, and pushes all that Loki does not have.
-    fn round(&mut self, server: &Server, lines: usize) {
-        for pod in 0..LABELS.len() {
+    /// Collects this many errors of each pod, two of which have the same timestamp, and pushes all that the store does not
+    /// have. `push` says whether the store took the lines of a pod.
+    fn round(&mut self, lines: usize, push: impl Fn(usize, &[(i64, String)]) -> bool) {
+        for pod in 0..PODS {
             let at = now();
             let new: Vec<(i64, String)> = (0..lines)
                 .map(|n| {
@@ -125,96 +141,15 @@ impl Collector {
             self.sent.extend(new.iter().map(|(_, text)| text.clone()));
             self.buffered.push((pod, new));
         }
-        self.buffered.retain(|(pod, lines)| !server.push(LABELS[*pod], lines));
+        self.buffered.retain(|(pod, lines)| !push(*pod, lines));
     }
 }
 
+/// How often each text was read.
 fn counted(lines: &[LogLine]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in lines.iter().filter(|line| line.mark.is_none()) {
         *counts.entry(line.text.clone()).or_default() += 1;
     }
     counts
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "builds and starts a Loki: needs Go, and minutes the first time"]
-async fn a_loki_that_is_killed_under_the_tail_loses_and_doubles_nothing() {
-    let mut server = Server::start();
-    let mut collector = Collector::default();
-    collector.round(&server, 50);
-    assert!(collector.buffered.is_empty(), "Loki takes lines");
-    // lines that are no errors are not asked for
-    assert!(server.push(LABELS[0], &[(now(), "level=info msg=fine".into())]));
-    let mut read = Read::start(&LOKI, &settings(format!("http://127.0.0.1:{}", server.port)));
-    read.status(|s| s.state == SourceState::Live).await;
-    read.summary(|s| s.lines == 150).await;
-    for round in 0..3 {
-        for _ in 0..3 {
-            collector.round(&server, 20);
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        server.kill();
-        for _ in 0..3 {
-            collector.round(&server, 20);
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        assert!(!collector.buffered.is_empty());
-        read.status(|s| matches!(s.state, SourceState::Stale { .. })).await;
-        server.again();
-        if round == 1 {
-            // the collector waits longer than the tail
-            read.status(|s| s.state == SourceState::Live).await;
-            tokio::time::sleep(Duration::from_secs(40)).await;
-        }
-        collector.round(&server, 20);
-        assert!(collector.buffered.is_empty(), "Loki is there again");
-    }
-    let sent = collector.sent.len() as u64;
-    let until = Instant::now() + PATIENCE;
-    while (read.all().len() as u64) < sent && Instant::now() < until {
-        read.status(|s| s.state == SourceState::Live).await;
-    }
-    // a few more polls, which must not bring a line again
-    for _ in 0..5 {
-        read.status(|s| s.state == SourceState::Live).await;
-    }
-    let got = counted(&read.all());
-    let missing: Vec<&String> = collector.sent.iter().filter(|text| !got.contains_key(*text)).collect();
-    let doubled: Vec<_> = got.iter().filter(|(_, n)| **n > 1).collect();
-    assert!(missing.is_empty() && doubled.is_empty(), "missing {missing:?}, doubled {doubled:?}");
-    assert_eq!(got.len() as u64, sent);
-    eprintln!("{sent} lines of 3 pods over 3 kills: each once");
-    let pods: std::collections::BTreeSet<_> = read.all().iter().map(|line| line.pod.to_string()).collect();
-    assert_eq!(pods.into_iter().collect::<Vec<_>>(), ["pay/c-1", "shop/a-1", "shop/b-1"]);
-    read.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "builds and starts a Loki: needs Go, and minutes the first time"]
-async fn more_lines_than_a_query_returns_are_read_in_pages() {
-    let server = Server::start();
-    let mut collector = Collector::default();
-    for _ in 0..4 {
-        collector.round(&server, 500);
-    }
-    let address = format!("http://127.0.0.1:{}", server.port);
-    let mut read = Read::start(&LOKI, &LogServerSettings { limit: 2000, ..settings(address) });
-    read.summary(|s| s.lines == 6000).await;
-    for _ in 0..4 {
-        collector.round(&server, 1000);
-    }
-    let summary = read.summary(|s| s.lines >= 18_000).await;
-    assert_eq!((summary.lines, summary.gaps), (18_000, 0));
-    assert!(counted(&read.all()).values().all(|n| *n == 1));
-    // a query that Loki does not understand
-    let bad = LogServerSettings {
-        query: "{namespace=".into(),
-        ..settings(format!("http://127.0.0.1:{}", server.port))
-    };
-    let mut wrong = Read::start(&LOKI, &bad);
-    let status = wrong.status(|s| s.error.is_some()).await;
-    assert!(status.error.as_ref().unwrap().starts_with("400: parse error"), "{:?}", status.error);
-    wrong.stop().await;
-    read.stop().await;
 }

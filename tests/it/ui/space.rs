@@ -297,6 +297,23 @@ fn help_uses_the_width_and_begins_with_what_works_here() {
 }
 
 #[test]
+fn the_first_page_of_help_names_all_keys_of_a_narrow_screen() {
+    let mut desk = incident();
+    desk.dump(80, 24);
+    desk.press("5");
+    desk.dump(80, 24);
+    desk.press("l");
+    desk.dump(80, 24);
+    desk.press("?");
+    let text = desk.dump(80, 24);
+    has(&text, &["keys of this screen", "f       follow", "&       filter", "e       next error"]);
+    for title in ["find", "previous error", "fields", "since", "container", "times", "columns", "copy line"] {
+        has(&text, &[&format!(" {title} ")]);
+    }
+    has(&text, &["trace link", "save", "wrap", "pod", "works here: log text"]);
+}
+
+#[test]
 fn an_arrow_is_two_letters_where_one_would_be_a_comparison() {
     let mut desk = incident();
     let drawn = pilothouse::ui::run::draw(&mut desk.ui, &desk.world, &desk.theme, true, (200, 50));

@@ -54,9 +54,9 @@ impl fmt::Display for Term {
                 write!(f, "/{escaped}/{}", if pattern.any_case { "i" } else { "" })
             }
             Test::Field(field) => match &field.compare {
-                None => write!(f, "field.{}", field.path),
+                None => write!(f, "field.{}", field.path.as_str()),
                 Some((op, wanted)) => {
-                    write!(f, "field.{}{}{}", field.path, sign(*op), value(wanted.source()))
+                    write!(f, "field.{}{}{}", field.path.as_str(), sign(*op), value(wanted.source()))
                 }
             },
         }

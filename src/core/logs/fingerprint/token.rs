@@ -66,11 +66,16 @@ fn kinds_of(token: &str) -> u16 {
     token.bytes().fold(0, |kinds, b| kinds | if b.is_ascii() { kind_of(b) } else { kind::WIDE })
 }
 
-/// Writes a token with its varying parts masked. `kinds` are those of [`token`].
+/// Whether no part of the token varies. `kinds` are those of [`token`].
+pub(super) fn is_literal(token: &str, kinds: u16) -> bool {
+    let hex = token.len() >= 8 && kinds & !(kind::HEX | kind::UPPER) == 0;
+    kinds & kind::DIGIT == 0 && !hex
+}
+
+/// Writes a token that is not literal with its varying parts masked.
 pub(super) fn push_token(out: &mut String, token: &str, kinds: u16) {
     if kinds & kind::DIGIT == 0 {
-        let hex = token.len() >= 8 && kinds & !(kind::HEX | kind::UPPER) == 0;
-        out.push_str(if hex { "<hex>" } else { token });
+        out.push_str("<hex>");
         return;
     }
     // punctuation around a value is not part of it: `took:` `(1.5s.`
@@ -104,7 +109,8 @@ fn class(token: &str, kinds: u16) -> Option<&'static str> {
     if has(DOT | COLON) && only(DIGIT | HEX | UPPER | DOT | COLON) && is_address(token) {
         return Some("<ip>");
     }
-    let hex = token.strip_prefix("0x").or_else(|| token.strip_prefix("0X"));
+    let zero = (token.as_bytes().first() == Some(&b'0')).then_some(token);
+    let hex = zero.and_then(|token| token.strip_prefix("0x").or_else(|| token.strip_prefix("0X")));
     if hex.is_some_and(|h| !h.is_empty() && h.bytes().all(|b| b.is_ascii_hexdigit())) {
         return Some("<hex>");
     }

@@ -42,6 +42,10 @@ pub(super) fn names_level(key: &str) -> bool {
     if !(3..=14).contains(&key.len()) {
         return false;
     }
+    // and begin with other letters
+    if !key.starts_with(['l', 's', 'p', 'L', 'S', 'P', '_', '.', '-', '@', ' ']) {
+        return false;
+    }
     let letters = || key.bytes().filter(|b| !matches!(b, b'_' | b'.' | b'-' | b'@' | b' '));
     NAMES.iter().any(|name| letters().map(|b| b.to_ascii_lowercase()).eq(name.bytes()))
 }

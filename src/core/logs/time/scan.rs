@@ -15,14 +15,15 @@ pub(super) struct Scan {
 /// The time at the start of the text, and its length.
 pub(super) fn time(text: &str) -> Option<(Scan, usize)> {
     let mut at = Cursor { rest: text, begin: text.len() };
-    let scan = at
-        .attempt(Cursor::klog)
-        .or_else(|| at.attempt(Cursor::year_first))
-        .or_else(|| at.attempt(Cursor::day_and_name))
-        .or_else(|| at.attempt(Cursor::name_and_day))
-        .or_else(|| at.attempt(Cursor::short_year))
-        .or_else(|| at.attempt(Cursor::kitchen))
-        .or_else(|| at.attempt(|at| at.clock(Scan::default())))?;
+    let scan = if text.starts_with(|c: char| c.is_ascii_digit()) {
+        at.attempt(Cursor::year_first)
+            .or_else(|| at.attempt(Cursor::day_and_name))
+            .or_else(|| at.attempt(Cursor::short_year))
+            .or_else(|| at.attempt(Cursor::kitchen))
+            .or_else(|| at.attempt(|at| at.clock(Scan::default())))?
+    } else {
+        at.attempt(Cursor::klog).or_else(|| at.attempt(Cursor::name_and_day))?
+    };
     // `12:00:00abc` and `1.2.3:45` are no times
     let ends = !at.rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '%');
     ends.then_some((scan, at.begin - at.rest.len()))
@@ -90,10 +91,12 @@ impl Cursor<'_> {
         self.take(length).filter(|_| (least..=most).contains(&length))
     }
 
-    /// The next `length` digits.
+    /// The next `length` digits. Times have no number of more than nine.
     fn take(&mut self, length: usize) -> Option<u32> {
-        let (digits, rest) = self.rest.split_at_checked(length)?;
-        let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()?;
+        let (digits, rest) = self.rest.split_at_checked(length).filter(|_| (1..=9).contains(&length))?;
+        let number = digits
+            .bytes()
+            .try_fold(0, |number, b| b.is_ascii_digit().then(|| 10 * number + u32::from(b - b'0')))?;
         self.rest = rest;
         Some(number)
     }

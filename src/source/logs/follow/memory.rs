@@ -8,7 +8,7 @@ use pilothouse_core::domain::id::Name;
 use super::{LogQuery, Stream};
 use crate::clock::Clock;
 use crate::source::logs::Target;
-use crate::source::logs::join::raw;
+use crate::source::logs::join::{SHORT, raw};
 use crate::source::logs::out::{Kept, Troubles};
 use crate::source::logs::store::{LogInput, Origin};
 use crate::source::logs::twice::Twice;
@@ -43,7 +43,7 @@ impl MemoryLog {
 
     /// Takes the next bytes.
     pub fn feed(&mut self, data: &[u8]) {
-        let mut raws = Vec::new();
+        let mut raws = Vec::with_capacity(data.len() / SHORT + 1);
         self.stream.lines.feed(data, |line| raws.push(raw(line)));
         for line in self.stream.entries(raws) {
             self.kept.keep(line);

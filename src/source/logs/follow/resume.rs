@@ -10,7 +10,7 @@ const REPEATED_MS: i64 = 3_000;
 impl Stream {
     /// Returns the entries that new lines complete. Lines from before a break are omitted.
     pub(super) fn entries(&mut self, raws: Vec<Raw>) -> Vec<LogLine> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(raws.len());
         for line in raws {
             if let Some(partial) = self.partial.take_if(|held| line.at.is_none() || line.at >= held.at)
                 // the same line, now complete, replaces the partial one
@@ -54,7 +54,8 @@ impl Stream {
         if *self.first.get_or_insert(at) > at {
             return false;
         }
-        if !self.seen.is_new(at.0, hash(line)) {
+        let hash = self.hash(line);
+        if !self.seen.is_new(at.0, hash) {
             return false;
         }
         let newest = self.last.map_or(at, |last| last.max(at));
@@ -63,9 +64,14 @@ impl Stream {
         true
     }
 
+    /// A hash of the line and its timestamp.
+    fn hash(&self, line: &Raw) -> u64 {
+        self.seen.hash((line.at, line.nanos, line.text.as_str()))
+    }
+
     /// Whether the line is one from before the break.
     pub(super) fn is_known(&self, line: &Raw) -> bool {
-        line.at.is_some_and(|at| self.seen.is_known(at.0, hash(line)))
+        line.at.is_some_and(|at| self.seen.is_known(at.0, self.hash(line)))
             || self.partial.as_ref().is_some_and(|held| is_of_one_time(held, line))
     }
 }
@@ -73,21 +79,4 @@ impl Stream {
 /// Whether both lines have the same timestamp.
 fn is_of_one_time(a: &Raw, b: &Raw) -> bool {
     a.nanos.is_some() && (a.at, a.nanos) == (b.at, b.nanos)
-}
-
-/// A hash of the line and its timestamp, which is computed for every line.
-fn hash(line: &Raw) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed = |hash: u64, part: u64| {
-        let product = u128::from(hash ^ part ^ ODD) * u128::from(ODD);
-        (product as u64) ^ (product >> 64) as u64
-    };
-    let at = line.at.map_or(0, |at| at.0.cast_unsigned());
-    let mut hash = mixed(mixed(line.text.len() as u64, at), u64::from(line.nanos.unwrap_or(u32::MAX)));
-    let mut parts = line.text.as_bytes().chunks_exact(8);
-    for part in &mut parts {
-        hash = mixed(hash, part.try_into().map_or(0, u64::from_le_bytes));
-    }
-    let rest = parts.remainder().iter().fold(0, |rest, b| rest << 8 | u64::from(*b));
-    mixed(hash, rest)
 }
