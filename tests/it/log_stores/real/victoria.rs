@@ -34,16 +34,14 @@ fn push(server: &Server, pod: usize, lines: &[(i64, String)]) -> bool {
         // a collector of OpenTelemetry
         _ => (["k8s.namespace.name", "k8s.pod.name", "k8s.container.name"], ["pay", "c-1", "app"]),
     };
-    let body: String = lines
-        .iter()
-        .map(|(at, text)| {
-            let mut row = json!({"_time": at.to_string(), "_msg": text});
-            for (name, value) in names.iter().zip(values) {
-                row[*name] = json!(value);
-            }
-            format!("{row}\n")
-        })
-        .collect();
+    let mut body = String::new();
+    for (at, text) in lines {
+        let mut row = json!({"_time": at.to_string(), "_msg": text});
+        for (name, value) in names.iter().zip(values) {
+            row[*name] = json!(value);
+        }
+        body += &format!("{row}\n");
+    }
     server.post(&format!("/insert/jsonline?_stream_fields={}", names.join(",")), &body) == Some(200)
 }
 
