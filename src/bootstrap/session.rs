@@ -146,7 +146,8 @@ fn cluster(
     let of_logs = &start.settings.logs;
     let memory = of_logs.memory_mib as usize * 1024 * 1024;
     let logs = Arc::new(LogStore::with_masks(memory, Masks::of(of_logs)));
-    let ranges = Ranges::default();
+    // a headless command shows no trends
+    let ranges = Ranges::new(opening.writes);
     let setup = Setup {
         connection: &connection,
         reader: &reader,
