@@ -57,6 +57,7 @@ pub(super) fn info(start: &Start, id: ClusterId, connection: &Connection) -> Clu
         namespaces: namespaces(start).into(),
         haproxy: start.settings.haproxy.clone().into(),
         dashboard: start.settings.traffic.grafana_url.as_str().into(),
+        alertmanager: super::alertmanager::url(&start.settings.alertmanager.server),
         silences: start.settings.silences.clone().into(),
         balancing: Arc::new(start.settings.traffic.balancing.clone()),
     }

@@ -39,6 +39,8 @@ pub enum Input {
     Notice(String),
     /// A message for the permanent banner.
     Problem(String),
+    /// The recording ended before the console did, with the reason.
+    Unrecorded(String),
     /// The writer has written the frame with this number.
     Written(u64),
     /// The content of the screen is unknown: after a stop, or after a resize that the terminal did itself.
@@ -208,6 +210,10 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                 }
                 Input::Problem(words) => {
                     effects.extend(update(&mut ui, &world, Msg::Problem(words)));
+                    dirty = dirty.at_least_soon();
+                }
+                Input::Unrecorded(why) => {
+                    effects.extend(update(&mut ui, &world, Msg::Unrecorded(why)));
                     dirty = dirty.at_least_soon();
                 }
                 Input::Written(number) => {
