@@ -175,6 +175,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         clock: start.clock.clone(),
         theme,
         ascii: look::wants_ascii(start),
+        hyperlinks: look::wants_links(start),
         max_fps: start.settings.ui.max_fps,
         size: Terminal::size(),
     };
