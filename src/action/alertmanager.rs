@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
-use pilothouse_core::domain::alert::{SILENCE, SILENCE_IDS, SilenceSpec, through};
+use pilothouse_core::domain::alert::{SILENCE, SILENCE_IDS, SilenceSpec, is_url, through};
 use pilothouse_core::domain::found::ServiceAddress;
 use pilothouse_core::domain::id::ObjectRef;
 use pilothouse_core::domain::plan::{Change, StepKind};
@@ -34,6 +34,8 @@ const EARLIER_SECS: i64 = 600;
 
 /// A server with a URL. Its settings have the credentials.
 pub trait Site: Send + Sync {
+    /// Returns the URL without credentials.
+    fn url(&self) -> String;
     fn get<'s>(&'s self, path: &'s str) -> BoxFuture<'s, Result<Bytes, ApiError>>;
     /// Sends a request once.
     fn write(&self, method: Method, path: String, body: Bytes) -> BoxFuture<'_, Result<(), WriteError>>;
@@ -69,9 +71,17 @@ impl Alertmanager {
             return Err(invalid(why.clone()));
         }
         match through(on).as_deref() {
-            Some("") => match &self.site {
-                Some(site) => Ok(Place::Site(&**site)),
-                None => Err(invalid("alertmanager.url is not in the config".into())),
+            // an action of an earlier version does not name the URL
+            Some(url) if url.is_empty() || is_url(url) => match &self.site {
+                Some(site) if url.is_empty() || site.url() == url => Ok(Place::Site(&**site)),
+                Some(site) => Err(invalid(format!(
+                    "the silence is at {url}, but alertmanager.url is {} now",
+                    site.url()
+                ))),
+                None if url.is_empty() => Err(invalid("alertmanager.url is not in the config".into())),
+                None => Err(invalid(format!(
+                    "the silence is at {url}, but alertmanager.url is not in the config"
+                ))),
             },
             Some(text) => ServiceAddress::parse(text)
                 .map(Place::Service)
@@ -80,11 +90,23 @@ impl Alertmanager {
         }
     }
 
+    /// Returns an error if no silence can be sent through the API server.
+    fn sent_through(&self) -> Result<(), ApiError> {
+        if self.headers.is_empty() {
+            return Ok(());
+        }
+        let message = "a silence cannot be sent through the API server with the headers of alertmanager.headers: set \
+                       alertmanager.url";
+        Err(ApiError::Invalid { message: message.into() })
+    }
+
     /// Reads a silence. If there is none with this id, or none that says the same, its field is null.
     pub async fn get(&self, on: &ObjectRef, reader: &ReadClient) -> Result<Value, ApiError> {
         let body = match self.place(on)? {
             Place::Site(site) => site.get(SILENCES).await?,
             Place::Service(address) => {
+                // what cannot be sent need not be rehearsed
+                self.sent_through()?;
                 let path = format!("{}/{SILENCES}", address.path());
                 let passed = reader.get_passed(&path, &self.headers, CAP).await?;
                 if let Some(refusal) = passed.refusal() {
@@ -105,12 +127,8 @@ impl Alertmanager {
     /// Sends a change once.
     pub async fn send(&self, on: &ObjectRef, body: &Value, writer: &WriteClient) -> Result<(), WriteError> {
         let place = self.place(on).map_err(WriteError::Refused)?;
-        if let Place::Service(_) = place
-            && !self.headers.is_empty()
-        {
-            let message = "a silence cannot be sent through the API server with the headers of alertmanager.headers: \
-                           set alertmanager.url";
-            return Err(WriteError::Refused(ApiError::Invalid { message: message.into() }));
+        if let Place::Service(_) = place {
+            self.sent_through().map_err(WriteError::Refused)?;
         }
         if let Some(silence) = body.get(CREATE) {
             return match place {
@@ -237,6 +255,36 @@ mod tests {
             (&found["spec"]["silence"]["comment"], &found["status"]["alertmanager"]["ids"]),
             (&json!("other"), &json!(["b"]))
         );
+    }
+
+    #[test]
+    fn a_silence_is_only_sought_where_it_was_made() {
+        struct At(&'static str);
+        impl Site for At {
+            fn url(&self) -> String {
+                self.0.into()
+            }
+            fn get<'s>(&'s self, _: &'s str) -> BoxFuture<'s, Result<Bytes, ApiError>> {
+                unreachable!()
+            }
+            fn write(&self, _: Method, _: String, _: Bytes) -> BoxFuture<'_, Result<(), WriteError>> {
+                unreachable!()
+            }
+        }
+        let at = |url| Alertmanager { site: Some(Arc::new(At(url))), ..Alertmanager::default() };
+        let on = |through: &str| spec().object(ClusterId(0), through);
+        let found =
+            |of: &Alertmanager, through: &str| of.place(&on(through)).map(drop).map_err(|e| e.to_string());
+        let old = at("http://am-a:9093");
+        assert_eq!((found(&old, "http://am-a:9093"), found(&old, "")), (Ok(()), Ok(())));
+        let moved = found(&at("http://am-b:9093"), "http://am-a:9093").unwrap_err();
+        assert!(moved.contains("http://am-a:9093") && moved.contains("http://am-b:9093"), "{moved}");
+        assert!(found(&Alertmanager::default(), "http://am-a:9093").is_err());
+        assert_eq!(found(&old, "monitoring/am:web"), Ok(()), "a Service is another place");
+        // with these headers, it is refused before anything is asked
+        let mut headed = Alertmanager::default();
+        headed.headers.insert("x-tenant", http::HeaderValue::from_static("a"));
+        assert!(headed.sent_through().is_err() && Alertmanager::default().sent_through().is_ok());
     }
 
     #[test]

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::Method;
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::ServerSettings;
 
 use crate::action::alertmanager::{Alertmanager, Site};
 use crate::source::alerts::KIND;
-use crate::source::server::{self, Answer, Server, ServerError, Unanswered};
+use crate::source::server::{self, Answer, Reached as _, Server, ServerError, Unanswered};
 use crate::wire::error::ApiError;
 use crate::wire::write::WriteError;
 
@@ -26,6 +27,12 @@ pub fn of(settings: &ServerSettings) -> Alertmanager {
         Ok(Alertmanager { site, headers: server::headers(&KIND, settings)?, unusable: None })
     };
     read().unwrap_or_else(|why: String| Alertmanager { unusable: Some(why), ..Alertmanager::default() })
+}
+
+/// Returns the URL of the settings without credentials, or "" without one.
+pub(super) fn url(settings: &ServerSettings) -> Name {
+    let site = server::at_url(&KIND, settings).ok().flatten();
+    site.map_or_else(Name::default, |site| site.shown().into())
 }
 
 struct AtUrl(Server);
@@ -46,6 +53,10 @@ fn refused(answer: &Answer) -> ApiError {
 }
 
 impl Site for AtUrl {
+    fn url(&self) -> String {
+        self.0.shown()
+    }
+
     fn get<'s>(&'s self, path: &'s str) -> BoxFuture<'s, Result<Bytes, ApiError>> {
         async move {
             let answer = self.0.ask(path, "", TIMEOUT).await.map_err(|e| match e {

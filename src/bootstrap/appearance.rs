@@ -93,6 +93,11 @@ pub(super) fn wants_ascii(start: &Start) -> bool {
     start.global.ascii || !(locale.contains("utf-8") || locale.contains("utf8")) || var("TERM") == "linux"
 }
 
+/// Whether URLs are sent as hyperlinks.
+pub(super) fn wants_links(start: &Start) -> bool {
+    start.settings.ui.links && crate::ui::widget::link::is_known(var)
+}
+
 /// Lists the built-in themes and the user's own, for `pilothouse themes`.
 pub(super) fn names(start: &Start) -> String {
     let mut names: Vec<String> = BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect();

@@ -82,15 +82,17 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let told = inbox_in.clone();
     let ended = std::sync::Arc::new(move |why: String| {
         tracing::error!("{why}");
-        let _full = told.try_send(Input::Problem(why));
+        let _full = told.try_send(Input::Unrecorded(why));
     });
     let tap = super::session::recorder(start, &connection, ended)?;
+    let is_recorded = tap.is_some();
     let session = Session::open(start, connection, true, past, Wanted::All, tap, publish)?;
     cell.publish(session.world.borrow().clone());
     let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.columns = pane::chosen(&start.settings.ui.columns).0;
     ui.presets = preset::all(&start.settings.prometheus.own_presets).into();
     ui.clipboard = look::clipboard();
+    ui.is_recorded = is_recorded;
     ui.trace_url.clone_from(&start.settings.logs.trace_url);
     ui.graph_url.clone_from(&start.settings.prometheus.graph_url);
     ui.zone = crate::clock::zone;
@@ -173,6 +175,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         clock: start.clock.clone(),
         theme,
         ascii: look::wants_ascii(start),
+        hyperlinks: look::wants_links(start),
         max_fps: start.settings.ui.max_fps,
         size: Terminal::size(),
     };

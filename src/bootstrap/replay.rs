@@ -161,6 +161,7 @@ fn open(
         clock: clock.clone(),
         theme,
         ascii: look::wants_ascii(start),
+        hyperlinks: look::wants_links(start),
         max_fps: start.settings.ui.max_fps,
         size: Terminal::size(),
     };

@@ -57,6 +57,7 @@ pub(super) fn info(start: &Start, id: ClusterId, connection: &Connection) -> Clu
         namespaces: namespaces(start).into(),
         haproxy: start.settings.haproxy.clone().into(),
         dashboard: start.settings.traffic.grafana_url.as_str().into(),
+        alertmanager: super::alertmanager::url(&start.settings.alertmanager.server),
         silences: start.settings.silences.clone().into(),
         balancing: Arc::new(start.settings.traffic.balancing.clone()),
     }
@@ -146,7 +147,8 @@ fn cluster(
     let of_logs = &start.settings.logs;
     let memory = of_logs.memory_mib as usize * 1024 * 1024;
     let logs = Arc::new(LogStore::with_masks(memory, Masks::of(of_logs)));
-    let ranges = Ranges::default();
+    // a headless command shows no trends
+    let ranges = Ranges::new(opening.writes);
     let setup = Setup {
         connection: &connection,
         reader: &reader,

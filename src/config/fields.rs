@@ -205,6 +205,12 @@ const SCREEN: &[Field] = &[
     },
     Field {
         section: "ui",
+        key: "links",
+        doc: "make runbooks and dashboards hyperlinks (OSC 8), in terminals that are known to support them and not inside tmux or screen",
+        place: Place::Flag(|s| &mut s.ui.links),
+    },
+    Field {
+        section: "ui",
         key: "columns",
         doc: "the columns of a pane and their order, for example { nodes = [\"node\", \"state\", \"pods\"] }, or as a section [ui.columns]; `pilothouse config columns` lists them",
         place: Place::Lists(|s| &mut s.ui.columns),

@@ -39,5 +39,6 @@ pub mod source;
 pub mod text;
 pub mod time;
 pub mod traffic;
+pub mod trend;
 pub mod usage;
 pub mod workload;

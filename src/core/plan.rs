@@ -262,6 +262,11 @@ fn plan_recorded_steps(input: PlanInput<'_>, plan: &mut Plan, recorded: &Derived
         };
         match drift {
             Drift::Before => {
+                if let Some(ended) = silences::is_over(&step.what, input.now) {
+                    let why = format!("the silence would have ended {}", ended.told(input.now));
+                    plan.refusals.push(Refusal::NothingToUndo { title: recorded.title.clone(), why });
+                    continue;
+                }
                 // A node that answers must never get the out-of-service taint.
                 let alive =
                     matches!(&step.what, StepKind::Change(c) if adds_out_of_service(c)) && is_ready(live);
@@ -346,7 +351,10 @@ fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
     }
     plan.answer = match plan.confirm {
         Confirm::Yes => "y".into(),
-        Confirm::Suffix => suffix(cluster, plan.intent.targets.first()),
+        Confirm::Suffix => match silences::spoken(plan) {
+            Some(name) => tail(name, 4),
+            None => suffix(cluster, plan.intent.targets.first()),
+        },
         Confirm::Count => plan.intent.targets.len().to_string(),
         Confirm::Context | Confirm::Server => plan.intent.context.to_string(),
     };
@@ -370,6 +378,11 @@ pub fn is_protected(plan: &Plan, guards: &GuardSettings) -> bool {
             .any(|o| guards.protects_namespace(&o.namespace))
 }
 
+/// Returns the last characters of a text.
+fn tail(text: &str, length: usize) -> String {
+    text.chars().skip(text.chars().count().saturating_sub(length)).collect()
+}
+
 /// Returns the last characters of the name: at least four, and enough to distinguish it from other names of its kind.
 fn suffix(cluster: &Cluster, target: Option<&ObjectRef>) -> String {
     let Some(target) = target else { return String::new() };
@@ -388,12 +401,12 @@ fn suffix(cluster: &Cluster, target: Option<&ObjectRef>) -> String {
             .map(|t| t.iter().filter(|w| w.namespace == target.namespace).map(|w| w.name.clone()).collect())
             .unwrap_or_default(),
     };
-    let chars: Vec<char> = target.name.chars().collect();
-    let mut length = 4.min(chars.len());
+    let chars = target.name.chars().count();
+    let mut length = 4.min(chars);
     loop {
-        let tail: String = chars.iter().skip(chars.len() - length).collect();
+        let tail = tail(&target.name, length);
         let unique = others.iter().filter(|n| n.ends_with(&tail)).count() <= 1;
-        if unique || length == chars.len() {
+        if unique || length == chars {
             return tail;
         }
         length += 1;

@@ -55,6 +55,8 @@ pub struct IncidentReport {
     /// From its beginning to its recovery, in seconds.
     pub mttr_seconds: Option<f64>,
     pub findings: Vec<FindingReport>,
+    /// The number of further findings at a time, of which nothing was kept.
+    pub findings_left_out: usize,
     pub services: Vec<String>,
     pub budgets: Vec<BudgetReport>,
     pub actions: Vec<String>,
@@ -194,6 +196,7 @@ fn of_incident(incident: &Incident) -> IncidentReport {
         mttd_seconds: secs(incident.to_detect()),
         mtta_seconds: incident.to_acknowledge().map(secs),
         mttr_seconds: incident.to_recover().map(secs),
+        findings_left_out: incident.left_out,
         findings: incident
             .findings
             .iter()
@@ -359,6 +362,13 @@ fn of_one(out: &mut String, incident: &IncidentReport) {
             finding.rule,
             md(&finding.title),
             finding.began.clock_secs()
+        );
+    }
+    if incident.findings_left_out > 0 {
+        let _infallible = writeln!(
+            out,
+            "- and {}, of which nothing was kept",
+            count(incident.findings_left_out as u64, "further finding")
         );
     }
     if !incident.services.is_empty() {

@@ -4,6 +4,7 @@
 mod answer;
 pub mod client;
 mod discovered;
+mod earlier;
 mod objectives;
 pub mod ranges;
 mod refresh;
@@ -18,11 +19,13 @@ use pilothouse_core::domain::source::{SourceState, SourceStatus};
 #[cfg(test)]
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::{ServiceTraffic, TrafficSeen, each_once};
+use pilothouse_core::domain::trend::Trends;
 use pilothouse_core::facts::event::Fact;
 
 pub use self::client::Prometheus;
 use self::client::Queries;
 use self::discovered::Discovered;
+use self::earlier::Earlier;
 use self::objectives::Objectives;
 use self::ranges::Ranges;
 use self::refresh::Refresh;
@@ -65,22 +68,23 @@ pub fn start(
         Way::Fixed(server) => {
             let client = Prometheus::of(server);
             ranges.read_from(ranges::Server::Fixed(Box::new(client.clone())));
-            spawn(client, settings, None, sink, supervisor)
+            spawn(client, settings, (None, ranges.has_trends()), sink, supervisor)
         }
         Way::Search(access, headers) => {
             let client = Discovered::new(access.catalog, access.reader, headers, settings.clone());
             ranges.read_from(ranges::Server::Found(client.clone()));
             let waiting = Some("looking for a Prometheus among the cluster's Services");
-            spawn(client, settings, waiting, sink, supervisor)
+            spawn(client, settings, (waiting, ranges.has_trends()), sink, supervisor)
         }
     })
 }
 
-/// Starts the polls. `waiting` is told until the first answer.
+/// Starts the polls. `waiting` is told until the first answer. `has_trends`: the numbers from before the first poll are
+/// asked for.
 fn spawn<C: Queries + Clone + 'static>(
     client: C,
     settings: &PrometheusSettings,
-    waiting: Option<&'static str>,
+    (waiting, has_trends): (Option<&'static str>, bool),
     sink: &FactSink,
     supervisor: &Supervisor,
 ) -> Vec<Name> {
@@ -92,19 +96,20 @@ fn spawn<C: Queries + Clone + 'static>(
                 let (name, error) = (NAME.into(), Some(waiting.into()));
                 out.status(SourceStatus { name, error, ..SourceStatus::default() }).await;
             }
-            poll(client, settings, out).await;
+            poll(client, settings, out, has_trends).await;
         }
     });
     vec![NAME.into()]
 }
 
-async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink) {
+async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink, has_trends: bool) {
     let every = Duration::from_secs(u64::from(settings.poll_secs.max(1)));
     // the limit is shorter than the interval, so that answers never accumulate
     let limit = every.mul_f64(0.8).clamp(Duration::from_millis(800), Duration::from_secs(15));
     let mut held = SourceStatus { name: Name::from(NAME), ..SourceStatus::default() };
     let mut backoff = Backoff::api();
     let mut refresh = Refresh::new(&settings);
+    let mut earlier = has_trends.then(|| Earlier::new(settings.poll_secs));
     let mut objectives = Objectives::new(settings.objectives.clone(), settings.proxies.clone());
     loop {
         let now = out.clock().now();
@@ -121,6 +126,18 @@ async fn poll<C: Queries>(client: C, settings: PrometheusSettings, out: FactSink
                 let services: Arc<[Arc<ServiceTraffic>]> = each_once(renamed).into();
                 let seen = TrafficSeen { source: NAME.into(), at: now, services: services.clone() };
                 out.fact(Fact::Traffic(seen)).await;
+                let trends = match &mut earlier {
+                    Some(earlier) => earlier.ask(&client, &refresh, limit, now).await,
+                    None => Vec::new(),
+                };
+                for mut seen in trends {
+                    if let Trends::Services(services) = &mut seen.of {
+                        for one in services {
+                            rename(&mut one.namespace, &mut one.name, &settings.proxies);
+                        }
+                    }
+                    out.fact(Fact::Trends(seen)).await;
+                }
                 if let Some(seen) = objectives.refresh(&client, &refresh.found(), &services, limit, now).await
                 {
                     out.fact(Fact::Objectives(seen)).await;
@@ -154,12 +171,18 @@ fn of_service(
     mut traffic: Arc<ServiceTraffic>,
     services: &BTreeMap<String, (Name, Name)>,
 ) -> Arc<ServiceTraffic> {
-    let named = services.get(traffic.name.as_str()).filter(|_| traffic.namespace.is_empty());
-    if let Some((namespace, name)) = named {
+    if traffic.namespace.is_empty() && services.contains_key(traffic.name.as_str()) {
         let row = Arc::make_mut(&mut traffic);
-        (row.namespace, row.name) = (namespace.clone(), name.clone());
+        rename(&mut row.namespace, &mut row.name, services);
     }
     traffic
+}
+
+fn rename(namespace: &mut Name, name: &mut Name, services: &BTreeMap<String, (Name, Name)>) {
+    let named = services.get(name.as_str()).filter(|_| namespace.is_empty());
+    if let Some(named) = named {
+        (*namespace, *name) = named.clone();
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -21,8 +22,10 @@ use pilothouse_core::facts::event::{Batch, Event, Fact, RECORDING, RecordingHead
 
 use crate::clock::Clock;
 
-/// Events that wait for the disk. If there are more, the recording ends, because one with a gap would be wrong.
+/// Events that wait for the disk, and about how many bytes they need. If there are more, the recording ends, because one
+/// with a gap would be wrong.
 const QUEUE: usize = 8_192;
+const QUEUE_BYTES: usize = 128 << 20;
 /// How often what was recorded is written to the file. A console that is killed loses this much.
 const FLUSH: Duration = Duration::from_secs(1);
 /// How long the end of the console waits for the last bytes.
@@ -42,6 +45,8 @@ pub type Ended = Arc<dyn Fn(String) + Send + Sync>;
 /// Writes events to a file, on a thread of its own.
 pub struct Recorder {
     to: Option<SyncSender<Event>>,
+    /// The size of the events that wait.
+    waiting: Arc<AtomicUsize>,
     thin: Thin,
     place: String,
     ended: Ended,
@@ -62,21 +67,30 @@ impl Recorder {
         let (open, done) = sync_channel::<()>(1);
         let place = path.display().to_string();
         let (told, at) = (ended.clone(), place.clone());
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let done_with = waiting.clone();
         let work = move || {
-            if let Err(e) = write_all(out, &from) {
+            if let Err(e) = write_all(out, &from, &done_with) {
                 told(format!("the recording {at} ended: {e}"));
             }
             drop(open);
         };
         std::thread::Builder::new().name("recording".into()).spawn(work).map_err(failed)?;
-        Ok(Self { to: Some(to), thin: Thin::default(), place, ended, done })
+        Ok(Self { to: Some(to), waiting, thin: Thin::default(), place, ended, done })
     }
 
     /// Records an event. Never waits.
     pub fn record(&mut self, event: &Event) {
         let Some(to) = &self.to else { return };
         let Some(event) = self.thin.kept(event) else { return };
-        match to.try_send(event) {
+        let bytes = event.fact.bytes();
+        let sent = if self.waiting.load(Ordering::Relaxed) + bytes > QUEUE_BYTES {
+            Err(TrySendError::Full(event))
+        } else {
+            self.waiting.fetch_add(bytes, Ordering::Relaxed);
+            to.try_send(event)
+        };
+        match sent {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 (self.ended)(format!("the recording {} ended: the disk is too slow", self.place));
@@ -97,12 +111,17 @@ impl Drop for Recorder {
 }
 
 /// Writes the events until the sender is gone, and at least every [`FLUSH`] to the file.
-fn write_all(mut out: GzEncoder<BufWriter<File>>, from: &Receiver<Event>) -> std::io::Result<()> {
+fn write_all(
+    mut out: GzEncoder<BufWriter<File>>,
+    from: &Receiver<Event>,
+    waiting: &AtomicUsize,
+) -> std::io::Result<()> {
     let mut flushed = Clock::instant();
     let mut is_new = false;
     loop {
         match from.recv_timeout(FLUSH) {
             Ok(event) => {
+                waiting.fetch_sub(event.fact.bytes(), Ordering::Relaxed);
                 write(&mut out, &event)?;
                 is_new = true;
             }
@@ -314,7 +333,10 @@ mod tests {
         let (to, from) = sync_channel(1);
         to.send(event(0, logs("", 1))).unwrap();
         drop(to);
-        assert_eq!(write_all(out, &from).map_err(|e| e.kind()), Err(ErrorKind::StorageFull));
+        assert_eq!(
+            write_all(out, &from, &AtomicUsize::new(usize::MAX / 2)).map_err(|e| e.kind()),
+            Err(ErrorKind::StorageFull)
+        );
     }
 
     #[test]

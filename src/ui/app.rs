@@ -275,6 +275,8 @@ pub struct Ui {
     pub trace_url: String,
     /// The URL of the graph of a query, with `$query`, `$from`, `$to` and `$range`; empty: none.
     pub graph_url: String,
+    /// Whether the facts are recorded to a file.
+    pub is_recorded: bool,
     /// Whether plots are drawn with half blocks instead of braille.
     pub blocks: bool,
     /// The presets of the metrics, for the PromQL behind a number.
@@ -348,6 +350,7 @@ impl Ui {
             past: None,
             trace_url: String::new(),
             graph_url: String::new(),
+            is_recorded: false,
             blocks: settings.blocks,
             zone: |_| 0,
             presets: preset::all(&[]).into(),

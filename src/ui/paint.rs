@@ -4,15 +4,23 @@
 //! This is our own writer, not a backend: the sixteen colours are sent as 30-37 and 90-97 (which follow the user's
 //! palette in every terminal), nothing is reset that was not set, and the terminal is never asked anything.
 
+use std::collections::BTreeMap;
+
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
+
+use super::widget::link::Link;
 
 /// Knows the current content of the screen.
 #[derive(Debug, Default)]
 pub struct Painter {
     shown: Option<Buffer>,
     cursor: Option<(u16, u16)>,
+    /// Whether the terminal knows hyperlinks.
+    pub hyperlinks: bool,
+    /// The hyperlinks on the screen.
+    links: Vec<Link>,
 }
 
 const ATTRIBUTES: [(Modifier, u8); 5] = [
@@ -31,18 +39,45 @@ impl Painter {
 
     /// The bytes that turn the screen into `next`; None if there is no difference.
     pub fn paint(&mut self, next: Buffer, cursor: Option<(u16, u16)>) -> Option<Vec<u8>> {
+        self.paint_linked(next, cursor, Vec::new())
+    }
+
+    /// The same for a frame with hyperlinks. A link whose text is not in the frame is left out.
+    pub fn paint_linked(
+        &mut self,
+        next: Buffer,
+        cursor: Option<(u16, u16)>,
+        mut links: Vec<Link>,
+    ) -> Option<Vec<u8>> {
+        links.retain(|link| self.hyperlinks && link.is_drawn(&next));
         let mut out = String::new();
         let whole = self.shown.as_ref().is_none_or(|shown| shown.area != next.area);
         let before = match self.shown.take() {
             Some(shown) if !whole => shown,
             _ => Buffer::empty(next.area),
         };
+        let held = std::mem::take(&mut self.links);
+        let held = if whole { Vec::new() } else { held };
         let mut pen = Pen::default();
-        for (x, y, cell) in before.diff_iter(&next) {
-            pen.put(&mut out, x, y, cell);
+        if held == links {
+            for (x, y, cell) in before.diff_iter(&next) {
+                pen.put(&mut out, x, y, cell, url_at(&links, x, y));
+            }
+        } else {
+            // cells that only got or lost a link differ too
+            let mut cells: BTreeMap<(u16, u16), &Cell> = BTreeMap::new();
+            let gone = held.iter().filter(|link| !links.contains(link));
+            for link in gone.chain(links.iter().filter(|link| !held.contains(link))) {
+                cells.extend(cells_of(&next, link));
+            }
+            cells.extend(before.diff_iter(&next).map(|(x, y, cell)| ((y, x), cell)));
+            for ((y, x), cell) in cells {
+                pen.put(&mut out, x, y, cell, url_at(&links, x, y));
+            }
         }
         let drew = !out.is_empty();
         pen.end(&mut out);
+        self.links = links;
         if let Some((x, y)) = cursor
             && (drew || self.cursor != cursor || whole)
         {
@@ -65,16 +100,40 @@ impl Painter {
     }
 }
 
-#[derive(Default)]
-struct Pen {
-    at: Option<(u16, u16)>,
-    style: Option<(Color, Color, Modifier)>,
+fn url_at(links: &[Link], x: u16, y: u16) -> Option<&str> {
+    links.iter().find(|link| link.has(x, y)).map(|link| link.url.as_str())
 }
 
-impl Pen {
-    fn put(&mut self, out: &mut String, x: u16, y: u16, cell: &Cell) {
+/// The cells at the place of a link. The second cell of a wide character is none.
+fn cells_of<'b>(frame: &'b Buffer, link: &Link) -> Vec<((u16, u16), &'b Cell)> {
+    let mut cells = Vec::new();
+    let mut x = 0;
+    while let Some(cell) = frame.cell((x, link.y)) {
+        if link.has(x, link.y) {
+            cells.push(((link.y, x), cell));
+        }
+        let width = super::widget::text::width(cell.symbol()).max(1);
+        x = x.saturating_add(u16::try_from(width).unwrap_or(1));
+    }
+    cells
+}
+
+#[derive(Default)]
+struct Pen<'l> {
+    at: Option<(u16, u16)>,
+    style: Option<(Color, Color, Modifier)>,
+    /// The URL of the open hyperlink.
+    url: Option<&'l str>,
+}
+
+impl<'l> Pen<'l> {
+    fn put(&mut self, out: &mut String, x: u16, y: u16, cell: &Cell, url: Option<&'l str>) {
         if self.at != Some((x, y)) {
             move_to(out, self.at, x, y);
+        }
+        if self.url != url {
+            add(out, format_args!("\x1b]8;;{}\x1b\\", url.unwrap_or_default()));
+            self.url = url;
         }
         let style = (cell.fg, cell.bg, cell.modifier);
         if self.style.unwrap_or_default() != style {
@@ -88,6 +147,9 @@ impl Pen {
     }
 
     fn end(&self, out: &mut String) {
+        if self.url.is_some() {
+            out.push_str("\x1b]8;;\x1b\\");
+        }
         if self.style.is_some_and(|style| style != Default::default()) {
             out.push_str("\x1b[0m");
         }
@@ -213,6 +275,43 @@ mod tests {
         let next = Buffer::empty(Rect::new(0, 0, 5, 1));
         let bytes = painter.paint(next, None).unwrap();
         assert!(String::from_utf8(bytes).unwrap().contains("\x1b[2J"));
+    }
+
+    #[test]
+    fn hyperlinks_are_around_their_cells_and_change_without_them() {
+        let link = |x: u16, url: &str| Link { x, y: 1, text: "abc".into(), url: url.into() };
+        let text =
+            |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8(bytes).unwrap()).unwrap_or_default();
+        let mut painter = Painter { hyperlinks: true, ..Painter::default() };
+        let first = text(painter.paint_linked(frame("xabcx"), None, vec![link(1, "https://a")]));
+        assert!(first.contains("x\x1b]8;;https://a\x1b\\abc\x1b]8;;\x1b\\x"), "{first:?}");
+        // the same frame again is nothing, and one cell of the link is one link
+        assert_eq!(painter.paint_linked(frame("xabcx"), None, vec![link(1, "https://a")]), None);
+        // only the URL changes: exactly its cells are written again
+        let other = text(painter.paint_linked(frame("xabcx"), None, vec![link(1, "https://b")]));
+        assert_eq!(other, "\x1b[?2026h\x1b[2;2H\x1b]8;;https://b\x1b\\abc\x1b]8;;\x1b\\\x1b[?2026l");
+        // without it, they are written without
+        let gone = text(painter.paint_linked(frame("xabcx"), None, Vec::new()));
+        assert_eq!(gone, "\x1b[?2026h\x1b[2;2Habc\x1b[?2026l");
+        // another text at its place is no link, and neither is a URL with a control character
+        let over = text(painter.paint_linked(frame("xaXcx"), None, vec![link(1, "https://a")]));
+        assert_eq!(over, "\x1b[?2026h\x1b[2;3HX\x1b[?2026l");
+        let bad = text(painter.paint_linked(frame("xabcx"), None, vec![link(1, "https://a\u{1b}\\evil")]));
+        assert_eq!(bad, "\x1b[?2026h\x1b[2;3Hb\x1b[?2026l");
+        // a terminal that does not know them gets none
+        let mut plain = Painter::default();
+        let none = text(plain.paint_linked(frame("xabcx"), None, vec![link(1, "https://a")]));
+        assert!(!none.contains("]8;"), "{none:?}");
+    }
+
+    #[test]
+    fn a_wide_character_where_a_link_was_stays_whole() {
+        let mut painter = Painter { hyperlinks: true, ..Painter::default() };
+        let link = Link { x: 1, y: 1, text: "abc".into(), url: "https://a".into() };
+        painter.paint_linked(frame("xabcx"), None, vec![link]);
+        let next = String::from_utf8(painter.paint(frame("界界x"), None).unwrap()).unwrap();
+        assert_eq!(next.matches('界').count(), 2, "{next:?}");
+        assert!(!next.contains("]8;"), "{next:?}");
     }
 
     #[test]

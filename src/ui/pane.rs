@@ -164,7 +164,9 @@ pub static PANES: [Pane; ListId::COUNT] = [
         refresh: traffic::refresh,
         key: |s, row| traffic::at(s, row).map(Joined::key),
         grade: Some(|s, row| traffic::at(s, row).map(Joined::grade)),
-        row: |s, row| Some(traffic::row(traffic::at(s, row)?, s.ui.namespace.is_none(), s.ui.now)),
+        row: |s, row| {
+            Some(traffic::row(traffic::at(s, row)?, s.ui.namespace.is_none(), s.ui.past.is_some(), s.ui.now))
+        },
         object: |s, uid| Some(s.ui.rows.joined.iter().find(|j| j.key() == *uid)?.object(s.cluster)),
         enter: Enter::Backends,
         title: |_| "Traffic".into(),

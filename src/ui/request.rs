@@ -41,6 +41,8 @@ pub enum Msg {
     Notice(String),
     /// An error in the configuration, which stays on the screen.
     Problem(String),
+    /// The recording ended, with the reason.
+    Unrecorded(String),
     /// The terminal is closed.
     Hangup,
 }

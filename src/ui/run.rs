@@ -39,6 +39,8 @@ pub enum Input {
     Notice(String),
     /// A message for the permanent banner.
     Problem(String),
+    /// The recording ended before the console did, with the reason.
+    Unrecorded(String),
     /// The writer has written the frame with this number.
     Written(u64),
     /// The content of the screen is unknown: after a stop, or after a resize that the terminal did itself.
@@ -119,6 +121,8 @@ pub struct Stage {
     pub clock: Clock,
     pub theme: Theme,
     pub ascii: bool,
+    /// Whether the terminal knows hyperlinks.
+    pub hyperlinks: bool,
     pub max_fps: u32,
     pub size: (u16, u16),
 }
@@ -130,6 +134,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
         |at: Instant| u64::try_from(at.saturating_duration_since(start).as_millis()).unwrap_or(u64::MAX);
     let frame_gap = Duration::from_millis(1000 / u64::from(stage.max_fps.clamp(1, 60)));
     let mut show = Show::new(stage.frames);
+    show.painter.hyperlinks = stage.hyperlinks;
     show.extra.extend(mouse_mode(ui.mouse).iter().filter(|_| ui.mouse));
     let mut world = stage.world.latest();
     ui.size = stage.size;
@@ -208,6 +213,10 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                 }
                 Input::Problem(words) => {
                     effects.extend(update(&mut ui, &world, Msg::Problem(words)));
+                    dirty = dirty.at_least_soon();
+                }
+                Input::Unrecorded(why) => {
+                    effects.extend(update(&mut ui, &world, Msg::Unrecorded(why)));
                     dirty = dirty.at_least_soon();
                 }
                 Input::Written(number) => {
@@ -325,7 +334,8 @@ impl Show {
 
     fn send(&mut self, drawn: view::Drawn, number: u64) -> Sent {
         let mut bytes = std::mem::take(&mut self.extra);
-        bytes.extend(self.painter.paint(drawn.buffer, drawn.cursor).unwrap_or_default());
+        let painted = self.painter.paint_linked(drawn.buffer, drawn.cursor, drawn.seen.links);
+        bytes.extend(painted.unwrap_or_default());
         if bytes.is_empty() {
             return Sent::Nothing;
         }

@@ -84,6 +84,10 @@ fn handle(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         }
         Msg::Notice(words) => ui.say(text::clean(&words).into_owned()),
         Msg::Problem(words) => ui.problems.push(text::clean(&words).into_owned()),
+        Msg::Unrecorded(why) => {
+            ui.is_recorded = false;
+            ui.problems.push(text::clean(&why).into_owned());
+        }
         Msg::Hangup => effects.push(Effect::Quit),
     }
     plot::ask(ui, world, &mut effects);

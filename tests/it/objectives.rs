@@ -106,9 +106,14 @@ fn open_metrics(now: i64) -> String {
 }
 
 pub(crate) fn start(now: i64) -> Server {
+    start_with(&open_metrics(now))
+}
+
+/// Starts a Prometheus that has these samples, in the format of OpenMetrics.
+pub(crate) fn start_with(samples: &str) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let (data, file) = (folder.path().join("data"), folder.path().join("metrics.txt"));
-    std::fs::write(&file, open_metrics(now)).unwrap();
+    std::fs::write(&file, samples).unwrap();
     let made = Command::new("promtool")
         .args(["tsdb", "create-blocks-from", "openmetrics"])
         .args([&file, &data])

@@ -9,6 +9,7 @@
 //! PILOTHOUSE_TEST_WHOLE=1 also runs other seeds, some stories for longer, and an hour of `calm`.
 
 mod judge;
+mod measure;
 mod record;
 mod stage;
 mod table;
@@ -34,6 +35,11 @@ use table::{Line, STORIES, Story};
 /// Runs a story.
 async fn tell(story: &Story, seed: u64, lasts: u64) -> Record {
     let stage = Stage::open(story.scenario, seed).await;
+    tell_on(&stage, story, seed, lasts).await
+}
+
+/// Runs a story on a stage that is open already.
+async fn tell_on(stage: &Stage, story: &Story, seed: u64, lasts: u64) -> Record {
     let truth = judge::truth(story, seed);
     let of_errors: Vec<&str> = truth.iter().filter(|l| l.0 == "service-errors").map(|l| l.1).collect();
     let mut record = Record::new(story.scenario);

@@ -1,6 +1,7 @@
 //! `--demo` as a new user sees it: the panes, and an incident that is solved with the keyboard alone.
 //!
-//! With PILOTHOUSE_DRAW=FOLDER the panes are also drawn into that folder, as `screenshots/draw` does.
+//! With PILOTHOUSE_DRAW=FOLDER the panes are also drawn into that folder, as `screenshots/draw` does, and the incident is
+//! recorded as `incident.cast`.
 
 mod asked;
 mod now;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::walk::{Moment, NARROW, OPENING, WIDE, Walk, walk};
+use crate::cast::Cast;
 use crate::picture::draw;
 use crate::seat::{PATIENCE, READING, Seat, Start};
 
@@ -35,6 +37,14 @@ fn keep(seat: &mut Seat, name: &str) {
         seat.quiet(Duration::from_millis(200), Duration::from_secs(5));
         draw(seat, &PathBuf::from(folder), name);
     }
+}
+
+/// Adds the screen to a cast.
+fn film(cast: &mut Cast, seat: &mut Seat, secs: f64) {
+    if std::env::var_os("PILOTHOUSE_DRAW").is_some() {
+        seat.quiet(Duration::from_millis(200), Duration::from_secs(5));
+    }
+    cast.frame(seat, secs);
 }
 
 /// The end of a name that a rehearsal asks for.
@@ -134,10 +144,20 @@ fn the_incident_is_resolved_from_the_keyboard() {
     // at the same time on a small screen, with other names; both wait most of their time
     let beside = std::thread::spawn(|| walk(2, NARROW).holds());
     let mut walk = Walk::begin(1, WIDE);
+    let mut cast = Cast::new("Pilothouse: an incident, from the first look to the recovery");
+    walk.seat.wait_for("the incident", OPENING.as_secs(), |seat| seat.text().contains("B roll back"));
+    film(&mut cast, &mut walk.seat, 5.0);
     walk.walks_on(|seat, moment| match moment {
-        Moment::Rehearsal(title) if title.starts_with("rollback") => keep(seat, "rehearsal"),
-        Moment::Rehearsal(_) => {}
-        Moment::Recovering => keep(seat, "recovering"),
+        Moment::Rehearsal(title) => {
+            if title.starts_with("rollback") {
+                keep(seat, "rehearsal");
+            }
+            film(&mut cast, seat, 4.0);
+        }
+        Moment::Recovering => {
+            keep(seat, "recovering");
+            film(&mut cast, seat, 4.0);
+        }
     });
     walk.holds();
 
@@ -146,11 +166,15 @@ fn the_incident_is_resolved_from_the_keyboard() {
     seat.escapes();
     seat.sees(&["out of service"]);
     keep(seat, "resolved");
+    film(&mut cast, seat, 4.0);
     let text = seat.text();
     assert!(text.contains("nodes 11/12"), "{text}");
     seat.press("7", &["Timeline", "without usual events"]);
+    film(&mut cast, seat, 4.0);
     // everything, findings, changes
     seat.press("ttt", &["t: changes", "rollout checkout v1.8.2→v1.8.1", "taint node.kubernetes.io"]);
     keep(seat, "changes");
+    film(&mut cast, seat, 6.0);
+    cast.finish(std::env::var_os("PILOTHOUSE_DRAW").map(PathBuf::from).as_deref(), "incident");
     beside.join().expect("the walk on a small screen, see above");
 }

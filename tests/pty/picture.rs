@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::seat::Seat;
 
 /// What a terminal of today makes of the sixteen colours that are its own to choose.
-const PALETTE: [(u8, u8, u8); 16] = [
+pub const PALETTE: [(u8, u8, u8); 16] = [
     (0x1b, 0x1e, 0x25),
     (0xe0, 0x5f, 0x65),
     (0x78, 0xc3, 0x79),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use silence::{AlertSilence, Matcher, SilenceState};
-pub use spec::{NewSilence, SILENCE, SILENCE_IDS, SilenceSpec, by_id, is_silence, through};
+pub use spec::{NewSilence, SILENCE, SILENCE_IDS, SilenceSpec, by_id, is_silence, is_url, through};
 
 use super::cause::Severity;
 use super::id::{Name, ObjectRef};

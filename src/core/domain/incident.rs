@@ -116,6 +116,8 @@ pub struct Incident {
     /// When it was opened again.
     pub reopened: Option<Stamp>,
     pub findings: Vec<IncidentFinding>,
+    /// The most findings at a time that it has no room for.
+    pub left_out: usize,
     /// The Services that its findings are about, or that they affect.
     pub services: Vec<ObjectRef>,
     /// The ids of the actions that were started while it was open.
@@ -142,6 +144,11 @@ impl Incident {
     /// The time to recover from it, in milliseconds: from its beginning.
     pub fn to_recover(&self) -> Option<u64> {
         self.recovered.map(|at| at.since(self.began))
+    }
+
+    /// Whether it has this finding.
+    pub fn has(&self, code: FindingCode, object: Option<&ObjectRef>) -> bool {
+        self.findings.iter().any(|held| held.code == code && held.object.as_ref() == object)
     }
 
     /// The findings that last.

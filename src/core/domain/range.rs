@@ -1,5 +1,7 @@
 //! Numbers over time: the answer of a range query, one place for each time that was asked for.
 
+use serde::{Deserialize, Serialize};
+
 use super::time::Stamp;
 
 /// The most points of one series that Prometheus returns.
@@ -14,7 +16,7 @@ const STEPS: [u32; 25] = [
 ];
 
 /// The times of a range query: `count` of them, from `from` on, `step_secs` apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Span {
     pub from: Stamp,
     pub step_secs: u32,

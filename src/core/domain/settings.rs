@@ -30,6 +30,8 @@ pub struct UiSettings {
     pub blocks: bool,
     /// The mouse selects rows, scrolls and presses the keys of the hint bar.
     pub mouse: bool,
+    /// URLs are hyperlinks in terminals that know them.
+    pub links: bool,
     /// Command id -> keys, which replace the command table's defaults.
     pub keys: std::collections::BTreeMap<String, Vec<String>>,
     /// Pane -> the ids of its columns, in the order in which they are shown.
@@ -44,6 +46,7 @@ impl Default for UiSettings {
             max_fps: 20,
             blocks: false,
             mouse: true,
+            links: true,
             keys: none(),
             columns: none(),
         }

@@ -82,6 +82,13 @@ pub fn percent(share: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// Returns a measured share as a percentage: `99.95`, `11.1`. Near to 100, more digits mean something.
+pub fn measured(share: f64) -> String {
+    let percent = share * 100.0;
+    let text = if percent >= 99.0 { format!("{percent:.3}") } else { format!("{percent:.1}") };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// Returns a length of time in its largest unit: `5m`, `6h`, `30d`.
 pub fn window(secs: u64) -> String {
     match secs {

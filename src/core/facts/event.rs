@@ -15,6 +15,7 @@ use crate::domain::slo::ObjectivesSeen;
 use crate::domain::source::SourceStatus;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::TrafficSeen;
+use crate::domain::trend::TrendsSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 
 use super::world::ActionView;
@@ -45,6 +46,8 @@ macro_rules! fact {
             },
             Traffic(TrafficSeen),
             Objectives(ObjectivesSeen),
+            /// Numbers from before the first poll, once.
+            Trends(TrendsSeen),
             /// All alerts of one poll.
             Alerts(AlertsSeen),
             Logs(LogSummary),
@@ -54,6 +57,26 @@ macro_rules! fact {
             Silence(SilenceChange),
             /// A person said something about a moment or an incident.
             Remark(Remark),
+        }
+
+        impl Fact {
+            /// Returns about how many bytes it needs, without the names that it shares with other facts.
+            pub fn bytes(&self) -> usize {
+                size_of::<Self>()
+                    + match self {
+                        $(Self::$fact(Batch::Upsert(rows)) => size_of_val(rows.as_slice()),)*
+                        Self::NodeUsage { rows, .. } => size_of_val(rows.as_slice()),
+                        Self::PodUsage { rows, .. } => size_of_val(rows.as_slice()),
+                        Self::Traffic(seen) => {
+                            let backends: usize = seen.services.iter().map(|one| one.backends.len()).sum();
+                            backends * size_of::<domain::traffic::BackendTraffic>()
+                                + seen.services.len() * size_of::<domain::traffic::ServiceTraffic>()
+                        }
+                        Self::Logs(seen) => seen.groups.len() * size_of::<domain::log::ErrorGroup>(),
+                        Self::Alerts(seen) => seen.alerts.len() * size_of::<domain::alert::Alert>(),
+                        _ => 0,
+                    }
+            }
         }
     };
 }

@@ -5,11 +5,18 @@
 //! trend. A backend needs 90 bytes and its name: 2,000 Services with 20 backends each need about 4 MB. A node needs 80
 //! bytes, so 5,000 nodes need 0.4 MB, and an autoscaler at most 800. A number that a poll does not have is a gap, never 0.
 
+mod earlier;
+
 use std::sync::Arc;
 
 use crate::domain::id::Name;
 use crate::domain::time::Stamp;
 use crate::domain::traffic::{BackendTraffic, ServiceTraffic};
+
+pub use self::earlier::Earlier;
+
+/// Bytes of a GiB, the unit in which the memory of nodes is kept.
+pub const GIB: f64 = 1_073_741_824.0;
 
 /// The number of polls that are kept.
 pub const POLLS: usize = 30;
@@ -186,6 +193,8 @@ impl Past {
 pub struct Track<const N: usize> {
     at: Stamp,
     every_ms: u64,
+    /// True if the interval is that of the numbers from before the first poll, and not yet that of the polls.
+    is_guessed: bool,
     polls: [[Level; N]; POLLS],
 }
 
@@ -198,12 +207,17 @@ impl<const N: usize> Track<N> {
             if let Some(last) = polls.last_mut() {
                 *last = newest;
             }
-            return Arc::new(Self { at, every_ms: 0, polls });
+            return Arc::new(Self { at, every_ms: 0, is_guessed: false, polls });
         };
         if before.at >= at {
             return before.clone();
         }
         let elapsed_ms = at.since(before.at);
+        if before.is_guessed {
+            let first = Self::after(None, numbers, at);
+            let first = Self { every_ms: elapsed_ms, ..Self::clone(&first) };
+            return Arc::new(first.filled_from(before));
+        }
         // the interval is that of the polls, not that of an outage
         let is_usual = before.every_ms == 0 || elapsed_ms < before.every_ms + before.every_ms / 2;
         let every_ms = if is_usual { elapsed_ms } else { before.every_ms };
@@ -216,7 +230,7 @@ impl<const N: usize> Track<N> {
         if let Some(last) = polls.last_mut() {
             *last = newest;
         }
-        Arc::new(Self { at, every_ms, polls })
+        Arc::new(Self { at, every_ms, is_guessed: false, polls })
     }
 
     /// The time of the last poll.
@@ -227,6 +241,16 @@ impl<const N: usize> Track<N> {
     /// The time between two polls in milliseconds; 0 after the first one.
     pub fn every_ms(&self) -> u64 {
         self.every_ms
+    }
+
+    /// Whether another poll should have come by now.
+    pub fn is_overdue(&self, now: Stamp) -> bool {
+        now.since(self.at) >= self.every_ms.max(1_000) / 4 * 3
+    }
+
+    /// Whether no number is left.
+    pub fn is_empty(&self) -> bool {
+        self.polls.iter().flatten().all(|level| *level == Level::default())
     }
 
     /// One of the numbers of each poll.

@@ -18,6 +18,7 @@ use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
 use super::event::{Fact, Identity, SilenceChange};
+use super::past::Earlier;
 pub use super::tables::Part;
 use super::tables::{self, TableDeltas, TableRows};
 use super::world::ActionView;
@@ -33,6 +34,8 @@ pub struct Facts {
     pub node_usage: Arc<HashMap<Name, NodeUsage>>,
     pub node_usage_source: Option<Name>,
     pub pod_usage: Arc<HashMap<(Name, Name), PodUsage>>,
+    /// Numbers from before the first poll.
+    pub earlier: Earlier,
     /// The newest poll of each source, in the order of the sources' names.
     pub polls: Vec<Arc<TrafficSeen>>,
     /// The polls together.
@@ -104,6 +107,8 @@ impl Parts {
     pub const EVENTS: Self = Self::of(Part::Event);
     pub const USAGE: Self = Self::of(Part::Usage);
     pub const TRAFFIC: Self = Self::of(Part::Traffic);
+    /// Numbers from before the first poll.
+    pub const TRENDS: Self = Self::of(Part::Trends);
     pub const LOGS: Self = Self::of(Part::Logs);
     pub const SOURCES: Self = Self::of(Part::Sources);
     pub const IDENTITY: Self = Self::of(Part::Identity);
@@ -210,6 +215,10 @@ pub fn reduce(facts: &mut Facts, fact: Fact, at: Stamp, dirty: &mut Dirty) -> Op
         Fact::Objectives(seen) => {
             facts.objectives = Arc::new(seen);
             dirty.parts.add(Parts::TRAFFIC);
+        }
+        Fact::Trends(seen) => {
+            facts.earlier.take(seen);
+            dirty.parts.add(Parts::TRENDS);
         }
         Fact::Alerts(seen) => {
             // a poll that tells the same as before changes nothing

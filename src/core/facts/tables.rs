@@ -40,6 +40,7 @@ macro_rules! tables {
             $($kind,)*
             Usage,
             Traffic,
+            Trends,
             Logs,
             Sources,
             Identity,
@@ -85,6 +86,7 @@ macro_rules! tables {
                 | Fact::PodUsage { .. }
                 | Fact::Traffic(_)
                 | Fact::Objectives(_)
+                | Fact::Trends(_)
                 | Fact::Alerts(_)
                 | Fact::Logs(_)
                 | Fact::Source(_)

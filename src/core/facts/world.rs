@@ -70,6 +70,8 @@ pub struct ClusterInfo {
     pub haproxy: Arc<[HaproxySettings]>,
     /// The URL of a Service's dashboard from the config, with `$namespace` and `$service`; empty: none.
     pub dashboard: Name,
+    /// The URL of the Alertmanager from the config, without credentials; empty: none.
+    pub alertmanager: Name,
     /// The silences from the config.
     pub silences: Arc<[Silence]>,
     /// The balancing policies from the config, by `NAMESPACE/NAME` or a glob for it.

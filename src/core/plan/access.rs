@@ -1,6 +1,6 @@
 //! The permissions that a plan needs, as access reviews check them.
 
-use crate::domain::alert::{is_silence, through};
+use crate::domain::alert::{is_silence, is_url, through};
 use crate::domain::found::ServiceAddress;
 use crate::domain::id::{Kind, Name};
 use crate::domain::plan::{Access, Plan, Step, StepKind};
@@ -57,7 +57,7 @@ pub fn to_look(step: &Step) -> Option<Access> {
 
 /// Returns the permission for a request to the Alertmanager behind a Service. Returns `None` if it has a URL.
 fn to_proxy(step: &Step, verb: &'static str) -> Option<Access> {
-    let address = ServiceAddress::parse(&through(&step.on)?)?;
+    let address = ServiceAddress::parse(&through(&step.on).filter(|through| !is_url(through))?)?;
     Some(Access {
         verb,
         group: "",

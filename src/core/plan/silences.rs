@@ -6,14 +6,15 @@ use serde_json::Value;
 
 use super::{PlanInput, is_protected, live};
 use crate::domain::alert::{
-    Alert, AlertRow, AlertState, Matcher, NewSilence, SEVERITY, SILENCE, SILENCE_IDS, SilenceSpec, through,
+    Alert, AlertRow, AlertState, Matcher, NewSilence, SEVERITY, SILENCE, SILENCE_IDS, SilenceSpec,
+    is_silence, is_url, through,
 };
 use crate::domain::id::{Name, ObjectRef};
 use crate::domain::plan::{
     Act, Change, Choice, Confirm, FieldChange, Plan, Refusal, Step, StepKind, Warning,
 };
 use crate::domain::text::clean;
-use crate::domain::time::age;
+use crate::domain::time::{Stamp, age};
 use crate::facts::world::Cluster;
 use crate::policy::kubectl::quote;
 
@@ -70,6 +71,7 @@ fn place(cluster: &Cluster, through: &str) -> String {
     match (through, cluster.alerts.base.as_str()) {
         ("", "") => "of alertmanager.url".into(),
         ("", url) => format!("at {url}"),
+        (url, _) if is_url(url) => format!("at {url}"),
         (service, _) => format!("{service}, through the API server"),
     }
 }
@@ -77,6 +79,7 @@ fn place(cluster: &Cluster, through: &str) -> String {
 /// Returns the beginning of the equivalent command.
 fn amtool(cluster: &Cluster, through: &str) -> String {
     match (through, cluster.alerts.base.as_str()) {
+        (url, _) if is_url(url) => format!("amtool --alertmanager.url={}", quote(url)),
         ("", url) if !url.is_empty() => format!("amtool --alertmanager.url={}", quote(url)),
         _ => "amtool".into(),
     }
@@ -197,6 +200,23 @@ pub(super) fn words(change: &Change) -> Option<String> {
         (None, Some(new)) => Some(format!("silence {} again, until {}", new.words(), new.ends)),
         _ => None,
     }
+}
+
+/// Returns the part of a silence's name that a person can read. The rest tells silences of the same alert apart.
+pub(super) fn spoken(plan: &Plan) -> Option<&str> {
+    // a new silence has the name of its alert as its target
+    if matches!(plan.intent.act, Act::SilenceAlerts(_)) {
+        return None;
+    }
+    let step = plan.steps.iter().find(|step| is_silence(&step.on.kind))?;
+    step.on.name.rsplit_once('-').map(|(name, _)| name)
+}
+
+/// Returns the end of the silence that a step makes, if it is over. An Alertmanager refuses such a silence.
+pub(super) fn is_over(what: &StepKind, now: Stamp) -> Option<Stamp> {
+    let StepKind::Change(change) = what else { return None };
+    let made = change.fields.iter().find(|field| field.pointer == SILENCE)?;
+    SilenceSpec::read(&made.to).map(|spec| spec.ends).filter(|ends| *ends <= now)
 }
 
 fn step(words: String, (from, to): (Value, Value), on: ObjectRef) -> Step {

@@ -68,6 +68,11 @@ impl Incidents {
         for cause in critical() {
             self.changed |= take_in(open, cause, now);
         }
+        if open.findings.len() >= MOST {
+            let left_out = critical().filter(|cause| !open.has(cause.code(), cause.object())).count();
+            self.changed |= left_out > open.left_out;
+            open.left_out = open.left_out.max(left_out);
+        }
         if open.findings.is_empty() {
             return;
         }
@@ -204,6 +209,7 @@ impl Incidents {
             closed: None,
             reopened: None,
             findings: Vec::new(),
+            left_out: 0,
             services: Vec::new(),
             actions: Vec::new(),
             budgets: Vec::new(),

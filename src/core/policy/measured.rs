@@ -1,5 +1,7 @@
 //! From the answers to a preset's queries to the traffic of services and backends.
 
+mod over_time;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -7,6 +9,8 @@ use crate::domain::id::Name;
 use crate::domain::preset::{LabelText, Measure, Preset, Sample, form, matchers};
 use crate::domain::traffic::{BackendTraffic, Origin, Policy, ServiceTraffic};
 use crate::facts::intern::Names;
+
+pub use over_time::{Column, over_time};
 
 /// What one query measured. It is small enough to be kept until the query is asked again.
 #[derive(Clone, Debug)]
@@ -47,6 +51,19 @@ struct ServiceId {
 
 /// Reads the answer to the query of a measure.
 pub fn read(preset: &Preset, measure: Measure, samples: &[Sample], names: &mut Names) -> Reading {
+    let mut rows = Vec::with_capacity(samples.len());
+    let nameless = read_each(preset, samples, names, |_, row| rows.push(row));
+    Reading { measure, rows, nameless }
+}
+
+/// Calls `take` with the row of each sample that names a service, and its place among the samples. Returns the number of
+/// the others.
+fn read_each(
+    preset: &Preset,
+    samples: &[Sample],
+    names: &mut Names,
+    mut take: impl FnMut(usize, Row),
+) -> usize {
     let mut known: HashMap<Vec<&str>, Option<Arc<ServiceId>>> = HashMap::new();
     let labels: Vec<&str> = preset
         .namespace
@@ -54,9 +71,8 @@ pub fn read(preset: &Preset, measure: Measure, samples: &[Sample], names: &mut N
         .map(String::as_str)
         .chain(preset.service.iter().map(|s| s.label.as_str()))
         .collect();
-    let mut rows = Vec::with_capacity(samples.len());
     let mut nameless = 0;
-    for sample in samples {
+    for (place, sample) in samples.iter().enumerate() {
         let values: Vec<&str> = labels.iter().map(|label| sample.label(label)).collect();
         let service = known.entry(values).or_insert_with(|| service_id(preset, sample, names).map(Arc::new));
         let Some(service) = service else {
@@ -65,15 +81,16 @@ pub fn read(preset: &Preset, measure: Measure, samples: &[Sample], names: &mut N
         };
         let backend = preset.backend.iter().map(|label| sample.label(label)).enumerate();
         let backend = backend.into_iter().find(|(_, value)| !value.is_empty());
-        rows.push(Row {
+        let row = Row {
             service: service.clone(),
             backend: backend.map(|(at, value)| (at, names.get(value))),
             failed: said(&preset.failed, sample),
             up: if preset.up.is_empty() { sample.value.map(|v| v > 0.0) } else { said(&preset.up, sample) },
             value: sample.value,
-        });
+        };
+        take(place, row);
     }
-    Reading { measure, rows, nameless }
+    nameless
 }
 
 /// Whether a label has one of these values; `None` if the sample has none of the labels.

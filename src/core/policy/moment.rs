@@ -19,6 +19,10 @@ pub const PROMETHEUS: &str = "prometheus";
 /// The most queries about a moment.
 pub const MOST: usize = 5;
 
+/// The response times that are asked for with one query, and the label that tells their samples apart.
+const TIMES: [Measure; 3] = [Measure::P50, Measure::P95, Measure::P99];
+const MEASURE: &str = "pilothouse_measure";
+
 /// Use per second, of whole nodes. The node exporter and the kubelets name their node in one of two labels.
 const NODE_CPU: &str = "sum by (node) (rate(node_cpu_seconds_total{node!=\"\",mode!~\"idle|iowait|steal\"}[120s])) \
 or sum by (instance) (rate(node_cpu_seconds_total{node=\"\",mode!~\"idle|iowait|steal\"}[120s])) \
@@ -30,7 +34,14 @@ or sum by (node) (container_memory_working_set_bytes{id=\"/\",node!=\"\"})";
 /// What a query is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Of {
-    Traffic { preset: Name, measure: Measure },
+    Traffic {
+        preset: Name,
+        measure: Measure,
+    },
+    /// Its response times, each with its measure in the label [`MEASURE`].
+    Times {
+        preset: Name,
+    },
     NodeCpu,
     NodeMemory,
 }
@@ -55,10 +66,23 @@ pub fn queries(present: &Cluster, presets: &[Preset]) -> Vec<Asked> {
         .and_then(|(name, (_, window))| Some((presets.iter().find(|preset| preset.name == *name)?, window)));
     let mut asked = Vec::new();
     if let Some((preset, window)) = found {
-        let queries = [Measure::Rate, Measure::BackendRate, Measure::Errors, Measure::P95];
-        for query in queries.into_iter().filter_map(|measure| preset.query(measure)).take(MOST - 2) {
+        // the response times are one query, so that there are no more
+        let times: Vec<String> = TIMES
+            .iter()
+            .filter_map(|measure| preset.query(*measure))
+            .map(|query| {
+                let (promql, measure) = (filled(query, window, ""), query.measure.as_str());
+                format!("label_replace({promql}, \"{MEASURE}\", \"{measure}\", \"\", \"\")")
+            })
+            .collect();
+        let queries = [Measure::Rate, Measure::BackendRate, Measure::Errors];
+        let most = MOST - 2 - usize::from(!times.is_empty());
+        for query in queries.into_iter().filter_map(|measure| preset.query(measure)).take(most) {
             let of = Of::Traffic { preset: preset.name.clone(), measure: query.measure };
             asked.push(Asked { of, promql: filled(query, window, "") });
+        }
+        if !times.is_empty() {
+            asked.push(Asked { of: Of::Times { preset: preset.name.clone() }, promql: times.join(" or ") });
         }
     }
     asked.push(Asked { of: Of::NodeCpu, promql: NODE_CPU.into() });
@@ -95,10 +119,18 @@ fn traffic<'a>(
     let mut readings = Vec::new();
     let mut of = None;
     for (asked, samples) in answers {
-        let Of::Traffic { preset, measure } = &asked.of else { continue };
+        let (Of::Traffic { preset, .. } | Of::Times { preset }) = &asked.of else { continue };
         let Some(preset) = presets.iter().find(|one| one.name == *preset) else { continue };
-        readings.push(measured::read(preset, *measure, samples, &mut names));
         of = Some(preset);
+        if let Of::Traffic { measure, .. } = &asked.of {
+            readings.push(measured::read(preset, *measure, samples, &mut names));
+            continue;
+        }
+        for measure in TIMES {
+            let is = |sample: &&Sample| sample.label(MEASURE) == measure.as_str();
+            let samples: Vec<Sample> = samples.iter().filter(is).cloned().collect();
+            readings.push(measured::read(preset, measure, &samples, &mut names));
+        }
     }
     let Some(preset) = of else { return };
     let now = present.derived.traffic.iter().find(|row| row.traffic.preset == preset.name);
@@ -221,6 +253,13 @@ mod tests {
                     vec![of("200", 9.0), of("500", 1.0)]
                 }
                 Of::Traffic { .. } => Vec::new(),
+                Of::Times { .. } => {
+                    let of = |measure, secs| {
+                        let labels = [("namespace", "shop"), ("service", "web"), (MEASURE, measure)];
+                        sample(&labels, secs)
+                    };
+                    vec![of("p50", 0.1), of("p99", 2.0)]
+                }
                 Of::NodeCpu => vec![
                     sample(&[("node", "n1")], 1.5),
                     sample(&[("instance", "10.0.0.2:9100")], 0.25),
@@ -234,7 +273,8 @@ mod tests {
         complete(&mut then, &present, &presets, &asked, &answers, Stamp(5));
         let row = then.measured("shop", "web").unwrap();
         assert_eq!((row.traffic.rps, row.traffic.error_ratio), (Some(10.0), Some(0.1)));
-        assert_eq!(row.traffic.p95_ms, None);
+        let times = [row.traffic.p50_ms, row.traffic.p95_ms, row.traffic.p99_ms];
+        assert_eq!(times, [Some(100.0), None, Some(2_000.0)]);
         let used: Vec<Option<(i64, i64)>> = then
             .derived
             .nodes

@@ -11,7 +11,7 @@ use crate::domain::pod::Pod;
 use crate::domain::preset::{Measure, Preset, promql};
 use crate::facts::world::{Cluster, HpaRow, NodeRow};
 pub use marks::{Mark, MarkKind, marks};
-pub use own::{GIB, own};
+pub use own::own;
 use table::{Entry, Line as LineEntry};
 
 /// The unit of the numbers of a panel.

@@ -69,6 +69,8 @@ pub struct Derivation {
     endpoints_known: bool,
     /// True if the pods were completely known at the last update.
     pods_known: bool,
+    /// True if the numbers from before the first poll came with this update.
+    are_trends_new: bool,
     leaving: Leaving,
     /// Pods that are not ready yet. They do not count as bad during the usual start time.
     starting: HashMap<Uid, Arc<Pod>>,
@@ -95,6 +97,7 @@ impl Derivation {
     pub fn update(&mut self, facts: &Facts, dirty: &Dirty, now: Stamp) -> Parts {
         let mut changed = Parts::default();
         let mut nodes: HashSet<Name> = dirty.usage.iter().cloned().collect();
+        nodes.extend(self.nodes_with_past(dirty));
         let mut owners: HashSet<Uid> = HashSet::new();
         for delta in &dirty.pods {
             self.pod(facts, delta, now, &mut nodes, &mut owners);

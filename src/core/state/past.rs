@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::alert::{AlertRow, AlertsSeen};
-use crate::domain::autoscaler::{Hpa, HpaVerdict};
+use crate::domain::autoscaler::{Hpa, HpaState, HpaVerdict};
 use crate::domain::id::{ObjectRef, Uid};
 use crate::domain::incident::Incident;
 use crate::domain::node::Node;
@@ -88,6 +88,10 @@ pub fn cluster(cluster: &Cluster, at: Stamp) -> Cluster {
     if !known(Track::Findings) {
         causes.clear();
     }
+    // nothing is changed in the past, so no key is offered
+    for cause in causes.iter_mut().filter(|cause| cause.action.is_some()) {
+        Arc::make_mut(cause).action = None;
+    }
     rules::sort(&mut causes);
     alerts.retain(|row| row.alert.since <= at && known(Track::Alerts));
     alerts.sort_by(|a, b| a.alert.fingerprint.cmp(&b.alert.fingerprint));
@@ -95,7 +99,7 @@ pub fn cluster(cluster: &Cluster, at: Stamp) -> Cluster {
     let nodes = if known(Track::Nodes) { nodes(&now.nodes, &then) } else { Table::default() };
     let workloads = if known(Track::Workloads) { workloads(&now.workloads, &then) } else { Table::default() };
     let services = if known(Track::Services) { services(&now.services, &then) } else { Table::default() };
-    let hpas = if known(Track::Hpas) { hpas(&now.hpas, &then) } else { Table::default() };
+    let hpas = if known(Track::Hpas) { hpas(&now.hpas, &then, at) } else { Table::default() };
     let counts = if known(Track::Findings) { then.counts.unwrap_or(now.counts) } else { Counts::default() };
     let mut past = Cluster {
         info: cluster.info.clone(),
@@ -205,12 +209,14 @@ fn nodes(now: &Table<NodeRow>, then: &Then<'_>) -> Table<NodeRow> {
         let node = Node { uid: object.uid.clone(), name: object.name.clone(), ..Node::default() };
         NodeRow::of(node)
     };
-    // the use that was measured is not kept
-    let mut rows = Rows::default();
-    for row in rewound(now, &then.nodes, back, gone).iter() {
-        let _new = rows.upsert(NodeRow { usage: None, ..NodeRow::clone(row) });
-    }
-    rows.table().clone()
+    // the use that was measured is not kept, nor are the conditions and the taints
+    let without = |row: &Arc<NodeRow>| NodeRow {
+        node: Arc::new(Node { conditions: Arc::default(), taints: Arc::default(), ..Node::clone(&row.node) }),
+        usage: None,
+        past: None,
+        ..NodeRow::clone(row)
+    };
+    table(rewound(now, &then.nodes, back, gone).iter().map(without))
 }
 
 fn workloads(now: &Table<WorkloadRow>, then: &Then<'_>) -> Table<WorkloadRow> {
@@ -264,7 +270,7 @@ fn services(now: &Table<ServiceRow>, then: &Then<'_>) -> Table<ServiceRow> {
     rewound(now, &then.services, back, gone)
 }
 
-fn hpas(now: &Table<HpaRow>, then: &Then<'_>) -> Table<HpaRow> {
+fn hpas(now: &Table<HpaRow>, then: &Then<'_>, at: Stamp) -> Table<HpaRow> {
     let back = |row: &HpaRow, was: &HpaThen| HpaRow {
         hpa: Arc::new(Hpa {
             min: was.min,
@@ -292,9 +298,16 @@ fn hpas(now: &Table<HpaRow>, then: &Then<'_>) -> Table<HpaRow> {
         verdict: HpaVerdict::default(),
         past: Arc::default(),
     };
-    // the values of the metrics are not kept
+    // the values of the metrics and the conditions are not kept; of the scalings, only the last one of now is known. An
+    // autoscaler at its maximum was shown with the replicas that the metrics asked for, which are not kept either
     let without = |row: &Arc<HpaRow>| HpaRow {
-        hpa: Arc::new(Hpa { metrics: Arc::default(), ..Hpa::clone(&row.hpa) }),
+        hpa: Arc::new(Hpa {
+            metrics: Arc::default(),
+            conditions: Arc::default(),
+            last_scale: row.hpa.last_scale.filter(|last| *last <= at),
+            desired: row.hpa.desired.filter(|_| row.verdict.state != HpaState::AtMax),
+            ..Hpa::clone(&row.hpa)
+        }),
         verdict: HpaVerdict { wants: None, computed: None, ..row.verdict.clone() },
         past: Arc::default(),
     };

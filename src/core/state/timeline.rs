@@ -136,6 +136,7 @@ pub enum What {
         last: Option<Stamp>,
     },
     Error {
+        fingerprint: Name,
         template: Name,
         workloads: Arc<[Name]>,
     },
@@ -303,8 +304,9 @@ fn of_moment(moment: &Moment, began: &HashMap<(&'static str, Option<&ObjectRef>)
             let severity = bad(is.state).then_some(Severity::Warning);
             line(LineKind::State, Some(object), What::Hpa(is.clone())).severe(severity)
         }
-        Happened::Error { first, template, workloads, .. } => {
-            let what = What::Error { template: template.clone(), workloads: workloads.clone() };
+        Happened::Error { first, fingerprint, template, workloads } => {
+            let (fingerprint, template) = (fingerprint.clone(), template.clone());
+            let what = What::Error { fingerprint, template, workloads: workloads.clone() };
             let line = line(LineKind::Error, None, what).severe(Some(Severity::Warning));
             let is_known = *first > Stamp::default();
             Line { at: if is_known { at.min(*first) } else { at }, ..line }

@@ -26,7 +26,8 @@ use crate::wire::pages;
 const NODES: &str = "metrics.k8s.io";
 const PODS: &str = "metrics.k8s.io pods";
 const ROOT: &str = "/apis/metrics.k8s.io/v1beta1";
-const NODES_EVERY: Duration = Duration::from_secs(15);
+/// The time between two polls of the nodes.
+pub(crate) const NODES_EVERY: Duration = Duration::from_secs(15);
 const PODS_EVERY: Duration = Duration::from_secs(30);
 /// A cluster-wide list of more pods than this is too much to ask for every half minute.
 const PODS_AT_MOST: u64 = 5_000;

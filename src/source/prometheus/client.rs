@@ -10,6 +10,7 @@ use http::HeaderMap;
 use pilothouse_core::domain::found::{Found, ServiceAddress};
 use pilothouse_core::domain::id::Name;
 pub use pilothouse_core::domain::preset::Sample;
+use pilothouse_core::domain::range::Span;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::time::Stamp;
 use serde::Deserialize;
@@ -86,6 +87,13 @@ pub(super) trait Queries: Send + Sync {
     fn shown(&self) -> String;
     /// Runs an instant query at the server's current time.
     fn query(&self, expr: &str, limit: Duration) -> impl Future<Output = Result<Vector, ServerError>> + Send;
+    /// Runs a range query.
+    fn range(
+        &self,
+        expr: &str,
+        span: Span,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Matrix, ServerError>> + Send;
     /// Returns the Service that is read through the API server.
     fn through(&self) -> Option<Name> {
         None
@@ -103,6 +111,10 @@ impl Queries for Prometheus {
 
     async fn query(&self, expr: &str, limit: Duration) -> Result<Vector, ServerError> {
         Self::query(self, expr, limit).await
+    }
+
+    async fn range(&self, expr: &str, span: Span, limit: Duration) -> Result<Matrix, ServerError> {
+        Self::range(self, expr, span.from, span.to(), span.step_secs, limit).await
     }
 
     fn through(&self) -> Option<Name> {

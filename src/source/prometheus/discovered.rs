@@ -6,11 +6,12 @@ use std::time::Duration;
 use http::HeaderMap;
 use pilothouse_core::domain::found::Found;
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::range::Span;
 use pilothouse_core::domain::settings::PrometheusSettings;
 use pilothouse_core::policy::discovery::{Candidate, PROMETHEUS};
 
 use super::KIND;
-use super::client::{Prometheus, Queries, Vector};
+use super::client::{Matrix, Prometheus, Queries, Vector};
 use super::refresh::Refresh;
 use crate::source::search::{Answered, Catalog, Probe};
 use crate::source::server::{Searched, ServerError, TRY, outcome};
@@ -55,6 +56,11 @@ impl Queries for Discovered {
         let answer = self.0.client().await?.query(expr, limit).await;
         self.0.note(&answer).await;
         answer
+    }
+
+    async fn range(&self, expr: &str, span: Span, limit: Duration) -> Result<Matrix, ServerError> {
+        let client = self.0.client().await?;
+        client.range(expr, span.from, span.to(), span.step_secs, limit).await
     }
 
     fn through(&self) -> Option<Name> {

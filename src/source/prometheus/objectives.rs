@@ -237,10 +237,11 @@ mod tests {
     use std::sync::Mutex;
 
     use pilothouse_core::domain::preset::{Sample, all};
+    use pilothouse_core::domain::range::Span;
     use pilothouse_core::domain::slo::SloState;
     use pilothouse_core::policy::slo;
 
-    use super::super::client::Vector;
+    use super::super::client::{Matrix, Vector};
     use super::*;
     use crate::source::server::ServerError;
 
@@ -269,6 +270,10 @@ mod tests {
             let known = expr.contains("http_requests_total");
             let samples = if known { vec![of("200", 98.0), of("500", 2.0)] } else { Vec::new() };
             Ok(Vector { samples, ..Vector::default() })
+        }
+
+        async fn range(&self, _: &str, _: Span, _: Duration) -> Result<Matrix, ServerError> {
+            Ok(Matrix::default())
         }
     }
 

@@ -28,6 +28,8 @@ struct Shared {
     /// Set when the source starts.
     server: OnceLock<Server>,
     turns: Semaphore,
+    /// Whether panes show trends.
+    has_trends: bool,
 }
 
 /// The server that the source reads.
@@ -38,11 +40,20 @@ pub(super) enum Server {
 
 impl Default for Ranges {
     fn default() -> Self {
-        Self(Arc::new(Shared { server: OnceLock::new(), turns: Semaphore::new(AT_ONCE) }))
+        Self::new(false)
     }
 }
 
 impl Ranges {
+    /// `has_trends`: panes show the numbers from before the first poll, so that they are asked for.
+    pub fn new(has_trends: bool) -> Self {
+        Self(Arc::new(Shared { server: OnceLock::new(), turns: Semaphore::new(AT_ONCE), has_trends }))
+    }
+
+    pub(super) fn has_trends(&self) -> bool {
+        self.0.has_trends
+    }
+
     /// Sets the server. Only the first one counts.
     pub(super) fn read_from(&self, server: Server) {
         let _already = self.0.server.set(server);

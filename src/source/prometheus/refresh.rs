@@ -158,6 +158,20 @@ impl Refresh {
         self.found.iter().map(|found| &found.preset).collect()
     }
 
+    /// Returns the first presets that the server has data for, with those of their queries that `written` writes.
+    pub(super) fn over_time(
+        &self,
+        most: usize,
+        written: impl Fn(&Preset, &Query, &str) -> Option<String>,
+    ) -> Vec<(Preset, Vec<(Measure, String)>)> {
+        let of = |found: &Found| {
+            let query =
+                |query: &Query| Some((query.measure, written(&found.preset, query, &found.promql(query))?));
+            (found.preset.clone(), found.preset.queries.iter().filter_map(query).collect())
+        };
+        self.found.iter().take(most).map(of).collect()
+    }
+
     /// Sends the queries that are due, `reserved` fewer than [`MOST_QUERIES`] at most. If one of them fails, nothing of
     /// this refresh is used, and the presets are looked for again next time.
     pub(super) async fn run<C: Queries>(

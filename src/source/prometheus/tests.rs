@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::preset::wanted;
+use pilothouse_core::domain::range::Span;
+use pilothouse_core::domain::trend::TrendsSeen;
 use pilothouse_core::facts::event::Event;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::super::server::ServerError;
-use super::client::{Sample, Vector};
+use super::client::{Matrix, Sample, Series, Vector};
 use super::*;
 use crate::clock::Clock;
 
@@ -25,6 +27,8 @@ struct Script<F> {
     answer: F,
     began: Instant,
     asked: Arc<Mutex<Vec<(u64, String)>>>,
+    /// The range queries, with the number of their points.
+    ranges: Arc<Mutex<Vec<(String, usize)>>>,
 }
 
 impl<F: Fn(&str, u64) -> Answer + Send + Sync> Queries for Script<F> {
@@ -37,11 +41,30 @@ impl<F: Fn(&str, u64) -> Answer + Send + Sync> Queries for Script<F> {
         self.asked.lock().unwrap().push((secs, expr.to_owned()));
         (self.answer)(expr, secs)
     }
+
+    /// Has the numbers of now at each time, and no numbers of nodes but those of `n1`.
+    async fn range(&self, expr: &str, span: Span, _: Duration) -> Result<Matrix, ServerError> {
+        self.ranges.lock().unwrap().push((expr.to_owned(), span.count));
+        let samples = match expr {
+            nodes if nodes.contains("node_") => {
+                vector(&[(&[("node", "n1"), ("instance", "10.0.0.1:10250")], 2.0)]).samples
+            }
+            expr => (self.answer)(expr, 0)?.samples,
+        };
+        let series = samples.into_iter().map(|sample| Series {
+            labels: sample.labels,
+            points: (0..span.count).map(|i| (span.at(i), sample.value)).collect(),
+        });
+        Ok(Matrix { series: series.collect(), ..Matrix::default() })
+    }
 }
 
 /// A poll loop that uses a script.
 struct Rig {
     asked: Arc<Mutex<Vec<(u64, String)>>>,
+    ranges: Arc<Mutex<Vec<(String, usize)>>>,
+    /// The numbers from before the first poll.
+    trends: Vec<TrendsSeen>,
     facts: mpsc::Receiver<Event>,
     status: mpsc::Receiver<Event>,
     all: Supervisor,
@@ -68,10 +91,11 @@ impl Rig {
             ..PrometheusSettings::default()
         };
         let asked: Arc<Mutex<Vec<(u64, String)>>> = Arc::default();
-        let script = Script { answer, began: Instant::now(), asked: asked.clone() };
+        let ranges: Arc<Mutex<Vec<(String, usize)>>> = Arc::default();
+        let script = Script { answer, began: Instant::now(), asked: asked.clone(), ranges: ranges.clone() };
         let all = Supervisor::new();
-        all.spawn_once(poll(script, settings, out));
-        Self { asked, facts, status, all }
+        all.spawn_once(poll(script, settings, out, true));
+        Self { asked, ranges, trends: Vec::new(), facts, status, all }
     }
 
     async fn status(&mut self) -> SourceStatus {
@@ -82,9 +106,12 @@ impl Rig {
     }
 
     async fn traffic(&mut self) -> TrafficSeen {
-        match self.facts.recv().await.unwrap().fact {
-            Fact::Traffic(seen) => seen,
-            other => panic!("{other:?}"),
+        loop {
+            match self.facts.recv().await.unwrap().fact {
+                Fact::Traffic(seen) => return seen,
+                Fact::Trends(seen) => self.trends.push(seen),
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -291,7 +318,9 @@ async fn one_query_that_fails_leaves_the_numbers_of_the_poll_before() {
     assert_eq!((stale.state, stale.lasting), (SourceState::Stale { since: NOW }, true));
     assert_eq!(stale.error.unwrap(), "422: too many samples");
     rig.traffic().await;
-    assert!(rig.facts.try_recv().is_err(), "half a poll is not published");
+    while let Ok(event) = rig.facts.try_recv() {
+        assert!(matches!(event.fact, Fact::Trends(_)), "half a poll is not published: {:?}", event.fact);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,8 @@ pub struct TextLine {
     pub whole: bool,
     /// The object of the line, which can be selected and opened.
     pub object: Option<ObjectRef>,
+    /// The URL that its last word leads to.
+    pub link: Option<String>,
     /// Parts of a line that is not wrapped, each with its role and the cell where it starts.
     pub marks: Vec<(u16, Cell)>,
 }

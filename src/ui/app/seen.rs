@@ -4,6 +4,7 @@
 use crate::ui::app::{Screen, Stage, Ui};
 use crate::ui::list::ListId;
 use crate::ui::mouse::Spots;
+use crate::ui::widget::link::Link;
 
 /// A list as drawn.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,8 @@ pub struct SeenText {
 pub struct Seen {
     /// The areas that the mouse can act on.
     pub spots: Spots,
+    /// The texts that lead to a URL.
+    pub links: Vec<Link>,
     pub lists: Vec<(ListId, SeenList)>,
     /// The list with details below it.
     pub details: Option<ListId>,

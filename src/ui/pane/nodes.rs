@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::node::{Condition, Node, Status, Taint};
 use pilothouse_core::domain::time::{Stamp, age};
+use pilothouse_core::facts::past::GIB;
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, NodeRow, NodeState, World};
 use pilothouse_core::policy::health::short_problem;
-use pilothouse_core::policy::plots::GIB;
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, address, ago, bytes, cell, cores, percent, plain};

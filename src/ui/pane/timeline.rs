@@ -6,7 +6,7 @@ use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::incident::{Incident, duration};
 use pilothouse_core::domain::time::{Stamp, age};
 use pilothouse_core::facts::world::{Cluster, World};
-use pilothouse_core::state::timeline::{Line, LineKind, WINDOW_HOURS, seen_since};
+use pilothouse_core::state::timeline::{Line, LineKind, WINDOW_HOURS, What, seen_since};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, cell, plain};
@@ -22,11 +22,13 @@ use super::orders::{Order, indexes, sort};
 /// The columns.
 pub const COLUMNS: [Column; 6] = [
     Column::left("TIME", 8, 11, 0),
-    Column::right("AGO", 4, 5, 4),
-    Column::left("KIND", 8, 8, 5),
-    Column::name("OBJECT", 16, 60),
+    // the time says the same, so it leaves first; all three leave before a sentence is cut
+    Column::right("AGO", 4, 5, 9),
+    Column::left("KIND", 8, 8, 7),
+    // a longer name gets what the sentences leave
+    Column::name("OBJECT", 16, 28),
     Column::text("WHAT", 20, 0),
-    Column::left("BY", 8, 28, 3),
+    Column::left("BY", 8, 28, 8),
 ];
 
 /// Omits the kind if all lines have the same.
@@ -87,6 +89,14 @@ pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a Line> {
 /// Returns the object that a line is about.
 pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
     s.ui.rows.timeline.list.iter().find(|line| line.key() == *uid)?.object.clone()
+}
+
+/// Returns the fingerprint of the error group whose beginning a line tells.
+pub fn error_group(ui: &Ui, key: &Uid) -> Option<Name> {
+    match &ui.rows.timeline.list.iter().find(|line| line.key() == *key)?.what {
+        What::Error { fingerprint, .. } => Some(fingerprint.clone()),
+        _ => None,
+    }
 }
 
 fn order(a: &Line, b: &Line, order: usize) -> Ordering {
@@ -157,12 +167,20 @@ pub fn of_incident(incident: &Incident, now: Stamp) -> Vec<Cell> {
         duration(Some(incident.to_detect())),
         duration(incident.to_acknowledge()),
         duration(incident.to_recover()),
-        count(incident.findings.len(), "finding"),
+        findings(incident),
         services(&incident.services),
         budgets(incident),
     );
     let role = if open { Role::Critical } else { Role::Ok };
     vec![cell(role, head), plain(times), plain(figures)]
+}
+
+fn findings(incident: &Incident) -> String {
+    let all = count(incident.findings.len(), "finding");
+    match incident.left_out {
+        0 => all,
+        more => format!("{all}, {more} more not kept"),
+    }
 }
 
 fn services(services: &[ObjectRef]) -> String {

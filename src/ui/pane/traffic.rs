@@ -216,8 +216,8 @@ pub fn errors_role(errors: Option<f64>) -> Role {
     }
 }
 
-/// Builds one row.
-pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
+/// Builds one row. `is_past`: it is of an earlier moment, whose policies are not kept.
+pub fn row(joined: &Joined, several_namespaces: bool, is_past: bool, now: Stamp) -> RowView {
     let grade = joined.grade();
     let (ns, name) = joined.name();
     let name = if ns.is_empty() || !several_namespaces { name.to_string() } else { format!("{ns}/{name}") };
@@ -245,6 +245,11 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
             cell(role, format!("{}/{}", r.ready, r.total))
         },
     );
+    let policy = match &joined.measured {
+        Some(_) if is_past => "–",
+        Some(measured) => measured.balancing.shown().as_str(),
+        None => "",
+    };
     RowView {
         grade,
         cells: vec![
@@ -259,7 +264,7 @@ pub fn row(joined: &Joined, several_namespaces: bool, now: Stamp) -> RowView {
             cell(Role::Dim, millis(traffic.and_then(|t| t.p99_ms))),
             balance(joined),
             ready,
-            cell(Role::Dim, joined.measured.as_ref().map_or("", |m| m.balancing.shown().as_str())),
+            cell(Role::Dim, policy),
             slo(joined),
             // traffic without a Service is the proxy's own
             cell(Role::Dim, service.map_or("proxy", |s| s.kind.as_str())),
@@ -284,8 +289,10 @@ pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
         return vec![cell(
             Role::Dim,
             match past.metrics {
-                PastMetrics::Known => "requests, errors and p95 of that time, from the Prometheus",
-                PastMetrics::Asked(..) => "the Prometheus is asked for requests, errors and p95 of that time",
+                PastMetrics::Known => "requests, errors and response times of that time, from the Prometheus",
+                PastMetrics::Asked(..) => {
+                    "the Prometheus is asked for requests, errors and response times of that time"
+                }
                 PastMetrics::Unknown => "requests, errors and latency are not known at that time",
             },
         )];
@@ -327,8 +334,8 @@ pub fn at<'a>(s: &Shown<'a>, row: u32) -> Option<&'a Joined> {
 /// Updates the rows.
 pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
     join(&mut ui.rows, cluster);
-    let (joined, now) = (&ui.rows.joined, ui.now);
-    list.sorted = indexes(joined, |j| passes(j, spec, || texts(row(j, true, now))));
+    let (joined, now, is_past) = (&ui.rows.joined, ui.now, ui.past.is_some());
+    list.sorted = indexes(joined, |j| passes(j, spec, || texts(row(j, true, is_past, now))));
     sort(&mut list.sorted, joined, spec.reverse, |a, b| order(a, b, spec.order));
 }
 

@@ -90,7 +90,7 @@ fn links_of(out: &mut Lines, ui: &Ui, cluster: &Cluster, alert: &Alert) {
     let key = key.map_or_else(String::new, |key| format!(", {key} copies one after the other"));
     out.head(&format!("Links{key}"));
     for (what, url) in &links {
-        out.say(Role::Text, format!("  {what:<14} {url}"));
+        out.link(what, url);
     }
     if !links.iter().any(|(what, _)| *what == "expression") {
         out.field("expression", &alert.generator);

@@ -5,7 +5,7 @@ use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, TextSource, Ui};
 use super::super::list::ListId;
-use super::super::pane::{self, Reads};
+use super::super::pane::{self, Reads, timeline};
 
 /// Returns the title and the source of the text about the selected row of a list, or `None` if the row has no text.
 pub fn source(ui: &Ui, world: &World, id: ListId) -> Option<(String, TextSource)> {
@@ -14,6 +14,12 @@ pub fn source(ui: &Ui, world: &World, id: ListId) -> Option<(String, TextSource)
         Uid::Text(name) => name.clone(),
         Uid::Uuid(_) => Name::default(),
     };
+    // an error group has no object, and its text is that of the Errors pane
+    if id == ListId::Timeline
+        && let Some(fingerprint) = timeline::error_group(ui, selected)
+    {
+        return Some(("Error group".into(), TextSource::ErrorGroup(fingerprint)));
+    }
     Some(match pane::of(id).reads {
         Reads::Nothing => return None,
         Reads::Cause => ("Why".into(), TextSource::Why(name())),

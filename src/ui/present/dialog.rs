@@ -94,8 +94,12 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
             ask(&mut view, dialog, &rehearsal.plan, &refusals);
             view.keys.push(cell(Role::Key, cancel));
             let asks = refusals.is_empty() && rehearsal.plan.confirm != Confirm::Yes;
-            for (cmd, words) in [(Cmd::Options, "options"), (Cmd::CopyKubectl, "copy kubectl")] {
-                let there = cmd != Cmd::Options || !rehearsal.plan.choices.is_empty();
+            let copy = if is_kubectl(&rehearsal.plan) { "copy kubectl" } else { "copy command" };
+            for (cmd, words) in [(Cmd::Options, "options"), (Cmd::CopyKubectl, copy)] {
+                let there = match cmd {
+                    Cmd::Options => !rehearsal.plan.choices.is_empty(),
+                    _ => !rehearsal.plan.kubectl.is_empty(),
+                };
                 // a letter that belongs to the requested text is not a command
                 let typed = |c: char| !dialog.typed.is_empty() || rehearsal.plan.answer.starts_with(c);
                 if let Some(key) = ui.keymap.key(cmd).filter(|_| there)
@@ -107,6 +111,15 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
         }
     }
     view
+}
+
+/// Whether the equivalent command is one of kubectl. Other programs change an Alertmanager and a HAProxy, and only this one
+/// undoes and resumes.
+pub fn is_kubectl(plan: &Plan) -> bool {
+    !matches!(
+        plan.intent.act,
+        Act::SilenceAlerts(_) | Act::EndSilence | Act::Server(_) | Act::Undo(_) | Act::Resume(_)
+    )
 }
 
 fn choice_lines(plan: &Plan) -> Vec<TextLine> {
@@ -323,10 +336,7 @@ pub fn plan_lines(rehearsal: &Rehearsal, refusals: &[String], now: Stamp) -> Vec
         }
     }
     if !plan.kubectl.is_empty() {
-        out.head(match plan.intent.act {
-            Act::SilenceAlerts(_) | Act::EndSilence | Act::Server(_) => "Equivalent command",
-            _ => "Equivalent kubectl command",
-        });
+        out.head(if is_kubectl(plan) { "Equivalent kubectl command" } else { "Equivalent command" });
         out.say(Role::Text, format!("  {}", plan.kubectl));
     }
     out.head("Undo");

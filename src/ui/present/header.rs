@@ -62,6 +62,9 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     header.spare = if shown.is_none() { 2 } else { 1 };
     first.push(plain(format!("ns:{}", shown.as_deref().unwrap_or("all"))));
     header.groups.push(first);
+    if ui.is_recorded {
+        header.groups.push(vec![cell(Role::Info, "rec")]);
+    }
     if let Some(past) = &ui.past {
         let ago = age(past.now.since(past.at));
         header.groups.push(vec![cell(Role::Marked, format!("AT {} ({ago} ago)", past.at.clock_secs()))]);

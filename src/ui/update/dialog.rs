@@ -11,7 +11,7 @@ use pilothouse_core::facts::world::World;
 use super::super::app::{Dialog, Question, Stage, Ui};
 use super::super::command::{Cmd, Context};
 use super::super::key::{Code, Key};
-use super::super::present::dialog::refusals;
+use super::super::present::dialog::{is_kubectl, refusals};
 use super::super::request::{Effect, Order, Reply};
 use super::super::widget::input::{Edit, InputLine};
 
@@ -193,7 +193,8 @@ pub(super) fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
         Some(Cmd::CopyKubectl) => {
             if let Stage::Ready(rehearsal) = &dialog.stage {
                 effects.push(Effect::Copy(rehearsal.plan.kubectl.clone()));
-                dialog.note = format!("sent the kubectl command to the clipboard ({})", clipboard.caveat());
+                let what = if is_kubectl(&rehearsal.plan) { "kubectl command" } else { "command" };
+                dialog.note = format!("sent the {what} to the clipboard ({})", clipboard.caveat());
             }
         }
         Some(Cmd::Confirm) => match asks {

@@ -62,7 +62,7 @@ fn selected(ui: &Ui, cluster: &Cluster) -> Vec<Arc<AlertRow>> {
     cluster.derived.alerts.iter().filter(|row| row.alert.fingerprint == key).cloned().collect()
 }
 
-/// Returns the Service of the Alertmanager, or "" if it has a URL. Returns an error if there is no Alertmanager.
+/// Returns the Service of the Alertmanager, or its URL. Returns an error if there is no Alertmanager.
 fn through(cluster: &Cluster) -> Result<Name, &'static str> {
     if !cluster.alerts.is_known() {
         return Err("no Alertmanager has answered yet");
@@ -70,7 +70,8 @@ fn through(cluster: &Cluster) -> Result<Name, &'static str> {
     if cluster.alerts.origin == AlertOrigin::Rules {
         return Err("no Alertmanager was found, and rules of Prometheus have no silences");
     }
-    Ok(cluster.sources_of(Feed::Alerts).find_map(|status| status.through.clone()).unwrap_or_default())
+    let service = cluster.sources_of(Feed::Alerts).find_map(|status| status.through.clone());
+    Ok(service.unwrap_or_else(|| cluster.info.alertmanager.clone()))
 }
 
 /// Returns the known silences of the alerts, each once.

@@ -11,6 +11,7 @@ use super::super::app::Seen;
 use super::super::cell::Cell;
 use super::super::mouse::Spot;
 use super::super::theme::{Role, Theme};
+use super::super::widget::link::Link;
 use super::super::widget::text;
 
 /// The area in which views draw.
@@ -51,6 +52,12 @@ impl<'t> Canvas<'t> {
         let cells = usize::from(max.min(area.right() - x));
         let shown = if self.ascii { text::head(&spelled(words), cells) } else { text::head(words, cells) };
         self.buffer.set_stringn(x, y, shown, usize::from(max), style).0
+    }
+
+    /// Says that a text leads to a URL.
+    pub(super) fn link(&mut self, x: u16, y: u16, text: &str, url: &str) {
+        let (text, url) = (text.to_owned(), url.to_owned());
+        self.seen.links.push(Link { x, y, text, url });
     }
 
     /// Returns the color of a role.

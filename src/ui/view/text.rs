@@ -35,8 +35,17 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, area: Rect, view: &TextView) -> Seen
     });
     let needle = view.find.to_lowercase();
     let marks = marks(view, cells);
+    let links = links(view, cells);
     for (at, (y, (role, line))) in (top..).zip((inner.y..inner.bottom()).zip(rows.into_iter().skip(top))) {
         canvas.put(inner.x + 1, y, inner.width.saturating_sub(1), role, &line);
+        if let Some(url) = links.get(at).copied().flatten() {
+            // in a row that continues a long URL, it is all that there is
+            let word = line.rsplit(' ').next().unwrap_or_default();
+            let before = text::width(&line) - text::width(word);
+            let room = usize::from(inner.width.saturating_sub(1)).saturating_sub(before);
+            let x = inner.x.saturating_add(1).saturating_add(u16::try_from(before).unwrap_or(u16::MAX));
+            canvas.link(x, y, &text::head(word, room), url);
+        }
         for (x, mark) in marks.get(at).copied().unwrap_or_default() {
             let x = inner.x.saturating_add(1).saturating_add(*x);
             canvas.put(x, y, inner.right().saturating_sub(x), mark.role, &mark.text);
@@ -58,6 +67,15 @@ fn marks(view: &TextView, cells: usize) -> Vec<&[(u16, Cell)]> {
     }
     let rows = |l: &TextLine| rows(std::slice::from_ref(l), cells, view.wrap).len();
     view.lines.iter().flat_map(|l| std::iter::repeat_n(l.marks.as_slice(), rows(l))).collect()
+}
+
+/// Returns the URL of each row, if any line has one.
+fn links(view: &TextView, cells: usize) -> Vec<Option<&str>> {
+    if view.lines.iter().all(|l| l.link.is_none()) {
+        return Vec::new();
+    }
+    let rows = |l: &TextLine| rows(std::slice::from_ref(l), cells, view.wrap).len();
+    view.lines.iter().flat_map(|l| std::iter::repeat_n(l.link.as_deref(), rows(l))).collect()
 }
 
 /// Returns the rows of the lines.

@@ -60,6 +60,11 @@ impl Stage {
         Self::set(scenario, seed, false, None).await
     }
 
+    /// Opens a scenario that is not one of the files.
+    pub async fn of(scenario: Scenario, seed: u64) -> Self {
+        Self::put(scenario, seed, false, None).await
+    }
+
     /// Opens a scenario and connects to it and to its Alertmanager.
     pub async fn with_alerts(scenario: &str, seed: u64) -> Self {
         Self::set(scenario, seed, true, None).await
@@ -71,12 +76,15 @@ impl Stage {
     }
 
     async fn set(scenario: &str, seed: u64, alerts: bool, record: Option<&Path>) -> Self {
+        Self::put(Scenario::load(scenario).unwrap(), seed, alerts, record).await
+    }
+
+    async fn put(scenario: Scenario, seed: u64, alerts: bool, record: Option<&Path>) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         // the names of actions; the jitter of polls is the supervisor's
         fastrand::seed(1);
         let opening = parse(OPENING).unwrap();
-        let options =
-            Options { opening: Some(opening), seed, ..Options::new(Scenario::load(scenario).unwrap()) };
+        let options = Options { opening: Some(opening), seed, ..Options::new(scenario) };
         let sim = Sim::start(options).await.unwrap();
         let began = Instant::now();
         let start = Stamp::parse(OPENING).unwrap();

@@ -417,6 +417,20 @@ fn alerts_are_listed_with_their_objects_and_open_as_text() {
             &text,
             &["state", "firing", "shop-oncall", "pay has too few pods", "https://runbooks.example/pay"],
         );
+        // the runbook is a hyperlink in terminals that know them, and nothing else of the alert's texts is
+        desk.press("enter");
+        let drawn = pilothouse::ui::run::draw(&mut desk.ui, &desk.world, &desk.theme, false, (w, h));
+        let links = &drawn.seen.links;
+        let runbook = links.iter().find(|link| link.url == "https://runbooks.example/pay");
+        let runbook = runbook.unwrap_or_else(|| panic!("{links:?}\n{text}"));
+        assert!(runbook.is_drawn(&drawn.buffer), "{runbook:?}");
+        let mut painter = pilothouse::ui::paint::Painter::default();
+        painter.hyperlinks = true;
+        let bytes = painter.paint_linked(drawn.buffer, None, drawn.seen.links).unwrap();
+        let bytes = String::from_utf8(bytes).unwrap();
+        assert!(bytes.contains("\x1b]8;;https://runbooks.example/pay\x1b\\https://runbooks"), "{bytes:?}");
+        assert_eq!(bytes.matches("\x1b]8;;").count(), 2 * bytes.matches("\x1b]8;;http").count(), "each ends");
+        desk.press("esc");
         let effects = desk.press("c");
         assert!(
             matches!(effects.as_slice(), [Effect::Copy(url)] if url == "https://runbooks.example/pay"),

@@ -104,7 +104,12 @@ fn lines_are_chosen_by_kind_and_words_and_turned() {
     let times = |text: &str| -> Vec<String> {
         let is_time = |word: &&str| word.len() == 8 && word.matches(':').count() == 2;
         let rows = text.lines().filter(|l| l.starts_with('│') && !l.contains("began 0"));
-        rows.filter_map(|line| line.split_whitespace().find(is_time)).map(str::to_owned).collect()
+        // a row begins with its time; the text about the selected row has times elsewhere
+        let begins = |line: &&str| line.chars().skip(2).take(3).any(|c| c.is_ascii_digit());
+        rows.filter(begins)
+            .filter_map(|line| line.split_whitespace().find(is_time))
+            .map(str::to_owned)
+            .collect()
     };
     let newest = times(&desk.dump(200, 50));
     assert!(newest.len() > 3 && newest.is_sorted_by(|a, b| a >= b), "{newest:?}");
@@ -131,6 +136,9 @@ fn the_clock_moves_to_a_line_and_the_panes_follow() {
         desk.press("1");
         let then = desk.dump(w, h);
         assert!(then.contains("AT 0") && then.contains("nodes 11/12"), "{then}");
+        // no line of NOW offers a key that would be refused
+        let offers = |world: &World| world.clusters[0].derived.causes.iter().any(|c| c.action.is_some());
+        assert!(offers(&desk.world) && !offers(&desk.ui.past.as_ref().unwrap().world));
         if w >= 120 {
             assert!(then.contains("not known"), "{then}");
         }
@@ -253,6 +261,7 @@ fn the_metrics_of_an_earlier_moment_are_asked_for_in_few_queries() {
     let line = text.lines().find(|line| line.contains(&format!(" {node} "))).unwrap();
     assert!(line.contains(" 25/"), "2 of 8 CPUs: {line}");
     assert!(text.contains(" 777 "), "{text}");
+    assert!(!text.contains("round robin"), "the policies of then are not kept: {text}");
     // a server that does not answer leaves them unknown
     let (ticket, ..) = asked(desk.press(">")).unwrap();
     update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Failed("503: overloaded".into())));
@@ -261,4 +270,45 @@ fn the_metrics_of_an_earlier_moment_are_asked_for_in_few_queries() {
         text.contains("are not known: 503: overloaded") && text.contains("metrics not known then"),
         "{text}"
     );
+}
+
+#[test]
+fn a_narrow_timeline_leaves_room_for_what_happened() {
+    for (w, least) in [(80, 36), (120, 40), (200, 40)] {
+        let mut desk = Desk::new(night());
+        desk.press("7");
+        let text = desk.dump(w, 24);
+        let heads = text.lines().find(|line| line.contains("TIME") && line.contains("WHAT")).unwrap();
+        let (before, after) = heads.split_once("WHAT").unwrap();
+        let whole = usize::from(w) - before.chars().count();
+        let room = after.split_once("BY").map_or(whole, |(room, _)| room.chars().count() + "WHAT".len());
+        assert!(room >= least, "{w}: {room} cells for what happened:\n{text}");
+        assert!(w < 200 || ["AGO", "KIND", "OBJECT"].iter().all(|head| heads.contains(head)), "{text}");
+    }
+}
+
+#[test]
+fn the_beginning_of_an_error_opens_its_group() {
+    let mut desk = Desk::new(night());
+    desk.press("7 /");
+    desk.type_text("new error");
+    desk.press("enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("new error"), "{text}");
+    desk.press("enter");
+    let text = desk.dump(120, 36);
+    assert!(text.contains("Error group") && !text.contains("nothing to open"), "{text}");
+}
+
+#[test]
+fn a_recording_is_shown_until_it_ends() {
+    let mut desk = Desk::new(night());
+    desk.ui.is_recorded = true;
+    for (w, h) in SIZES {
+        let head = desk.dump(w, h).lines().next().unwrap().to_owned();
+        assert!(head.contains("│ rec │"), "{head}");
+    }
+    update(&mut desk.ui, &desk.world, Msg::Unrecorded("the recording x ended: the disk is full".into()));
+    let text = desk.dump(120, 36);
+    assert!(!text.contains("│ rec │") && text.contains("the disk is full"), "{text}");
 }

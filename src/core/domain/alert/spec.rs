@@ -85,8 +85,8 @@ impl SilenceSpec {
         self.matchers.iter().all(|matcher| matcher.accepts(&alert.labels) == Some(true))
     }
 
-    /// Returns the object that stands for the silence. `through` is the Service of the Alertmanager, or "" for the one
-    /// of the config. The namespace is that of the matchers, whose protection applies.
+    /// Returns the object that stands for the silence. `through` is the Service or the URL of the Alertmanager, or "" for
+    /// the one of the config. The namespace is that of the matchers, whose protection applies.
     pub fn object(&self, cluster: ClusterId, through: &str) -> ObjectRef {
         let equal = |name: &str| {
             let is = |m: &&Matcher| m.name == name && m.is_equal && !m.is_regex;
@@ -119,7 +119,7 @@ pub fn by_id(silence: &AlertSilence, cluster: ClusterId, through: &str) -> Objec
 /// A silence that a person asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewSilence {
-    /// The Service of the Alertmanager, or "" for the one of the config.
+    /// The Service or the URL of the Alertmanager, or "" for the one of the config.
     pub through: Name,
     /// The name of the alerts that were selected.
     pub alert: Name,
@@ -153,11 +153,16 @@ impl NewSilence {
     }
 }
 
-/// How the UID of a silence's object begins. The Service of its Alertmanager follows.
+/// How the UID of a silence's object begins. The Service or the URL of its Alertmanager follows.
 const UID: &str = "alertmanager ";
 
-/// Returns the Service of the Alertmanager of a silence's object, or "" for the one of the config. `None`: the object
-/// is no silence.
+/// Whether the place of an Alertmanager is its URL, and not its Service.
+pub fn is_url(through: &str) -> bool {
+    through.contains("://")
+}
+
+/// Returns the Service or the URL of the Alertmanager of a silence's object, or "" for the one of the config. `None`: the
+/// object is no silence.
 pub fn through(on: &ObjectRef) -> Option<String> {
     let Uid::Text(uid) = &on.uid else { return None };
     uid.strip_prefix(UID).filter(|_| is_silence(&on.kind)).map(str::to_owned)

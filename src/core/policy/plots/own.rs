@@ -3,7 +3,7 @@
 use crate::domain::id::{Name, ObjectRef};
 use crate::domain::range::{Ranged, Series, Span};
 use crate::domain::time::Stamp;
-use crate::facts::past::{POLLS, Past, Steps};
+use crate::facts::past::{GIB, POLLS, Past, Steps};
 use crate::facts::world::Cluster;
 
 use super::Own;
@@ -38,9 +38,6 @@ pub fn own(cluster: &Cluster, object: &ObjectRef, own: Own, span: Span) -> Optio
         }
     }
 }
-
-/// Bytes of a GiB, the unit in which the memory of nodes is kept.
-pub const GIB: f64 = 1_073_741_824.0;
 
 /// The numbers of polls, the newest last.
 fn polls(at: Stamp, every_ms: u64, values: Vec<Option<f64>>) -> Option<Ranged> {

@@ -320,11 +320,18 @@ pub(super) static AUTOSCALER: Entry = Entry {
             ..LINE
         },
         Line {
-            name: "wanted",
+            // the autoscaler's own number is within its bounds
+            name: "desired, within min and max",
             part: Part::Second,
             promql: &["sum(kube_horizontalpodautoscaler_status_desired_replicas{$A})"],
             now: |of| of.autoscaler()?.hpa.desired.map(f64::from),
             own: Some(Own::ReplicasWanted),
+        },
+        Line {
+            name: "asked for by the metrics",
+            part: Part::Request,
+            now: |of| of.autoscaler()?.verdict.wants.map(f64::from),
+            ..LINE
         },
         Line {
             name: "min",

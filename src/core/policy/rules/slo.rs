@@ -61,7 +61,7 @@ fn evidence(row: &Arc<SloRow>) -> Vec<Evidence> {
     let mut lines: Vec<String> = verdict.burns.iter().filter(|burn| burn.is_on(STILL)).map(pair).collect();
     let left = verdict.budget_left.map_or_else(|| "unknown".into(), |left| format!("{:.1} %", left * 100.0));
     let good =
-        verdict.availability.map_or_else(|| "unknown".into(), |good| format!("{} %", slo::percent(good)));
+        verdict.availability.map_or_else(|| "unknown".into(), |good| format!("{} %", slo::measured(good)));
     lines.push(format!(
         "{objective}: {good} good, {left} of the budget left; objective of {}",
         objective.by.as_str()

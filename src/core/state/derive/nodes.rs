@@ -1,16 +1,16 @@
 //! The rows of nodes and their counts.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::domain::id::{Name, Uid, Version};
 use crate::domain::node::Node;
 use crate::domain::time::Stamp;
 use crate::policy::health;
-use crate::policy::plots::GIB;
 
 use super::{Derivation, put};
-use crate::facts::past::Track;
-use crate::facts::reduce::{Delta, Facts};
+use crate::facts::past::{GIB, Track};
+use crate::facts::reduce::{Delta, Dirty, Facts, Parts};
 use crate::facts::world::{NodeRow, NodeState};
 
 impl Derivation {
@@ -53,6 +53,17 @@ impl Derivation {
             rows.iter().filter(|r| r.is_out_of_service()).map(|r| r.totals.bad).sum();
     }
 
+    /// Returns the nodes whose past goes on although no row of theirs changed: after a poll that did not measure them,
+    /// and when the numbers from before the first poll come.
+    pub(super) fn nodes_with_past(&mut self, dirty: &Dirty) -> Vec<Name> {
+        self.are_trends_new = dirty.parts.meets(Parts::TRENDS);
+        let polled = dirty.parts.meets(Parts::USAGE);
+        let goes_on = |row: &&Arc<NodeRow>| {
+            polled && row.usage.is_none() && row.past.is_some() || self.are_trends_new && row.usage.is_some()
+        };
+        self.nodes.table().iter().filter(goes_on).map(|row| row.node.name.clone()).collect()
+    }
+
     pub(super) fn refresh_node(
         &mut self,
         facts: &Facts,
@@ -75,10 +86,20 @@ impl Derivation {
             Some(usage) => {
                 let cores = usage.cpu_milli as f64 / 1_000.0;
                 let numbers = [Some(cores), Some(usage.memory_bytes as f64 / GIB)];
-                Some(Track::after(before.as_ref(), numbers, usage.at))
+                let after = Track::after(before.as_ref(), numbers, usage.at);
+                let earlier = facts.earlier.node(name, node.internal_ip.as_ref());
+                // once, because later gaps are gaps of the polls
+                match earlier.filter(|_| before.is_none() || self.are_trends_new) {
+                    Some(earlier) => Some(Arc::new(after.with(earlier))),
+                    None => Some(after),
+                }
             }
-            None => before,
+            // a node that is no longer measured has a gap for each poll that it missed
+            None => before.map(|before| {
+                if before.is_overdue(now) { Track::after(Some(&before), [None, None], now) } else { before }
+            }),
         };
+        let past = past.filter(|past| !past.is_empty());
         let row = NodeRow {
             node: node.clone(),
             state: verdict.state,

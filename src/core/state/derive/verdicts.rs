@@ -55,8 +55,19 @@ impl Derivation {
             self.refresh_slos(facts);
         }
         let relabelled = self.relabelled(dirty);
-        (parts.meets(inputs) || are_routes_changed || !relabelled.is_empty())
-            && self.refresh_traffic(facts, &relabelled)
+        let are_judged = (parts.meets(inputs) || are_routes_changed || !relabelled.is_empty())
+            && self.refresh_traffic(facts, &relabelled);
+        if dirty.parts.meets(Parts::TRENDS) {
+            let with = |row: &Arc<TrafficRow>| match earlier(facts, &row.traffic) {
+                Some(earlier) => {
+                    let past = Arc::new(row.past.with(earlier));
+                    Arc::new(TrafficRow { past, ..TrafficRow::clone(row) })
+                }
+                None => row.clone(),
+            };
+            self.traffic = self.traffic.iter().map(with).collect();
+        }
+        are_judged
     }
 
     /// Judges the shares of all Services after a poll. Between two polls, it judges only the Services whose endpoints or
@@ -80,7 +91,13 @@ impl Derivation {
             });
             held.cloned().unwrap_or_else(|| {
                 let before = before.find(i, traffic).map(|(_, row)| row.as_ref());
-                Arc::new(row(traffic, endpoints, &found.balancing, before, seen.at))
+                Arc::new(row(
+                    traffic,
+                    endpoints,
+                    &found.balancing,
+                    (before, earlier(facts, traffic)),
+                    seen.at,
+                ))
             })
         });
         let rows: Vec<Arc<TrafficRow>> = judged.collect();
@@ -96,12 +113,17 @@ impl Derivation {
     }
 }
 
-/// Judges a service. `before` is its row in the poll before.
+/// Returns the numbers of a Service from before its first poll.
+fn earlier<'f>(facts: &'f Facts, traffic: &ServiceTraffic) -> Option<&'f Arc<Past>> {
+    facts.earlier.service(&traffic.namespace, &traffic.name)
+}
+
+/// Judges a service. `before` is its row in the poll before, or its numbers from before the first one.
 fn row(
     traffic: &Arc<ServiceTraffic>,
     endpoints: Option<&Arc<ServiceRow>>,
     balancing: &Balancing,
-    before: Option<&TrafficRow>,
+    (before, earlier): (Option<&TrafficRow>, Option<&Arc<Past>>),
     at: Stamp,
 ) -> TrafficRow {
     let shares = shares::judge(traffic, balancing, endpoints.map(AsRef::as_ref), at);
@@ -109,7 +131,11 @@ fn row(
     let past = match before {
         // another source was polled, but not the one of this Service
         Some(row) if Arc::ptr_eq(&row.traffic, traffic) => row.past.clone(),
-        row => Past::after(row.map(|row| &row.past), traffic, at),
+        Some(row) => Past::after(Some(&row.past), traffic, at),
+        None => {
+            let first = Past::after(None, traffic, at);
+            earlier.map_or(first.clone(), |earlier| Arc::new(first.with(earlier)))
+        }
     };
     let (endpoints, balancing) = (endpoints.cloned(), balancing.clone());
     TrafficRow { traffic: traffic.clone(), endpoints, balancing, shares, past }

@@ -75,7 +75,7 @@ impl Display for What {
                 }
                 if message.is_empty() { Ok(()) } else { write!(f, ": {message}") }
             }
-            Self::Error { template, workloads } => match &**workloads {
+            Self::Error { template, workloads, .. } => match &**workloads {
                 [] => write!(f, "new error: {template}"),
                 [one] => write!(f, "new error of {one}: {template}"),
                 [first, ..] => {

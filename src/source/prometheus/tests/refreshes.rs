@@ -171,6 +171,10 @@ impl<F: Fn(&str, u64) -> Answer + Send + Sync> Queries for Slow<F> {
         tokio::time::sleep((self.1)(asked / QUERIES)).await;
         self.0.query(expr, limit).await
     }
+
+    async fn range(&self, _: &str, _: Span, _: Duration) -> Result<Matrix, ServerError> {
+        Ok(Matrix::default())
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,14 +188,14 @@ async fn a_server_that_answers_slowly_is_asked_less_often_until_it_is_quick_agai
     let (control, mut status) = mpsc::channel(64);
     let out = FactSink::new(ClusterId(0), Clock::manual(NOW), facts_in, control);
     let asked: Arc<Mutex<Vec<(u64, String)>>> = Arc::default();
-    let script = Script { answer: both, began: Instant::now(), asked: asked.clone() };
+    let script = Script { answer: both, began: Instant::now(), asked: asked.clone(), ranges: Arc::default() };
     let took = |refreshes: usize| match refreshes {
         5..8 => Duration::from_millis(1_250),
         8..12 => Duration::from_secs(7),
         _ => Duration::from_millis(100),
     };
     let all = Supervisor::new();
-    all.spawn_once(poll(Slow(script, took), settings, out));
+    all.spawn_once(poll(Slow(script, took), settings, out, false));
     let mut words = Vec::new();
     while asked.lock().unwrap().last().is_none_or(|(secs, _)| *secs < 500) {
         let Fact::Source(told) = status.recv().await.unwrap().fact else { panic!("a status") };
@@ -216,4 +220,30 @@ async fn a_server_that_answers_slowly_is_asked_less_often_until_it_is_quick_agai
     let last: Vec<u64> = rates.windows(2).map(|pair| pair[1] - pair[0]).rev().take(5).collect();
     assert!(last.iter().all(|gap| (9..=11).contains(gap)), "{last:?}");
     assert!(rates.windows(2).any(|pair| pair[1] - pair[0] >= 70), "{rates:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_numbers_before_the_first_poll_are_asked_for_once_and_with_few_queries() {
+    let mut rig = Rig::start(&["auto"], every);
+    for _ in 0..10 {
+        rig.traffic().await;
+    }
+    let ranges = rig.ranges.lock().unwrap().clone();
+    // two for the nodes; rates and response times of two presets
+    assert!((4..=8).contains(&ranges.len()), "{ranges:#?}");
+    assert!(ranges.iter().all(|(_, points)| *points == 30), "{ranges:?}");
+    // no series for each backend
+    let by_backend = |query: &str| query.split(')').next().unwrap().contains("pod");
+    assert!(ranges.iter().all(|(query, _)| query.contains(" by (") && !by_backend(query)), "{ranges:#?}");
+    let [Trends::Nodes(nodes), Trends::Services(services)] = [&rig.trends[0].of, &rig.trends[1].of] else {
+        panic!("{:?}", rig.trends)
+    };
+    assert_eq!(rig.trends.len(), 2, "once");
+    assert_eq!((nodes.len(), nodes[0].node.as_str()), (1, "n1"));
+    assert_eq!((nodes[0].cores[0], nodes[0].bytes[29]), (Some(2.0), Some(2.0)));
+    let names: Vec<&str> = services.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(names, ["i", "p"], "of the first two presets");
+    let istio = &services[0];
+    assert_eq!((istio.rps[0], istio.error_ratio[29], istio.p95_ms[15]), (Some(1.0), Some(0.0), Some(1.0)));
+    assert_eq!((rig.trends[1].span.to(), rig.trends[1].span.step_secs), (NOW, 10));
 }

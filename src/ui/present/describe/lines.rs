@@ -40,6 +40,12 @@ impl Lines {
         self.say(grade.role(), format!("  {:<14} {}", "state", line.trim_start()));
     }
 
+    /// Adds a line such as `label      URL`, which leads there.
+    pub fn link(&mut self, label: &str, url: &str) {
+        let line = TextLine::new(Role::Text, format!("  {label:<14} {url}"));
+        self.0.push(TextLine { link: Some(url.to_owned()), ..line });
+    }
+
     /// Adds a line such as `label      value`.
     pub fn field(&mut self, label: &str, value: impl AsRef<str>) {
         if !value.as_ref().is_empty() {

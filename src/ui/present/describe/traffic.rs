@@ -135,7 +135,7 @@ fn balanced(out: &mut Lines, cluster: &Cluster, object: &ObjectRef, traffic: Opt
 /// Describes the service level objectives, and names the dashboard.
 fn objectives(out: &mut Lines, cluster: &Cluster, object: &ObjectRef) {
     if let Some(url) = links::dashboard(&cluster.info.dashboard, &object.namespace, &object.name) {
-        out.field("dashboard", url);
+        out.link("dashboard", &url);
     }
     for row in cluster.slos(&object.namespace, &object.name) {
         let (objective, verdict) = (&row.measured.objective, &row.verdict);

@@ -29,6 +29,9 @@ pub fn trace_link(url: &str, entry: &str) -> Option<String> {
     links::trace(url, &id).filter(|_| is_id)
 }
 
+/// The field with the link to the trace.
+const TRACE: &str = "trace";
+
 /// Returns the origin of an entry, its fields, the message first, and its text, unless the fields are the whole of it.
 /// The pod and the node can be opened.
 pub fn fields(
@@ -42,8 +45,9 @@ pub fn fields(
     let mut out = Vec::new();
     let mut say = |name: &str, value: String, object: Option<&ObjectRef>| {
         if !value.is_empty() {
+            let link = (name == TRACE).then(|| value.clone());
             let line = TextLine::new(Role::Text, format!("{name:<10} {value}"));
-            out.push(TextLine { object: object.cloned(), ..line });
+            out.push(TextLine { object: object.cloned(), link, ..line });
         }
     };
     if let Some(at) = line.at {
@@ -61,7 +65,7 @@ pub fn fields(
     say("pod", if line.pod.is_empty() { String::new() } else { name }, pod);
     say("container", line.container.to_string(), None);
     say("node", node.map(|node| node.name.to_string()).unwrap_or_default(), node);
-    say("trace", trace_link(trace_url, entry).unwrap_or_default(), None);
+    say(TRACE, trace_link(trace_url, entry).unwrap_or_default(), None);
     if line.cut > 0 {
         say("cut", format!("{} bytes were not kept", line.cut), None);
     }
