@@ -3,6 +3,7 @@
 mod act;
 pub mod alertmanager;
 mod appearance;
+mod choice;
 pub mod cluster;
 mod console;
 #[cfg(feature = "demo")]
@@ -181,13 +182,17 @@ impl Start {
                 ..LogServerSettings::default()
             };
             settings.failover.clear();
+            settings.clusters.clear();
             for key in ["prometheus.url", "alertmanager.url", "loki.url", "victorialogs.discover"] {
                 loaded.origins.push((key.to_owned(), Origin::Flag("--demo".to_owned())));
             }
         }
         let clock = Clock::system();
-        let first = global.context.first().cloned();
-        let dialer = Dialer::new(global.kubeconfig.clone(), first, overrides(&global.access), clock.clone());
+        let overrides = overrides(&global.access);
+        let first =
+            choice::first(&global.context, global.kubeconfig.as_deref(), &overrides, &settings.clusters);
+        let dialer = Dialer::new(global.kubeconfig.clone(), first, overrides, clock.clone());
+        let dialer = dialer.guarded(settings.all_guards());
         let owner = format!("{}-{}", clock.now().0, std::process::id());
         let journal = journal_folder(&home).map_or_else(Journal::nowhere, |at| Journal::new(at, &owner));
         Ok(Self {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::settings::GuardSettings;
 
 use crate::action::cluster::{Clients, OpenContext};
 use crate::clock::Clock;
@@ -12,6 +13,9 @@ use crate::wire::connect::{ConnectOptions, Connection};
 use crate::wire::credential::Seat;
 use crate::wire::env::Env;
 use crate::wire::kubeconfig::Overrides;
+
+/// A connection that is opened once. Who waits for one does not wait for another.
+type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
 
 /// Opens contexts of the kubeconfig.
 #[derive(Clone, Debug)]
@@ -22,11 +26,14 @@ pub struct Dialer {
     overrides: Overrides,
     seat: Seat,
     clock: Clock,
-    /// The connection of the first context. It is kept so that a credential plugin runs only once.
-    own: Arc<tokio::sync::Mutex<Option<Connection>>>,
+    /// Which contexts are read-only.
+    guards: GuardSettings,
+    /// The connections, by context; `None` is the first context. They are kept so that a credential plugin runs only
+    /// once for each context.
+    connections: Arc<Mutex<BTreeMap<Option<String>, Slot>>>,
     /// The open clients, by context and whether they only read. They are kept because a rehearsal is renewed every
     /// two seconds.
-    opened: Arc<tokio::sync::Mutex<BTreeMap<(Name, bool), Clients>>>,
+    opened: Arc<Mutex<BTreeMap<(Name, bool), Clients>>>,
 }
 
 impl Dialer {
@@ -37,8 +44,22 @@ impl Dialer {
         overrides: Overrides,
         clock: Clock,
     ) -> Self {
-        let seat = Seat::of_process();
-        Self { kubeconfig, first, overrides, seat, clock, own: Arc::default(), opened: Arc::default() }
+        Self {
+            kubeconfig,
+            first,
+            overrides,
+            seat: Seat::of_process(),
+            clock,
+            guards: GuardSettings::default(),
+            connections: Arc::default(),
+            opened: Arc::default(),
+        }
+    }
+
+    /// Returns a dialer that creates no client that writes for a read-only context.
+    #[must_use]
+    pub fn guarded(self, guards: GuardSettings) -> Self {
+        Self { guards, ..self }
     }
 
     /// Records that a screen uses the terminal, so that no credential plugin asks there.
@@ -57,16 +78,17 @@ impl Dialer {
 
     /// Returns the clients of another context, which are opened only once.
     pub async fn clients(&self, context: &Name, read_only: bool) -> Result<Clients, String> {
-        let mut opened = self.opened.lock().await;
-        if let Some(held) = opened.get(&(context.clone(), read_only)) {
+        let read_only = read_only || self.guards.reads_only(context);
+        let key = (context.clone(), read_only);
+        if let Some(held) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(held.clone());
         }
         let connection = self.open(Some(context)).await?;
         let reader = connection.reader().map_err(|e| e.to_string())?;
         let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
         let clients = Clients { reader, writer };
-        opened.insert((context.clone(), read_only), clients.clone());
-        Ok(clients)
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(opened.entry(key).or_insert(clients).clone())
     }
 
     /// Lists the contexts of the kubeconfig. `here` is the context that is shown.
@@ -92,27 +114,41 @@ impl Dialer {
 
     /// Returns the connection of the first context.
     pub async fn own(&self) -> Result<Connection, String> {
-        let mut own = self.own.lock().await;
-        if let Some(held) = &*own {
-            return Ok(held.clone());
-        }
-        let connection = self.open_by(self.first.clone(), self.overrides.clone(), self.clock.clone()).await?;
-        Ok(own.insert(connection).clone())
+        self.once(None, self.first.clone(), self.overrides.clone(), self.clock.clone()).await
     }
 
     /// Opens a context. A server or token in the flags applies only to the first context.
     pub async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
-        if context == self.first.as_deref() {
+        let Some(context) = context else { return self.own().await };
+        // the current context can be requested by name
+        let kubeconfig = self.kubeconfig.as_deref();
+        let first = crate::wire::kubeconfig::name_of(kubeconfig, self.first.as_deref(), &self.overrides);
+        if first.is_ok_and(|first| first == context) {
             return self.own().await;
         }
-        // the current context can be requested by name
-        if let Some(own) = &*self.own.lock().await
-            && context == Some(own.context.as_str())
-        {
-            return Ok(own.clone());
-        }
         // another server has its own clock
-        self.open_by(context.map(str::to_owned), self.overrides.elsewhere(), self.clock.apart()).await
+        let (overrides, clock) = (self.overrides.elsewhere(), self.clock.apart());
+        self.once(Some(context.to_owned()), Some(context.to_owned()), overrides, clock).await
+    }
+
+    /// Opens a connection unless it is held. One that could not be opened is tried again the next time.
+    async fn once(
+        &self,
+        key: Option<String>,
+        context: Option<String>,
+        overrides: Overrides,
+        clock: Clock,
+    ) -> Result<Connection, String> {
+        let slot = {
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            connections.entry(key).or_default().clone()
+        };
+        let mut held = slot.lock().await;
+        if let Some(held) = &*held {
+            return Ok(held.clone());
+        }
+        let connection = self.open_by(context, overrides, clock).await?;
+        Ok(held.insert(connection).clone())
     }
 
     async fn open_by(

@@ -191,7 +191,12 @@ fn known(names: &BTreeMap<String, impl Sized>) -> String {
     format!("it has {}", names.keys().cloned().collect::<Vec<_>>().join(", "))
 }
 
-fn context_of(file: &File, context: Option<&str>, over: &Overrides) -> Result<(String, Context), String> {
+/// Returns a context (None: the current one) with its name.
+pub(super) fn context_of(
+    file: &File,
+    context: Option<&str>,
+    over: &Overrides,
+) -> Result<(String, Context), String> {
     let name = context.filter(|c| !c.is_empty()).unwrap_or(&file.current_context);
     if name.is_empty() {
         // kubectl would go on with http://localhost:8080, a cluster that nobody named
