@@ -31,7 +31,7 @@ pub struct Cli {
 /// The options of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
-    /// Context of the kubeconfig; can be repeated, the first is shown
+    /// Context of the kubeconfig, a set of clusters from the config, or a glob such as 'eu-*'; can be repeated, the first is in front
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Vec<String>,
     /// Kubeconfig file, like kubectl's --kubeconfig

@@ -74,12 +74,12 @@ impl Targets<'_> {
 }
 
 /// Runs a headless action of the command line.
-pub(super) async fn run(start: &Start, command: ActionCommand) -> u8 {
+pub(super) async fn run(start: &Start, command: &ActionCommand) -> u8 {
     let flags = command.flags().clone();
     if let Some((act, kind, names)) = command.act() {
         return status(attempt(start, act, Targets::Named(kind, names), &flags).await);
     }
-    let done = match &command {
+    let done = match command {
         ActionCommand::Drain { zone, pool, drain, .. } => {
             let pick = zone.as_ref().map(|z| Pick::Zone(z.as_str().into()));
             let pick = pick.or_else(|| pool.as_ref().map(|p| Pick::Pool(p.as_str().into())));
@@ -155,7 +155,7 @@ fn undo_of(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
         return Err(format!("{id} still runs: cancel it first"));
     }
     let context = &action.plan.intent.context;
-    if start.global.context.first().is_some_and(|c| c != context.as_str()) {
+    if start.names_context() && start.cluster.context != context.as_str() {
         return Err(format!("{id} was done in context {context}"));
     }
     let mut intent = undo::intent(action);

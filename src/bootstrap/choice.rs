@@ -140,7 +140,6 @@ impl Start {
 
     /// Returns the clusters that a command reads: those that `--context` names, or the current context, like kubectl. A
     /// demo has all of its clusters.
-    #[expect(dead_code, reason = "the commands that read use it next")]
     pub(super) fn asked(&self) -> Result<Vec<ClusterSettings>, String> {
         self.choose(|known| known.name_of(None).map(|name| vec![name]))
     }
@@ -171,6 +170,26 @@ impl Start {
         let among = names.len();
         let settings = |(n, name): (usize, &String)| self.settings.of_cluster(name, n == 0).shared(among);
         Ok(names.iter().enumerate().map(settings).collect())
+    }
+
+    /// Whether the command line names a context.
+    pub(super) fn names_context(&self) -> bool {
+        self.global.context.iter().any(|word| !word.is_empty())
+    }
+
+    /// Whether the kubeconfig has this context.
+    pub(super) fn has(&self, context: &str) -> bool {
+        let contexts = kubeconfig::contexts(self.global.kubeconfig.as_deref());
+        contexts.is_ok_and(|contexts| contexts.iter().any(|known| known.name == context))
+    }
+
+    /// Returns the sets of the config that have no context in this kubeconfig.
+    pub(super) fn empty_sets(&self) -> Vec<String> {
+        let Ok(contexts) = kubeconfig::contexts(self.global.kubeconfig.as_deref()) else { return Vec::new() };
+        let is_empty = |set: &&ClusterSet| !contexts.iter().any(|context| set.has(&context.name));
+        let sets = self.settings.clusters.iter().filter(is_empty);
+        sets.map(|set| format!("clusters.{}: no context matches {}", set.name, set.contexts.join(", ")))
+            .collect()
     }
 
     /// Returns the settings of a cluster that is opened later, beside those that are open.

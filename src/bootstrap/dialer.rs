@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::settings::GuardSettings;
@@ -12,10 +12,15 @@ use crate::clock::Clock;
 use crate::wire::connect::{ConnectOptions, Connection};
 use crate::wire::credential::Seat;
 use crate::wire::env::Env;
-use crate::wire::kubeconfig::Overrides;
+use crate::wire::kubeconfig::{self, Overrides};
 
-/// A connection that is opened once. Who waits for one does not wait for another.
-type Slot = Arc<tokio::sync::Mutex<Option<Connection>>>;
+/// The connection of a context, which is opened once. Who waits for one does not wait for another.
+#[derive(Debug)]
+struct Slot {
+    /// Another server has another clock.
+    clock: Clock,
+    held: tokio::sync::Mutex<Option<Connection>>,
+}
 
 /// Opens contexts of the kubeconfig.
 #[derive(Clone, Debug)]
@@ -23,14 +28,17 @@ pub struct Dialer {
     kubeconfig: Option<PathBuf>,
     /// The context that the flags for a cluster apply to, or `None` for the current context.
     first: Option<String>,
+    /// Its name, which is read once, because kubectl can make another context the current one at any time.
+    name: Arc<OnceLock<String>>,
+    /// The context that [`Dialer::own`] opens, or `None` for the first one.
+    own: Option<String>,
     overrides: Overrides,
     seat: Seat,
     clock: Clock,
     /// Which contexts are read-only.
     guards: GuardSettings,
-    /// The connections, by context; `None` is the first context. They are kept so that a credential plugin runs only
-    /// once for each context.
-    connections: Arc<Mutex<BTreeMap<Option<String>, Slot>>>,
+    /// The connections, by context. They are kept so that a credential plugin runs only once for each.
+    connections: Arc<Mutex<BTreeMap<String, Arc<Slot>>>>,
     /// The open clients, by context and whether they only read. They are kept because a rehearsal is renewed every
     /// two seconds.
     opened: Arc<Mutex<BTreeMap<(Name, bool), Clients>>>,
@@ -47,6 +55,8 @@ impl Dialer {
         Self {
             kubeconfig,
             first,
+            name: Arc::default(),
+            own: None,
             overrides,
             seat: Seat::of_process(),
             clock,
@@ -54,6 +64,17 @@ impl Dialer {
             connections: Arc::default(),
             opened: Arc::default(),
         }
+    }
+
+    /// Returns a dialer whose own context is this one. Both hold the same connections.
+    #[must_use]
+    pub fn at(&self, context: &str) -> Self {
+        Self { own: Some(context.to_owned()), ..self.clone() }
+    }
+
+    /// Returns the clock that the server of a context corrects.
+    pub fn clock_of(&self, context: &str) -> Clock {
+        self.slot(context).clock.clone()
     }
 
     /// Returns a dialer that creates no client that writes for a read-only context.
@@ -83,7 +104,7 @@ impl Dialer {
         if let Some(held) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(held.clone());
         }
-        let connection = self.open(Some(context)).await?;
+        let connection = self.open(context).await?;
         let reader = connection.reader().map_err(|e| e.to_string())?;
         let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
         let clients = Clients { reader, writer };
@@ -93,7 +114,7 @@ impl Dialer {
 
     /// Lists the contexts of the kubeconfig. `here` is the context that is shown.
     pub fn contexts(&self, here: &str) -> Result<Vec<String>, String> {
-        let all = crate::wire::kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())?;
+        let all = kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())?;
         let mut lines =
             vec!["A console shows one context. To look at another, leave this one and start:".to_owned()];
         lines.extend([String::new(), "  pilothouse --context NAME".to_owned(), String::new()]);
@@ -112,43 +133,49 @@ impl Dialer {
         Ok(lines)
     }
 
-    /// Returns the connection of the first context.
+    /// Returns the connection of the dialer's own context.
     pub async fn own(&self) -> Result<Connection, String> {
-        self.once(None, self.first.clone(), self.overrides.clone(), self.clock.clone()).await
-    }
-
-    /// Opens a context. A server or token in the flags applies only to the first context.
-    pub async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
-        let Some(context) = context else { return self.own().await };
-        // the current context can be requested by name
-        let kubeconfig = self.kubeconfig.as_deref();
-        let first = crate::wire::kubeconfig::name_of(kubeconfig, self.first.as_deref(), &self.overrides);
-        if first.is_ok_and(|first| first == context) {
-            return self.own().await;
+        match &self.own {
+            Some(own) => self.open(own).await,
+            None => self.open(&self.first()?).await,
         }
-        // another server has its own clock
-        let (overrides, clock) = (self.overrides.elsewhere(), self.clock.apart());
-        self.once(Some(context.to_owned()), Some(context.to_owned()), overrides, clock).await
     }
 
-    /// Opens a connection unless it is held. One that could not be opened is tried again the next time.
-    async fn once(
-        &self,
-        key: Option<String>,
-        context: Option<String>,
-        overrides: Overrides,
-        clock: Clock,
-    ) -> Result<Connection, String> {
-        let slot = {
-            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            connections.entry(key).or_default().clone()
-        };
-        let mut held = slot.lock().await;
+    /// Opens a context unless it is held. One that could not be opened is tried again the next time. A server or token in
+    /// the flags applies only to the first context.
+    pub async fn open(&self, context: &str) -> Result<Connection, String> {
+        let slot = self.slot(context);
+        let mut held = slot.held.lock().await;
         if let Some(held) = &*held {
             return Ok(held.clone());
         }
-        let connection = self.open_by(context, overrides, clock).await?;
+        let overrides =
+            if self.is_first(context) { self.overrides.clone() } else { self.overrides.elsewhere() };
+        let connection = self.open_by(Some(context.to_owned()), overrides, slot.clock.clone()).await?;
         Ok(held.insert(connection).clone())
+    }
+
+    /// Returns the name of the first context.
+    fn first(&self) -> Result<String, String> {
+        if let Some(name) = self.name.get() {
+            return Ok(name.clone());
+        }
+        let (kubeconfig, first) = (self.kubeconfig.as_deref(), self.first.as_deref());
+        let name = kubeconfig::name_of(kubeconfig, first, &self.overrides).map_err(|e| e.to_string())?;
+        Ok(self.name.get_or_init(|| name).clone())
+    }
+
+    fn is_first(&self, context: &str) -> bool {
+        self.first().is_ok_and(|first| first == context)
+    }
+
+    fn slot(&self, context: &str) -> Arc<Slot> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = connections.entry(context.to_owned()).or_insert_with(|| {
+            let clock = if self.is_first(context) { self.clock.clone() } else { self.clock.apart() };
+            Arc::new(Slot { clock, held: tokio::sync::Mutex::default() })
+        });
+        slot.clone()
     }
 
     async fn open_by(
