@@ -198,3 +198,101 @@ impl Start {
         self.settings.of_cluster(context, false).shared(among)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUBECONFIG: &str = "
+clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]
+contexts: [{name: us-1, context: {cluster: c}}, {name: eu-2, context: {cluster: c}}, {name: eu-1, context: {cluster: c}}, {name: lab, context: {cluster: c}}]
+current-context: us-1
+";
+
+    fn set(name: &str, contexts: &[&str], open: bool) -> ClusterSet {
+        let contexts = contexts.iter().map(|&glob| glob.to_owned()).collect();
+        ClusterSet { name: name.into(), contexts, open, ..ClusterSet::default() }
+    }
+
+    fn with(kubeconfig: &str, sets: &[ClusterSet], judge: impl FnOnce(&Known<'_>)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        std::fs::write(&path, kubeconfig).unwrap();
+        judge(&Known { kubeconfig: Some(&path), overrides: &Overrides::default(), sets });
+    }
+
+    #[test]
+    fn words_name_contexts_sets_and_globs_each_once() {
+        let sets = [
+            set("europe", &["eu-*"], false),
+            set("all", &["us-*", "*"], false),
+            set("lab", &["us-1"], false),
+            set("asia", &["ap-*"], false),
+        ];
+        with(KUBECONFIG, &sets, |known| {
+            for (words, names) in [
+                (&["lab"][..], &["lab"][..]),
+                (&["us-1", "eu-1", "us-1"], &["us-1", "eu-1"]),
+                (&["europe"], &["eu-1", "eu-2"]),
+                (&["eu-2", "europe"], &["eu-2", "eu-1"]),
+                (&["all"], &["us-1", "eu-1", "eu-2", "lab"]),
+                (&["EU-?"], &["eu-1", "eu-2"]),
+                (&["*"], &["eu-1", "eu-2", "lab", "us-1"]),
+            ] {
+                assert_eq!(known.named(words).unwrap(), names, "{words:?}");
+            }
+            for (words, why) in [
+                (&["us-2"][..], "there is no context \"us-2\"; it has eu-1, eu-2, lab, us-1; did you mean"),
+                (&["us-1", "nowhere"], "; the config has the sets europe, all, lab, asia"),
+                (&["eurpoe"], "; the config has the sets europe, all, lab, asia; did you mean europe?"),
+                (
+                    &["asia"],
+                    "clusters.asia of the config: no context matches ap-*; there are eu-1, eu-2, lab, us-1",
+                ),
+                (&["*prod*"], "no context matches \"*prod*\"; there are eu-1, eu-2, lab, us-1"),
+            ] {
+                let told = known.named(words).unwrap_err();
+                assert!(told.contains(why), "{words:?}: {told}");
+            }
+        });
+    }
+
+    #[test]
+    fn without_words_the_current_context_comes_before_the_sets_that_are_open() {
+        let none = KUBECONFIG.replace("current-context: us-1", "");
+        let missing = KUBECONFIG.replace("current-context: us-1", "current-context: gone");
+        let open =
+            [set("asia", &["ap-*"], true), set("europe", &["eu-*"], true), set("us", &["us-*"], false)];
+        for (kubeconfig, sets, names) in [
+            (KUBECONFIG, &[][..], Some(&["us-1"][..])),
+            (KUBECONFIG, &open, Some(&["us-1", "eu-1", "eu-2"])),
+            (&none, &open, Some(&["eu-1", "eu-2"])),
+            (&none, &open[..1], None),
+            (&none, &[], None),
+            (&missing, &[], None),
+        ] {
+            with(kubeconfig, sets, |known| {
+                let chosen = known.by_default();
+                assert_eq!(
+                    chosen.as_deref().ok(),
+                    names.map(|names| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>()).as_deref(),
+                    "{chosen:?}"
+                );
+            });
+        }
+    }
+
+    #[test]
+    fn the_flags_of_one_cluster_are_for_the_first() {
+        with(KUBECONFIG, &[set("europe", &["eu-*"], false)], |known| {
+            let of = |words: &[&str]| {
+                let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+                first(&words, known.kubeconfig, known.overrides, known.sets)
+            };
+            assert_eq!(of(&[]), None, "the current context");
+            assert_eq!(of(&["", "lab"]).as_deref(), Some("lab"));
+            assert_eq!(of(&["europe", "lab"]).as_deref(), Some("eu-1"));
+            assert_eq!(of(&["nowhere-*"]).as_deref(), Some("nowhere-*"), "opening it tells what is wrong");
+        });
+    }
+}

@@ -26,6 +26,7 @@ mod answers;
 mod api;
 mod autoscaler;
 mod balance;
+mod clusters;
 mod configured;
 mod drain;
 mod ending;

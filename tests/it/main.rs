@@ -7,6 +7,7 @@
 mod alerts;
 mod answers;
 mod architecture;
+mod clusters;
 mod crash;
 mod decoders;
 mod documents;
