@@ -284,11 +284,7 @@ impl Start {
             Command::Themes => said(Ok(appearance::names(&self))),
             #[cfg(feature = "demo")]
             Command::Sim(flags) => demo::serve(&flags, &self.global),
-            Command::Completions { shell } => {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut cli::help::grammar(), "pilothouse", &mut script);
-                said(Ok(String::from_utf8_lossy(&script).into_owned()))
-            }
+            Command::Completions { shell } => said(Ok(cli::completions::script(shell))),
             Command::Man => {
                 let mut page = Vec::new();
                 let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod action;
+pub mod completions;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod drain;
@@ -220,6 +221,8 @@ pub enum ConfigCommand {
     Print,
     /// Print the example file: every setting with its default
     Example,
+    /// What --context takes: each context of the kubeconfig and each set of the config, one a line
+    Contexts,
     /// The columns that each pane has, for [ui.columns]
     Columns,
     /// The presets of metrics that traffic is read from, as sections of the file

@@ -172,6 +172,16 @@ impl Start {
         Ok(names.iter().enumerate().map(settings).collect())
     }
 
+    /// Returns what `--context` takes: the contexts of the kubeconfig and the sets of the config.
+    pub(super) fn nameable(&self) -> Result<Vec<String>, String> {
+        let contexts = kubeconfig::contexts(self.global.kubeconfig.as_deref()).map_err(|e| e.to_string())?;
+        let sets = self.settings.clusters.iter().map(|set| set.name.clone());
+        let mut names: Vec<String> = contexts.into_iter().map(|context| context.name).chain(sets).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
     /// Whether the command line names a context.
     pub(super) fn names_context(&self) -> bool {
         self.global.context.iter().any(|word| !word.is_empty())

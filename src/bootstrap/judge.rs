@@ -159,6 +159,7 @@ impl Start {
                 }
                 self.problems()
             }
+            ConfigCommand::Contexts => said(self.nameable().map(|names| names.join("\n"))),
             ConfigCommand::Example => said(Ok(config::fields::example())),
             ConfigCommand::Columns => said(Ok(pane::columns_markdown())),
             ConfigCommand::Presets { markdown: true } => said(Ok(config::presets::markdown())),

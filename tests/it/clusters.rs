@@ -374,3 +374,49 @@ fn the_fleet_of_the_demo_tells_which_cluster_has_the_problem() {
     let said = demo(&["why", "--context", "eu-3"]);
     assert!(text(&said.stderr).contains("it has eu-1, eu-2; did you mean eu-1?"), "{said:?}");
 }
+
+/// What bash is told to put in place of the last word of a line.
+fn completed(clusters: &Clusters, line: &str) -> Vec<String> {
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_pilothouse")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let script = r#"source <(pilothouse completions bash)
+registered=$(complete -p pilothouse) && [[ $registered =~ -F\ ([^ ]+) ]]
+COMP_LINE=$1 COMP_POINT=${#1}
+read -ra COMP_WORDS <<< "$1"; [[ $1 != *\  ]] || COMP_WORDS+=("")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+"${BASH_REMATCH[1]}" pilothouse "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+printf '%s\n' "${COMPREPLY[@]}""#;
+    let said = Command::new("bash")
+        .args(["-c", script, "bash", line])
+        .env("PATH", path)
+        .env("HOME", clusters.home.path())
+        .env("KUBECONFIG", clusters.home.path().join("kubeconfig"))
+        .env_remove("XDG_CONFIG_HOME")
+        .output()
+        .unwrap();
+    text(&said.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn contexts_and_sets_are_completed() {
+    let eks = "arn:aws:eks:eu-west-1:1:cluster/shop";
+    let clusters =
+        Clusters::new(&[Context("eu-1", 1, None), Context("us-1", 1, None), Context(eks, 1, None)]);
+    clusters.config("[clusters.europe]\ncontexts = [\"eu-*\"]\n");
+    let listed = clusters.run(&["config", "contexts"]);
+    assert_eq!(text(&listed.stdout), format!("{eks}\neu-1\neurope\nus-1\n"), "{listed:?}");
+    for (line, names) in [
+        ("pilothouse --context eu", &["eu-1", "europe"][..]),
+        ("pilothouse --context ", &[eks, "eu-1", "europe", "us-1"]),
+        ("pilothouse why -o json --context ar", &[eks]),
+        // the rest of a word that bash ends at a colon
+        ("pilothouse why --context arn:aws:e", &["eks:eu-west-1:1:cluster/shop"]),
+        ("pilothouse why --context arn:aws:", &["eks:eu-west-1:1:cluster/shop"]),
+        ("pilothouse --context=us", &["us-1"]),
+        ("pilothouse --context x", &[""]),
+        // not a context
+        ("pilothouse --context eu-1 doc", &["doctor"]),
+    ] {
+        assert_eq!(completed(&clusters, line), names, "{line:?}");
+    }
+}
