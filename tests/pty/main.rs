@@ -20,3 +20,5 @@ mod picture;
 mod plugin;
 mod readonly;
 mod seat;
+#[cfg(feature = "demo")]
+mod several;
