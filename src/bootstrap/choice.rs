@@ -135,7 +135,7 @@ impl Start {
     /// context and the sets with `open = true`. Nothing is connected, and no credential plugin runs.
     #[expect(dead_code, reason = "the console uses it next")]
     pub(crate) fn chosen(&self) -> Result<Vec<ClusterSettings>, String> {
-        self.choose(Known::by_default)
+        self.choose(|known| known.by_default())
     }
 
     /// Returns the clusters that a command reads: those that `--context` names, or the current context, like kubectl. A
