@@ -12,6 +12,8 @@ mod cluster;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "demo")]
+mod fleet;
+#[cfg(feature = "demo")]
 mod flood;
 #[cfg(feature = "demo")]
 mod killed;
