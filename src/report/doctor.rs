@@ -372,7 +372,8 @@ mod tests {
     fn the_guards_and_the_sets_of_a_cluster_are_told() {
         let said = |read_only, protected| {
             let mut cluster = Cluster::default();
-            (cluster.info.read_only, cluster.info.protected) = (read_only, protected);
+            let info = std::sync::Arc::make_mut(&mut cluster.info);
+            (info.read_only, info.protected) = (read_only, protected);
             let sets = ["eu".to_owned(), "audit".to_owned()];
             let remarks = vec!["clusters.us: no context matches us-*".to_owned()];
             let checkup = Checkup { sets: &sets, remarks, ..checkup(&cluster) };
