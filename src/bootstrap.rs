@@ -18,6 +18,7 @@ mod journal;
 mod judge;
 mod logs;
 mod look;
+pub mod opening;
 pub mod replay;
 mod resume;
 mod session;

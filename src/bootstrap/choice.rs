@@ -133,7 +133,6 @@ pub(super) fn first(
 impl Start {
     /// Returns the clusters that the console opens, the one in front first: those that `--context` names, or the current
     /// context and the sets with `open = true`. Nothing is connected, and no credential plugin runs.
-    #[expect(dead_code, reason = "the console uses it next")]
     pub(crate) fn chosen(&self) -> Result<Vec<ClusterSettings>, String> {
         self.choose(|known| known.by_default())
     }
@@ -200,12 +199,6 @@ impl Start {
         let sets = self.settings.clusters.iter().filter(is_empty);
         sets.map(|set| format!("clusters.{}: no context matches {}", set.name, set.contexts.join(", ")))
             .collect()
-    }
-
-    /// Returns the settings of a cluster that is opened later, beside those that are open.
-    #[expect(dead_code, reason = "the list of clusters uses it")]
-    pub(crate) fn later(&self, context: &str, among: usize) -> ClusterSettings {
-        self.settings.of_cluster(context, false).shared(among)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::wire::connect::{ConnectOptions, Connection};
 use crate::wire::credential::Seat;
 use crate::wire::env::Env;
-use crate::wire::kubeconfig::{self, Overrides};
+use crate::wire::kubeconfig::{self, ContextInfo, Overrides};
 
 /// The connection of a context, which is opened once. Who waits for one does not wait for another.
 #[derive(Debug)]
@@ -112,25 +112,9 @@ impl Dialer {
         Ok(opened.entry(key).or_insert(clients).clone())
     }
 
-    /// Lists the contexts of the kubeconfig. `here` is the context that is shown.
-    pub fn contexts(&self, here: &str) -> Result<Vec<String>, String> {
-        let all = kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())?;
-        let mut lines =
-            vec!["A console shows one context. To look at another, leave this one and start:".to_owned()];
-        lines.extend([String::new(), "  pilothouse --context NAME".to_owned(), String::new()]);
-        let name = all.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).max(4);
-        let cluster = all.iter().map(|c| c.cluster.chars().count()).max().unwrap_or(0).max(7);
-        lines.push(format!("  {:name$}  {:cluster$}  {:16}  NAMESPACE", "NAME", "CLUSTER", "USER"));
-        for c in &all {
-            let mark = if c.name == here { "*" } else { " " };
-            let namespace = c.namespace.as_deref().unwrap_or_default();
-            lines
-                .push(format!("{mark} {:name$}  {:cluster$}  {:16}  {namespace}", c.name, c.cluster, c.user));
-        }
-        if all.is_empty() {
-            lines.push("  none: the configuration is the service account of this pod".to_owned());
-        }
-        Ok(lines)
+    /// Returns the contexts of the kubeconfig. It is read again, because it can have changed.
+    pub fn contexts(&self) -> Result<Vec<ContextInfo>, String> {
+        kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())
     }
 
     /// Returns the connection of the dialer's own context.

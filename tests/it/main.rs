@@ -20,6 +20,8 @@ mod log_stores;
 mod loghub;
 mod logs;
 mod objectives;
+#[cfg(feature = "demo")]
+mod opening;
 mod plots;
 mod prometheus;
 mod properties;

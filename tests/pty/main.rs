@@ -22,3 +22,5 @@ mod picture;
 mod plugin;
 mod readonly;
 mod seat;
+#[cfg(feature = "demo")]
+mod several;
