@@ -98,7 +98,9 @@ fn one_console_for_eight_clusters_costs_what_eight_consoles_cost() {
     let start_of_each = began.elapsed();
     each.iter_mut().for_each(|seat| seat.quiet(Duration::from_secs(1), Duration::from_secs(60)));
     let memory_of_each: u64 = each.iter().map(Seat::resident_kib).sum();
-    each.iter_mut().for_each(|seat| drop(seat.bytes_within(Duration::ZERO)));
+    for seat in &mut each {
+        seat.bytes_within(Duration::ZERO);
+    }
     std::thread::park_timeout(IDLE);
     let idle_of_each: usize = each.iter_mut().map(|seat| seat.bytes_within(Duration::from_millis(10))).sum();
     eprintln!("                         one console   eight consoles");
