@@ -3,12 +3,14 @@
 mod act;
 pub mod alertmanager;
 mod appearance;
+mod choice;
 pub mod cluster;
 mod console;
 #[cfg(feature = "demo")]
 mod demo;
 pub mod desk;
 pub mod dialer;
+mod each;
 mod failover;
 pub mod fetch;
 mod gauge;
@@ -16,6 +18,7 @@ mod journal;
 mod judge;
 mod logs;
 mod look;
+pub mod opening;
 pub mod replay;
 mod resume;
 mod session;
@@ -25,22 +28,19 @@ mod who;
 use std::path::PathBuf;
 
 use clap::CommandFactory;
-use pilothouse_core::domain::settings::Settings;
-#[cfg(feature = "demo")]
-use pilothouse_core::domain::settings::{
-    AlertmanagerSettings, LogServerSettings, PrometheusSettings, ServerSettings,
-};
+use pilothouse_core::domain::settings::{ClusterSettings, Settings};
 use pilothouse_core::policy::kubectl::quote;
+use tokio_util::sync::CancellationToken;
 
 use crate::action::journal::Journal;
 use crate::cli::settings::By;
 use crate::cli::{self, Cli, Command, Global};
 use crate::clock::Clock;
 use crate::config::{self, Home, Loaded, Origin};
-use crate::report::headless::{print, tell};
+use crate::report::headless::{Voice, print, tell};
 use crate::report::{exit, rights};
 use crate::wire::connect::Connection;
-use crate::wire::kubeconfig::Overrides;
+use crate::wire::kubeconfig::{self, Overrides};
 
 use self::dialer::Dialer;
 
@@ -55,6 +55,13 @@ pub(crate) struct Start {
     pub clock: Clock,
     /// Opens the connections to clusters. The process has only one dialer.
     dialer: Dialer,
+    /// The cluster of a headless command.
+    pub cluster: ClusterSettings,
+    pub voice: Voice,
+    /// Settings of the config that do not apply to this cluster.
+    pub left_out: Vec<String>,
+    /// Ends the commands that go on until they are stopped.
+    pub stop: CancellationToken,
     /// This value is kept until the process ends, because dropping it ends the simulated cluster.
     #[cfg(feature = "demo")]
     _demo: Option<demo::Demo>,
@@ -152,42 +159,22 @@ impl Start {
         };
         #[cfg(feature = "demo")]
         if let Some(demo) = &demo {
-            // a demo has its own cluster, journal and log, but uses the theme and keys of the user, and saves
+            // a demo has its own clusters, journal and log, but uses the theme and keys of the user, and saves
             // files where the user keeps them
             global.kubeconfig = Some(demo.kubeconfig());
             global.access = crate::cli::access::Access::default();
             home.state = Some(demo.folder().to_owned());
-            let own = settings.prometheus;
-            settings.prometheus = PrometheusSettings {
-                server: ServerSettings::at(demo.prometheus.clone()),
-                poll_secs: own.poll_secs,
-                window_secs: own.window_secs,
-                presets: own.presets,
-                ..PrometheusSettings::default()
-            };
-            settings.alertmanager = AlertmanagerSettings {
-                server: ServerSettings::at(demo.alertmanager.clone()),
-                poll_secs: settings.alertmanager.poll_secs,
-                rules: false,
-                external_url: String::new(),
-            };
-            settings.loki = LogServerSettings {
-                server: ServerSettings::at(demo.loki.clone()),
-                poll_secs: settings.loki.poll_secs,
-                ..LogServerSettings::default()
-            };
-            settings.victorialogs = LogServerSettings {
-                server: ServerSettings { discover: false, ..ServerSettings::default() },
-                ..LogServerSettings::default()
-            };
-            settings.failover.clear();
+            demo.settings(&mut settings);
             for key in ["prometheus.url", "alertmanager.url", "loki.url", "victorialogs.discover"] {
                 loaded.origins.push((key.to_owned(), Origin::Flag("--demo".to_owned())));
             }
         }
         let clock = Clock::system();
-        let first = global.context.first().cloned();
-        let dialer = Dialer::new(global.kubeconfig.clone(), first, overrides(&global.access), clock.clone());
+        let overrides = overrides(&global.access);
+        let first =
+            choice::first(&global.context, global.kubeconfig.as_deref(), &overrides, &settings.clusters);
+        let dialer = Dialer::new(global.kubeconfig.clone(), first, overrides, clock.clone());
+        let dialer = dialer.guarded(settings.all_guards());
         let owner = format!("{}-{}", clock.now().0, std::process::id());
         let journal = journal_folder(&home).map_or_else(Journal::nowhere, |at| Journal::new(at, &owner));
         Ok(Self {
@@ -198,6 +185,10 @@ impl Start {
             journal,
             clock,
             dialer,
+            cluster: ClusterSettings::default(),
+            voice: Voice::default(),
+            left_out: Vec::new(),
+            stop: CancellationToken::new(),
             #[cfg(feature = "demo")]
             _demo: demo,
         })
@@ -234,7 +225,9 @@ impl Start {
             // the names of objects depend on these flags
             let seed = if flags.seed == 1 { String::new() } else { format!(" --seed {}", flags.seed) };
             let scale = if flags.scale <= 1 { String::new() } else { format!(" --scale {}", flags.scale) };
-            return format!("--demo {}{seed}{scale}", quote(scenario));
+            let several = kubeconfig::contexts(self.global.kubeconfig.as_deref()).is_ok_and(|c| c.len() > 1);
+            let one = if several { format!(" --context {}", quote(context)) } else { String::new() };
+            return format!("--demo {}{seed}{scale}{one}", quote(scenario));
         }
         let file = self.global.kubeconfig.as_ref().map(|file| quote(&file.display().to_string()));
         let file = file.map_or_else(String::new, |file| format!("--kubeconfig {file} "));
@@ -247,10 +240,6 @@ impl Start {
     }
 
     fn headless(self, command: Command) -> u8 {
-        if self.global.context.len() > 1 && matches!(command, Command::Action(_)) {
-            tell("pilothouse: an action takes exactly one --context");
-            return exit::USAGE;
-        }
         let needs_config = !matches!(
             command,
             Command::Config { .. }
@@ -269,15 +258,24 @@ impl Start {
         }
         match command {
             Command::Snapshot { look, watch } => {
-                self.with_runtime(async |s| look::snapshot(s, &look, watch).await)
+                self.with_each(async |s| look::snapshot(s, &look, watch).await)
             }
             Command::Why { look, fail_on } => {
-                self.with_runtime(async |s| look::why(s, &look, fail_on.map(Into::into)).await)
+                self.with_each(async |s| look::why(s, &look, fail_on.map(Into::into)).await)
             }
-            Command::Get(flags) => self.with_runtime(async |s| look::get(s, &flags).await),
-            Command::Logs(flags) => self.with_runtime(async |s| Box::pin(look::logs(s, &flags)).await),
-            Command::Doctor { look } => self.with_runtime(async |s| look::doctor(s, &look).await),
-            Command::Action(action) => self.with_runtime(async |s| Box::pin(act::run(s, action)).await),
+            Command::Get(flags) => match look::check(&flags) {
+                Ok(()) => self.with_each(async |s| look::get(s, &flags).await),
+                Err(why) => said(Err(why)),
+            },
+            Command::Logs(flags) if flags.reads_input() => {
+                self.with_runtime(async |s| look::input(s, &flags).await)
+            }
+            Command::Logs(flags) => match look::check_logs(&self, &flags) {
+                Ok(()) => self.with_each(async |s| Box::pin(look::logs(s, &flags)).await),
+                Err(why) => said(Err(why)),
+            },
+            Command::Doctor { look } => self.with_each(async |s| look::doctor(s, &look).await),
+            Command::Action(action) => self.with_one(&action, async |s| Box::pin(act::run(s, &action)).await),
             Command::Report { file, output } => replay::report(&file, output),
             Command::Journal { what } => journal::told(&self, &what),
             Command::Config { what } => self.config(&what),
@@ -287,11 +285,7 @@ impl Start {
             Command::Themes => said(Ok(appearance::names(&self))),
             #[cfg(feature = "demo")]
             Command::Sim(flags) => demo::serve(&flags, &self.global),
-            Command::Completions { shell } => {
-                let mut script = Vec::new();
-                clap_complete::generate(shell, &mut cli::help::grammar(), "pilothouse", &mut script);
-                said(Ok(String::from_utf8_lossy(&script).into_owned()))
-            }
+            Command::Completions { shell } => said(Ok(cli::completions::script(shell))),
             Command::Man => {
                 let mut page = Vec::new();
                 let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod action;
+pub mod completions;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod drain;
@@ -31,7 +32,7 @@ pub struct Cli {
 /// The options of every command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Global {
-    /// Context of the kubeconfig; can be repeated, the first is shown
+    /// Context of the kubeconfig, a set of clusters from the config, or a glob such as 'eu-*'; can be repeated, the first is in front
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Vec<String>,
     /// Kubeconfig file, like kubectl's --kubeconfig
@@ -220,6 +221,8 @@ pub enum ConfigCommand {
     Print,
     /// Print the example file: every setting with its default
     Example,
+    /// What --context takes: each context of the kubeconfig and each set of the config, one a line
+    Contexts,
     /// The columns that each pane has, for [ui.columns]
     Columns,
     /// The presets of metrics that traffic is read from, as sections of the file

@@ -5,6 +5,7 @@
 //! unknown key all use it.
 
 pub mod check;
+pub mod clusters;
 pub mod failover;
 pub mod fields;
 pub mod haproxy;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::ClusterId;
+use pilothouse_core::domain::link::Link;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, ClusterInfo, World};
@@ -23,6 +24,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// Capacity of the fact queue. If it is full, sources wait.
 pub const FACTS: usize = 256;
 pub const CONTROL: usize = 256;
+/// Capacity of the queue of clusters that are opened and closed.
+pub const CLUSTERS: usize = 64;
 /// Number of events that are folded in before the hub checks whether a publish is due.
 const AT_ONCE: usize = 64;
 /// Number of past actions that are kept for the screen.
@@ -32,11 +35,26 @@ const ACTIONS: usize = 200;
 pub struct Queues {
     pub facts: mpsc::Receiver<Event>,
     pub control: mpsc::Receiver<Event>,
+    pub clusters: mpsc::Receiver<ClusterChange>,
+}
+
+/// A cluster was opened or closed, or its connection has changed.
+#[derive(Debug)]
+pub enum ClusterChange {
+    /// A new cluster, whose ID is the next one, with the clock of its server.
+    Added(ClusterInfo, Link, Clock),
+    /// More is known of a cluster, because it is connected.
+    Connected(ClusterInfo),
+    Linked(ClusterId, Link),
+    /// The user closed it. Its slot stays, because IDs are not used twice.
+    Closed(ClusterId),
 }
 
 /// The state, and the function that it is published to.
 pub struct Hub<P> {
     clusters: Vec<ClusterState>,
+    /// The clock of each cluster, which its server corrects.
+    clocks: Vec<Clock>,
     actions: Vec<Arc<ActionView>>,
     actions_dirty: bool,
     world: World,
@@ -52,13 +70,14 @@ pub type Tap = Box<dyn FnMut(&Event) + Send>;
 impl<P: FnMut(Arc<World>)> Hub<P> {
     pub fn new(clusters: Vec<ClusterInfo>, past: Vec<Arc<ActionView>>, clock: Clock, publish: P) -> Self {
         let clusters: Vec<_> = clusters.into_iter().map(ClusterState::new).collect();
+        let clocks = vec![clock.clone(); clusters.len()];
         let world = World {
             seq: 0,
             at: clock.now(),
             clusters: clusters.iter().map(|c| c.published().clone()).collect(),
             actions: past.clone().into(),
         };
-        Self { clusters, actions: past, actions_dirty: false, world, clock, publish, tap: None }
+        Self { clusters, clocks, actions: past, actions_dirty: false, world, clock, publish, tap: None }
     }
 
     /// Passes every event to `tap` too.
@@ -67,8 +86,53 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
         Self { tap, ..self }
     }
 
+    /// The clusters are not connected yet. Their changes come by the queue.
+    #[must_use]
+    pub fn opening(mut self, clocks: Vec<Clock>) -> Self {
+        for (cluster, clock) in self.clusters.iter_mut().zip(&clocks) {
+            let since = clock.now();
+            cluster.connect(ClusterInfo::clone(&cluster.info), Link::Opening { since });
+        }
+        self.clocks = clocks;
+        self.publish(false);
+        self
+    }
+
     pub fn world(&self) -> &World {
         &self.world
+    }
+
+    /// Adds, connects or closes a cluster.
+    pub fn change(&mut self, change: ClusterChange) {
+        match change {
+            ClusterChange::Added(info, link, clock) => {
+                let mut state = ClusterState::new(info.clone());
+                state.connect(info, link);
+                self.clusters.push(state);
+                self.clocks.push(clock);
+            }
+            ClusterChange::Connected(info) => {
+                if let Some(cluster) = self.open_cluster(info.id) {
+                    cluster.connect(info, Link::Open);
+                }
+            }
+            ClusterChange::Linked(id, link) => {
+                if let Some(cluster) = self.open_cluster(id) {
+                    cluster.connect(ClusterInfo::clone(&cluster.info), link);
+                }
+            }
+            ClusterChange::Closed(id) => {
+                if let Some(cluster) = self.open_cluster(id) {
+                    let info = ClusterInfo::clone(&cluster.info);
+                    *cluster = ClusterState::new(info.clone());
+                    cluster.connect(info, Link::Closed);
+                }
+            }
+        }
+    }
+
+    fn open_cluster(&mut self, id: ClusterId) -> Option<&mut ClusterState> {
+        self.clusters.get_mut(usize::from(id.0)).filter(|cluster| cluster.link().is_live())
     }
 
     /// Folds one event in.
@@ -77,6 +141,10 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
             tap(&event);
         }
         let Some(cluster) = self.clusters.get_mut(usize::from(event.cluster.0)) else { return };
+        // the sources of a closed cluster can have sent this before they stopped
+        if !cluster.link().is_live() && !matches!(event.fact, Fact::Action(_)) {
+            return;
+        }
         if let Some(action) = cluster.apply(event.fact, event.at) {
             self.action(action);
         }
@@ -101,8 +169,8 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
     pub fn publish(&mut self, tick: bool) -> bool {
         let now = self.clock.now();
         let mut changed = std::mem::take(&mut self.actions_dirty);
-        for cluster in &mut self.clusters {
-            changed |= cluster.publish(now, tick).is_some();
+        for (cluster, clock) in self.clusters.iter_mut().zip(&self.clocks) {
+            changed |= cluster.publish(clock.now(), tick).is_some();
         }
         if changed {
             self.world = World {
@@ -116,6 +184,16 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
         changed
     }
 
+    /// Folds one event in. A cluster is added before its sources start, but by another queue.
+    fn take(&mut self, event: Event, clusters: &mut mpsc::Receiver<ClusterChange>) {
+        while usize::from(event.cluster.0) >= self.clusters.len()
+            && let Ok(change) = clusters.try_recv()
+        {
+            self.change(change);
+        }
+        self.apply(event);
+    }
+
     /// Runs until it is stopped, or until all senders are gone.
     pub async fn run(mut self, mut queues: Queues, stop: CancellationToken) {
         let mut tick = tokio::time::interval(TICK);
@@ -126,16 +204,17 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(event) = queues.control.recv() => self.apply(event),
+                Some(change) = queues.clusters.recv() => self.change(change),
+                Some(event) = queues.control.recv() => self.take(event, &mut queues.clusters),
                 () = tokio::time::sleep_until(due), if ticked || self.is_dirty() => {}
-                Some(event) = queues.facts.recv() => self.apply(event),
+                Some(event) = queues.facts.recv() => self.take(event, &mut queues.clusters),
                 _ = tick.tick() => ticked = true,
             }
             let mut budget = AT_ONCE;
             while budget > 0
                 && let Ok(event) = queues.control.try_recv().or_else(|_| queues.facts.try_recv())
             {
-                self.apply(event);
+                self.take(event, &mut queues.clusters);
                 budget -= 1;
             }
             if (ticked || self.is_dirty()) && Instant::now() >= due {
@@ -178,7 +257,7 @@ mod tests {
         tokio::select! {
             biased;
             () = sources(to_facts, to_control) => {}
-            () = hub.run(Queues { facts, control }, CancellationToken::new()) => {}
+            () = hub.run(Queues { facts, control, clusters: mpsc::channel(1).1 }, CancellationToken::new()) => {}
         }
         std::mem::take(&mut *published.lock().unwrap())
     }
@@ -249,5 +328,75 @@ mod tests {
             }
         });
         assert_eq!(published.await.len(), 1, "for the one thing that was said");
+    }
+
+    fn cluster(id: u16) -> ClusterInfo {
+        ClusterInfo { id: ClusterId(id), context: format!("c{id}").into(), ..ClusterInfo::default() }
+    }
+
+    fn of(id: u16, name: &str) -> Event {
+        Event { cluster: ClusterId(id), ..source(name) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_new_cluster_says_is_kept_although_it_comes_by_another_queue() {
+        let (changes, clusters) = mpsc::channel(CLUSTERS);
+        let (to_facts, facts) = mpsc::channel(FACTS);
+        let (to_control, control) = mpsc::channel(CONTROL);
+        let published = Published::default();
+        let to = published.clone();
+        let publish = move |world| to.lock().unwrap().push((Instant::now(), world));
+        let hub = Hub::new(vec![cluster(0)], Vec::new(), Clock::manual(Stamp(0)), publish);
+        let link = Link::Opening { since: Stamp(0) };
+        // all of it is there before the hub looks
+        changes.try_send(ClusterChange::Added(cluster(1), link, Clock::manual(Stamp(0)))).unwrap();
+        to_facts.try_send(of(1, "nodes")).unwrap();
+        to_control.try_send(of(1, "pods")).unwrap();
+        let sends = async {
+            passes(Duration::from_secs(1)).await;
+            changes.send(ClusterChange::Connected(cluster(1))).await.unwrap();
+            passes(Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            biased;
+            () = sends => {}
+            () = hub.run(Queues { facts, control, clusters }, CancellationToken::new()) => {}
+        }
+        let published = std::mem::take(&mut *published.lock().unwrap());
+        let told: Vec<(usize, bool)> = published
+            .iter()
+            .map(|(_, world)| {
+                let new = &world.clusters[1];
+                (new.sources.len(), new.link == Link::Open)
+            })
+            .collect();
+        assert_eq!(told, [(2, false), (2, true)]);
+    }
+
+    #[test]
+    fn a_closed_cluster_keeps_its_place_and_nothing_else() {
+        let mut hub = Hub::new(vec![cluster(0), cluster(1)], Vec::new(), Clock::manual(Stamp(0)), |_| ());
+        hub = hub.opening(vec![Clock::manual(Stamp(0)); 2]);
+        assert!(hub.world().clusters.iter().all(|c| matches!(c.link, Link::Opening { .. })));
+        hub.change(ClusterChange::Connected(cluster(0)));
+        hub.change(ClusterChange::Connected(cluster(1)));
+        hub.apply(of(1, "nodes"));
+        hub.publish(false);
+        assert_eq!(hub.world().clusters[1].sources.len(), 1);
+        hub.change(ClusterChange::Closed(ClusterId(1)));
+        // its sources had sent this before they stopped, and the task that connects had not seen it yet
+        hub.apply(of(1, "pods"));
+        hub.change(ClusterChange::Connected(cluster(1)));
+        hub.publish(false);
+        let world = hub.world();
+        assert_eq!((&world.clusters[1].link, world.clusters[1].sources.len()), (&Link::Closed, 0));
+        assert!(!world.has_several() && world.of_context("c1").is_none());
+        hub.change(ClusterChange::Added(cluster(2), Link::Open, Clock::manual(Stamp(0))));
+        hub.apply(of(2, "nodes"));
+        hub.publish(false);
+        assert_eq!(hub.world().cluster(ClusterId(2)).unwrap().sources.len(), 1, "the next one has its own");
+        let (since, why) = (Stamp(5), pilothouse_core::domain::id::Name::from("401"));
+        hub.change(ClusterChange::Linked(ClusterId(2), Link::Failed { since, why }));
+        assert!(hub.publish(false), "a connection that is lost is published");
     }
 }

@@ -63,10 +63,13 @@
 //! | Where are the permissions listed? | with the kinds, in [`pilothouse_core::domain::kinds`]; [`report::rights`] prints them for `doctor`, `rbac` and the README |
 //! | Where is the format of the config file defined? | [`config::fields`], types and defaults in [`pilothouse_core::domain::settings`]; failover plans in [`config::failover`], presets in [`config::presets`], silences in [`config::silence`]; [`config::check()`] reads a file |
 //! | Where are the clients, guards and sources of a cluster? | in its handle, [`bootstrap::cluster`]; code that sends a request takes the handle of the object |
-//! | How does a demo differ from another cluster? | only in `bootstrap/demo.rs`, which starts the simulated cluster and connects to it |
+//! | Which clusters does a command open? | the contexts of `--context`, globs and sets: `bootstrap/choice.rs`; what a set says about a cluster: [`pilothouse_core::domain::settings`] (`clusters.rs`); headless, one for each or exactly one: `bootstrap/each.rs` |
+//! | How are several clusters opened and closed? | [`bootstrap::opening`] connects each in a task of its own and tells the [`hub`]; the key presses: [`ui::update`] (`clusters.rs`); what is kept of those that are not in front: [`ui::app`] (`clusters.rs`) |
+//! | How does a demo differ from another cluster? | only in `bootstrap/demo.rs`, which starts the simulated clusters and connects to them |
 //!
 //! # Glossary
 //!
+//! - **set**: clusters that the config gives a name, with their colour and their guards (`[clusters.NAME]`).
 //! - **fact**: something that was observed, without a conclusion; it travels as an
 //!   [`Event`](pilothouse_core::facts::event::Event).
 //! - **source**: a task that reads one kind of data (pods, Prometheus, logs) and sends facts; its status is a fact too.
@@ -88,6 +91,7 @@
 //! - **journal**: the record of all actions on disk, written before each request.
 //! - **session**: what one run of an action needs: clients, rate limit, cancellation. The **runner** takes an intent
 //!   through rehearsal, confirmation and execution, for the console and for headless commands.
+//! - **front**: the open cluster that the panes show. The others stay connected.
 //! - **history**: the transitions of what was displayed, from which an earlier moment is computed; bounded, in memory.
 //! - **incident**: the time from the first evidence of a critical finding to its recovery, with the steps between.
 //! - **remark**: a bookmark, a note, or a step of an incident, from a person.

@@ -33,6 +33,7 @@ use tokio::sync::watch;
 use self::kube::{Scope, metrics};
 use self::log_server::{LOKI, VICTORIA_LOGS};
 use self::logs::LogStore;
+use self::logs::shares::Part;
 use self::logs::twice::Twice;
 use self::prometheus::ranges::Ranges;
 use self::search::Catalog;
@@ -54,6 +55,8 @@ pub struct Setup<'a> {
     pub lines: &'a Arc<LogStore>,
     /// Recognizes lines of pods that a log store delivers too.
     pub twice: &'a Arc<Twice>,
+    /// How many logs may be followed at the same time.
+    pub streams: &'a Arc<Part>,
     /// Asks the Prometheus for the screen.
     pub ranges: &'a Ranges,
     /// The number of pods in the last complete list.

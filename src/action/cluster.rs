@@ -2,7 +2,7 @@
 //! writes uses the cluster that the intent names, because a process can have several.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use pilothouse_core::domain::alert::is_silence;
@@ -167,23 +167,55 @@ impl ClusterClients {
     }
 }
 
-/// The clusters of this process, by ID.
+/// The clusters of this process, by ID. Clones share them, so that one that is opened or closed is so for all.
 #[derive(Clone, Debug, Default)]
-pub struct Clusters(Arc<BTreeMap<ClusterId, ClusterClients>>);
+pub struct Clusters(Arc<Mutex<BTreeMap<ClusterId, Arc<ClusterClients>>>>);
 
 impl Clusters {
-    pub fn get(&self, id: ClusterId) -> Option<&ClusterClients> {
-        self.0.get(&id)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ClusterId, Arc<ClusterClients>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn get(&self, id: ClusterId) -> Option<Arc<ClusterClients>> {
+        self.lock().get(&id).cloned()
     }
 
     /// Returns the cluster that is open with this context.
-    pub fn of_context(&self, context: &str) -> Option<&ClusterClients> {
-        self.0.values().find(|cluster| cluster.context == *context)
+    pub fn of_context(&self, context: &str) -> Option<Arc<ClusterClients>> {
+        self.lock().values().find(|cluster| cluster.context == *context).cloned()
+    }
+
+    /// Adds a cluster that was opened.
+    pub fn insert(&self, cluster: ClusterClients) {
+        self.lock().insert(cluster.id, Arc::new(cluster));
+    }
+
+    /// Removes a cluster that was closed. An action that runs there keeps its clients.
+    pub fn remove(&self, id: ClusterId) {
+        self.lock().remove(&id);
+    }
+
+    /// Returns the function with which an action opens the clients of another context: those of the cluster that is open
+    /// with that context, otherwise new ones.
+    pub fn opener(&self, elsewhere: OpenContext) -> OpenContext {
+        // a cluster holds its opener, and the clusters hold the cluster
+        let held = Arc::downgrade(&self.0);
+        Arc::new(move |context| {
+            let open = held.upgrade().and_then(|held| Self(held).of_context(&context));
+            match open {
+                Some(open) => Box::pin(std::future::ready(Ok(open.own.clone()))),
+                None => elsewhere(context),
+            }
+        })
     }
 }
 
 impl FromIterator<ClusterClients> for Clusters {
     fn from_iter<I: IntoIterator<Item = ClusterClients>>(clusters: I) -> Self {
-        Self(Arc::new(clusters.into_iter().map(|cluster| (cluster.id, cluster)).collect()))
+        let all = Self::default();
+        for cluster in clusters {
+            all.insert(cluster);
+        }
+        all
     }
 }

@@ -140,7 +140,7 @@ impl Runner {
         }))
     }
 
-    fn clients(&self, cluster: ClusterId) -> Result<&ClusterClients, FactsError> {
+    fn clients(&self, cluster: ClusterId) -> Result<Arc<ClusterClients>, FactsError> {
         self.0.parts.clusters.get(cluster).ok_or(FactsError::NoCluster)
     }
 
@@ -159,7 +159,7 @@ impl Runner {
     ) -> Result<(Plan, PlanClients), NotRehearsed> {
         let parts = &self.0.parts;
         let (clients, now) = (self.clients(intent.cluster)?, parts.clock.now());
-        let facts = parts.facts.of(clients, intent, now).await?;
+        let facts = parts.facts.of(&clients, intent, now).await?;
         let plan_clients = clients.for_plan(&intent.act.contexts()).await.map_err(NotRehearsed::NotOpened)?;
         let answers = || self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = match ask {

@@ -74,12 +74,12 @@ impl Targets<'_> {
 }
 
 /// Runs a headless action of the command line.
-pub(super) async fn run(start: &Start, command: ActionCommand) -> u8 {
+pub(super) async fn run(start: &Start, command: &ActionCommand) -> u8 {
     let flags = command.flags().clone();
     if let Some((act, kind, names)) = command.act() {
         return status(attempt(start, act, Targets::Named(kind, names), &flags).await);
     }
-    let done = match &command {
+    let done = match command {
         ActionCommand::Drain { zone, pool, drain, .. } => {
             let pick = zone.as_ref().map(|z| Pick::Zone(z.as_str().into()));
             let pick = pick.or_else(|| pool.as_ref().map(|p| Pick::Pool(p.as_str().into())));
@@ -155,7 +155,7 @@ fn undo_of(start: &Start, id: &str) -> Result<(Act, Vec<ObjectRef>), String> {
         return Err(format!("{id} still runs: cancel it first"));
     }
     let context = &action.plan.intent.context;
-    if start.global.context.first().is_some_and(|c| c != context.as_str()) {
+    if start.names_context() && start.cluster.context != context.as_str() {
         return Err(format!("{id} was done in context {context}"));
     }
     let mut intent = undo::intent(action);
@@ -177,7 +177,9 @@ async fn picked_nodes(start: &Start, pick: &Pick) -> Result<Vec<String>, (u8, St
         }),
         revert: false,
     };
-    let scene = fetch_targets::fetch(&reader, info(start, FIRST, &connection), act, &[], start.clock.now())
+    let of = start.settings.of_cluster(&connection.context, true);
+    let info = info(&start.basis(&connection.context), FIRST, &of, Some(&connection));
+    let scene = fetch_targets::fetch(&reader, info, act, &[], start.clock.now())
         .await
         .map_err(|e| (scene_status(&e), e.to_string()))?;
     let names: Vec<String> = nodes_of(&scene.cluster, pick).iter().map(|n| n.name.to_string()).collect();
@@ -239,15 +241,19 @@ impl Headless {
         flags: &ActionFlags,
     ) -> Result<Self, (u8, String)> {
         let usage = |why: String| (exit::USAGE, why);
-        let info: ClusterInfo = info(start, FIRST, connection);
+        let of = start.settings.of_cluster(&connection.context, true);
+        let basis = start.basis(&connection.context);
+        let info: ClusterInfo = info(&basis, FIRST, &of, Some(connection));
         let without_journal = without_journal(flags, &info.context).map_err(usage)?;
         let reader = connection.reader().map_err(|e| usage(e.to_string()))?;
         let watch = Watch::of(start, &reader, act).await.map_err(usage)?;
-        let clients = clients(start, FIRST, connection, reader, true).map_err(usage)?;
+        let clusters = Clusters::default();
+        let clients = clients(&basis, &of, FIRST, connection, (reader, &clusters), true).map_err(usage)?;
+        clusters.insert(clients);
         let (told, reports) = mpsc::channel(REPORTS);
         let (user, host) = super::who::who();
         let runner = Runner::new(Parts {
-            clusters: Clusters::from_iter([clients]),
+            clusters,
             facts: Facts::Fetched(Fetched { info, traffic: watch.seen() }),
             journal: start.journal(),
             clock: start.clock.clone(),

@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 
+use pilothouse_core::domain::id::Name;
+
 use super::Start;
 use crate::cli::Color;
 use crate::config::Home;
@@ -24,7 +26,20 @@ pub(super) fn theme(start: &Start) -> (Theme, Option<String>) {
         Ok(theme) => (theme, None),
         Err(why) => (Theme::built_in("default").unwrap_or_default(), Some(why)),
     };
+    // a theme without colours stays so
+    let theme = if colourless(start) { theme } else { theme.with_clusters(&colours(start)) };
     (theme.reduced(depth(start)), fault)
+}
+
+/// Returns the colours that the config has for clusters, each once.
+pub(super) fn colours(start: &Start) -> Vec<Name> {
+    let mut found: Vec<Name> = Vec::new();
+    for colour in start.settings.clusters.iter().map(|set| Name::from(set.colour.as_str())) {
+        if !colour.is_empty() && !found.contains(&colour) {
+            found.push(colour);
+        }
+    }
+    found
 }
 
 /// Returns the theme with this name: the user's own, otherwise a built-in one.

@@ -2,21 +2,25 @@
 //! handle of the request's cluster. No other type has a client.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pilothouse_core::domain::id::ClusterId;
+use pilothouse_core::domain::settings::ClusterSettings;
 use pilothouse_core::facts::world::ClusterInfo;
+use pilothouse_core::logs::fingerprint::Masks;
+use tokio::sync::watch;
 
-use super::Start;
 use super::fetch::Resources;
+use super::opening::{Basis, Parts};
 use crate::action::cluster::{Clients, ClusterClients, Clusters};
 use crate::action::control::EvictionRateLimiter;
 use crate::action::haproxy::Proxies;
-use crate::source::Started;
+use crate::source::kube::Scope;
 use crate::source::logs::LogStore;
 use crate::source::prometheus::ranges::Ranges;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
+use crate::source::{self, Setup, Started};
 use crate::wire::client::ReadClient;
 use crate::wire::connect::Connection;
 
@@ -48,48 +52,109 @@ impl ClusterHandle {
     }
 }
 
-/// The clusters of this process, by ID.
+/// The clusters of this process, by ID. Clones share them, so that one that is opened or closed is so for all.
 #[derive(Clone, Default)]
-pub struct Handles(BTreeMap<ClusterId, ClusterHandle>);
+pub struct Handles {
+    all: Arc<Mutex<BTreeMap<ClusterId, ClusterHandle>>>,
+    clients: Clusters,
+}
 
 impl Handles {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ClusterId, ClusterHandle>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the handle of a cluster.
-    pub fn get(&self, id: ClusterId) -> Result<&ClusterHandle, String> {
-        self.0.get(&id).ok_or_else(|| "pilothouse is not connected to that cluster".to_owned())
+    pub fn get(&self, id: ClusterId) -> Result<ClusterHandle, String> {
+        self.lock().get(&id).cloned().ok_or_else(|| "pilothouse is not connected to that cluster".to_owned())
     }
 
     /// Returns the parts of the handles that actions use.
     pub fn clients(&self) -> Clusters {
-        self.0.values().map(|handle| handle.clients.clone()).collect()
+        self.clients.clone()
+    }
+
+    /// Adds a cluster that was opened.
+    pub fn insert(&self, handle: ClusterHandle) {
+        self.clients.insert(handle.clients.clone());
+        self.lock().insert(handle.info.id, handle);
+    }
+
+    /// Removes a cluster that was closed.
+    pub fn remove(&self, id: ClusterId) {
+        self.clients.remove(id);
+        self.lock().remove(&id);
     }
 }
 
 impl FromIterator<ClusterHandle> for Handles {
     fn from_iter<I: IntoIterator<Item = ClusterHandle>>(handles: I) -> Self {
-        Self(handles.into_iter().map(|handle| (handle.info.id, handle)).collect())
+        let all = Self::default();
+        for handle in handles {
+            all.insert(handle);
+        }
+        all
     }
 }
 
+/// Opens a cluster: its clients and its sources, which belong to `sources`.
+pub(super) fn cluster(
+    parts: &Parts,
+    of: &ClusterSettings,
+    info: ClusterInfo,
+    connection: Connection,
+    sink: FactSink,
+    sources: Supervisor,
+) -> Result<ClusterHandle, String> {
+    let reader = connection.reader().map_err(|e| e.to_string())?;
+    let logs = Arc::new(LogStore::with_masks(parts.memory.part(), Masks::of(&of.settings.logs)));
+    // a headless command shows no trends
+    let ranges = Ranges::new(parts.writes);
+    let setup = Setup {
+        connection: &connection,
+        reader: &reader,
+        scope: Scope { namespaces: info.namespaces.to_vec() },
+        settings: &of.settings,
+        world: &parts.world,
+        lines: &logs,
+        twice: &Arc::default(),
+        streams: &Arc::new(parts.streams.part()),
+        ranges: &ranges,
+        pods: &watch::channel(None).0,
+        sink: &sink,
+        supervisor: &sources,
+    };
+    let started = source::start(&setup, parts.wanted)?;
+    let clusters = parts.clusters.clients();
+    let clients = clients(&parts.basis, of, info.id, &connection, (reader, &clusters), parts.writes)?;
+    let resources = Arc::default();
+    Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources, ranges })
+}
+
 /// Creates the clients for a connection. `writes` is `false` for commands that only read. In read-only mode, no
-/// client that can write is created.
+/// client that can write is created. The clients of another context that is open among `clusters` are those of its
+/// cluster.
 pub(super) fn clients(
-    start: &Start,
+    basis: &Basis,
+    of: &ClusterSettings,
     id: ClusterId,
     connection: &Connection,
-    reader: ReadClient,
+    (reader, clusters): (ReadClient, &Clusters),
     writes: bool,
 ) -> Result<ClusterClients, String> {
-    let guards = start.settings.guards.clone();
+    let guards = of.settings.guards.clone();
     let writes = writes && !guards.read_only;
     let writer = if writes { Some(connection.writer().map_err(|e| e.to_string())?) } else { None };
+    let elsewhere = basis.dialer.opener(!writes);
     Ok(ClusterClients {
         id,
         context: connection.context.as_str().into(),
         own: Clients { reader, writer },
         guards,
         limiter: EvictionRateLimiter::default(),
-        open: start.dialer().opener(!writes),
-        proxies: Proxies::new(&start.settings.haproxy),
-        alertmanager: super::alertmanager::of(&start.settings.alertmanager.server),
+        // what only reads must get no client that writes from another cluster
+        open: if writes { clusters.opener(elsewhere) } else { elsewhere },
+        proxies: Proxies::new(&of.settings.haproxy),
+        alertmanager: super::alertmanager::of(&of.settings.alertmanager.server),
     })
 }

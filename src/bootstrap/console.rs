@@ -2,6 +2,7 @@
 //! screen.
 
 use std::collections::HashMap;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use pilothouse_core::domain::preset;
@@ -11,10 +12,9 @@ use tokio::sync::mpsc;
 
 use super::Start;
 use super::appearance as look;
-use super::cluster::clients;
 use super::desk::{Desk, hand};
 use super::failover::validate;
-use super::session::Session;
+use super::session::{Begin, Purpose, Session};
 use crate::action::facts::{Facts, FactsError};
 use crate::action::runner::{Parts, Runner, WithoutJournal};
 use crate::clock::Clock;
@@ -61,11 +61,29 @@ fn failed(why: &str) -> u8 {
     exit::FAILED
 }
 
+/// Returns what the console begins with. One cluster is connected before the terminal is taken, so that its credential
+/// plugin can ask there. Several are connected beside each other, and none of them is waited for.
+fn begin(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Begin, String> {
+    let chosen = start.chosen()?;
+    if chosen.len() > 1 {
+        // their plugins run while the screen has the terminal
+        start.leave_the_terminal();
+        return Ok(Begin::Chosen(chosen));
+    }
+    let connection = runtime.block_on(start.connect())?;
+    let of = start.settings.of_cluster(&connection.context, true);
+    Ok(Begin::Connected(of, Box::new(connection)))
+}
+
 /// Opens the console. All errors in the configuration are reported before the terminal is taken.
 fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, String> {
-    let connection = runtime.block_on(start.connect())?;
+    let begin = begin(start, runtime)?;
+    let connection = match &begin {
+        Begin::Connected(_, connection) => Some(connection.clone()),
+        Begin::Chosen(_) => None,
+    };
     let (theme, fault) = look::theme(start);
-    let mut problems = connection.notes.clone();
+    let mut problems = connection.as_ref().map_or_else(Vec::new, |connection| connection.notes.clone());
     // an error in the theme that the config file names is among the errors of the file
     problems.extend(fault.filter(|_| !start.loaded.is_of_file("ui.theme")));
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
@@ -84,9 +102,14 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         tracing::error!("{why}");
         let _full = told.try_send(Input::Unrecorded(why));
     });
-    let tap = super::session::recorder(start, &connection, ended)?;
+    let tap = super::session::recorder_of(start, begin.contexts(), ended)?;
     let is_recorded = tap.is_some();
-    let session = Session::open(start, connection, true, past, Wanted::All, tap, publish)?;
+    let told = inbox_in.clone();
+    let noticed = Box::new(move |words: String| {
+        let _full = told.try_send(Input::Problem(words));
+    });
+    let purpose = Purpose { writes: true, wanted: Wanted::All, tap, tell: noticed };
+    let session = Session::begin(start, begin, past, purpose, publish)?;
     cell.publish(session.world.borrow().clone());
     let (mut ui, _) = Ui::new(&start.settings.ui);
     ui.columns = pane::chosen(&start.settings.ui.columns).0;
@@ -96,13 +119,14 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     ui.trace_url.clone_from(&start.settings.logs.trace_url);
     ui.graph_url.clone_from(&start.settings.prometheus.graph_url);
     ui.zone = crate::clock::zone;
+    ui.fleet.colours = look::colours(start);
     // if several namespaces are requested, all are shown and the user can select one
-    ui.namespace = match super::session::namespaces(start).as_slice() {
+    let asked = super::session::namespaces(start);
+    ui.begins_in(match asked.as_slice() {
         [one] => Some(one.clone()),
         _ => None,
-    };
-    let shown = session.shown()?.clone();
-    if !shown.clients.is_read_only() {
+    });
+    if !start.settings.guards.read_only {
         let (journal, now) = (journal.clone(), start.clock.now());
         // pruning can read all journals, and nothing waits for it
         runtime.spawn_blocking(move || journal.prune(now));
@@ -125,36 +149,30 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         runner: runner.clone(),
         clock: start.clock.clone(),
         failover: start.settings.failover.clone(),
-        dialer: start.dialer(),
         world: session.world.clone(),
         inbox: inbox_in.clone(),
         control: session.control.clone(),
         supervisor: session.supervisor.child(),
+        opener: session.opener.clone(),
+        recorded: start.global.record.clone(),
         home: start.home.clone(),
         logs: HashMap::new(),
         asked: HashMap::new(),
     };
     let (effects, effects_in) = mpsc::channel(EFFECTS);
     session.supervisor.spawn_once(desk.serve(effects_in));
-    if let Some(why) = runtime.block_on(async {
-        let asked = super::session::no_such_namespace(start, &shown.connection);
-        // a server that does not respond is shown as such, and start-up does not wait for it
-        tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
-    }) {
+    if let Some(connection) = &connection
+        && let Some(why) = runtime.block_on(async {
+            let asked = super::session::no_such_namespace(start, connection);
+            // a server that does not respond is shown as such, and start-up does not wait for it
+            tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
+        })
+    {
         problems.push(why);
     }
     if !start.settings.failover.is_empty() {
-        let (plans, info, now) = (start.settings.failover.clone(), shown.info.clone(), start.clock.now());
-        // plans are only checked here, so not even a dry run is sent
-        let looks = clients(start, info.id, &shown.connection, shown.reader().clone(), false)?;
-        let told = inbox_in.clone();
-        session.supervisor.spawn_once(async move {
-            for (name, against) in validate(&plans, &looks, &info, now).await {
-                if let Some(first) = against.first() {
-                    hand(&told, Input::Problem(format!("failover plan {name}: {first}"))).await;
-                }
-            }
-        });
+        let work = check_plans(start, &session, inbox_in.clone());
+        session.supervisor.spawn_once(work);
     }
     let (mut world, told) = (session.world.clone(), inbox_in.clone());
     session.supervisor.spawn_once(async move {
@@ -203,6 +221,35 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         tell(&format!("pilothouse: kept in memory only: {record}"));
     }
     Ok(outcome)
+}
+
+/// Checks the failover plans of the config against the first cluster, as soon as it is connected.
+fn check_plans(
+    start: &Start,
+    session: &Session,
+    told: SyncSender<Input>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (plans, now) = (start.settings.failover.clone(), start.clock.now());
+    let (mut world, clusters, front) = (session.world.clone(), session.clusters.clone(), session.front);
+    let elsewhere = start.dialer().opener(true);
+    async move {
+        let handle = loop {
+            if let Ok(handle) = clusters.get(front) {
+                break handle;
+            }
+            if world.changed().await.is_err() {
+                return;
+            }
+        };
+        // plans are only checked here, so not even a dry run is sent
+        let mut looks = handle.clients.clone();
+        (looks.own.writer, looks.open) = (None, elsewhere);
+        for (name, against) in validate(&plans, &looks, &handle.info, now).await {
+            if let Some(first) = against.first() {
+                hand(&told, Input::Problem(format!("failover plan {name}: {first}"))).await;
+            }
+        }
+    }
 }
 
 /// Passes the reports of actions to the hub on its priority queue.

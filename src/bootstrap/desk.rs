@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
@@ -16,9 +17,9 @@ use pilothouse_core::policy::failover;
 use tokio::sync::{mpsc, watch};
 
 use super::cluster::{ClusterHandle, Handles};
-use super::dialer::Dialer;
 use super::fetch::{error_lines, kinds, routes, table, yaml};
 use super::logs::follow;
+use super::opening::Opener;
 use crate::action::journal::How;
 use crate::action::resume::Remaining;
 use crate::action::runner::{Confirmed, Consent, Runner};
@@ -36,11 +37,13 @@ pub struct Desk {
     pub clock: Clock,
     /// The failover plans of the config.
     pub failover: Vec<FailoverPlan>,
-    pub dialer: Dialer,
     pub world: watch::Receiver<Arc<World>>,
     pub inbox: SyncSender<Input>,
     pub control: mpsc::Sender<Event>,
     pub supervisor: Supervisor,
+    pub opener: Opener,
+    /// The file of the recording, which has only the clusters of the start.
+    pub recorded: Option<PathBuf>,
     pub home: Home,
     /// The open logs.
     pub logs: HashMap<Ticket, Supervisor>,
@@ -99,6 +102,9 @@ impl Desk {
                     let _frozen = self.control.send(event).await;
                 }
                 Effect::Report(cluster) => self.report(cluster).await,
+                Effect::OpenCluster(context) => self.open(&context).await,
+                Effect::CloseCluster(cluster) => self.close(cluster).await,
+                Effect::Contexts(ticket) => self.contexts(ticket),
                 Effect::Copy(_) | Effect::Redraw | Effect::Mouse | Effect::Suspend | Effect::Quit => {}
             }
         }
@@ -118,6 +124,44 @@ impl Desk {
             Err(e) => format!("nothing was written: {e}"),
         };
         hand(&self.inbox, Input::Notice(said)).await;
+    }
+
+    /// Starts to open the cluster of a context. What becomes of it is in the World.
+    async fn open(&self, context: &Name) {
+        let said = match (self.opener.open(context), &self.recorded) {
+            (Err(why), _) => why,
+            (Ok(_), Some(file)) => {
+                format!(
+                    "{context} is not in the recording {}, which has the clusters of the start",
+                    file.display()
+                )
+            }
+            (Ok(_), None) => return,
+        };
+        hand(&self.inbox, Input::Notice(said)).await;
+    }
+
+    /// Closes a cluster, unless an action runs there.
+    async fn close(&self, id: ClusterId) {
+        let acts = |action: &Arc<ActionView>| {
+            action.outcome.is_none() && !action.foreign && action.plan.intent.cluster == id
+        };
+        let said = if self.world.borrow().actions.iter().any(acts) {
+            "not closed: an action runs there".to_owned()
+        } else {
+            self.opener.close(id).map_or_else(|why| why, |context| format!("closed {context}"))
+        };
+        hand(&self.inbox, Input::Notice(said)).await;
+    }
+
+    /// Lists the contexts of the kubeconfig, which is read again.
+    fn contexts(&self, ticket: Ticket) {
+        let (inbox, opener) = (self.inbox.clone(), self.opener.clone());
+        self.supervisor.spawn_once(async move {
+            let found = tokio::task::spawn_blocking(move || opener.contexts()).await;
+            let found = found.unwrap_or_else(|e| Err(e.to_string()));
+            hand(&inbox, Input::Reply(ticket, found.map_or_else(Reply::Failed, Reply::Contexts))).await;
+        });
     }
 
     fn plan(&self, ticket: Ticket, intent: Intent, resumes: Option<Name>) {
@@ -205,11 +249,11 @@ impl Desk {
         let done = group.token();
         self.asked.insert(ticket, group.clone());
         let (inbox, world) = (self.inbox.clone(), self.world.borrow().clone());
-        let (plans, dialer) = (self.failover.clone(), self.dialer.clone());
-        let cluster = self.clusters.get(request.cluster()).cloned();
+        let plans = self.failover.clone();
+        let cluster = self.clusters.get(request.cluster());
         group.spawn_once(async move {
             let reply = match cluster {
-                Ok(cluster) => fetched(&cluster, request, &world, plans, &dialer).await,
+                Ok(cluster) => fetched(&cluster, request, &world, plans).await,
                 Err(why) => Err(why),
             };
             let reply = reply.unwrap_or_else(Reply::Failed);
@@ -226,14 +270,12 @@ async fn fetched(
     request: Request,
     world: &World,
     mut plans: Vec<FailoverPlan>,
-    dialer: &Dialer,
 ) -> Result<Reply, String> {
     let (reader, resources) = (cluster.reader(), &cluster.resources);
     match request {
         Request::Yaml(object) => yaml(reader, resources, &object).await,
         Request::Table { resource, namespace, .. } => table(reader, resources, &resource, namespace).await,
         Request::Kinds { .. } => kinds(reader, resources).await,
-        Request::Contexts { .. } => dialer.contexts(&cluster.info.context).map(Reply::Text),
         Request::FailoverPlans { cluster: id } => match world.cluster(id) {
             Some(seen) => {
                 plans.extend(failover::suggest(seen, &routes(reader).await));

@@ -2,16 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::domain::settings::GuardSettings;
 
 use crate::action::cluster::{Clients, OpenContext};
 use crate::clock::Clock;
 use crate::wire::connect::{ConnectOptions, Connection};
 use crate::wire::credential::Seat;
 use crate::wire::env::Env;
-use crate::wire::kubeconfig::Overrides;
+use crate::wire::kubeconfig::{self, ContextInfo, Overrides};
+
+/// The connection of a context, which is opened once. Who waits for one does not wait for another.
+#[derive(Debug)]
+struct Slot {
+    /// Another server has another clock.
+    clock: Clock,
+    held: tokio::sync::Mutex<Option<Connection>>,
+}
 
 /// Opens contexts of the kubeconfig.
 #[derive(Clone, Debug)]
@@ -19,14 +28,20 @@ pub struct Dialer {
     kubeconfig: Option<PathBuf>,
     /// The context that the flags for a cluster apply to, or `None` for the current context.
     first: Option<String>,
+    /// Its name, which is read once, because kubectl can make another context the current one at any time.
+    name: Arc<OnceLock<String>>,
+    /// The context that [`Dialer::own`] opens, or `None` for the first one.
+    own: Option<String>,
     overrides: Overrides,
     seat: Seat,
     clock: Clock,
-    /// The connection of the first context. It is kept so that a credential plugin runs only once.
-    own: Arc<tokio::sync::Mutex<Option<Connection>>>,
+    /// Which contexts are read-only.
+    guards: GuardSettings,
+    /// The connections, by context. They are kept so that a credential plugin runs only once for each.
+    connections: Arc<Mutex<BTreeMap<String, Arc<Slot>>>>,
     /// The open clients, by context and whether they only read. They are kept because a rehearsal is renewed every
     /// two seconds.
-    opened: Arc<tokio::sync::Mutex<BTreeMap<(Name, bool), Clients>>>,
+    opened: Arc<Mutex<BTreeMap<(Name, bool), Clients>>>,
 }
 
 impl Dialer {
@@ -37,8 +52,35 @@ impl Dialer {
         overrides: Overrides,
         clock: Clock,
     ) -> Self {
-        let seat = Seat::of_process();
-        Self { kubeconfig, first, overrides, seat, clock, own: Arc::default(), opened: Arc::default() }
+        Self {
+            kubeconfig,
+            first,
+            name: Arc::default(),
+            own: None,
+            overrides,
+            seat: Seat::of_process(),
+            clock,
+            guards: GuardSettings::default(),
+            connections: Arc::default(),
+            opened: Arc::default(),
+        }
+    }
+
+    /// Returns a dialer whose own context is this one. Both hold the same connections.
+    #[must_use]
+    pub fn at(&self, context: &str) -> Self {
+        Self { own: Some(context.to_owned()), ..self.clone() }
+    }
+
+    /// Returns the clock that the server of a context corrects.
+    pub fn clock_of(&self, context: &str) -> Clock {
+        self.slot(context).clock.clone()
+    }
+
+    /// Returns a dialer that creates no client that writes for a read-only context.
+    #[must_use]
+    pub fn guarded(self, guards: GuardSettings) -> Self {
+        Self { guards, ..self }
     }
 
     /// Records that a screen uses the terminal, so that no credential plugin asks there.
@@ -57,62 +99,67 @@ impl Dialer {
 
     /// Returns the clients of another context, which are opened only once.
     pub async fn clients(&self, context: &Name, read_only: bool) -> Result<Clients, String> {
-        let mut opened = self.opened.lock().await;
-        if let Some(held) = opened.get(&(context.clone(), read_only)) {
+        let read_only = read_only || self.guards.reads_only(context);
+        let key = (context.clone(), read_only);
+        if let Some(held) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(held.clone());
         }
-        let connection = self.open(Some(context)).await?;
+        let connection = self.open(context).await?;
         let reader = connection.reader().map_err(|e| e.to_string())?;
         let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
         let clients = Clients { reader, writer };
-        opened.insert((context.clone(), read_only), clients.clone());
-        Ok(clients)
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(opened.entry(key).or_insert(clients).clone())
     }
 
-    /// Lists the contexts of the kubeconfig. `here` is the context that is shown.
-    pub fn contexts(&self, here: &str) -> Result<Vec<String>, String> {
-        let all = crate::wire::kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())?;
-        let mut lines =
-            vec!["A console shows one context. To look at another, leave this one and start:".to_owned()];
-        lines.extend([String::new(), "  pilothouse --context NAME".to_owned(), String::new()]);
-        let name = all.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).max(4);
-        let cluster = all.iter().map(|c| c.cluster.chars().count()).max().unwrap_or(0).max(7);
-        lines.push(format!("  {:name$}  {:cluster$}  {:16}  NAMESPACE", "NAME", "CLUSTER", "USER"));
-        for c in &all {
-            let mark = if c.name == here { "*" } else { " " };
-            let namespace = c.namespace.as_deref().unwrap_or_default();
-            lines
-                .push(format!("{mark} {:name$}  {:cluster$}  {:16}  {namespace}", c.name, c.cluster, c.user));
-        }
-        if all.is_empty() {
-            lines.push("  none: the configuration is the service account of this pod".to_owned());
-        }
-        Ok(lines)
+    /// Returns the contexts of the kubeconfig. It is read again, because it can have changed.
+    pub fn contexts(&self) -> Result<Vec<ContextInfo>, String> {
+        kubeconfig::contexts(self.kubeconfig.as_deref()).map_err(|e| e.to_string())
     }
 
-    /// Returns the connection of the first context.
+    /// Returns the connection of the dialer's own context.
     pub async fn own(&self) -> Result<Connection, String> {
-        let mut own = self.own.lock().await;
-        if let Some(held) = &*own {
+        match &self.own {
+            Some(own) => self.open(own).await,
+            None => self.open(&self.first()?).await,
+        }
+    }
+
+    /// Opens a context unless it is held. One that could not be opened is tried again the next time. A server or token in
+    /// the flags applies only to the first context.
+    pub async fn open(&self, context: &str) -> Result<Connection, String> {
+        let slot = self.slot(context);
+        let mut held = slot.held.lock().await;
+        if let Some(held) = &*held {
             return Ok(held.clone());
         }
-        let connection = self.open_by(self.first.clone(), self.overrides.clone(), self.clock.clone()).await?;
-        Ok(own.insert(connection).clone())
+        let overrides =
+            if self.is_first(context) { self.overrides.clone() } else { self.overrides.elsewhere() };
+        let connection = self.open_by(Some(context.to_owned()), overrides, slot.clock.clone()).await?;
+        Ok(held.insert(connection).clone())
     }
 
-    /// Opens a context. A server or token in the flags applies only to the first context.
-    pub async fn open(&self, context: Option<&str>) -> Result<Connection, String> {
-        if context == self.first.as_deref() {
-            return self.own().await;
+    /// Returns the name of the first context.
+    fn first(&self) -> Result<String, String> {
+        if let Some(name) = self.name.get() {
+            return Ok(name.clone());
         }
-        // the current context can be requested by name
-        if let Some(own) = &*self.own.lock().await
-            && context == Some(own.context.as_str())
-        {
-            return Ok(own.clone());
-        }
-        // another server has its own clock
-        self.open_by(context.map(str::to_owned), self.overrides.elsewhere(), self.clock.apart()).await
+        let (kubeconfig, first) = (self.kubeconfig.as_deref(), self.first.as_deref());
+        let name = kubeconfig::name_of(kubeconfig, first, &self.overrides).map_err(|e| e.to_string())?;
+        Ok(self.name.get_or_init(|| name).clone())
+    }
+
+    fn is_first(&self, context: &str) -> bool {
+        self.first().is_ok_and(|first| first == context)
+    }
+
+    fn slot(&self, context: &str) -> Arc<Slot> {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = connections.entry(context.to_owned()).or_insert_with(|| {
+            let clock = if self.is_first(context) { self.clock.clone() } else { self.clock.apart() };
+            Arc::new(Slot { clock, held: tokio::sync::Mutex::default() })
+        });
+        slot.clone()
     }
 
     async fn open_by(

@@ -1,7 +1,7 @@
 //! The command `pilothouse config`, and the errors in a config file that only the rooms that use a setting can find.
 
 use pilothouse_core::domain::preset;
-use pilothouse_core::domain::settings::{ServerSettings, Settings};
+use pilothouse_core::domain::settings::{ClusterSet, ServerSettings, Settings};
 use reqwest::Url;
 
 use super::{Start, appearance, said};
@@ -14,6 +14,7 @@ use crate::source::server::{self, Kind};
 use crate::source::{alerts, log_server, prometheus};
 use crate::ui::keymap::Keymap;
 use crate::ui::pane;
+use crate::ui::theme::parse_color;
 use crate::wire::proxy::Proxies;
 
 /// Adds the errors in the keys, the columns, the theme, the URL and the presets of the file.
@@ -34,6 +35,9 @@ pub(super) fn judge(loaded: &mut Loaded, home: &Home) {
     }
     for (kind, get) in SERVERS {
         judge_server(loaded, kind, &get(&loaded.settings).clone());
+    }
+    for set in loaded.settings.clusters.clone() {
+        judge_set(loaded, &set);
     }
     for preset in loaded.settings.prometheus.presets.clone() {
         let all = preset::all(&loaded.settings.prometheus.own_presets);
@@ -99,6 +103,32 @@ fn judge_server(loaded: &mut Loaded, kind: &Kind, settings: &ServerSettings) {
     }
 }
 
+/// Adds the errors in the colour and the addresses of a set of clusters.
+fn judge_set(loaded: &mut Loaded, set: &ClusterSet) {
+    let key = format!("clusters.{}", set.name);
+    if !set.colour.is_empty() && parse_color(&set.colour).is_none() {
+        let what = format!("color: {:?} is not a colour", set.colour);
+        loaded.report(&key, &what, "for example blue, bright-cyan, 208 or #5fafff");
+    }
+    let servers = [
+        ("prometheus", &set.prometheus),
+        ("alertmanager", &set.alertmanager),
+        ("loki", &set.loki),
+        ("victorialogs", &set.victorialogs),
+    ];
+    for (server, urls) in servers {
+        for (context, text) in urls {
+            if let Err(why) = url(text) {
+                loaded.report(
+                    &key,
+                    &format!("{server} of {context:?}: {why}"),
+                    "for example http://one.example:9090",
+                );
+            }
+        }
+    }
+}
+
 /// Checks that the URL is empty or can belong to an HTTP server.
 fn url(text: &str) -> Result<(), String> {
     if text.is_empty() {
@@ -129,6 +159,7 @@ impl Start {
                 }
                 self.problems()
             }
+            ConfigCommand::Contexts => said(self.nameable().map(|names| names.join("\n"))),
             ConfigCommand::Example => said(Ok(config::fields::example())),
             ConfigCommand::Columns => said(Ok(pane::columns_markdown())),
             ConfigCommand::Presets { markdown: true } => said(Ok(config::presets::markdown())),
@@ -150,6 +181,10 @@ impl Start {
                 for plan in &settings.failover {
                     let file = self.loaded.path.display();
                     out.push_str(&format!("failover.{}: {}  # {file}\n", plan.name, plan.kind));
+                }
+                for set in &settings.clusters {
+                    let file = self.loaded.path.display();
+                    out.push_str(&format!("clusters.{}: {}  # {file}\n", set.name, set.contexts.join(", ")));
                 }
                 for silence in &settings.silences {
                     let file = self.loaded.path.display();
@@ -244,6 +279,16 @@ mod tests {
             (
                 "[prometheus]\nusername = \"u\"\ntoken_env = \"T\"\n",
                 "2: prometheus.username: there is a token too",
+                false,
+            ),
+            (
+                "[clusters.eu]\ncontexts = [\"a\"]\ncolor = \"blau\"\n",
+                "1: clusters.eu: color: \"blau\" is not a colour",
+                false,
+            ),
+            (
+                "[clusters.eu]\ncontexts = [\"a\"]\nloki = { a = \"ftp://l\" }\n",
+                "1: clusters.eu: loki of \"a\": ftp is not http or https",
                 false,
             ),
             ("[prometheus]\nproxy_url = \"me:secret@p\"\n", "2: prometheus.proxy_url: \"", false),

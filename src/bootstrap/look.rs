@@ -12,16 +12,16 @@ use pilothouse_core::facts::world::{Cluster, Severity, World};
 use pilothouse_core::logs::targets::choose;
 use pilothouse_core::policy::seen;
 
-pub(super) use self::get::get;
-pub(super) use self::logs::logs;
+pub(super) use self::get::{check, get};
+pub(super) use self::logs::{check as check_logs, input, logs};
 use super::Start;
 use super::session::Session;
 use crate::cli::{Look, Output};
 use crate::clock::Clock;
 use crate::report::doctor::{self, Checkup, Permission};
-use crate::report::headless::{print, still_read, tell};
+use crate::report::headless::{print, still_read};
 use crate::report::rights::Right;
-use crate::report::{exit, snapshot as documents, text};
+use crate::report::{document, exit, snapshot as documents, text};
 use crate::source::logs::NAME as POD_LOGS;
 use crate::source::recording::Ended;
 use crate::source::{Wanted, are_settled};
@@ -58,24 +58,41 @@ async fn logs_read(start: &Start, session: &mut Session, until: Instant) {
 }
 
 /// Says on standard error that a recording ended.
-fn told() -> Ended {
-    Arc::new(|why| tell(&format!("pilothouse: {why}")))
+fn told(start: &Start) -> Ended {
+    let voice = start.voice.clone();
+    Arc::new(move |why| voice.tell(&why))
+}
+
+/// Says why a cluster was not read. Among several clusters it gets a document too, so that none is missing without a
+/// word.
+fn unread(start: &Start, output: Output, schema: &str, why: &str) {
+    start.voice.tell(why);
+    let Some(context) = start.voice.context() else { return };
+    let text = match output {
+        Output::Json => serde_json::json!({
+            "schema": schema, "context": context, "cluster": { "context": context }, "error": why,
+        })
+        .to_string(),
+        Output::Text => start.voice.headed(&format!("NOT SEEN: {why}")),
+    };
+    // the exit status says that something is missing
+    let _unwritten = print(&text);
 }
 
 /// Opens a session and waits until it is settled or the time limit is reached. If all sources are wanted, reads the logs
 /// of pods with problems.
-async fn look(start: &Start, look: &Look, wanted: Wanted) -> Result<(Session, Arc<World>), u8> {
+async fn look(start: &Start, look: &Look, wanted: Wanted, schema: &str) -> Result<(Session, Arc<World>), u8> {
     let failed = |why: String| {
-        tell(&format!("pilothouse: {why}"));
+        unread(start, look.output, schema, &why);
         exit::USAGE
     };
     let until = Clock::deadline(look.wait);
-    let connection = start.connect().await.map_err(failed)?;
+    let connection = start.connect_until(until).await.map_err(failed)?;
     for note in &connection.notes {
-        tell(&format!("pilothouse: {note}"));
+        start.voice.tell(note);
     }
     let unknown = connection.clone();
-    let tap = super::session::recorder(start, &connection, told()).map_err(failed)?;
+    let tap = super::session::recorder(start, &connection, told(start)).map_err(failed)?;
     let past = start.journal().history().0;
     let mut session = Session::open(start, connection, false, past, wanted, tap, |_| {}).map_err(failed)?;
     let front = session.front;
@@ -96,7 +113,8 @@ async fn look(start: &Start, look: &Look, wanted: Wanted) -> Result<(Session, Ar
     let any = session.world.wait_for(|w| !w.clusters.is_empty());
     if tokio::time::timeout(LAST, any).await.is_err() {
         session.close(CLOSE).await;
-        tell("pilothouse: nothing was seen: the time was up before anything was asked");
+        let why = "nothing was seen: the time was up before anything was asked";
+        unread(start, look.output, schema, why);
         return Err(exit::FAILED);
     }
     let world = session.world.borrow().clone();
@@ -112,15 +130,15 @@ fn saw_nothing(cluster: &Cluster) -> bool {
 
 /// Returns the exit status. It is a failure if a source that should be readable was not read. A source without
 /// permission is reported, but is not a failure.
-fn status_of(cluster: &Cluster, flags: &Look) -> u8 {
+fn status_of(start: &Start, cluster: &Cluster, flags: &Look) -> u8 {
     if saw_nothing(cluster) {
-        explain_nothing(cluster, flags.wait);
+        explain_nothing(start, cluster, flags.wait);
         return exit::FAILED;
     }
     if seen::unseen(cluster).iter().any(|u| u.why.is_fault()) { exit::FAILED } else { exit::DONE }
 }
 
-fn explain_nothing(cluster: &Cluster, waited: Duration) {
+fn explain_nothing(start: &Start, cluster: &Cluster, waited: Duration) {
     // only these sources explain the failure, because other sources may depend on other servers
     let vital = ["nodes", "pods"].into_iter().filter_map(|name| cluster.source(name));
     let why = vital.filter(|s| s.state.is_trouble()).find_map(|s| s.error.as_ref());
@@ -128,16 +146,17 @@ fn explain_nothing(cluster: &Cluster, waited: Duration) {
         || format!("the API server did not answer within {}", humantime::format_duration(waited)),
         ToString::to_string,
     );
-    tell(&format!(
-        "pilothouse: nothing was seen of {} at {}: {why}",
-        cluster.info.context, cluster.info.server
-    ));
+    start
+        .voice
+        .tell(&format!("nothing was seen of {} at {}: {why}", cluster.info.context, cluster.info.server));
 }
 
 pub(super) async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
     // a single document is for scripts, which run often, so it does not wait for logs
     let (mut session, mut world) =
-        match look(start, flags, if watch { Wanted::All } else { Wanted::WithoutLogs }).await {
+        match look(start, flags, if watch { Wanted::All } else { Wanted::WithoutLogs }, document::SNAPSHOT)
+            .await
+        {
             Ok(seen) => seen,
             Err(status) => return status,
         };
@@ -148,22 +167,26 @@ pub(super) async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
         let text = match flags.output {
             Output::Json => serde_json::to_string(&doc).map_err(|e| e.to_string()),
             Output::Text => {
-                let mut lines = text::snapshot(&doc, cluster, now);
-                if watch {
-                    lines.insert(0, format!("=== {}", text::second(now)));
-                    lines.push(String::new());
-                }
-                Ok(lines.join("\n"))
+                let lines = text::snapshot(&doc, cluster, now).join("\n");
+                let second = text::second(now);
+                Ok(match start.voice.context().filter(|_| watch) {
+                    Some(context) => format!("=== {context} {second}\n{lines}\n"),
+                    None if watch => format!("=== {second}\n{lines}\n"),
+                    None => start.voice.headed(&lines),
+                })
             }
         };
         match text.and_then(|t| still_read(&t).map_err(|e| e.to_string())) {
             Ok(true) => {}
-            // the reader has closed the pipe
-            Ok(false) => break exit::DONE,
+            // the reader has closed the pipe, which ends what is printed about other clusters too
+            Ok(false) => {
+                start.stop.cancel();
+                break exit::DONE;
+            }
             Err(_) => break exit::FAILED,
         }
         if !watch {
-            break status_of(cluster, flags);
+            break status_of(start, cluster, flags);
         }
         tokio::select! {
             changed = session.world.changed() => {
@@ -172,6 +195,7 @@ pub(super) async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
                 }
                 world = session.world.borrow_and_update().clone();
             }
+            () = start.stop.cancelled() => break exit::DONE,
             _ = tokio::signal::ctrl_c() => break exit::INTERRUPTED,
         }
     };
@@ -185,7 +209,7 @@ fn is_as_bad(cluster: &Cluster, as_what: Severity) -> bool {
 }
 
 pub(super) async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) -> u8 {
-    let (session, world) = match look(start, flags, Wanted::All).await {
+    let (session, world) = match look(start, flags, Wanted::All, document::SNAPSHOT).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };
@@ -199,9 +223,12 @@ pub(super) async fn why(start: &Start, flags: &Look, fail_on: Option<Severity>) 
                 "causes": doc.causes, "silenced": doc.silenced, "changes": doc.changes,
             }))
             .unwrap_or_default(),
-            Output::Text => text::why(cluster, &start.reach(&cluster.info.context), now).join("\n"),
+            Output::Text => {
+                let lines = text::why(cluster, &start.reach(&cluster.info.context), now);
+                start.voice.headed(&lines.join("\n"))
+            }
         };
-        status = status_of(cluster, flags);
+        status = status_of(start, cluster, flags);
         if print(&text).is_err() {
             status = exit::FAILED;
         }
@@ -246,7 +273,7 @@ async fn permissions(reader: &ReadClient, namespaces: &[Name], until: Instant) -
 }
 
 pub(super) async fn doctor(start: &Start, flags: &Look) -> u8 {
-    let (session, world) = match look(start, flags, Wanted::WithoutPodLogs).await {
+    let (session, world) = match look(start, flags, Wanted::WithoutPodLogs, doctor::SCHEMA).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };
@@ -270,13 +297,15 @@ pub(super) async fn doctor(start: &Start, flags: &Look) -> u8 {
         now,
         config: &start.loaded.path,
         problems: start.loaded.problems.iter().map(ToString::to_string).collect(),
+        remarks: start.empty_sets().into_iter().chain(start.left_out.clone()).collect(),
+        sets: &start.cluster.sets,
         journal: super::journal_folder(&start.home),
         permissions,
         plans,
     };
     let text = match flags.output {
         Output::Json => checkup.json().to_string(),
-        Output::Text => checkup.text().join("\n"),
+        Output::Text => start.voice.headed(&checkup.text().join("\n")),
     };
     let well = print(&text).is_ok() && !checkup.is_troubled();
     session.close(CLOSE).await;

@@ -138,7 +138,7 @@ fn open(
         publish.publish(world);
     });
     let stop = CancellationToken::new();
-    let queues = Queues { facts: facts_in, control: control_in };
+    let queues = Queues { facts: facts_in, control: control_in, clusters: mpsc::channel(1).1 };
     let hub = super::session::hub_thread(hub, queues, stop.clone())?;
     let ended = inbox_in.clone();
     let (player, playing) = (clock.clone(), stop.clone());
@@ -183,7 +183,10 @@ fn open(
                 let world = newest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
                 said(save_report(&start.home, &clock, &world, cluster));
             }
-            Effect::Plan(ticket, _, _) | Effect::Fetch(ticket, _) | Effect::Resume(ticket, _) => {
+            Effect::Plan(ticket, _, _)
+            | Effect::Fetch(ticket, _)
+            | Effect::Resume(ticket, _)
+            | Effect::Contexts(ticket) => {
                 let _full = inbox_in.try_send(Input::Reply(ticket, Reply::Failed(NO_CLUSTER.into())));
             }
             Effect::FollowLogs(ticket, _) => {
@@ -195,7 +198,11 @@ fn open(
                     said(why.into());
                 }
             }
-            Effect::Run { .. } | Effect::Order(..) | Effect::Dismiss(_) => said(NO_CLUSTER.into()),
+            Effect::Run { .. }
+            | Effect::Order(..)
+            | Effect::Dismiss(_)
+            | Effect::OpenCluster(_)
+            | Effect::CloseCluster(_) => said(NO_CLUSTER.into()),
             Effect::StopLogs(_)
             | Effect::Cancel(_)
             | Effect::Copy(_)

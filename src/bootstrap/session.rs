@@ -4,26 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Name};
+use pilothouse_core::domain::settings::ClusterSettings;
 use pilothouse_core::domain::source::SourceState;
+use pilothouse_core::domain::text;
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, ClusterInfo, World};
-use pilothouse_core::logs::fingerprint::Masks;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Start;
-use super::cluster::{ClusterHandle, Handles, clients};
-use crate::hub::{CONTROL, FACTS, Hub, Queues, Tap};
-use crate::source::kube::Scope;
-use crate::source::logs::LogStore;
+use super::cluster::{ClusterHandle, Handles};
+use super::opening::{Basis, Opener, Parts};
+use crate::hub::{CLUSTERS, CONTROL, FACTS, Hub, Queues, Tap};
+use crate::source::logs::shares::Shares;
 use crate::source::prometheus::ranges::Ranges;
 use crate::source::recording::{Ended, Recorder};
 use crate::source::search::Catalog;
 use crate::source::server::Access;
 use crate::source::sink::FactSink;
 use crate::source::supervise::Supervisor;
-use crate::source::{self, Setup, Wanted, prometheus};
+use crate::source::{Wanted, prometheus};
 use crate::wire::client::ReadClient;
 use crate::wire::connect::Connection;
 use crate::wire::error::ApiError;
@@ -36,6 +37,8 @@ pub(super) struct Session {
     pub world: watch::Receiver<Arc<World>>,
     pub supervisor: Supervisor,
     pub control: mpsc::Sender<Event>,
+    /// Opens and closes clusters.
+    pub opener: Opener,
     stop: CancellationToken,
     hub: Option<std::thread::JoinHandle<()>>,
 }
@@ -43,23 +46,31 @@ pub(super) struct Session {
 /// The cluster of the first context, which is the only one of a headless command.
 pub(super) const FIRST: ClusterId = ClusterId(0);
 
-/// Returns the fixed data about the cluster of a connection.
-pub(super) fn info(start: &Start, id: ClusterId, connection: &Connection) -> ClusterInfo {
+/// Returns what is known about a cluster: from the settings, and from the connection when there is one.
+pub(super) fn info(
+    basis: &Basis,
+    id: ClusterId,
+    of: &ClusterSettings,
+    connection: Option<&Connection>,
+) -> ClusterInfo {
+    let (settings, name) = (&of.settings, text::clean(&of.name));
     ClusterInfo {
         id,
-        context: connection.context.as_str().into(),
-        kubeconfig_user: connection.user.as_str().into(),
-        server: connection.server.as_str().into(),
-        by_address: start.is_demo(),
-        protected: start.settings.guards.protects_context(&connection.context),
-        read_only: start.settings.guards.read_only,
+        context: of.context.as_str().into(),
+        alias: if of.name == of.context { Name::default() } else { Name::from(&*name) },
+        colour: of.colour.as_str().into(),
+        kubeconfig_user: connection.map_or_else(Name::default, |c| c.user.as_str().into()),
+        server: connection.map_or_else(Name::default, |c| c.server.as_str().into()),
+        by_address: basis.is_demo,
+        protected: settings.guards.protects_context(&of.context),
+        read_only: settings.guards.reads_only(&of.context),
         replayed: false,
-        namespaces: namespaces(start).into(),
-        haproxy: start.settings.haproxy.clone().into(),
-        dashboard: start.settings.traffic.grafana_url.as_str().into(),
-        alertmanager: super::alertmanager::url(&start.settings.alertmanager.server),
-        silences: start.settings.silences.clone().into(),
-        balancing: Arc::new(start.settings.traffic.balancing.clone()),
+        namespaces: basis.namespaces.clone().into(),
+        haproxy: settings.haproxy.clone().into(),
+        dashboard: settings.traffic.grafana_url.as_str().into(),
+        alertmanager: super::alertmanager::url(&settings.alertmanager.server),
+        silences: settings.silences.clone().into(),
+        balancing: Arc::new(settings.traffic.balancing.clone()),
     }
 }
 
@@ -74,9 +85,45 @@ pub(super) fn namespaces(start: &Start) -> Vec<Name> {
     names
 }
 
+/// What a session begins with.
+pub(super) enum Begin {
+    /// One cluster, which is connected.
+    Connected(ClusterSettings, Box<Connection>),
+    /// Several clusters, which are connected while the session runs. The first one is shown.
+    Chosen(Vec<ClusterSettings>),
+}
+
+impl Begin {
+    /// Returns the contexts, for a recording.
+    pub(super) fn contexts(&self) -> Vec<String> {
+        match self {
+            Self::Connected(of, _) => vec![of.context.clone()],
+            Self::Chosen(all) => all.iter().map(|of| of.context.clone()).collect(),
+        }
+    }
+
+    fn first(&self) -> &str {
+        match self {
+            Self::Connected(of, _) => &of.context,
+            Self::Chosen(all) => all.first().map_or("", |of| &of.context),
+        }
+    }
+}
+
+/// What a session is opened for.
+pub(super) struct Purpose {
+    /// Whether actions are possible.
+    pub writes: bool,
+    pub wanted: Wanted,
+    /// Receives every event on the hub's thread.
+    pub tap: Option<Tap>,
+    /// Tells the user what was noticed while a cluster was opened.
+    pub tell: Box<dyn Fn(String) + Send + Sync>,
+}
+
 impl Session {
-    /// Starts the session without waiting. `writes` tells whether actions are possible. The hub's thread passes every
-    /// event to `tap`, and calls `publish` with each new World.
+    /// Starts a session of one connected cluster without waiting. `writes` tells whether actions are possible. The hub's
+    /// thread passes every event to `tap`, and calls `publish` with each new World.
     pub(super) fn open(
         start: &Start,
         connection: Connection,
@@ -84,31 +131,78 @@ impl Session {
         past: Vec<Arc<ActionView>>,
         wanted: Wanted,
         tap: Option<Tap>,
+        publish: impl FnMut(&Arc<World>) + Send + 'static,
+    ) -> Result<Self, String> {
+        let of = start.settings.of_cluster(&connection.context, true);
+        let purpose = Purpose { writes, wanted, tap, tell: Box::new(|_| ()) };
+        Self::begin(start, Begin::Connected(of, Box::new(connection)), past, purpose, publish)
+    }
+
+    /// Starts a session without waiting. The hub's thread calls `publish` with each new World.
+    pub(super) fn begin(
+        start: &Start,
+        begin: Begin,
+        past: Vec<Arc<ActionView>>,
+        purpose: Purpose,
         mut publish: impl FnMut(&Arc<World>) + Send + 'static,
     ) -> Result<Self, String> {
         let (facts, facts_in) = mpsc::channel(FACTS);
         let (control, control_in) = mpsc::channel(CONTROL);
-        let supervisor = Supervisor::new();
+        let (changes, changes_in) = mpsc::channel(CLUSTERS);
+        let (supervisor, clusters) = (Supervisor::new(), Handles::default());
         let (world_out, world) = watch::channel(Arc::new(World::default()));
-        let infos = vec![info(start, FIRST, &connection)];
-        let hub = Hub::new(infos.clone(), past, start.clock.clone(), move |world: Arc<World>| {
+        let basis = start.basis(begin.first());
+        let infos = match &begin {
+            Begin::Connected(of, connection) => vec![info(&basis, FIRST, of, Some(connection))],
+            Begin::Chosen(all) => {
+                let ids = (0u16..).map(ClusterId);
+                ids.zip(all).map(|(id, of)| basis.info(id, &of.context)).collect()
+            }
+        };
+        let hub = Hub::new(infos, past, start.clock.clone(), move |world: Arc<World>| {
             publish(&world);
             world_out.send_replace(world);
         });
-        let hub = hub.tapped(tap);
-        let stop = CancellationToken::new();
-        let hub = hub_thread(hub, Queues { facts: facts_in, control: control_in }, stop.clone())?;
-        let open = |(info, connection): (ClusterInfo, Connection)| {
-            let sink = FactSink::new(info.id, start.clock.clone(), facts.clone(), control.clone());
-            let plan = Opening { writes, wanted, world: &world };
-            cluster(start, info, connection, &plan, sink, supervisor.child())
+        let hub = hub.tapped(purpose.tap);
+        let hub = match &begin {
+            Begin::Connected(..) => hub,
+            Begin::Chosen(all) => {
+                hub.opening(all.iter().map(|of| start.dialer().clock_of(&of.context)).collect())
+            }
         };
-        let clusters = infos.into_iter().zip([connection]).map(open).collect::<Result<Handles, String>>()?;
-        Ok(Self { clusters, front: FIRST, world, supervisor, control, stop, hub: Some(hub) })
+        let stop = CancellationToken::new();
+        let queues = Queues { facts: facts_in, control: control_in, clusters: changes_in };
+        let hub = hub_thread(hub, queues, stop.clone())?;
+        // one cluster has the limits for itself, and a headless command gets its part in the settings
+        let logs = match &begin {
+            Begin::Connected(of, _) => of.settings.logs.clone(),
+            Begin::Chosen(_) => start.settings.logs.clone(),
+        };
+        let opener = Opener::new(Parts {
+            basis,
+            wanted: purpose.wanted,
+            writes: purpose.writes,
+            clusters: clusters.clone(),
+            facts,
+            control: control.clone(),
+            changes,
+            world: world.clone(),
+            supervisor: supervisor.clone(),
+            memory: Shares::new(logs.memory_mib as usize * 1024 * 1024),
+            streams: Shares::new(logs.max_streams as usize),
+            tell: purpose.tell,
+        });
+        match begin {
+            Begin::Connected(of, connection) => {
+                opener.add(&of, *connection)?;
+            }
+            Begin::Chosen(all) => all.into_iter().for_each(|of| opener.begin(of)),
+        }
+        Ok(Self { clusters, front: FIRST, world, supervisor, control, opener, stop, hub: Some(hub) })
     }
 
     /// Returns the handle of the cluster that is shown first.
-    pub(super) fn shown(&self) -> Result<&ClusterHandle, String> {
+    pub(super) fn shown(&self) -> Result<ClusterHandle, String> {
         self.clusters.get(self.front)
     }
 
@@ -126,53 +220,15 @@ impl Session {
     }
 }
 
-/// What a cluster is opened for.
-struct Opening<'a> {
-    /// Whether actions can be done.
-    writes: bool,
-    wanted: Wanted,
-    world: &'a watch::Receiver<Arc<World>>,
-}
-
-/// Opens a cluster: its clients and its sources.
-fn cluster(
-    start: &Start,
-    info: ClusterInfo,
-    connection: Connection,
-    opening: &Opening<'_>,
-    sink: FactSink,
-    sources: Supervisor,
-) -> Result<ClusterHandle, String> {
-    let reader = connection.reader().map_err(|e| e.to_string())?;
-    let of_logs = &start.settings.logs;
-    let memory = of_logs.memory_mib as usize * 1024 * 1024;
-    let logs = Arc::new(LogStore::with_masks(memory, Masks::of(of_logs)));
-    // a headless command shows no trends
-    let ranges = Ranges::new(opening.writes);
-    let setup = Setup {
-        connection: &connection,
-        reader: &reader,
-        scope: Scope { namespaces: info.namespaces.to_vec() },
-        settings: &start.settings,
-        world: opening.world,
-        lines: &logs,
-        twice: &Arc::default(),
-        ranges: &ranges,
-        pods: &watch::channel(None).0,
-        sink: &sink,
-        supervisor: &sources,
-    };
-    let started = source::start(&setup, opening.wanted)?;
-    let clients = clients(start, info.id, &connection, reader, opening.writes)?;
-    let resources = Arc::default();
-    Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources, ranges })
-}
-
 /// Returns a message if the server reports that a requested namespace does not exist, because an empty result must
 /// not look like a healthy one. Returns `None` if the user may not read namespaces.
 pub(super) async fn no_such_namespace(start: &Start, connection: &Connection) -> Option<String> {
+    none_of(&namespaces(start), connection).await
+}
+
+/// The same for these namespaces.
+pub(super) async fn none_of(names: &[Name], connection: &Connection) -> Option<String> {
     let reader = connection.reader().ok()?;
-    let names = namespaces(start);
     let asked = names.iter().map(|name| {
         let path = format!("/api/v1/namespaces/{}", crate::wire::client::escape(name));
         let reader = &reader;
@@ -228,8 +284,13 @@ pub(super) fn traffic(start: &Start, reader: ReadClient, supervisor: &Supervisor
 
 /// Opens the recording that `--record` asks for. `ended` is called if it ends too early.
 pub(super) fn recorder(start: &Start, connection: &Connection, ended: Ended) -> Result<Option<Tap>, String> {
+    recorder_of(start, vec![connection.context.clone()], ended)
+}
+
+/// The same for several clusters, in the order of their IDs.
+pub(super) fn recorder_of(start: &Start, contexts: Vec<String>, ended: Ended) -> Result<Option<Tap>, String> {
     let Some(path) = &start.global.record else { return Ok(None) };
-    let mut recorder = Recorder::create(path, vec![connection.context.clone()], ended)?;
+    let mut recorder = Recorder::create(path, contexts, ended)?;
     Ok(Some(Box::new(move |event: &Event| recorder.record(event))))
 }
 

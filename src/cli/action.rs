@@ -274,6 +274,19 @@ impl ActionCommand {
         })
     }
 
+    /// Whether the command only reads or writes the journal.
+    pub fn needs_no_cluster(&self) -> bool {
+        matches!(self, Self::Undo { id: None, .. } | Self::Resume { dismiss: true, .. })
+    }
+
+    /// The id of the recorded action that this one continues or takes back.
+    pub fn recorded(&self) -> Option<&str> {
+        match self {
+            Self::Undo { id: Some(id), .. } | Self::Resume { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
     pub fn flags(&self) -> &ActionFlags {
         match self {
             Self::Drain { action, .. }

@@ -59,8 +59,8 @@ pub fn check(text: &str, path: &Path) -> Checked {
 }
 
 /// The sections whose keys are names that the user chooses, or that are lists.
-const OF_ENTRIES: [&str; 4] = ["failover", "haproxy", "silence", "slo"];
-const GLOBS: &str = "in a glob, * stands for any characters and ? for one character";
+const OF_ENTRIES: [&str; 5] = ["clusters", "failover", "haproxy", "silence", "slo"];
+pub(super) const GLOBS: &str = "in a glob, * stands for any characters and ? for one character";
 
 struct Walk<'a> {
     text: &'a str,
@@ -98,6 +98,7 @@ impl Walk<'_> {
                 DeValue::Table(entries) if section == "slo" => self.objectives(entries),
                 DeValue::Table(entries) if section == "haproxy" => self.haproxies(entries),
                 value_of if section == "silence" => self.silences(value_of, value),
+                value_of if section == "clusters" => self.clusters(value_of, value),
                 _ if !known => {
                     let known = fields().map(|f| f.section).chain(OF_ENTRIES);
                     let hint = nearest(section, known);
@@ -183,17 +184,21 @@ impl Walk<'_> {
         let DeValue::Array(items) = value else { return };
         for item in items {
             let DeValue::String(glob) = item.get_ref() else { continue };
-            let sign = glob.chars().find(|c| "[]{}!".contains(*c));
-            let why = match sign {
-                Some(sign) => format!("has {sign:?}, which has no special meaning"),
-                None if glob.is_empty() => "is empty".to_owned(),
-                None if glob.trim() != glob => "has a space at its beginning or end".to_owned(),
-                None => continue,
-            };
+            let Some(why) = no_glob(glob) else { continue };
             let what = format!("{section}.{key}: {glob:?} {why}, so it protects nothing");
             self.problem(Some(item.span()), &what, GLOBS.into());
             self.out.unsafe_to_write = true;
         }
+    }
+}
+
+/// Returns why a text cannot match any name as a glob.
+pub(super) fn no_glob(glob: &str) -> Option<String> {
+    match glob.chars().find(|c| "[]{}!".contains(*c)) {
+        Some(sign) => Some(format!("has {sign:?}, which has no special meaning")),
+        None if glob.is_empty() => Some("is empty".to_owned()),
+        None if glob.trim() != glob => Some("has a space at its beginning or end".to_owned()),
+        None => None,
     }
 }
 
@@ -214,7 +219,7 @@ pub(super) fn texts(value: &DeValue<'_>) -> Option<Vec<String>> {
     }
 }
 
-fn pairs(value: &DeValue<'_>) -> Option<std::collections::BTreeMap<String, String>> {
+pub(super) fn pairs(value: &DeValue<'_>) -> Option<std::collections::BTreeMap<String, String>> {
     let DeValue::Table(table) = value else { return None };
     let pair = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
         let key: &std::borrow::Cow<'_, str> = key.get_ref();
@@ -322,7 +327,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (maximum number of frames per second, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (known: alertmanager, failover, guards, haproxy, logs, loki, prometheus, silence, slo, traffic, ui, victorialogs)",
+                "c.toml:8: unknown section [prom] (known: alertmanager, clusters, failover, guards, haproxy, logs, loki, prometheus, silence, slo, traffic, ui, victorialogs)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");

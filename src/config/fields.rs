@@ -172,8 +172,8 @@ const TABLES: [&[Field]; 10] = [
     log_server!("victorialogs", victorialogs, "kubernetes.pod_namespace:shop error"),
 ];
 
-/// Returns every setting, except for the key bindings (`[ui.keys]`), presets, failover plans, service level objectives, HAProxies
-/// and silences, which have tables of their own.
+/// Returns every setting, except for the key bindings (`[ui.keys]`), sets of clusters, presets, failover plans, service level
+/// objectives, HAProxies and silences, which have tables of their own.
 pub fn fields() -> impl Iterator<Item = &'static Field> {
     TABLES.into_iter().flatten()
 }
@@ -404,6 +404,7 @@ pub fn example() -> String {
     out.push_str(
         "\n[ui.keys]\n# command = [\"key\", …] replaces the command's default keys; `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
     );
+    out.push_str(&super::clusters::example());
     out.push_str(&super::presets::example());
     out.push_str(&super::failover::example());
     out.push_str(&super::slo::example());

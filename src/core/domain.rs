@@ -19,6 +19,7 @@ pub mod image;
 pub mod incident;
 pub mod kinds;
 pub mod label;
+pub mod link;
 pub mod log;
 pub mod near;
 pub mod node;

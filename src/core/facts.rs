@@ -8,6 +8,7 @@ pub mod action;
 pub mod event;
 pub mod events_about;
 pub mod history;
+mod info;
 pub mod intern;
 pub mod latency;
 pub mod past;

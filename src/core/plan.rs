@@ -332,7 +332,9 @@ fn resume(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
 
 /// Applies read-only mode and protection, and sets the text that must be typed.
 fn guard(cluster: &Cluster, plan: &mut Plan, guards: &GuardSettings) {
-    if cluster.info.read_only || guards.read_only {
+    // a step of a failover can be in another context
+    let elsewhere = plan.steps.iter().any(|s| !s.context.is_empty() && guards.reads_only(&s.context));
+    if cluster.info.read_only || guards.reads_only(&plan.intent.context) || elsewhere {
         plan.refusals.push(Refusal::ReadOnly);
     }
     if plan.intent.targets.len() > 1 {

@@ -10,6 +10,7 @@ mod remarks;
 
 use std::sync::Arc;
 
+use crate::domain::link::Link;
 use crate::domain::time::Stamp;
 use crate::policy::rules::{Findings, Index, RuleContext};
 
@@ -27,6 +28,9 @@ const TIMED_EVERY_MS: u64 = 5_000;
 /// The facts, the data derived from them, and the last published snapshot.
 pub struct ClusterState {
     pub info: Arc<ClusterInfo>,
+    link: Link,
+    /// Whether the connection has changed since the last publish.
+    relinked: bool,
     facts: Facts,
     derivation: Derivation,
     findings: Findings,
@@ -51,6 +55,8 @@ impl ClusterState {
         let derivation = Derivation::new(info.id);
         Self {
             info,
+            link: Link::default(),
+            relinked: false,
             facts,
             derivation,
             findings: Findings::default(),
@@ -72,14 +78,26 @@ impl ClusterState {
         Some(action)
     }
 
+    /// Sets the connection to the cluster, and what is known of it since.
+    pub fn connect(&mut self, info: ClusterInfo, link: Link) {
+        self.relinked |= *self.info != info || self.link != link;
+        self.info = Arc::new(info);
+        self.link = link;
+    }
+
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
     pub fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        self.relinked || !self.dirty.is_empty()
     }
 
     /// Updates the derived data, and publishes if visible data changed. `tick` is true if the call is made because
     /// time has passed.
     pub fn publish(&mut self, now: Stamp, tick: bool) -> Option<Arc<Cluster>> {
         let dirty = std::mem::take(&mut self.dirty);
+        let relinked = std::mem::take(&mut self.relinked);
         let mut changed = self.derivation.update(&self.facts, &dirty, now);
         let mut parts = dirty.parts;
         if tick {
@@ -125,6 +143,7 @@ impl ClusterState {
         let recorded = self.recorder.record(&cluster, now);
         let said = std::mem::take(&mut self.facts.said);
         let remarked = self.remarks.follow(&cluster, &said, &mut self.derived, now);
+        let silent = silent && !relinked;
         if silent && told.is_none() && !parts.meets(Parts::CHANGES) && recorded.is_none() && !remarked {
             return None;
         }
@@ -144,6 +163,7 @@ impl ClusterState {
         let f = &self.facts;
         Cluster {
             info: self.info.clone(),
+            link: self.link.clone(),
             identity: f.identity.clone(),
             tables: f.rows.published(),
             node_usage: f.node_usage.clone(),

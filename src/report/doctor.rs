@@ -13,6 +13,9 @@ use pilothouse_core::policy::seen;
 use super::rights::{self, Right};
 use super::{snapshot, text};
 
+/// The schema of the report.
+pub const SCHEMA: &str = "pilothouse/doctor/v1";
+
 /// A permission to check in one namespace ("" for all of them).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -87,6 +90,10 @@ pub struct Checkup<'a> {
     pub config: &'a Path,
     /// The errors in the config file.
     pub problems: Vec<String>,
+    /// What the config says about other clusters only.
+    pub remarks: Vec<String>,
+    /// The sets of the config that the cluster belongs to.
+    pub sets: &'a [String],
     pub journal: Option<PathBuf>,
     pub permissions: Vec<Permission>,
     /// The failover plans by name, with the reasons why each cannot run.
@@ -110,12 +117,15 @@ impl Checkup<'_> {
     pub fn json(&self) -> serde_json::Value {
         let cluster = self.cluster;
         serde_json::json!({
-            "schema": "pilothouse/doctor/v1",
+            "schema": SCHEMA,
             "context": self.context, "server": self.server,
             "version": cluster.identity.version, "user": cluster.identity.user,
             "clock_offset_ms": cluster.identity.clock_offset_ms,
             "insecure": self.insecure,
-            "config": { "path": self.config.display().to_string(), "problems": self.problems },
+            "sets": self.sets, "read_only": cluster.info.read_only, "protected": cluster.info.protected,
+            "config": {
+                "path": self.config.display().to_string(), "problems": self.problems, "remarks": self.remarks,
+            },
             "journal": self.journal.as_ref().map(|path| path.display().to_string()),
             "failover": self.plans.iter().map(|(name, against)| serde_json::json!({
                 "name": name, "missing": against,
@@ -139,6 +149,10 @@ impl Checkup<'_> {
             format!("server version {}", or_unknown(cluster.identity.version.as_ref())),
             format!("user {}", or_unknown(cluster.identity.user.as_ref())),
         ]);
+        if !self.sets.is_empty() {
+            lines.push(format!("sets of clusters: {}", self.sets.join(", ")));
+        }
+        lines.extend(self.guards());
         lines.extend(text::clock(cluster));
         if self.insecure {
             lines.push("! INSECURE: the server's certificate is not checked".into());
@@ -152,6 +166,7 @@ impl Checkup<'_> {
         let config = Some(self.config).filter(|path| !path.as_os_str().is_empty());
         lines.push(format!("config {}", shown(config)));
         lines.extend(self.problems.iter().map(|p| format!("✖ CONFIG: {p}")));
+        lines.extend(self.remarks.iter().map(|remark| format!("  config: {remark}")));
         lines.push(format!("journal {}", shown(self.journal.as_deref())));
         for (source, line) in cluster.sources.iter().zip(text::sources(cluster, self.now)) {
             lines.push(line);
@@ -168,6 +183,18 @@ impl Checkup<'_> {
         }
         lines.push(self.summary());
         lines
+    }
+
+    /// Returns how actions in this cluster are guarded.
+    fn guards(&self) -> Option<String> {
+        let info = &self.cluster.info;
+        let read_only = "READ-ONLY: nothing but reads and access reviews is sent";
+        let protected = "PROTECTED: actions need one confirmation level higher";
+        match (info.read_only, info.protected) {
+            (true, _) => Some(read_only.to_owned()),
+            (false, true) => Some(protected.to_owned()),
+            (false, false) => None,
+        }
     }
 
     fn permission(&self, permission: &Permission) -> String {
@@ -311,6 +338,8 @@ mod tests {
             now: Stamp(9_000),
             config: Path::new(""),
             problems: Vec::new(),
+            remarks: Vec::new(),
+            sets: &[],
             journal: None,
             permissions: Vec::new(),
             plans: Vec::new(),
@@ -337,6 +366,30 @@ mod tests {
         ] {
             assert_eq!(checkup.permission(&permission(allowed, why)), line);
         }
+    }
+
+    #[test]
+    fn the_guards_and_the_sets_of_a_cluster_are_told() {
+        let said = |read_only, protected| {
+            let mut cluster = Cluster::default();
+            let info = std::sync::Arc::make_mut(&mut cluster.info);
+            (info.read_only, info.protected) = (read_only, protected);
+            let sets = ["eu".to_owned(), "audit".to_owned()];
+            let remarks = vec!["clusters.us: no context matches us-*".to_owned()];
+            let checkup = Checkup { sets: &sets, remarks, ..checkup(&cluster) };
+            let json = checkup.json();
+            assert_eq!(json["sets"], serde_json::json!(["eu", "audit"]));
+            assert_eq!((&json["read_only"], &json["protected"]), (&read_only.into(), &protected.into()));
+            let lines = checkup.text();
+            assert!(
+                lines.iter().any(|line| line == "  config: clusters.us: no context matches us-*"),
+                "{lines:#?}"
+            );
+            let at = lines.iter().position(|line| line == "sets of clusters: eu, audit").unwrap();
+            lines[at + 1].split(':').next().unwrap().to_owned()
+        };
+        assert_eq!([said(true, true), said(false, true)], ["READ-ONLY", "PROTECTED"]);
+        assert!(said(false, false).starts_with("config"), "no guard, no line");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::plan::{Confirm, Plan};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::plan::{is_protected, takes_many_nodes};
@@ -93,6 +94,38 @@ fn write_out(text: &str) -> std::io::Result<()> {
         out.write_all(b"\n")?;
     }
     out.flush()
+}
+
+/// Prints what is said about one cluster. If several clusters are read at the same time, it names the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Voice(Option<Name>);
+
+impl Voice {
+    /// The voice for one of several clusters.
+    pub fn of(context: &str) -> Self {
+        Self(Some(context.into()))
+    }
+
+    /// The context, if several clusters are read.
+    pub fn context(&self) -> Option<&Name> {
+        self.0.as_ref()
+    }
+
+    /// Prints a message for the user to standard error.
+    pub fn tell(&self, text: &str) {
+        match &self.0 {
+            Some(context) => tell(&format!("pilothouse: {context}: {text}")),
+            None => tell(&format!("pilothouse: {text}")),
+        }
+    }
+
+    /// Returns a text that stands alone. Among the texts of several clusters, it has a heading and ends with a blank line.
+    pub fn headed(&self, text: &str) -> String {
+        match &self.0 {
+            Some(context) => format!("=== {context}\n{text}\n\n"),
+            None => text.to_owned(),
+        }
+    }
 }
 
 /// Prints a message for the user to standard error.

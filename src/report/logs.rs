@@ -27,6 +27,8 @@ const TEMPLATE_CHARS: usize = 200;
 pub struct Entry {
     pub at: Option<Stamp>,
     pub level: Level,
+    /// The context, if the logs of several clusters are printed.
+    pub context: Name,
     pub namespace: Name,
     /// The pod, without its namespace; empty if the log is not of a pod.
     pub pod: Name,
@@ -70,7 +72,8 @@ fn color(level: Level) -> &'static str {
     }
 }
 
-/// Appends an entry as `NAMESPACE/POD CONTAINER TEXT`, with its time in front on request. The further lines of a stack
+/// Appends an entry as `NAMESPACE/POD CONTAINER TEXT`, with its time in front on request, and its context if there are
+/// several. The further lines of a stack
 /// trace follow as they are. The lines of standard input are printed as they came, and their time not twice.
 pub fn text(entry: &Entry, style: Style, out: &mut String) {
     let came = entry.came.as_ref();
@@ -81,7 +84,11 @@ pub fn text(entry: &Entry, style: Style, out: &mut String) {
     if !entry.pod.is_empty() && came.is_none() {
         let (begin, end) = if style.colors { (CYAN, RESET) } else { ("", "") };
         let slash = if entry.namespace.is_empty() { "" } else { "/" };
-        out.push_str(&format!("{begin}{}{slash}{} {}{end} ", entry.namespace, entry.pod, entry.container));
+        let blank = if entry.context.is_empty() { "" } else { " " };
+        out.push_str(&format!(
+            "{begin}{}{blank}{}{slash}{} {}{end} ",
+            entry.context, entry.namespace, entry.pod, entry.container
+        ));
     }
     let begin = if style.colors { color(entry.level) } else { "" };
     out.push_str(begin);
@@ -102,12 +109,22 @@ pub fn text_mark(entry: &Entry, mark: Mark) -> String {
     let parts = [&entry.namespace, &entry.pod].map(Name::as_str);
     let pod = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
     let blank = if pod.is_empty() || entry.container.is_empty() { "" } else { " " };
-    format!("{}: {pod}{blank}{}: {}", word(mark), entry.container, entry.text)
+    let colon = if entry.context.is_empty() { "" } else { ": " };
+    format!("{}: {}{colon}{pod}{blank}{}: {}", word(mark), entry.context, entry.container, entry.text)
+}
+
+/// Appends a document as one line. It names the context if there are several.
+fn line(mut document: Value, entry: &Entry, out: &mut String) {
+    if let Some(fields) = document.as_object_mut().filter(|_| !entry.context.is_empty()) {
+        fields.insert("context".into(), Value::from(entry.context.as_str()));
+    }
+    out.push_str(&document.to_string());
+    out.push('\n');
 }
 
 /// Appends what is said about a log as a JSON object in one line.
 pub fn json_mark(entry: &Entry, mark: Mark, out: &mut String) {
-    let line = json!({
+    let document = json!({
         "mark": word(mark),
         "ts": entry.at.map(|at| at.to_string()),
         "namespace": entry.namespace.as_str(),
@@ -116,8 +133,7 @@ pub fn json_mark(entry: &Entry, mark: Mark, out: &mut String) {
         "node": entry.node.as_str(),
         "text": entry.text.as_str(),
     });
-    out.push_str(&line.to_string());
-    out.push('\n');
+    line(document, entry, out);
 }
 
 /// Finds what entries say. Errors have the groups that they have on the screen, which groups errors only.
@@ -147,7 +163,7 @@ impl Grouping {
 pub fn json(entry: &Entry, group: &Template, out: &mut String) {
     let found: Map<String, Value> =
         fields::all(&entry.text).into_iter().map(|(path, value)| (path, Value::from(value))).collect();
-    let line = json!({
+    let document = json!({
         "ts": entry.at.map(|at| at.to_string()),
         "namespace": entry.namespace.as_str(),
         "pod": entry.pod.as_str(),
@@ -158,8 +174,7 @@ pub fn json(entry: &Entry, group: &Template, out: &mut String) {
         "fields": found,
         "fingerprint": group.fingerprint.as_str(),
     });
-    out.push_str(&line.to_string());
-    out.push('\n');
+    line(document, entry, out);
 }
 
 /// The lines that say the same.
@@ -327,8 +342,26 @@ mod tests {
         let document: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(document["fields"]["status"], "503");
         assert_eq!((&document["level"], &document["pod"]), (&json!("error"), &json!("api-1")));
-        assert_eq!(document["mark"], Value::Null);
+        assert_eq!((&document["mark"], &document["context"]), (&Value::Null, &Value::Null));
         assert_eq!(out.lines().count(), 1);
+    }
+
+    #[test]
+    fn an_entry_of_one_of_several_clusters_names_it() {
+        let line = Entry { context: "eu-1".into(), ..entry(0, "api-1", "boom") };
+        let mut out = String::new();
+        text(&line, Style::default(), &mut out);
+        assert_eq!(out, "eu-1 shop/api-1 app boom\n");
+        assert_eq!(text_mark(&line, Mark::Gap), "gap: eu-1: shop/api-1 app: boom");
+        for mark in [None, Some(Mark::Note)] {
+            out.clear();
+            match mark {
+                None => json(&line, &Grouping::default().of(&line), &mut out),
+                Some(mark) => json_mark(&line, mark, &mut out),
+            }
+            let document: Value = serde_json::from_str(&out).unwrap();
+            assert_eq!((&document["context"], out.lines().count()), (&json!("eu-1"), 1), "{out}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! seconds before the first screen, `2m` two minutes after it.
 
 pub mod cast;
+pub mod fleet;
 pub mod step;
 
 use std::path::Path;
@@ -36,6 +37,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("error-storm", include_str!("scenarios/error-storm.toml")),
     ("pdb-stuck", include_str!("scenarios/pdb-stuck.toml")),
     ("api-flaky", include_str!("scenarios/api-flaky.toml")),
+    ("fleet-eu-1", include_str!("scenarios/fleet-eu-1.toml")),
+    ("fleet-eu-2", include_str!("scenarios/fleet-eu-2.toml")),
     ("shop", include_str!("scenarios/shop.toml")),
     ("bare", include_str!("scenarios/bare.toml")),
 ];
@@ -229,11 +232,11 @@ fn some_span<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Duratio
     span::deserialize(from).map(Some)
 }
 
-/// Name and title of every built-in scenario with a story.
+/// Name and title of every built-in scenario with a story of its own.
 pub fn names() -> Vec<(&'static str, String)> {
     BUILT_IN
         .iter()
-        .filter(|(name, _)| !matches!(*name, "shop" | "bare"))
+        .filter(|(name, _)| !matches!(*name, "shop" | "bare" | "fleet-eu-1" | "fleet-eu-2"))
         .filter_map(|(name, text)| Some((*name, toml::from_str::<File>(text).ok()?.title)))
         .collect()
 }
@@ -294,13 +297,17 @@ impl Scenario {
     }
 }
 
+/// Whether the name is the path of a file.
+fn is_file(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"))
+}
+
 fn load(name: &str, depth: usize) -> Result<Scenario, Bad> {
     if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
         return parse(name, text, depth);
     }
-    let is_file = Path::new(name).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
-    if !is_file {
-        let all: Vec<&str> = names().into_iter().map(|(name, _)| name).collect();
+    if !is_file(name) {
+        let all: Vec<&str> = names().into_iter().chain(fleet::names()).map(|(name, _)| name).collect();
         return Err(Bad::Unknown(name.into(), all.join(", ")));
     }
     let text = std::fs::read_to_string(name).map_err(|e| Bad::Unreadable(name.into(), e))?;

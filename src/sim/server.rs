@@ -29,6 +29,7 @@ use crate::loops;
 use crate::observe::{self, Observe};
 use crate::resources::Res;
 use crate::rng::Random;
+use crate::scenario::fleet::ALONE;
 use crate::scenario::{Scenario, cast};
 use crate::store::{self, Object, Store};
 use crate::story::Story;
@@ -79,6 +80,8 @@ pub struct Options {
     pub hidden: Vec<String>,
     /// Number of changes that are kept per resource for watches; more in a cluster with many copies.
     pub log: usize,
+    /// The name of its cluster and context in a kubeconfig.
+    pub name: String,
     /// A file for the audit log, in the real server's form.
     pub audit: Option<PathBuf>,
     /// Whether the cluster has a Service for its Prometheus, which the API server's proxy leads to.
@@ -110,6 +113,7 @@ impl Options {
             anonymous: Some("admin".to_owned()),
             hidden: Vec::new(),
             log: store::LOG,
+            name: ALONE.to_owned(),
             audit: None,
             monitored: false,
             probe: None,
@@ -124,6 +128,7 @@ pub struct Sim;
 /// A running cluster. Dropping it stops it.
 #[derive(Debug)]
 pub struct Running {
+    pub name: String,
     pub addr: SocketAddr,
     pub store: Store,
     pub world: World,
@@ -290,7 +295,7 @@ impl Sim {
     /// Builds a cluster, simulates its history (which blocks the caller's thread for a moment), and starts it. Its API
     /// server listens when this returns.
     pub async fn start(options: Options) -> io::Result<Running> {
-        let (port, alive) = (options.port, options.alive);
+        let (port, alive, name) = (options.port, options.alive, options.name.clone());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let Built { store, world, logs, control, engine, observe } = build(options)?;
         let more = observe.as_ref().map(Observe::router).unwrap_or_default();
@@ -310,8 +315,26 @@ impl Sim {
             drop(axum::serve(door, service).await);
         });
         let (api, usage) = (control.api.clone(), control.usage.clone());
-        Ok(Running { addr, store, world, api, logs, usage, observe, control, tasks })
+        Ok(Running { name, addr, store, world, api, logs, usage, observe, control, tasks })
     }
+}
+
+/// The first line of a kubeconfig that is written here.
+pub const WRITTEN: &str = "# a simulated cluster";
+
+/// A kubeconfig of clusters, each with its name and URL, for one persona. The first context is the current one.
+pub fn kubeconfig<'a>(clusters: impl IntoIterator<Item = (&'a str, &'a str)>, token: &str) -> String {
+    let (mut servers, mut contexts, mut current) = (String::new(), String::new(), None);
+    for (name, url) in clusters {
+        current.get_or_insert(name);
+        servers.push_str(&format!("- name: {name}\n  cluster:\n    server: {url}/as/{token}\n"));
+        contexts.push_str(&format!("- name: {name}\n  context:\n    cluster: {name}\n    user: {token}\n"));
+    }
+    let current = current.unwrap_or(ALONE);
+    format!(
+        "{WRITTEN}\napiVersion: v1\nkind: Config\nclusters:\n{servers}users:\n- name: {token}\n  user:\n    token: {token}\n\
+         contexts:\n{contexts}current-context: {current}\n"
+    )
 }
 
 impl Running {
@@ -345,12 +368,7 @@ impl Running {
 
     /// A kubeconfig for a persona. kubectl sends no token over plain HTTP, so the path names the persona too.
     pub fn kubeconfig_as(&self, token: &str) -> String {
-        let url = self.url();
-        format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: demo\n  cluster:\n    server: {url}/as/{token}\nusers:\n\
-             - name: {token}\n  user:\n    token: {token}\ncontexts:\n- name: demo\n  context:\n    cluster: demo\n    \
-             user: {token}\ncurrent-context: demo\n"
-        )
+        kubeconfig([(self.name.as_str(), self.url().as_str())], token)
     }
 
     /// The kubeconfig of the administrator.

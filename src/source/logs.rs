@@ -11,6 +11,7 @@ pub mod pod;
 mod query;
 mod ring;
 pub(super) mod seen;
+pub mod shares;
 pub mod store;
 pub mod twice;
 
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use self::choose::choose_while_it_changes;
 pub use self::follow::{LogQuery, Nothing, Told, fetch_log, follow_log};
 use self::out::{Kept, Troubles};
+use self::shares::Part;
 
 pub use self::store::{LogFilter, LogInput, LogLine, LogStore};
 use self::twice::Twice;
@@ -63,7 +65,7 @@ pub(super) struct Target {
 /// The containers to follow. The caller derives them from the World and can change them at any time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FollowPlan {
-    /// The targets, the most interesting first. Only the first `max_streams` are followed.
+    /// The targets, the most interesting first. Only the first ones are followed.
     pub targets: Vec<Target>,
     /// The number of pods that could be followed.
     pub candidates: u32,
@@ -71,21 +73,22 @@ pub(super) struct FollowPlan {
 
 /// Starts following pods according to the World and the settings.
 pub fn start(setup: &Setup<'_>, sink: &FactSink) -> Vec<Name> {
-    let most = setup.settings.logs.max_streams;
+    let most = setup.streams.clone();
     let input = setup.lines.input(NAME, "pods");
     let (plan_out, plan) = watch::channel(FollowPlan::default());
     let (client, kept, out) = (setup.reader.clone(), input.clone(), sink.clone());
-    let (group, twice) = (setup.supervisor.child(), setup.twice.clone());
+    let (group, twice, bound) = (setup.supervisor.child(), setup.twice.clone(), most.clone());
     setup.supervisor.spawn(NAME, sink.clone(), move || {
         // a restart after a panic begins without streams, because the earlier ones stop with their group
         let streams = Streams { group: group.child(), running: HashMap::new() };
+        let most = bound.clone();
         run(client.clone(), kept.clone(), plan.clone(), most, (twice.clone(), out.clone()), streams)
     });
     setup.supervisor.spawn_once(choose_while_it_changes(
         setup.world.clone(),
         sink.cluster(),
         plan_out,
-        most as usize,
+        most,
         sink.clock().clone(),
     ));
     keep_telling(&input, setup.supervisor, sink);
@@ -133,7 +136,7 @@ async fn run(
     client: ReadClient,
     input: LogInput,
     mut plan: watch::Receiver<FollowPlan>,
-    max_streams: u32,
+    most: Arc<Part>,
     (twice, out): (Arc<Twice>, FactSink),
     mut streams: Streams,
 ) {
@@ -146,7 +149,7 @@ async fn run(
         };
         if changed {
             let wanted = plan.borrow_and_update().clone();
-            let chosen: Vec<&Target> = wanted.targets.iter().take(max_streams as usize).collect();
+            let chosen: Vec<&Target> = wanted.targets.iter().take(most.size()).collect();
             streams.keep(&chosen);
             for target in chosen {
                 if streams.running.contains_key(target) {

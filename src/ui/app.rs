@@ -5,6 +5,7 @@ mod clusters;
 mod hit;
 mod past;
 mod plot;
+mod prompt;
 mod reading;
 mod seen;
 mod sheet;
@@ -13,16 +14,13 @@ mod tail;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pilothouse_core::domain::alert::NewSilence;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef};
 use pilothouse_core::domain::plan::Intent;
 use pilothouse_core::domain::preset::{self, Preset};
 use pilothouse_core::domain::settings::UiSettings;
-use pilothouse_core::domain::silence::Silence;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cluster, World};
-use pilothouse_core::logs::filter;
 use pilothouse_core::policy::slices::By;
 
 use super::clipboard::Clipboard;
@@ -33,12 +31,15 @@ use super::mouse::Spots;
 use super::request::{KindWords, Rehearsal, TableText, Ticket};
 use super::rows::PaneRows;
 use super::rows::timeline::Kinds;
+use super::theme::Role;
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
+pub use self::clusters::Fleet;
 pub use self::hit::{Hit, Target};
 pub use self::past::{Metrics as PastMetrics, Past};
 pub use self::plot::{Answer, Beside, Curve, Grid, KEYS, LABELS, Metrics, Plots, RANGES};
+pub use self::prompt::{LogFilter, Prompt, SilencePart, SilencePrompt};
 pub use self::reading::{Below, Details, TextLine, TextSource, TextView};
 pub use self::seen::{Seen, SeenList, SeenText};
 pub use self::sheet::{About, Sheet};
@@ -97,6 +98,8 @@ pub struct Dialog {
     pub in_flight: bool,
     pub read_only: bool,
     pub protected: bool,
+    /// The role of the cluster's name.
+    pub tint: Role,
     /// Whether the choices are shown, so that a number selects one.
     pub choosing: bool,
     /// The unfinished action that this one resumes.
@@ -110,112 +113,6 @@ pub enum Question {
     CancelAction { id: Name, title: String, cordoned: bool },
     /// Nothing is undone: the unfinished action is no longer reported.
     DismissAction { id: Name, title: String },
-}
-
-/// The purpose of the line that the user is typing.
-#[derive(Clone, Debug)]
-pub enum Prompt {
-    Filter {
-        list: ListId,
-        before: super::list::Filter,
-    },
-    FindText,
-    /// The filter of the log on the screen, with what can complete it.
-    LogFilter(Box<LogFilter>),
-    /// The container whose lines are shown. The first choice is all of them.
-    LogContainer {
-        names: Vec<Name>,
-        at: usize,
-    },
-    /// Asks how far back the log is read.
-    LogSince,
-    Palette {
-        hits: Vec<Hit>,
-        at: usize,
-    },
-    Scale {
-        targets: Vec<ObjectRef>,
-        from: Option<i32>,
-    },
-    /// The current minReplicas and maxReplicas of an autoscaler.
-    Bounds {
-        target: ObjectRef,
-        min: i32,
-        max: i32,
-    },
-    /// The weight of a server of a HAProxy.
-    ServerWeight {
-        target: ObjectRef,
-        now: Option<f64>,
-    },
-    /// Asks how long to silence these findings.
-    Silence {
-        title: String,
-        silences: Vec<Silence>,
-    },
-    /// Asks which of the silenced findings to show again.
-    Tell,
-    /// Asks for a silence of an Alertmanager.
-    SilenceAlerts(Box<SilencePrompt>),
-    /// Asks for a note about a moment.
-    Note {
-        at: Stamp,
-        object: Option<ObjectRef>,
-    },
-}
-
-/// A silence of an Alertmanager that the user is typing, one part after the other.
-#[derive(Clone, Debug)]
-pub struct SilencePrompt {
-    pub cluster: ClusterId,
-    pub new: NewSilence,
-    pub part: SilencePart,
-}
-
-/// The part of a silence that the prompt asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SilencePart {
-    Matchers,
-    Lasts,
-    Comment,
-}
-
-/// A filter of a log that the user is typing.
-#[derive(Clone, Debug, Default)]
-pub struct LogFilter {
-    /// The filter before, which Esc restores.
-    pub before: filter::Filter,
-    /// The last text of whole terms, and its filter. It is in force while the text cannot be parsed.
-    pub whole: (String, filter::Filter),
-    pub known: filter::Known,
-    pub found: filter::Completion,
-    /// The chosen candidate.
-    pub at: Option<usize>,
-    /// What is wrong with the text.
-    pub problem: Option<filter::Problem>,
-    /// Whether Enter was pressed on the text, although something is wrong with it.
-    pub refused: bool,
-}
-
-impl LogFilter {
-    /// Determines what can stand at the cursor.
-    pub fn complete(&mut self, input: &InputLine) {
-        self.found = filter::complete(input.text(), input.cursor(), &self.known);
-        (self.at, self.refused) = (None, false);
-    }
-
-    /// Returns the problem to be shown. While a candidate can be chosen, the text is not complete, unless Enter was
-    /// pressed on it.
-    pub fn shown_problem(&self) -> Option<&filter::Problem> {
-        self.problem.as_ref().filter(|_| self.refused || self.found.candidates.is_empty())
-    }
-
-    /// Returns the filter that is in force while this text cannot be parsed: that of its terms before, or the filter
-    /// that was there before.
-    pub fn last_valid(&self, text: &str) -> &filter::Filter {
-        let (whole, filter) = &self.whole;
-        if whole.is_empty() || !text.starts_with(whole.as_str()) { &self.before } else { filter }
-    }
 }
 
 /// The whole state of the screen.
@@ -308,8 +205,8 @@ pub struct Ui {
     pub mouse: bool,
     /// The areas of the last frame that the mouse can act on.
     pub spots: Spots,
-    /// The lists of the clusters that are not shown.
-    parked: clusters::Parked,
+    /// What is kept besides the cluster that is shown.
+    pub fleet: Fleet,
     next_ticket: u64,
 }
 
@@ -372,7 +269,7 @@ impl Ui {
             size: (80, 24),
             mouse: settings.mouse,
             spots: Spots::new(),
-            parked: clusters::Parked::default(),
+            fleet: Fleet::default(),
             next_ticket: 0,
         };
         (ui, problems)

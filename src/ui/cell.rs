@@ -65,6 +65,8 @@ pub struct RowView {
     pub grade: Grade,
     pub cells: Vec<Cell>,
     pub marked: bool,
+    /// The start of a cell's text in a role of its own: the cluster of the row. `None`: the row is of the one in front.
+    pub lead: Option<(usize, Cell)>,
     /// What there is to say besides, each for lines of its own below the row, where those are free; the first says most.
     pub below: Vec<Cell>,
 }

@@ -2,6 +2,7 @@
 //! keymap and the config's section of keys are all derived from it.
 
 mod acts;
+mod clusters;
 mod logs;
 mod permit;
 mod print;
@@ -22,7 +23,11 @@ pub use print::{keys_table_markdown, keys_text, places};
 
 use super::list::ListId;
 
-const COUNT: usize = acts::CHANGES.len() + table::LOOKS.len() + logs::LOGS.len() + times::TIMES.len();
+const COUNT: usize = acts::CHANGES.len()
+    + table::LOOKS.len()
+    + logs::LOGS.len()
+    + times::TIMES.len()
+    + clusters::CLUSTERS.len();
 
 /// All commands: those that change the cluster, then the others.
 pub const COMMANDS: &[Command] = &{
@@ -32,14 +37,17 @@ pub const COMMANDS: &[Command] = &{
         let of_changes = acts::CHANGES.len();
         let of_looks = of_changes + table::LOOKS.len();
         let of_logs = of_looks + logs::LOGS.len();
+        let of_times = of_logs + times::TIMES.len();
         all[i] = if i < of_changes {
             acts::CHANGES[i]
         } else if i < of_looks {
             table::LOOKS[i - of_changes]
         } else if i < of_logs {
             logs::LOGS[i - of_looks]
-        } else {
+        } else if i < of_times {
             times::TIMES[i - of_logs]
+        } else {
+            clusters::CLUSTERS[i - of_times]
         };
         i += 1;
     }
@@ -65,6 +73,7 @@ pub enum Context {
     Alerts,
     Timeline,
     Actions,
+    Clusters,
     /// Read-only text: describe, YAML, events, why.
     Text,
     Log,
@@ -76,7 +85,7 @@ pub enum Context {
 
 impl Context {
     /// All contexts, in the order of help and of the README.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Everywhere,
         Self::Lists,
         Self::Objects,
@@ -91,6 +100,7 @@ impl Context {
         Self::Alerts,
         Self::Timeline,
         Self::Actions,
+        Self::Clusters,
         Self::Text,
         Self::Log,
         Self::Plots,
@@ -105,7 +115,7 @@ impl Context {
             Self::Lists => &[Self::Objects, Self::Everywhere],
             Self::Objects | Self::Log | Self::Plots | Self::Sheet => &[Self::Everywhere],
             Self::Text => &[Self::Objects, Self::Everywhere],
-            Self::Actions => &[Self::Lists, Self::Everywhere],
+            Self::Actions | Self::Clusters => &[Self::Lists, Self::Everywhere],
             Self::Now
             | Self::Nodes
             | Self::Traffic
@@ -136,6 +146,7 @@ impl Context {
             Self::Alerts => "Alerts",
             Self::Timeline => "Timeline",
             Self::Actions => "Actions",
+            Self::Clusters => "Clusters",
             Self::Text => "text",
             Self::Log => "log text",
             Self::Plots => "plots",
@@ -243,6 +254,9 @@ pub enum Cmd {
     Acknowledge,
     MarkCause,
     Export,
+    CloseCluster,
+    AllClusters,
+    Compare,
     Confirm,
     Cancel,
     CopyKubectl,

@@ -30,6 +30,8 @@ pub enum ListId {
     Timeline,
     Events,
     Namespaces,
+    Clusters,
+    Elsewhere,
     Table,
 }
 

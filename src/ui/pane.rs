@@ -7,6 +7,8 @@ pub mod alerts;
 pub mod autoscalers;
 pub mod backends;
 pub mod causes;
+pub mod clusters;
+pub mod elsewhere;
 pub mod errors;
 pub mod events;
 pub mod namespaces;
@@ -123,7 +125,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         title: |_| "NOW".into(),
         counts: causes::counts,
         state: causes::state,
-        footer: |s| causes::changes(s.ui, s.cluster, s.ui.size.0 < 110),
+        footer: |s| causes::changes(s.ui, s.world, s.cluster, s.ui.size.0 < 110),
         nothing: "no causes",
         kept: Some(|cluster| cluster.nodes.cover.is_read()),
         ..COMMON
@@ -415,6 +417,8 @@ pub static PANES: [Pane; ListId::COUNT] = [
         nothing: "no namespaces seen yet",
         ..COMMON
     },
+    clusters::PANE,
+    elsewhere::PANE,
     Pane {
         id: ListId::Table,
         name: "table",

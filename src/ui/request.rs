@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
 use pilothouse_core::domain::incident::Remark;
+use pilothouse_core::domain::link::ContextLine;
 use pilothouse_core::domain::log::Level;
 use pilothouse_core::domain::plan::{Intent, Plan};
 use pilothouse_core::domain::preset::Sample;
@@ -89,6 +90,12 @@ pub enum Effect {
     Remark(ClusterId, Remark),
     /// Saves a report of a cluster's timeline. The answer is a [`Msg::Notice`] with the names of the files.
     Report(ClusterId),
+    /// Opens the cluster of a context. The new cluster is in the World.
+    OpenCluster(Name),
+    /// Closes a cluster. The answer is a [`Msg::Notice`].
+    CloseCluster(ClusterId),
+    /// Requests the contexts of the kubeconfig. The answer is [`Reply::Contexts`].
+    Contexts(Ticket),
     /// Applies a change of the mouse setting. The run loop handles this effect.
     Mouse,
     /// Suspends to the shell until the shell continues the process.
@@ -117,8 +124,6 @@ pub enum Request {
     Table { cluster: ClusterId, resource: String, namespace: Option<Name> },
     /// Requests the kinds of the API server. The answer is [`Reply::Kinds`].
     Kinds { cluster: ClusterId },
-    /// Requests the contexts of the kubeconfig as a text.
-    Contexts { cluster: ClusterId },
     /// Requests failover plans. The answer is [`Reply::Plans`].
     FailoverPlans { cluster: ClusterId },
     /// Requests the newest lines that are kept of an error group.
@@ -139,7 +144,6 @@ impl Request {
             Self::Yaml(object) => object.cluster,
             Self::Table { cluster, .. }
             | Self::Kinds { cluster }
-            | Self::Contexts { cluster }
             | Self::FailoverPlans { cluster }
             | Self::ErrorLines { cluster, .. }
             | Self::Range { cluster, .. }
@@ -202,6 +206,7 @@ pub enum Reply {
     Lines(Vec<LogLine>),
     Plans(Vec<FailoverPlan>),
     Kinds(Vec<KindWords>),
+    Contexts(Vec<ContextLine>),
     Range(Ranged),
     /// The answer to each query.
     Moment(Vec<Vec<Sample>>),

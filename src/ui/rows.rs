@@ -5,6 +5,7 @@
 pub mod actions;
 pub mod alerts;
 pub mod backends;
+pub mod clusters;
 pub mod events;
 pub mod namespaces;
 pub mod timeline;
@@ -52,4 +53,9 @@ pub struct PaneRows {
     pub timeline: timeline::Lines,
     pub events: events::EventGroups,
     pub alerts: alerts::AlertLines,
+    pub clusters: Vec<clusters::ClusterLine>,
+    /// The findings of all open clusters, if NOW shows them.
+    pub everywhere: clusters::Everywhere,
+    /// The Service in each open cluster.
+    pub elsewhere: Vec<clusters::ServiceLine>,
 }

@@ -161,7 +161,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
             }
         };
         let now = Clock::instant();
-        ui.now = stage.clock.now();
+        ui.now = ui.clock_of_front(&world, stage.clock.now());
         ui.clock_ms = millis(now);
         let mut effects = Vec::new();
         let mut taken = 0;

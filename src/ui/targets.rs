@@ -24,24 +24,25 @@ pub fn act(ui: &Ui, world: &World, cmd: Cmd) -> Option<(Act, Vec<ObjectRef>)> {
     let opens = command::of(cmd)?.on?.opens?;
     let chosen = of(ui, world, cmd);
     (!chosen.is_empty()).then_some(())?;
-    Some((opens(ui.shown(world)?, &chosen), chosen))
+    // the objects decide on the cluster, not the one in front
+    let cluster = world.cluster(chosen.first()?.cluster)?;
+    Some((opens(cluster, &chosen), chosen))
 }
 
 /// Returns the marked rows, otherwise the selected row. In NOW, returns the object of the cause. In a text, returns
 /// its object.
 pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
-    let Some(cluster) = ui.shown(world) else { return Vec::new() };
     let id = match ui.screen() {
         Screen::Text(view) => {
             // the selected object of the text if the command fits it, otherwise the object of the text
             let chosen = view.chosen.as_ref().map(|(_, object)| object).filter(|o| fits(cmd, &o.kind));
             let about = match (&view.source, chosen) {
-                (TextSource::Why(key), None) => return by_cause(cluster, &Uid::Text(key.clone()), cmd),
+                (TextSource::Why(key), None) => return by_cause(ui, world, &Uid::Text(key.clone()), cmd),
                 (_, chosen) => chosen.or(view.object.as_ref()),
             };
             return about
                 .filter(|o| fits(cmd, &o.kind))
-                .and_then(|o| known(cluster, o))
+                .and_then(|o| known(world.cluster(o.cluster)?, o))
                 .into_iter()
                 .collect();
         }
@@ -51,7 +52,7 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     };
     let list = ui.list(id);
     if id == ListId::Now {
-        return list.chosen().map_or_else(Vec::new, |key| by_cause(cluster, key, cmd));
+        return list.chosen().map_or_else(Vec::new, |key| by_cause(ui, world, key, cmd));
     }
     let chosen: Vec<&Uid> =
         if list.marks.is_empty() { list.chosen().into_iter().collect() } else { list.marks.iter().collect() };
@@ -61,8 +62,8 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
 
 /// Whether all the chosen nodes are dead or said to be off: no other is a machine that may be off.
 fn all_down(ui: &Ui, world: &World) -> bool {
-    let Some(cluster) = ui.shown(world) else { return false };
     let chosen = of(ui, world, Cmd::Change(ChangeCmd::OutOfService));
+    let Some(cluster) = chosen.first().and_then(|first| world.cluster(first.cluster)) else { return false };
     let chosen: BTreeSet<&Uid> = chosen.iter().map(|o| &o.uid).collect();
     // one walk over the rows, however many are chosen
     let down = |r: &&Arc<NodeRow>| {
@@ -83,7 +84,7 @@ pub fn service_of(ui: &Ui, world: &World, pods: &[ObjectRef]) -> Option<Name> {
     if ui.active_list() == Some(ListId::Backends) {
         return Some(ui.service.1.clone());
     }
-    let cluster = ui.shown(world)?;
+    let cluster = world.cluster(pods.first()?.cluster)?;
     let pod = pods.first().and_then(|o| cluster.pods.by_uid(&o.uid))?;
     let selects = |s: &&Arc<pilothouse_core::domain::service::Service>| {
         s.namespace == pod.namespace && !s.selector.is_empty() && s.selector.matches(pod)
@@ -140,10 +141,8 @@ pub fn action<'w>(ui: &Ui, world: &'w World) -> Option<&'w Arc<ActionView>> {
     world.actions.iter().find(|a| actions::key(a) == key)
 }
 
-fn by_cause(cluster: &Cluster, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
-    let Some(cause) = cluster.derived.causes.iter().find(|c| causes::key(c) == *key) else {
-        return Vec::new();
-    };
+fn by_cause(ui: &Ui, world: &World, key: &Uid, cmd: Cmd) -> Vec<ObjectRef> {
+    let Some((cluster, cause)) = causes::of_key(ui, world, key) else { return Vec::new() };
     // the loss of a zone is about all its nodes
     let nodes: Vec<&ObjectRef> = cause.objects.iter().filter(|o| o.kind == Kind::Node).collect();
     if nodes.len() > 1 && fits(cmd, &Kind::Node) {

@@ -5,6 +5,7 @@ mod color;
 
 use std::collections::BTreeMap;
 
+use pilothouse_core::domain::id::Name;
 use ratatui::style::{Modifier, Style};
 use serde::Deserialize;
 
@@ -67,6 +68,32 @@ roles! {
     PlotLimit "plot-limit" Some(Role::Critical);
     LogTime "log-time" Some(Role::Dim);
     LogSource "log-source" Some(Role::Info);
+    Cluster1 "cluster-1" Some(Role::Context);
+    Cluster2 "cluster-2" Some(Role::Context);
+    Cluster3 "cluster-3" Some(Role::Context);
+    Cluster4 "cluster-4" Some(Role::Context);
+    Cluster5 "cluster-5" Some(Role::Context);
+    Cluster6 "cluster-6" Some(Role::Context);
+    Cluster7 "cluster-7" Some(Role::Context);
+    Cluster8 "cluster-8" Some(Role::Context);
+}
+
+/// The roles of the names of clusters.
+pub const CLUSTERS: [Role; 8] = [
+    Role::Cluster1,
+    Role::Cluster2,
+    Role::Cluster3,
+    Role::Cluster4,
+    Role::Cluster5,
+    Role::Cluster6,
+    Role::Cluster7,
+    Role::Cluster8,
+];
+
+/// The role of the `nth` colour that the config has for clusters. They begin at the end, because clusters without such a
+/// colour begin with the first role.
+pub fn of_config(nth: usize) -> Option<Role> {
+    CLUSTERS.iter().rev().nth(nth).copied()
 }
 
 /// A theme, ready to use.
@@ -172,6 +199,19 @@ impl Theme {
     /// The style of a role.
     pub fn style(&self, role: Role) -> Style {
         self.styles.get(role as usize).copied().unwrap_or_default()
+    }
+
+    /// The same theme with the colours that the config has for clusters.
+    #[must_use]
+    pub fn with_clusters(mut self, colours: &[Name]) -> Self {
+        let own =
+            colours.iter().enumerate().filter_map(|(n, text)| Some((of_config(n)?, parse_color(text)?)));
+        for (role, colour) in own {
+            if let Some(style) = self.styles.get_mut(role as usize) {
+                *style = Style::default().fg(colour).add_modifier(Modifier::BOLD);
+            }
+        }
+        self
     }
 
     /// The same theme for a terminal with fewer colours.

@@ -3,6 +3,7 @@
 
 mod actions;
 mod alerts;
+mod clusters;
 mod dialog;
 mod keys;
 mod leave;
@@ -60,6 +61,7 @@ fn handle(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         Msg::Paste(pasted) => prompt::paste(ui, world, &pasted),
         Msg::Resize(width, height) => ui.size = (width, height),
         Msg::WorldChanged | Msg::Tick => {
+            clusters::follow(ui, world, &mut effects);
             if !ui.touched {
                 keys::start_focus(ui, world);
             }
@@ -103,7 +105,11 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         return;
     }
     match cmd {
+        Cmd::Open(ListId::Clusters) => clusters::list(ui, world, effects),
         Cmd::Open(id) => open::pane(ui, world, id, effects),
+        Cmd::CloseCluster => clusters::close(ui, world, effects),
+        Cmd::AllClusters => everywhere(ui, world),
+        Cmd::Compare => open::compare(ui, world),
         Cmd::NextPane => cycle(ui, true),
         Cmd::PreviousPane => cycle(ui, false),
         Cmd::Zoom => match ui.screen() {
@@ -117,6 +123,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         }
         Cmd::Find => {
             open::ask_kinds(ui, effects);
+            clusters::ask(ui, effects);
             prompt::palette(ui, world, "");
         }
         Cmd::Help => {
@@ -171,7 +178,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Copy => with_object(ui, world, |ui, object| {
             // the description of a Service shows its dashboard
             let described = matches!(ui.screen(), Screen::Text(_)) && object.kind == Kind::Service;
-            let link = ui.shown(world).filter(|_| described).and_then(|cluster| {
+            let link = world.cluster(object.cluster).filter(|_| described).and_then(|cluster| {
                 links::dashboard(&cluster.info.dashboard, &object.namespace, &object.name)
             });
             let name = link.unwrap_or_else(|| object.name.to_string());
@@ -278,6 +285,23 @@ fn cycle(ui: &mut Ui, forward: bool) {
     ui.focus = panes.get((at + by) % panes.len().max(1)).copied().unwrap_or(ListId::Nodes);
 }
 
+/// Shows the findings and changes of all open clusters, or only those of the one in front.
+fn everywhere(ui: &mut Ui, world: &World) {
+    if !ui.fleet.all && !world.has_several() {
+        let key = ui.keymap.key(Cmd::Open(ListId::Clusters)).map_or_else(String::new, |key| key.to_string());
+        return ui.say(format!("only one cluster is open: {key} opens others"));
+    }
+    ui.fleet.all = !ui.fleet.all;
+    ui.list_mut(ListId::Now).to_top();
+    ui.say(if ui.fleet.all { "NOW is of all open clusters" } else { "NOW is of the cluster in front" });
+}
+
+/// Returns the name of the other cluster that the selected row is about, if it is not the one in front.
+fn far(ui: &Ui, world: &World) -> Option<String> {
+    let object = object(ui, world).filter(|object| object.cluster != ui.cluster)?;
+    Some(world.cluster(object.cluster)?.info.name().to_string())
+}
+
 fn toggle_pods(ui: &mut Ui) {
     match ui.screens.last_mut() {
         Some(Screen::List(id @ ListId::Workloads)) => {
@@ -361,6 +385,10 @@ fn with_object(ui: &mut Ui, world: &World, then: impl FnOnce(&mut Ui, ObjectRef)
 fn change(ui: &mut Ui, world: &World, what: ChangeCmd, effects: &mut Vec<Effect>) {
     if let Some(why) = timeline::refusal(ui) {
         return ui.say(why);
+    }
+    // these act on routes and plans of the cluster in front
+    if let (ChangeCmd::Failover | ChangeCmd::Weight, Some(name)) = (what, far(ui, world)) {
+        return ui.say(format!("this is in {name}: Enter brings that cluster to the front"));
     }
     match what {
         ChangeCmd::Scale if targets::scales_bounds(ui, world) => prompt::bounds(ui, world),

@@ -133,6 +133,11 @@ impl Connection {
         })
     }
 
+    /// The clock that the answers of this server correct.
+    pub fn clock(&self) -> Clock {
+        self.link.clock.clone()
+    }
+
     /// A client that can only read and send access reviews.
     pub fn reader(&self) -> Result<ReadClient, ConnectError> {
         Ok(ReadClient::new(self.http.apart(Use::Read), self.link.clone()))

@@ -15,7 +15,7 @@ use pilothouse_core::domain::text;
 pub use self::file::Impersonate;
 use self::file::{Cluster, Context, File, User};
 pub use self::resolve::Overrides;
-use self::resolve::{Access, resolve};
+use self::resolve::{Access, context_of, resolve};
 use super::connect::ConnectError;
 use super::env::Env;
 
@@ -31,6 +31,9 @@ pub struct ContextInfo {
 
 /// The folder with a pod's service account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// The context of a pod's service account.
+const IN_CLUSTER: &str = "in-cluster";
 
 /// Where the configuration comes from.
 enum Found {
@@ -133,6 +136,18 @@ pub fn contexts(explicit: Option<&Path>) -> Result<Vec<ContextInfo>, ConnectErro
     })
 }
 
+/// Returns the name of the context that a connection to `context` (None: the current one) would use. Reads nothing but
+/// the kubeconfig.
+pub fn name_of(
+    explicit: Option<&Path>,
+    context: Option<&str>,
+    over: &Overrides,
+) -> Result<String, ConnectError> {
+    let (file, shown, context) = found(explicit, context, over, &Env::default())?;
+    let named = context_of(&file, context, over).map(|(name, _)| name);
+    named.map_err(|e| failed_in(&shown, &e))
+}
+
 /// Resolves the cluster and the user. The errors name the file.
 pub(super) fn load(
     explicit: Option<&Path>,
@@ -140,17 +155,30 @@ pub(super) fn load(
     over: &Overrides,
     env: &Env,
 ) -> Result<Access, ConnectError> {
-    let (file, shown, context) = match read(explicit, env)? {
+    let (file, shown, context) = found(explicit, context, over, env)?;
+    resolve(&file, context, over, env).map_err(|e| failed_in(&shown, &e))
+}
+
+fn failed_in(shown: &str, why: &str) -> ConnectError {
+    ConnectError(text::clean(&format!("{shown}: {why}")).into_owned())
+}
+
+/// Returns the kubeconfig, its name, and the context to look for in it.
+fn found<'c>(
+    explicit: Option<&Path>,
+    context: Option<&'c str>,
+    over: &Overrides,
+    env: &Env,
+) -> Result<(File, String, Option<&'c str>), ConnectError> {
+    Ok(match read(explicit, env)? {
         Found::Files(file, shown) => (*file, shown, context),
         Found::InCluster(server) => {
-            (account(server), "the pod's service account".to_owned(), Some("in-cluster"))
+            (account(server), "the pod's service account".to_owned(), Some(IN_CLUSTER))
         }
         // the flags can name a cluster without any file
         Found::Nothing(_) if over.names_server() => (File::default(), "the flags".to_owned(), context),
         Found::Nothing(why) => return Err(why),
-    };
-    resolve(&file, context, over, env)
-        .map_err(|e| ConnectError(text::clean(&format!("{shown}: {e}")).into_owned()))
+    })
 }
 
 /// A pod's service account in the form of a kubeconfig.
@@ -159,11 +187,11 @@ fn account(server: String) -> File {
     let namespace = std::fs::read_to_string(at("namespace")).unwrap_or_default();
     let ca_file = if Path::new(&at("ca.crt")).is_file() { at("ca.crt") } else { String::new() };
     let mut file = File::default();
-    let (cluster, user) = ("in-cluster".to_owned(), "service account".to_owned());
+    let (cluster, user) = (IN_CLUSTER.to_owned(), "service account".to_owned());
     file.clusters.insert(cluster.clone(), Cluster { server, ca_file, ..Cluster::default() });
     file.users.insert(user.clone(), User { token_file: at("token"), ..User::default() });
     let context = Context { cluster, user, namespace: namespace.trim().to_owned() };
-    file.contexts.insert("in-cluster".into(), context);
+    file.contexts.insert(IN_CLUSTER.into(), context);
     file
 }
 

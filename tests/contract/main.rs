@@ -27,6 +27,7 @@ mod api;
 mod autoscaler;
 mod balance;
 mod chain;
+mod clusters;
 mod configured;
 mod drain;
 mod ending;

@@ -6,7 +6,7 @@ use crate::failover::{id, states};
 use crate::rig::{Rig, err, out, real, until};
 
 /// A kubeconfig with the operator's context of both clusters: `test` and `standby`.
-fn both(rig: &Rig, standby: &std::path::Path) -> std::path::PathBuf {
+pub fn both(rig: &Rig, standby: &std::path::Path) -> std::path::PathBuf {
     let read = |folder: &std::path::Path| -> Value {
         let file = folder.join("operator.kubeconfig");
         let view = rig.kubectl_ok(&[

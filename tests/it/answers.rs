@@ -109,11 +109,8 @@ fn serve(socket: TcpStream, hook: &Hook, asked: &Mutex<std::collections::HashMap
     }
 }
 
-/// Runs a headless command against such a server; returns its home too.
-pub fn command(
-    args: &[&str],
-    hook: impl Fn(&str, u32) -> Option<String> + Send + Sync + 'static,
-) -> (Command, tempfile::TempDir) {
+/// Starts such a server; returns its port.
+pub fn server(hook: impl Fn(&str, u32) -> Option<String> + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (hook, asked): (Arc<Hook>, Arc<Mutex<_>>) = (Arc::new(Box::new(hook)), Arc::default());
@@ -123,6 +120,15 @@ pub fn command(
             std::thread::spawn(move || serve(socket, &hook, &asked));
         }
     });
+    port
+}
+
+/// Runs a headless command against such a server; returns its home too.
+pub fn command(
+    args: &[&str],
+    hook: impl Fn(&str, u32) -> Option<String> + Send + Sync + 'static,
+) -> (Command, tempfile::TempDir) {
+    let port = server(hook);
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("config");
     let text = format!(

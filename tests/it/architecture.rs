@@ -474,7 +474,7 @@ const LOOKS: [&str; 9] = [
 ];
 
 /// Where a text is looked into all the same: where, the words, and why.
-const LOOKED_INTO: [(&str, &str, &str); 14] = [
+const LOOKED_INTO: [(&str, &str, &str); 13] = [
     // servers that say it in words alone
     ("src/action/rehearse.rs", "dry run", "a webhook without dry run is a 400 without a cause"),
     ("src/action/drain", "more than one PodDisruptionBudget", "a 500 of the eviction API without a cause"),
@@ -487,7 +487,6 @@ const LOOKED_INTO: [(&str, &str, &str); 14] = [
         "the scheduler has one reason for all",
     ),
     ("src/core/policy/seen.rs", "User ", "a refusal names its user in the message alone"),
-    ("src/bootstrap/demo.rs", "current-context: demo", "a kubeconfig that an earlier demo wrote"),
     // words of our own that are made shorter
     ("src/core/state/changes.rs", "rollout ", "a narrow column leaves the verb out"),
     ("src/core/state/changes.rs", ", now", "a group of changes is titled by what they have in common"),

@@ -7,6 +7,7 @@
 mod alerts;
 mod answers;
 mod architecture;
+mod clusters;
 mod crash;
 mod decoders;
 mod documents;
@@ -19,6 +20,8 @@ mod log_stores;
 mod loghub;
 mod logs;
 mod objectives;
+#[cfg(feature = "demo")]
+mod opening;
 mod plots;
 mod prometheus;
 mod properties;

@@ -16,9 +16,12 @@ use pilothouse::action::runner::{Confirmed, Consent, NotTakenUp, Parts, Runner, 
 use pilothouse::bootstrap::cluster::{ClusterHandle, Handles};
 use pilothouse::bootstrap::desk::Desk;
 use pilothouse::bootstrap::dialer::Dialer;
+use pilothouse::bootstrap::opening::{Basis, Opener, Parts as Opening};
 use pilothouse::clock::Clock;
 use pilothouse::config::Home;
+use pilothouse::source::Wanted;
 use pilothouse::source::logs::LogStore;
+use pilothouse::source::logs::shares::Shares;
 use pilothouse::source::prometheus::ranges::Ranges;
 use pilothouse::source::sink::FactSink;
 use pilothouse::source::supervise::Supervisor;
@@ -51,6 +54,7 @@ struct Two {
     b: Fake,
     states: [ClusterState; 2],
     world: watch::Sender<Arc<World>>,
+    clusters: Clusters,
     runner: Runner,
     reports: mpsc::Receiver<ActionView>,
 }
@@ -79,8 +83,9 @@ impl Two {
         let (a, b) = (Fake::start(0).await, Fake::start(0).await);
         let (world, newest) = watch::channel(Arc::default());
         let (told, reports) = mpsc::channel(1000);
+        let clusters = Clusters::from_iter([clients(&a, A), clients(&b, B)]);
         let runner = Runner::new(Parts {
-            clusters: Clusters::from_iter([clients(&a, A), clients(&b, B)]),
+            clusters: clusters.clone(),
             facts: Facts::Live(newest),
             journal: journal.quiet(),
             clock: Clock::system(),
@@ -90,7 +95,7 @@ impl Two {
             reports: told,
         });
         let states = [A, B].map(|id| ClusterState::new(info(id)));
-        let mut two = Self { a, b, states, world, runner, reports };
+        let mut two = Self { a, b, states, world, clusters, runner, reports };
         two.sees(3, 1);
         two
     }
@@ -183,6 +188,53 @@ async fn an_action_is_planned_and_carried_out_on_the_cluster_that_its_intent_nam
     let mut contexts: Vec<&str> = journaled.iter().map(|a| a.plan.intent.context.as_str()).collect();
     contexts.sort_unstable();
     assert_eq!(contexts, ["other", "test"], "the journal names the cluster of each");
+}
+
+#[tokio::test]
+async fn each_action_goes_to_its_own_cluster_while_the_other_one_is_closed() {
+    let scaled = Act::Scale(ScaleBy { replicas: 5, current_replicas: None });
+    for act in [Act::Restart, Act::PauseRollout, scaled] {
+        for (cluster, other) in [(A, B), (B, A)] {
+            let folder = tempfile::tempdir().unwrap();
+            let two = Two::with_journal(folder.path()).await;
+            let intent = |cluster| Intent { act: act.clone(), ..scale(cluster) };
+            let read = two.rehearsed(&intent(cluster)).await;
+            let of_other = two.rehearsed(&intent(other)).await;
+            two.clusters.remove(other);
+            let answer = read.answer.clone();
+            let done = two.run(read.clone(), &answer).await;
+            assert_eq!((done.outcome, done.cluster), (Some(Outcome::Done), cluster), "{}", done.message);
+            let written = if cluster == A { (1, 0) } else { (0, 1) };
+            assert_eq!(two.written(), written, "{act:?}");
+            // of a closed cluster, nothing is planned and nothing is sent, whatever was read before
+            let why = two.runner.rehearse(&intent(other), None).await.unwrap_err().to_string();
+            assert_eq!(why, "pilothouse is not connected to that cluster");
+            let answer = of_other.answer.clone();
+            let done = two.run(of_other, &answer).await;
+            assert_eq!(done.outcome, Some(Outcome::Refused), "{}", done.message);
+            assert_eq!(two.written(), written, "{act:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_context_is_reached_by_the_clients_of_its_open_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = Two::with_journal(folder.path()).await;
+    let open = two.clusters.opener(Arc::new(|context| {
+        Box::pin(async move { Err(format!("{context} is opened by the kubeconfig")) })
+    }));
+    let servers = [&two.a, &two.b].map(|fake| fake.connection.reader().unwrap().server().to_owned());
+    for (cluster, server) in [A, B].into_iter().zip(servers) {
+        let found = open(info(cluster).context).await.unwrap();
+        assert_eq!((found.reader.server(), found.writer.is_some()), (server.as_str(), true));
+    }
+    let closed = info(B).context;
+    two.clusters.remove(B);
+    for context in [closed, "third".into()] {
+        let why = open(context.clone()).await.unwrap_err();
+        assert_eq!(why, format!("{context} is opened by the kubeconfig"));
+    }
 }
 
 #[tokio::test]
@@ -371,6 +423,30 @@ fn handle(fake: &Fake, id: ClusterId) -> ClusterHandle {
     }
 }
 
+/// Opens no cluster: nobody asks it to.
+fn opener(two: &Two) -> Opener {
+    Opener::new(Opening {
+        basis: Basis {
+            settings: Arc::default(),
+            dialer: Dialer::new(None, None, Overrides::default(), Clock::system()),
+            namespaces: Vec::new(),
+            is_demo: false,
+            first: String::new(),
+        },
+        wanted: Wanted::All,
+        writes: true,
+        clusters: Handles::default(),
+        facts: mpsc::channel(1).0,
+        control: mpsc::channel(1).0,
+        changes: mpsc::channel(1).0,
+        world: two.world.subscribe(),
+        supervisor: Supervisor::new(),
+        memory: Shares::new(1 << 20),
+        streams: Shares::new(1),
+        tell: Box::new(|_| ()),
+    })
+}
+
 /// The next thing that the screen is told.
 async fn next(inbox: &Arc<Mutex<Receiver<Input>>>) -> Input {
     let inbox = inbox.clone();
@@ -389,11 +465,12 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
         runner: two.runner.clone(),
         clock: Clock::system(),
         failover: Vec::new(),
-        dialer: Dialer::new(None, None, Overrides::default(), Clock::system()),
         world: two.world.subscribe(),
         inbox: inbox_in,
         control: mpsc::channel(1).0,
         supervisor: Supervisor::new(),
+        opener: opener(&two),
+        recorded: None,
         home: Home::default(),
         logs: HashMap::new(),
         asked: HashMap::new(),

@@ -13,6 +13,8 @@ mod cluster;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "demo")]
+mod fleet;
+#[cfg(feature = "demo")]
 mod flood;
 mod followed;
 #[cfg(feature = "demo")]
@@ -22,3 +24,5 @@ mod picture;
 mod plugin;
 mod readonly;
 mod seat;
+#[cfg(feature = "demo")]
+mod several;

@@ -253,6 +253,14 @@ impl Seat {
         while Instant::now() < deadline && self.bytes_within(pause) > 0 {}
     }
 
+    /// The memory of the process that is in use, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.process_id().unwrap());
+        let text = std::fs::read_to_string(status).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

@@ -4,10 +4,11 @@ use pilothouse_core::domain::id::{Kind, ObjectRef};
 use pilothouse_core::facts::world::World;
 use serde_json::{Map, Value, json};
 
-use super::{CLOSE, Start, exit, explain_nothing, look, print, saw_nothing, tell};
+use super::{CLOSE, Start, exit, explain_nothing, look, print, saw_nothing};
 use crate::cli::Output;
 use crate::cli::get::GetFlags;
 use crate::config::check::nearest;
+use crate::report::document::SNAPSHOT;
 use crate::report::table::Table;
 use crate::source::Wanted;
 use crate::ui::app::Ui;
@@ -89,7 +90,7 @@ fn document(
         json!({"grade": word(view.grade), "object": object, "columns": cells})
     };
     json!({
-        "schema": "pilothouse/v1", "context": context, "pane": asked.pane.name, "notes": notes,
+        "schema": SNAPSHOT, "context": context, "pane": asked.pane.name, "notes": notes,
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
     })
 }
@@ -109,17 +110,22 @@ fn table(columns: &[(usize, Column)], rows: &[Row]) -> String {
     table.lines().join("\n")
 }
 
+/// Returns an error if there is no such pane.
+pub(crate) fn check(flags: &GetFlags) -> Result<(), String> {
+    find(&flags.kind).map(|_| ())
+}
+
 pub(crate) async fn get(start: &Start, flags: &GetFlags) -> u8 {
     let asked = match find(&flags.kind) {
         Ok(asked) => asked,
         Err(why) => {
-            tell(&format!("pilothouse: {why}"));
+            start.voice.tell(&why);
             return exit::USAGE;
         }
     };
     let (id, flags) = (asked.pane.id, &flags.look);
     let wanted = if id == ListId::Errors { Wanted::All } else { Wanted::WithoutLogs };
-    let (session, world) = match look(start, flags, wanted).await {
+    let (session, world) = match look(start, flags, wanted, SNAPSHOT).await {
         Ok(seen) => seen,
         Err(status) => return status,
     };
@@ -147,18 +153,18 @@ pub(crate) async fn get(start: &Start, flags: &GetFlags) -> u8 {
             Output::Json => {
                 document(&shown.cluster.info.context, &asked, &columns, &rows, &notes).to_string()
             }
-            Output::Text => table(&columns, &rows),
+            Output::Text => start.voice.headed(&table(&columns, &rows)),
         };
         let is_read = asked.pane.cover.is_none_or(|cover| cover(shown.cluster).is_read());
         if saw_nothing(shown.cluster) {
-            explain_nothing(shown.cluster, flags.wait);
+            explain_nothing(start, shown.cluster, flags.wait);
         } else {
             for note in &notes {
-                tell(&format!("pilothouse: {}: {note}", asked.pane.name));
+                start.voice.tell(&format!("{}: {note}", asked.pane.name));
             }
             status = if is_read { exit::DONE } else { exit::FAILED };
             if rows.is_empty() && is_read {
-                tell(&format!("pilothouse: {}", asked.pane.nothing));
+                start.voice.tell(asked.pane.nothing);
             }
         }
         if print(&text).is_err() {

@@ -16,11 +16,10 @@ use pilothouse_core::logs::targets::worst_first;
 use tokio::sync::mpsc;
 
 use self::choose::{Chosen, Containers, Selection, is_ready};
-use self::input::input;
 use self::notes::Notes;
 use self::print::{End, Printer};
 use super::super::logs::pods::{ALL, Ask, read_pods};
-use super::{CLOSE, Start, exit, explain_nothing, saw_nothing, tell};
+use super::{CLOSE, Start, exit, explain_nothing, saw_nothing};
 use crate::bootstrap::session::Session;
 use crate::cli::logs::{INPUT, LogFlags};
 use crate::clock::Clock;
@@ -39,38 +38,57 @@ const ORDER: Duration = Duration::from_millis(100);
 /// The same for the first lines, because the streams are opened one after the other.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// Runs the command. Returns the exit status.
-pub(crate) async fn logs(start: &Start, flags: &LogFlags) -> u8 {
+/// Returns the printer, or why the flags do not go together.
+fn printer(start: &Start, flags: &LogFlags) -> Result<Printer, String> {
+    let printer = Printer::new(start, flags)?;
+    if flags.follow && flags.group {
+        return Err(
+            "--group counts the lines once all are read, which does not happen with -f: leave one of them out"
+                .into(),
+        );
+    }
+    Ok(printer)
+}
+
+/// Reads standard input and no cluster. Returns the exit status.
+pub(crate) async fn input(start: &Start, flags: &LogFlags) -> u8 {
     let usage = |why: &str| {
-        tell(&format!("pilothouse: {why}"));
+        start.voice.tell(why);
         exit::USAGE
     };
-    let mut printer = match Printer::new(start, flags) {
+    let mut printer = match printer(start, flags) {
         Ok(printer) => printer,
         Err(why) => return usage(&why),
     };
-    if flags.follow && flags.group {
-        return usage(
-            "--group counts the lines once all are read, which does not happen with -f: leave one of them out",
-        );
+    if flags.objects.iter().any(|object| object != INPUT) {
+        return usage("- is standard input, which has no workloads");
     }
-    if flags.reads_input() {
-        if flags.objects.iter().any(|object| object != INPUT) {
-            return usage("- is standard input, which has no workloads");
-        }
-        if flags.follow && flags.tail.is_some() {
-            return usage("--tail of standard input waits for its end, so it does not go with -f");
-        }
-        return input(start, flags, &mut printer).await;
+    if flags.follow && flags.tail.is_some() {
+        return usage("--tail of standard input waits for its end, so it does not go with -f");
     }
-    let selector = match flags.selector.as_deref().map(Selector::parse).transpose() {
-        Ok(selector) => selector,
-        Err(why) => return usage(&why),
-    };
-    let objects = match flags.objects.iter().map(|word| Chosen::parse(word)).collect() {
-        Ok(objects) => objects,
-        Err(why) => return usage(&why),
-    };
+    input::input(start, flags, &mut printer).await
+}
+
+/// Returns an error if the flags cannot be used, which is the same for each cluster.
+pub(crate) fn check(start: &Start, flags: &LogFlags) -> Result<(), String> {
+    prepared(start, flags).map(|_| ())
+}
+
+/// Reads the logs of a cluster. Returns the exit status.
+pub(crate) async fn logs(start: &Start, flags: &LogFlags) -> u8 {
+    match prepared(start, flags) {
+        Ok((mut printer, selection)) => cluster(start, flags, selection, &mut printer).await,
+        Err(why) => {
+            start.voice.tell(&why);
+            exit::USAGE
+        }
+    }
+}
+
+fn prepared(start: &Start, flags: &LogFlags) -> Result<(Printer, Selection), String> {
+    let printer = printer(start, flags)?;
+    let selector = flags.selector.as_deref().map(Selector::parse).transpose()?;
+    let objects = flags.objects.iter().map(|word| Chosen::parse(word)).collect::<Result<_, _>>()?;
     let labels = flags.selector.iter().map(|selector| format!("-l {selector}"));
     let selection = Selection {
         objects,
@@ -79,7 +97,7 @@ pub(crate) async fn logs(start: &Start, flags: &LogFlags) -> u8 {
         conditions: labels.chain(flags.node.iter().map(|node| format!("--node {node}"))).collect(),
         all: start.global.all_namespaces || !start.global.namespace.is_empty(),
     };
-    cluster(start, flags, selection, &mut printer).await
+    Ok((printer, selection))
 }
 
 /// Converts a line, without what only the cluster knows of its pod.
@@ -100,20 +118,20 @@ fn entry(line: LogLine) -> Entry {
 
 async fn cluster(start: &Start, flags: &LogFlags, selection: Selection, printer: &mut Printer) -> u8 {
     let failed = |why: &str, status: u8| {
-        tell(&format!("pilothouse: {why}"));
+        start.voice.tell(why);
         status
     };
     let until = Clock::deadline(flags.look.wait);
-    let connection = match start.connect().await {
+    let connection = match start.connect_until(until).await {
         Ok(connection) => connection,
         Err(why) => return failed(&why, exit::USAGE),
     };
     for note in &connection.notes {
-        tell(&format!("pilothouse: {note}"));
+        start.voice.tell(note);
     }
     let names = connection.clone();
     let wanted = Wanted::WithoutPodLogs;
-    let opened = super::super::session::recorder(start, &connection, super::told())
+    let opened = super::super::session::recorder(start, &connection, super::told(start))
         .and_then(|tap| Session::open(start, connection, false, Vec::new(), wanted, tap, |_| {}));
     let mut session = match opened {
         Ok(session) => session,
@@ -144,17 +162,17 @@ async fn selected(
 ) -> u8 {
     let world = session.world.borrow().clone();
     let (Some(cluster), Ok(handle)) = (world.cluster(session.front), session.shown()) else {
-        tell("pilothouse: nothing was seen of the cluster");
+        start.voice.tell("nothing was seen of the cluster");
         return exit::FAILED;
     };
     if !cluster.pods.cover.is_read() || (!ready && saw_nothing(cluster)) {
-        explain_nothing(cluster, flags.look.wait);
+        explain_nothing(start, cluster, flags.look.wait);
         return exit::FAILED;
     }
     let most = start.settings.logs.max_streams as usize;
     let now = start.clock.now();
     if let Some(object) = selection.unknown(cluster, flags.follow) {
-        tell(&format!("pilothouse: {object} has no pods, or does not exist"));
+        start.voice.tell(&format!("{object} has no pods, or does not exist"));
         return exit::FAILED;
     }
     let pods = selection.pods(cluster, now);
@@ -162,16 +180,16 @@ async fn selected(
         let why = selection.nothing();
         if !flags.follow {
             let hint = if selection.is_open() { ": name a workload, or use -A for all pods" } else { "" };
-            tell(&format!("pilothouse: {why}{hint}"));
+            start.voice.tell(&format!("{why}{hint}"));
             return if selection.conditions.is_empty() { exit::DONE } else { exit::FAILED };
         }
-        tell(&format!("pilothouse: {why} yet: waiting for one"));
+        start.voice.tell(&format!("{why} yet: waiting for one"));
     }
     let containers = flags.container.iter().map(|name| Name::from(name.as_str())).collect();
     let containers = match Containers::find(containers, &pods, cluster, handle.reader()).await {
         Ok(containers) => containers,
         Err(why) => {
-            tell(&format!("pilothouse: {why}"));
+            start.voice.tell(&why);
             return exit::FAILED;
         }
     };
@@ -202,19 +220,24 @@ async fn selected(
         pods
     };
     let (out, told) = mpsc::channel(BATCH);
-    let mut notes = Notes::default();
+    let mut notes = Notes::new(start.voice.clone());
     let reading = read_pods(handle.reader(), &ask, select, session.world.clone(), out);
     let printing = async {
         if flags.follow {
-            (follow(told, session, printer, &mut notes).await, false)
+            (follow(start, told, session, printer, &mut notes).await, false)
         } else {
-            collect(told, &world, printer, &mut notes).await
+            collect(start, told, &world, printer, &mut notes).await
         }
     };
     let (end, incomplete) = tokio::select! {
         ((), ended) = async { tokio::join!(reading, printing) } => ended,
+        () = start.stop.cancelled() => (End::Unread, false),
         _ = tokio::signal::ctrl_c() => (End::Interrupted, false),
     };
+    if end == End::Unread {
+        // nobody reads what is printed about other clusters either
+        start.stop.cancel();
+    }
     notes.tell_nothing();
     if flags.group && flags.since.is_none() && flags.tail.is_none() {
         notes.tell_part(tail);
@@ -225,6 +248,7 @@ async fn selected(
 
 /// Collects the whole logs, orders their lines by time and prints them. Returns whether lines are missing.
 async fn collect(
+    start: &Start,
     mut told: mpsc::Receiver<Told>,
     world: &World,
     printer: &mut Printer,
@@ -246,22 +270,23 @@ async fn collect(
         }
     }
     held.sort_by_key(|line: &LogLine| line.at);
-    let mut known = Pods::default();
+    let mut known = Pods::new(start);
     let entries: Vec<Entry> = held.into_iter().map(|line| known.entry(line, world)).collect();
     if left_out > 0 {
-        tell(&format!("pilothouse: {left_out} lines are left out: use --since or --tail for fewer"));
+        start.voice.tell(&format!("{left_out} lines are left out: use --since or --tail for fewer"));
     }
     (printer.print(&entries).unwrap_or(End::Complete), left_out > 0)
 }
 
 /// Prints lines as they arrive.
 async fn follow(
+    start: &Start,
     mut told: mpsc::Receiver<Told>,
     session: &Session,
     printer: &mut Printer,
     notes: &mut Notes,
 ) -> End {
-    let (mut batch, mut known, mut any) = (Vec::new(), Pods::default(), false);
+    let (mut batch, mut known, mut any) = (Vec::new(), Pods::new(start), false);
     while told.recv_many(&mut batch, BATCH).await > 0 {
         if batch.len() < BATCH {
             // the lines of other containers that belong before these are on their way
@@ -292,21 +317,28 @@ async fn follow(
 }
 
 /// The nodes and workloads of pods, because a search for each line would take long.
-#[derive(Default)]
-struct Pods(HashMap<Name, (Name, Name)>);
+struct Pods {
+    known: HashMap<Name, (Name, Name)>,
+    /// The context, if the logs of several clusters are printed.
+    context: Name,
+}
 
 impl Pods {
+    fn new(start: &Start) -> Self {
+        Self { known: HashMap::new(), context: start.voice.context().cloned().unwrap_or_default() }
+    }
+
     fn entry(&mut self, line: LogLine, world: &World) -> Entry {
         let key = line.pod.clone();
-        let mut entry = entry(line);
-        if !self.0.contains_key(&key)
+        let mut entry = Entry { context: self.context.clone(), ..entry(line) };
+        if !self.known.contains_key(&key)
             && let Some(cluster) = world.clusters.first()
             && let Some(pod) = cluster.pod(&entry.namespace, &entry.pod)
             && let Some(node) = &pod.node
         {
-            self.0.insert(key.clone(), (node.clone(), choose::workload(pod, cluster)));
+            self.known.insert(key.clone(), (node.clone(), choose::workload(pod, cluster)));
         }
-        if let Some((node, workload)) = self.0.get(&key) {
+        if let Some((node, workload)) = self.known.get(&key) {
             (entry.node, entry.workload) = (node.clone(), workload.clone());
         }
         entry

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::{GLOBS, Walk, nearest, texts};
 use crate::config::failover::Wrong;
 use crate::config::presets::{KEY, SECTION};
-use crate::config::{failover, haproxy, presets, silence, slo};
+use crate::config::{clusters, failover, haproxy, presets, silence, slo};
 
 /// A key with its place in the file.
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
@@ -83,6 +83,28 @@ impl Walk<'_> {
                     self.out.settings.haproxy.push(one);
                 }
                 Err(wrong) => self.wrong(wrong),
+            }
+        }
+    }
+
+    /// A set can be protected or read-only, so a mistake in one makes the console read-only.
+    pub(super) fn clusters(&mut self, sets: &DeValue<'_>, spanned: &Spanned<DeValue<'_>>) {
+        let DeValue::Table(sets) = sets else {
+            let hint = "write [clusters.NAME]".into();
+            self.problem(Some(spanned.span()), "clusters must be a section", hint);
+            self.out.unsafe_to_write = true;
+            return;
+        };
+        for (name, value) in in_order(sets) {
+            match clusters::read(name, value) {
+                Ok(set) => {
+                    self.sets(format!("clusters.{}", set.name), &name.span());
+                    self.out.settings.clusters.push(set);
+                }
+                Err(wrong) => {
+                    self.wrong(wrong);
+                    self.out.unsafe_to_write = true;
+                }
             }
         }
     }

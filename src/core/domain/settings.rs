@@ -1,7 +1,10 @@
 //! The settings that result from the config file, the environment and the flags. None of them is an Option.
 
+mod clusters;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::clusters::{ClusterSet, ClusterSettings};
 use super::traffic::Policy;
 
 /// Everything that can be configured. `config.example.toml` parses to exactly [`Settings::default`].
@@ -19,6 +22,8 @@ pub struct Settings {
     /// In the order of the file.
     pub failover: Vec<super::failover::FailoverPlan>,
     pub silences: Vec<super::silence::Silence>,
+    /// The sets of clusters, in the order of the file. [`Settings::of_cluster`] applies them.
+    pub clusters: Vec<ClusterSet>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +62,8 @@ impl Default for UiSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 pub struct GuardSettings {
     pub read_only: bool,
+    /// Globs for names of contexts that are read-only, although others are not.
+    pub read_only_contexts: Vec<String>,
     /// Globs for context names, in addition to the built-in ones.
     pub protected_contexts: Vec<String>,
     /// Globs for namespaces.
@@ -67,6 +74,11 @@ pub struct GuardSettings {
 pub const BUILT_IN_PROTECTED: [&str; 3] = ["*prod*", "*prd*", "*live*"];
 
 impl GuardSettings {
+    /// Whether nothing may be changed in this context.
+    pub fn reads_only(&self, context: &str) -> bool {
+        self.read_only || self.read_only_contexts.iter().any(|g| glob(g, context))
+    }
+
     pub fn protects_context(&self, context: &str) -> bool {
         BUILT_IN_PROTECTED.iter().any(|g| glob(g, context))
             || self.protected_contexts.iter().any(|g| glob(g, context))

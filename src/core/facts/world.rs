@@ -1,28 +1,28 @@
 //! The snapshot that all readers hold: immutable, cheap to clone, published by the hub.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::domain::alert::{AlertRow, AlertsSeen};
-use crate::domain::haproxy::HaproxySettings;
 use crate::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use crate::domain::incident::{Incident, Remark};
+use crate::domain::link::Link;
 use crate::domain::log::Logs;
 use crate::domain::node::Node;
 use crate::domain::pod::Pod;
 use crate::domain::quantity::Resources;
 use crate::domain::service::{EndpointSlice, Service};
-use crate::domain::silence::Silence;
 use crate::domain::source::{Feed, SourceStatus};
 use crate::domain::time::Stamp;
-use crate::domain::traffic::{Policy, TrafficSeen};
+use crate::domain::traffic::TrafficSeen;
 use crate::domain::usage::{NodeUsage, PodUsage};
 use crate::domain::workload::Workload;
 
 pub use super::action::{ActionView, Outcome, Place, StepState, StepView};
 use super::event::Identity;
 use super::history::History;
+pub use super::info::ClusterInfo;
 use super::past::Track;
 use super::routes::Routes;
 use super::table::{Row, Table};
@@ -48,40 +48,28 @@ impl World {
     pub fn cluster(&self, id: ClusterId) -> Option<&Arc<Cluster>> {
         self.clusters.get(usize::from(id.0))
     }
-}
 
-/// The values of a cluster that are fixed at the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterInfo {
-    pub id: ClusterId,
-    pub context: Name,
-    /// The kubeconfig's user entry, which is shown until the server has told our user name.
-    pub kubeconfig_user: Name,
-    pub server: Name,
-    /// The context is in none of the user's kubeconfigs (a demo's context), so other tools need the cluster's address.
-    pub by_address: bool,
-    pub protected: bool,
-    pub read_only: bool,
-    /// The facts come from a recording.
-    pub replayed: bool,
-    /// The namespaces that the user asked for; empty: all.
-    pub namespaces: Arc<[Name]>,
-    /// The HAProxies of the config.
-    pub haproxy: Arc<[HaproxySettings]>,
-    /// The URL of a Service's dashboard from the config, with `$namespace` and `$service`; empty: none.
-    pub dashboard: Name,
-    /// The URL of the Alertmanager from the config, without credentials; empty: none.
-    pub alertmanager: Name,
-    /// The silences from the config.
-    pub silences: Arc<[Silence]>,
-    /// The balancing policies from the config, by `NAMESPACE/NAME` or a glob for it.
-    pub balancing: Arc<BTreeMap<String, Policy>>,
+    /// The clusters that the user has not closed.
+    pub fn live(&self) -> impl Iterator<Item = &Arc<Cluster>> + Clone {
+        self.clusters.iter().filter(|cluster| cluster.link.is_live())
+    }
+
+    /// The live cluster of a context.
+    pub fn of_context(&self, context: &str) -> Option<&Arc<Cluster>> {
+        self.live().find(|cluster| cluster.info.context == *context)
+    }
+
+    /// Whether more than one cluster is live.
+    pub fn has_several(&self) -> bool {
+        self.live().nth(1).is_some()
+    }
 }
 
 /// The facts of one cluster, and what is derived from them.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     pub info: Arc<ClusterInfo>,
+    pub link: Link,
     pub identity: Identity,
     /// The tables of the watched kinds: `cluster.pods` is `cluster.tables.pods`.
     pub tables: Tables,

@@ -346,7 +346,8 @@ pub fn sort(causes: &mut [Arc<Cause>]) {
     causes.sort_by(|a, b| order(a, b));
 }
 
-fn order(a: &Cause, b: &Cause) -> std::cmp::Ordering {
+/// Compares two findings, the worse one first.
+pub fn order(a: &Cause, b: &Cause) -> std::cmp::Ordering {
     let name = |cause: &Cause| cause.object().map(|object| (object.namespace.clone(), object.name.clone()));
     b.severity
         .cmp(&a.severity)

@@ -8,6 +8,7 @@ use pilothouse_core::facts::world::World;
 use pilothouse_core::logs::targets::choose;
 use tokio::sync::watch;
 
+use super::shares::Part;
 use super::{FollowPlan, Target};
 use crate::clock::Clock;
 
@@ -19,13 +20,13 @@ pub(super) async fn choose_while_it_changes(
     mut world: watch::Receiver<Arc<World>>,
     cluster: ClusterId,
     plan: watch::Sender<FollowPlan>,
-    most: usize,
+    most: Arc<Part>,
     clock: Clock,
 ) {
     loop {
         let chosen = {
             let world = world.borrow_and_update().clone();
-            world.cluster(cluster).map(|c| choose(c, most, clock.now()))
+            world.cluster(cluster).map(|c| choose(c, most.size(), clock.now()))
         };
         if let Some((choices, candidates)) = chosen {
             let targets = choices

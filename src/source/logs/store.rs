@@ -15,6 +15,7 @@ use pilothouse_core::logs::templates::{Group, Templates};
 use super::group::Groups;
 use super::ring::Ring;
 pub use super::ring::Stored;
+use super::shares::Part as Share;
 
 /// The memory of a ring in addition to its lines.
 const RING_OVERHEAD: usize = 400;
@@ -177,19 +178,20 @@ impl Inner {
 #[derive(Debug)]
 pub struct LogStore {
     inner: Mutex<Inner>,
-    cap: usize,
+    memory: Share,
     masks: Masks,
 }
 
 impl LogStore {
     /// Creates a store that keeps at most this many bytes of lines.
     pub fn new(cap: usize) -> Self {
-        Self::with_masks(cap, Masks::default())
+        Self::with_masks(Share::whole(cap), Masks::default())
     }
 
-    /// Creates a store that groups errors with these masks.
-    pub fn with_masks(cap: usize, masks: Masks) -> Self {
-        Self { inner: Mutex::default(), cap, masks }
+    /// Creates a store that keeps its lines in a part of the memory that is shared with other stores, and groups
+    /// errors with these masks.
+    pub fn with_masks(memory: Share, masks: Masks) -> Self {
+        Self { inner: Mutex::default(), memory, masks }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -263,7 +265,7 @@ impl LogInput {
         let inner = &mut *inner;
         let group =
             line.fingerprint.as_ref().map(|print| inner.templates.of_line(own.as_ref(), print, &line.text));
-        inner.keep(&self.source, line, group, origin, self.store.cap);
+        inner.keep(&self.source, line, group, origin, self.store.memory.size());
     }
 
     /// Counts lines that never reached the store, because of a limit or a lost connection.
@@ -446,6 +448,28 @@ mod tests {
     }
 
     #[test]
+    fn the_stores_of_several_clusters_share_the_memory() {
+        let shares = super::super::shares::Shares::new(64 << 10);
+        let store = || Arc::new(LogStore::with_masks(shares.part(), Masks::default()));
+        let (one, input) = (store(), store());
+        let inputs = [one.input("logs", "pods"), input.input("logs", "pods")];
+        for i in 0..20_000 {
+            for input in &inputs {
+                input.push(line(i, &format!("n/p{}", i % 30), "text"), &Origin::default());
+            }
+        }
+        let held = [&one, &input].map(|store| store.lock().bytes);
+        assert!(held.iter().all(|held| *held <= 32 << 10 && *held > 16 << 10), "{held:?}");
+        drop((inputs, input));
+        let alone = one.input("logs", "pods");
+        for i in 20_000..40_000 {
+            alone.push(line(i, &format!("n/p{}", i % 30), "text"), &Origin::default());
+        }
+        let held = one.lock().bytes;
+        assert!(held > 40 << 10 && held <= 64 << 10, "a closed cluster gives its part back: {held}");
+    }
+
+    #[test]
     fn lines_of_one_template_are_one_group_and_masks_of_the_config_decide() {
         let push = |input: &LogInput, text: &str| {
             let print = fingerprint::mask(&subject(text)).fingerprint;
@@ -454,7 +478,7 @@ mod tests {
             input.push(error, &Origin::default());
         };
         let groups = |masks: Masks, texts: &[&str]| {
-            let store = Arc::new(LogStore::with_masks(1 << 20, masks));
+            let store = Arc::new(LogStore::with_masks(Share::whole(1 << 20), masks));
             let input = store.input("logs", "pods");
             for text in texts {
                 push(&input, text);

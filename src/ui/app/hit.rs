@@ -1,6 +1,6 @@
 //! The results of the palette.
 
-use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
+use pilothouse_core::domain::id::{Name, ObjectRef};
 
 use crate::ui::command::Cmd;
 use crate::ui::list::ListId;
@@ -10,10 +10,11 @@ use crate::ui::list::ListId;
 pub enum Target {
     Command(&'static str),
     Object(ObjectRef),
-    Context(ClusterId, Name),
+    /// The cluster of a context, which is brought to the front, or opened.
+    Context(Name),
     /// A pane, for one namespace or for the current ones.
     View(ListId, Option<Name>),
-    /// The contexts of the kubeconfig.
+    /// The list of clusters.
     Contexts,
     /// An action on an object.
     Act(Cmd, ObjectRef),

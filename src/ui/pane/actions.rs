@@ -105,6 +105,9 @@ pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
         cell(grade.role(), format!("{} {}", grade.glyph().trim(), state(action)).trim().to_owned()),
         plain(format!("{} steps", steps(action))),
     ];
+    if world.has_several() {
+        line.insert(2, plain(format!("in {}", action.plan.intent.context)));
+    }
     let (view, resume) =
         (keymap.key(Cmd::Open(ListId::Actions)), keymap.key(Cmd::Change(ChangeCmd::ResumeAction)));
     if let (Some(view), Some(resume), true) = (&view, resume, is_left(action)) {

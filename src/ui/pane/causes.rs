@@ -3,18 +3,21 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::cause::FindingCode;
-use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
+use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef, Uid};
+use pilothouse_core::domain::link::Link;
 use pilothouse_core::domain::time::{Stamp, age_of_state};
 use pilothouse_core::facts::world::{Cause, Cluster, Severity, World};
+use pilothouse_core::policy::rules::order;
 use pilothouse_core::policy::seen::{self, WhyNot};
 use pilothouse_core::state::ClusterState;
-use pilothouse_core::state::changes::{fold_for_people, recent, words};
+use pilothouse_core::state::changes::{Told, fold_for_people, recent, words};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, ListView, RowView, cell, plain};
 use super::super::command::{self, permitted};
 use super::super::keymap::Keymap;
 use super::super::list::{List, ListId, Spec};
+use super::super::rows::clusters::Everywhere;
 use super::super::theme::Role;
 use super::super::widget::columns::{Column, Cut};
 use super::super::widget::text;
@@ -35,6 +38,29 @@ pub fn key(cause: &Cause) -> Uid {
     let about = cause.object().map(ToString::to_string);
     let about = about.or_else(|| cause.finding.reason().map(|(why, denied)| format!("{why} {denied}")));
     Uid::Text(Name::from(format!("{} {}", cause.rule(), about.unwrap_or_default())))
+}
+
+/// Returns the identity of a cause of another cluster than the one in front.
+fn far_key(cluster: ClusterId, cause: &Cause) -> Uid {
+    Uid::Text(Name::from(format!("#{} {}", cluster.0, self::key(cause))))
+}
+
+/// Whether NOW shows the findings of all open clusters.
+pub fn is_everywhere(ui: &Ui, world: &World) -> bool {
+    ui.fleet.all && ui.past.is_none() && world.has_several()
+}
+
+/// Returns the cause with this identity, and its cluster.
+pub fn of_key<'w>(ui: &Ui, world: &'w World, key: &Uid) -> Option<(&'w Arc<Cluster>, &'w Arc<Cause>)> {
+    if let Uid::Text(text) = key
+        && let Some((id, _)) = text.strip_prefix('#').and_then(|rest| rest.split_once(' '))
+    {
+        let cluster = world.cluster(ClusterId(id.parse().ok()?))?;
+        let is = |cause: &&Arc<Cause>| far_key(cluster.id(), cause) == *key;
+        return Some((cluster, cluster.derived.causes.iter().find(is)?));
+    }
+    let cluster = ui.shown(world)?;
+    Some((cluster, cluster.derived.causes.iter().find(|cause| self::key(cause) == *key)?))
 }
 
 /// If a rule has more causes of one severity than this, the first screen shows them as one row.
@@ -171,8 +197,24 @@ pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp, brief: bool) -> RowView {
     }
 }
 
+/// Builds the text for an empty list of the cluster in front, or of all open ones: what is not known of one of them comes
+/// first.
+pub fn empty_in(ui: &Ui, world: &World, cluster: &Cluster) -> Vec<Cell> {
+    if !is_everywhere(ui, world) {
+        return empty(cluster);
+    }
+    let unknown = world.live().find(|cluster| !seen::unseen(cluster).is_empty());
+    let Some(cluster) = unknown else { return vec![cell(Role::Ok, "no problems found in any open cluster")] };
+    let mut words = vec![cell(ui.tint(world, &cluster.info), cluster.info.name().as_str())];
+    words.extend(empty(cluster));
+    words
+}
+
 /// Builds the text for an empty list: either there are no problems, or this is not known yet.
-pub fn empty(cluster: &Cluster) -> Vec<Cell> {
+fn empty(cluster: &Cluster) -> Vec<Cell> {
+    if let Link::Failed { why, .. } = &cluster.link {
+        return vec![cell(Role::Critical, "not connected"), cell(Role::Text, why.as_str())];
+    }
     let unseen = seen::unseen(cluster);
     if unseen.is_empty() {
         let silenced = cluster.derived.silenced.len();
@@ -196,17 +238,38 @@ pub fn empty(cluster: &Cluster) -> Vec<Cell> {
     ]
 }
 
+/// Returns the recent changes of the selected namespace, the newest first: of the cluster in front, or of all open ones
+/// with the names of their clusters.
+fn told(ui: &Ui, world: &World, cluster: &Cluster) -> Vec<(Option<Cell>, Told)> {
+    let is_here = |told: &Told| {
+        let namespace = &told.change.object.namespace;
+        ui.namespace.as_ref().is_none_or(|ns| namespace.is_empty() || namespace == ns)
+    };
+    let of = |cluster: &Cluster| {
+        let all = fold_for_people(recent(&cluster.derived.changes, ui.now));
+        all.into_iter().filter(is_here).collect::<Vec<_>>()
+    };
+    if !is_everywhere(ui, world) {
+        return of(cluster).into_iter().map(|told| (None, told)).collect();
+    }
+    let named = |cluster: &Arc<Cluster>| {
+        let name = cell(ui.tint(world, &cluster.info), cluster.info.name().as_str());
+        of(cluster).into_iter().map(move |told| (Some(name.clone()), told)).collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = world.live().flat_map(named).collect();
+    all.sort_by_key(|(_, told)| std::cmp::Reverse(told.change.at));
+    all
+}
+
 /// Returns one row for each recent change, the newest first.
-pub fn change_rows(cluster: &Cluster, namespace: Option<&Name>, now: Stamp) -> Vec<RowView> {
-    fold_for_people(recent(&cluster.derived.changes, now))
-        .iter()
-        .filter(|c| {
-            namespace
-                .is_none_or(|ns| c.change.object.namespace.is_empty() || c.change.object.namespace == *ns)
-        })
-        .map(|c| RowView {
-            cells: vec![cell(Role::Dim, c.change.at.clock()), plain(words(c, false))],
-            ..RowView::default()
+pub fn change_rows(ui: &Ui, world: &World, cluster: &Cluster) -> Vec<RowView> {
+    told(ui, world, cluster)
+        .into_iter()
+        .map(|(name, told)| {
+            let text = words(&told, false);
+            let text = name.as_ref().map_or_else(|| text.clone(), |name| format!("{} {text}", name.text));
+            let cells = vec![cell(Role::Dim, told.change.at.clock()), plain(text)];
+            RowView { cells, lead: name.map(|name| (1, name)), ..RowView::default() }
         })
         .collect()
 }
@@ -228,8 +291,7 @@ pub fn changes_view(keymap: &Keymap, rows: &[RowView], room: usize) -> ListView 
 }
 
 /// Builds the last line with the recent changes. If `brief` is set, the line has little room.
-pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
-    let (namespace, now) = (ui.namespace.as_ref(), ui.now);
+pub fn changes(ui: &Ui, world: &World, cluster: &Cluster, brief: bool) -> Vec<Cell> {
     let key = ui
         .keymap
         .key(command::Cmd::Open(ListId::Timeline))
@@ -238,16 +300,13 @@ pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
     line.push(cell(Role::Key, key));
     line.push(cell(Role::Title, ":"));
     let head = line.len();
-    let folded = fold_for_people(recent(&cluster.derived.changes, now));
-    let wanted = folded.iter().filter(|c| {
-        namespace.is_none_or(|ns| c.change.object.namespace.is_empty() || c.change.object.namespace == *ns)
-    });
-    for (i, change) in wanted.take(12).enumerate() {
+    for (i, (name, told)) in told(ui, world, cluster).into_iter().take(12).enumerate() {
         if i > 0 {
             line.push(cell(Role::Dim, "·"));
         }
-        line.push(cell(Role::Dim, change.change.at.clock()));
-        line.push(cell(Role::Text, words(change, brief)));
+        line.push(cell(Role::Dim, told.change.at.clock()));
+        line.extend(name);
+        line.push(cell(Role::Text, words(&told, brief)));
     }
     if line.len() == head {
         // these sources report changes, so a source that is not read can hide some
@@ -259,7 +318,18 @@ pub fn changes(ui: &Ui, cluster: &Cluster, brief: bool) -> Vec<Cell> {
 }
 
 /// Updates the rows.
-pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+pub fn refresh(ui: &mut Ui, world: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    if is_everywhere(ui, world) {
+        let of = |cluster: &Arc<Cluster>| {
+            let id = cluster.id();
+            cluster.derived.causes.iter().map(move |cause| (id, cause.clone())).collect::<Vec<_>>()
+        };
+        let mut all: Everywhere = world.live().flat_map(of).collect();
+        all.sort_by(|a, b| order(&a.1, &b.1).then(a.0.cmp(&b.0)));
+        list.sorted = indexes(&all, |(_, cause)| passes(cause, spec));
+        ui.rows.everywhere = all;
+        return;
+    }
     let found = &cluster.derived.causes;
     list.sorted = indexes(found, |c| passes(c, spec));
     settle(found, &mut list.sorted, &mut list.selected, ui.folds_now());
@@ -267,38 +337,69 @@ pub fn refresh(ui: &mut Ui, _: &World, cluster: &Cluster, spec: &mut Spec, list:
 
 /// Returns the identity of a row, whether it stands for one cause or several.
 pub fn key_of(s: &Shown<'_>, row: u32) -> Option<Uid> {
+    if is_everywhere(s.ui, s.world) {
+        let (id, cause) = s.ui.rows.everywhere.get(row as usize)?;
+        return Some(if *id == s.ui.cluster { key(cause) } else { far_key(*id, cause) });
+    }
     let cause = s.cluster.derived.causes.get((row & !FOLDED) as usize)?;
     Some(if row & FOLDED == 0 { key(cause) } else { fold_key(cause) })
 }
 
 /// Builds one row, whether it stands for one cause or several.
 pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
-    let (all, ui) = (&s.cluster.derived.causes, s.ui);
+    let ui = s.ui;
+    if is_everywhere(ui, s.world) {
+        let (id, cause) = ui.rows.everywhere.get(row as usize)?;
+        let cluster = s.world.cluster(*id)?;
+        let mut view = one(s, cluster, cause);
+        let name = cell(ui.tint(s.world, &cluster.info), cluster.info.name().as_str());
+        if let Some(first) = view.cells.first_mut() {
+            first.text = format!("{} {}", name.text, first.text);
+        }
+        view.lead = Some((0, name));
+        return Some(view);
+    }
+    let all = &s.cluster.derived.causes;
     let cause = all.get((row & !FOLDED) as usize)?;
     if row & FOLDED != 0 {
         return Some(folded_row(all, cause, &ui.keymap, ui.now));
     }
-    let mut view = self::row(cause, &ui.keymap, ui.now, ui.size.0 < 110);
+    Some(one(s, s.cluster, cause))
+}
+
+/// Builds the row of one cause of a cluster.
+fn one(s: &Shown<'_>, cluster: &Cluster, cause: &Cause) -> RowView {
+    let mut view = row(cause, &s.ui.keymap, s.ui.now, s.ui.size.0 < 110);
     let command = cause.action.as_ref().and_then(|a| command::of(a.command().into()));
     if let (Some(command), Some(keys)) = (command, view.cells.last_mut())
-        && !permitted(s.cluster, command.cmd)
+        && !permitted(cluster, command.cmd)
     {
         keys.role = Role::Dim;
     }
-    Some(view)
+    view
 }
 
 /// Returns the main object of the cause.
 pub fn object_of(s: &Shown<'_>, uid: &Uid) -> Option<ObjectRef> {
-    s.cluster.derived.causes.iter().find(|c| key(c) == *uid)?.objects.first().cloned()
+    of_key(s.ui, s.world, uid)?.1.objects.first().cloned()
 }
 
 /// Counts the causes, and the silenced ones.
 pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
-    let (spec, derived) = (s.here(), &s.cluster.derived);
-    let n = derived.causes.iter().filter(|c| passes(c, &spec)).count();
+    let spec = s.here();
+    let all = is_everywhere(s.ui, s.world);
+    let shown =
+        || s.world.live().map(|cluster| &**cluster).filter(|cluster| all || cluster.id() == s.cluster.id());
+    let causes = |cluster: &Cluster| cluster.derived.causes.iter().filter(|c| passes(c, &spec)).count();
+    // an earlier moment has a world of its own
+    let n: usize = if all { shown().map(causes).sum() } else { causes(s.cluster) };
     let mut notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { Vec::new() };
-    let silenced = derived.silenced.iter().filter(|s| passes(&s.cause, &spec)).count();
+    if all {
+        notes.push(cell(Role::Info, format!("in {}", text::count(shown().count(), "cluster"))));
+    }
+    let hidden =
+        |cluster: &Cluster| cluster.derived.silenced.iter().filter(|s| passes(&s.cause, &spec)).count();
+    let silenced: usize = if all { shown().map(hidden).sum() } else { hidden(s.cluster) };
     if silenced > 0 {
         notes.push(cell(Role::Dim, format!("{silenced} silenced")));
     }
@@ -307,5 +408,5 @@ pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
 
 /// Explains why there are no causes.
 pub fn state(s: &Shown<'_>) -> State {
-    State { why_empty: empty(s.cluster), ..State::default() }
+    State { why_empty: empty_in(s.ui, s.world, s.cluster), ..State::default() }
 }

@@ -32,6 +32,10 @@ pub enum Enter {
     Namespace,
     /// Lists the backends that the row groups.
     Slice,
+    /// Brings the cluster to the front, or opens it.
+    Cluster,
+    /// Brings the cluster of the row to the front, and shows the Service there.
+    Elsewhere,
     /// Opens the text about the alert, or lists the alerts that the row groups.
     Alerts,
 }

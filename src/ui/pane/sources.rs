@@ -1,5 +1,6 @@
 //! The state of a source as a pane shows it: a note in the title, and a message if there are no rows.
 
+use pilothouse_core::domain::link::Link;
 use pilothouse_core::domain::source::{Feed, SourceState, SourceStatus};
 use pilothouse_core::domain::time::{Stamp, age_of_state};
 use pilothouse_core::facts::table::{Coverage, Freshness};
@@ -62,6 +63,9 @@ fn detail(cluster: &Cluster, source: &str) -> Vec<Cell> {
 pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshness, now: Stamp) -> State {
     let mut state = State::default();
     match cover {
+        Coverage::Never if cluster.link != Link::Open => {
+            state.why_empty.extend(unconnected(cluster, now));
+        }
         Coverage::Never => {
             let failing = cluster.source(source).filter(|s| s.state.is_trouble());
             if let Some(status) = failing {
@@ -114,7 +118,9 @@ pub fn of_feed(cluster: &Cluster, feed: Feed, now: Stamp) -> State {
         state.notes.extend(one.notes);
         state.why_empty.extend(one.why_empty);
     }
-    if cluster.sources_of(feed).next().is_none() {
+    if cluster.link != Link::Open {
+        state.why_empty.extend(unconnected(cluster, now));
+    } else if cluster.sources_of(feed).next().is_none() {
         state.notes.push(cell(Role::Dim, "loading"));
         state.why_empty.push(cell(Role::Dim, format!("waiting for {} …", feed.as_str())));
     }
@@ -173,6 +179,49 @@ fn of_source(cluster: &Cluster, status: &SourceStatus, now: Stamp) -> State {
         }
     }
     state
+}
+
+/// Describes the source in the worst state, if a source is not fresh.
+pub fn worst(cluster: &Cluster, now: Stamp) -> Option<Cell> {
+    let rank = |state: &SourceState| match state {
+        SourceState::Stale { .. } => 3,
+        SourceState::Down { .. } => 2,
+        SourceState::Denied => 1,
+        _ => 0,
+    };
+    let troubled = cluster.sources.iter().filter(|s| s.state.is_trouble());
+    let n = troubled.clone().count();
+    let worst = troubled.max_by_key(|s| (rank(&s.state), matches!(s.name.as_str(), "nodes" | "pods")))?;
+    let more = if n > 1 { format!(" and {} more", n - 1) } else { String::new() };
+    Some(match worst.state {
+        SourceState::Stale { since } => {
+            cell(Role::Stale, format!("{} STALE {}{more}", worst.name, age_of_state(now.since(since))))
+        }
+        SourceState::Down { since } => {
+            cell(Role::Stale, format!("{} DOWN {}{more}", worst.name, age_of_state(now.since(since))))
+        }
+        _ => cell(Role::Denied, format!("{} DENIED{more}", worst.name)),
+    })
+}
+
+/// Whether the nodes and pods of a cluster are read, so that no finding means that there is none.
+pub fn is_seen(cluster: &Cluster) -> bool {
+    cluster.nodes.cover.is_read() && cluster.pods.cover.is_read()
+}
+
+/// Says that a cluster is not connected, and why.
+pub fn unconnected(cluster: &Cluster, now: Stamp) -> Option<Cell> {
+    match &cluster.link {
+        Link::Open => None,
+        Link::Opening { since } => {
+            Some(cell(Role::Info, format!("connecting {}", age_of_state(now.since(*since)))))
+        }
+        Link::Failed { since, why } => {
+            let lasts = age_of_state(now.since(*since));
+            Some(cell(Role::Critical, format!("NOT CONNECTED {lasts}: {why}")))
+        }
+        Link::Closed => Some(cell(Role::Dim, "closed")),
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use super::describe::Lines;
 #[derive(Clone, Debug, Default)]
 pub struct DialogView {
     pub title: String,
+    /// The end of the title in a role of its own: the cluster.
+    pub place: Option<Cell>,
     pub danger: bool,
     pub lines: Vec<TextLine>,
     /// The question. It is at the bottom and always visible.
@@ -64,7 +66,8 @@ pub fn title(intent: &Intent) -> String {
 /// Builds the view of a dialog.
 pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
     let mut view = DialogView {
-        title: format!("Rehearsal: {} in {}", title(&dialog.intent), dialog.intent.context),
+        title: format!("Rehearsal: {} in", title(&dialog.intent)),
+        place: Some(cell(dialog.tint, dialog.intent.context.as_str())),
         danger: dialog.protected,
         note: dialog.note.clone(),
         ..DialogView::default()

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use pilothouse_core::domain::alert::AlertState;
 use pilothouse_core::domain::source::{Feed, SourceState};
-use pilothouse_core::domain::time::{Stamp, age, age_of_state, skew};
+use pilothouse_core::domain::time::{age, skew};
 use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, Severity, World};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, cell, plain};
 use super::super::command::Cmd;
+use super::super::pane::sources;
 use super::super::theme::Role;
 use super::super::widget::text::grouped;
 
@@ -45,8 +46,7 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
     } else {
         ("WRITE", Role::ModeWrite)
     };
-    let context = if info.protected { Role::ContextProtected } else { Role::Context };
-    let mut first = vec![cell(context, info.context.as_str()), cell(role, mode)];
+    let mut first = vec![cell(ui.tint(world, info), info.name().as_str()), cell(role, mode)];
     let user = cluster.identity.user.as_ref().unwrap_or(&info.kubeconfig_user);
     first.push(cell(Role::Dim, user.as_str()));
     let shown = match (&ui.namespace, &*info.namespaces) {
@@ -69,10 +69,11 @@ pub fn view(ui: &Ui, world: &World) -> HeaderView {
         let ago = age(past.now.since(past.at));
         header.groups.push(vec![cell(Role::Marked, format!("AT {} ({ago} ago)", past.at.clock_secs()))]);
     }
+    header.groups.extend(sources::unconnected(cluster, ui.now).map(|why| vec![why]));
     header.groups.push(nodes(cluster));
     header.groups.push(pods(cluster, ui.past.is_some()));
     header.groups.extend(alerts(cluster));
-    if let Some(worst) = worst_source(cluster, ui.now) {
+    if let Some(worst) = sources::worst(cluster, ui.now) {
         header.groups.push(vec![worst]);
     }
     if let Some(ms) = cluster.identity.skew_ms() {
@@ -173,29 +174,6 @@ fn alerts(cluster: &Cluster) -> Option<Vec<Cell>> {
     Some(vec![plain("alerts"), cell(role, grouped(severities.len() as u64))])
 }
 
-/// Describes the source in the worst state, if a source is not fresh.
-fn worst_source(cluster: &Cluster, now: Stamp) -> Option<Cell> {
-    let rank = |state: &SourceState| match state {
-        SourceState::Stale { .. } => 3,
-        SourceState::Down { .. } => 2,
-        SourceState::Denied => 1,
-        _ => 0,
-    };
-    let troubled = cluster.sources.iter().filter(|s| s.state.is_trouble());
-    let n = troubled.clone().count();
-    let worst = troubled.max_by_key(|s| (rank(&s.state), matches!(s.name.as_str(), "nodes" | "pods")))?;
-    let more = if n > 1 { format!(" and {} more", n - 1) } else { String::new() };
-    Some(match worst.state {
-        SourceState::Stale { since } => {
-            cell(Role::Stale, format!("{} STALE {}{more}", worst.name, age_of_state(now.since(since))))
-        }
-        SourceState::Down { since } => {
-            cell(Role::Stale, format!("{} DOWN {}{more}", worst.name, age_of_state(now.since(since))))
-        }
-        _ => cell(Role::Denied, format!("{} DENIED{more}", worst.name)),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -204,6 +182,7 @@ mod tests {
     use pilothouse_core::domain::id::{ClusterId, Name};
     use pilothouse_core::domain::settings::UiSettings;
     use pilothouse_core::domain::source::SourceStatus;
+    use pilothouse_core::domain::time::Stamp;
     use pilothouse_core::facts::event::Identity;
     use pilothouse_core::facts::world::ClusterInfo;
 

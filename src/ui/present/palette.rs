@@ -84,6 +84,10 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
     for command in
         COMMANDS.iter().filter(|c| !c.title.is_empty() && !matches!(c.cmd, Cmd::Confirm | Cmd::Cancel))
     {
+        if needle.is_empty() && !world.has_several() && matches!(command.cmd, Cmd::AllClusters | Cmd::Compare)
+        {
+            continue;
+        }
         // the list of plans is already open, so running the command again would only reopen it
         if typed.ends_with(' ') && command.id == needle {
             continue;
@@ -106,19 +110,17 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             ));
         }
     }
-    if world.clusters.len() > 1 {
-        for cluster in world.clusters.iter().filter(|c| c.info.id != ui.cluster) {
-            if let Some(best) = score(&cluster.info.context, &needle) {
-                hits.push((
-                    best,
-                    Hit {
-                        target: Target::Context(cluster.info.id, cluster.info.context.clone()),
-                        kind: "context".into(),
-                        title: cluster.info.context.to_string(),
-                        detail: "show this cluster".into(),
-                    },
-                ));
-            }
+    for cluster in world.live().filter(|c| c.info.id != ui.cluster) {
+        if let Some(best) = score(&cluster.info.context, &needle) {
+            hits.push((
+                best,
+                Hit {
+                    target: Target::Context(cluster.info.context.clone()),
+                    kind: "context".into(),
+                    title: cluster.info.context.to_string(),
+                    detail: "bring this cluster to the front".into(),
+                },
+            ));
         }
     }
     let node = ui.failovers_node.as_ref().and_then(|name| ui.shown(world)?.node(name).cloned());

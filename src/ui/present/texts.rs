@@ -18,6 +18,7 @@ use super::super::widget::text;
 use super::alert;
 use super::describe::{self, Lines};
 use super::help;
+use super::sides;
 
 /// Lists the silenced findings, who silenced them and for how long.
 fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
@@ -50,12 +51,17 @@ fn lines_below<'a>(ui: &'a Ui, fingerprint: &Name) -> &'a [TextLine] {
 
 /// Builds the lines of a source. Returns `None` if the API server provides the text, which then stays unchanged.
 pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine>> {
-    let cluster = ui.shown(world)?;
+    // a text about an object is about the object's cluster, which may not be the one in front
+    let cluster = match source {
+        TextSource::Describe(object) | TextSource::Events(object) => world.cluster(object.cluster)?,
+        TextSource::Why(key) => causes::of_key(ui, world, &Uid::Text(key.clone()))?.0,
+        _ => ui.shown(world)?,
+    };
     let now = ui.now;
     let mut out = Lines(Vec::new());
     match source {
         TextSource::Why(key) => {
-            let cause = cluster.derived.causes.iter().find(|c| causes::key(c) == Uid::Text(key.clone()))?;
+            let (_, cause) = causes::of_key(ui, world, &Uid::Text(key.clone()))?;
             let grade = causes::grade(cause);
             out.say(grade.role(), format!("{} {}", grade.glyph(), cause));
             let since = cause.since.map_or_else(
@@ -232,8 +238,9 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
     if action.foreign {
         out.say(Role::Info, "  done by another process, read from its journal");
     }
+    sides::lines(out, world, action);
     out.head("Steps");
-    for step in &action.steps {
+    for (at, step) in action.steps.iter().enumerate() {
         let role = match step.state {
             StepState::Failed | StepState::Unknown => Role::Critical,
             StepState::Verified => Role::Ok,
@@ -243,11 +250,12 @@ fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
         out.say(
             role,
             format!(
-                "  {:<9} {:>4}  {} {}  {}",
+                "  {:<9} {:>4}  {} {}{}  {}",
                 step.state.as_str(),
                 step.at.map_or_else(|| "–".into(), |at| age_of_running(now.since(at))),
                 step.what,
                 step.on,
+                sides::place(action, at),
                 step.note
             ),
         );

@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
+use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::plan::{Act, StepKind};
 use pilothouse_core::facts::world::{ActionView, StepState, World};
 use pilothouse_core::plan::undo;
 
 use super::super::app::{Question, Ui};
+use super::super::command::Cmd;
+use super::super::list::ListId;
 use super::super::request::{Effect, Order};
 use super::super::rows::actions::is_left;
 use super::super::targets;
@@ -54,20 +57,23 @@ pub(super) fn cancel(ui: &mut Ui, world: &World) {
     ui.question = Some(Question::CancelAction { id: action.id.clone(), title, cordoned });
 }
 
-/// Whether the action can be resumed or undone here. An action belongs to one cluster, and its plan names a context.
-fn is_here(ui: &mut Ui, world: &World, action: &ActionView) -> bool {
-    let Some(cluster) = ui.shown(world) else { return false };
+/// Returns the open cluster in which the action can be resumed or undone. An action belongs to one cluster, and its plan
+/// names a context.
+fn home(ui: &mut Ui, world: &World, action: &ActionView) -> Option<ClusterId> {
     let context = &action.plan.intent.context;
-    if *context != cluster.info.context {
-        ui.say(format!("belongs to context {context}: start pilothouse --context {context}"));
-        return false;
-    }
-    if !action.is_of(cluster) {
+    let Some(cluster) = world.of_context(context) else {
+        let key = ui.keymap.key(Cmd::Open(ListId::Clusters)).map_or_else(String::new, |key| key.to_string());
+        ui.say(format!("belongs to context {context}, which is not open: {key} opens it"));
+        return None;
+    };
+    // an action of this process was done in a cluster that can have been closed and opened again
+    let is_same = action.is_of(cluster) || !action.foreign;
+    if !is_same {
         let server = &action.place.server;
         ui.say(format!("belongs to another cluster with this context name, {server}: use its kubeconfig"));
-        return false;
+        return None;
     }
-    true
+    Some(cluster.id())
 }
 
 pub(super) fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
@@ -82,17 +88,15 @@ pub(super) fn undo(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if action.outcome.is_none() {
         return ui.say("this action is still running: cancel it first");
     }
-    if !is_here(ui, world, &action) {
-        return;
-    }
+    let Some(cluster) = home(ui, world, &action) else { return };
     let mut intent = undo::intent(&action);
-    intent.set_cluster(ui.cluster);
+    intent.set_cluster(cluster);
     if let Act::Undo(derived) = &intent.act
         && intent.targets.is_empty()
     {
         return ui.say(format!("this action cannot be undone: {}", derived.not_restored));
     }
-    dialog::open(ui, world, intent.act, intent.targets, effects);
+    dialog::open_in(ui, world, cluster, intent.act, intent.targets, effects);
 }
 
 pub(super) fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
@@ -100,12 +104,10 @@ pub(super) fn resume(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if !action.unfinished && !is_left(&action) {
         return ui.say("this action has finished: nothing to resume");
     }
-    if !is_here(ui, world, &action) {
-        return;
-    }
+    let Some(cluster) = home(ui, world, &action) else { return };
     let mut intent = action.plan.intent.clone();
-    intent.set_cluster(ui.cluster);
-    dialog::open(ui, world, intent.act, intent.targets, effects);
+    intent.set_cluster(cluster);
+    dialog::open_in(ui, world, cluster, intent.act, intent.targets, effects);
     if !action.unfinished {
         // a drain that stopped is planned again, as if the user had requested it now
         return;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::ObjectRef;
+use pilothouse_core::domain::id::{ClusterId, ObjectRef};
 use pilothouse_core::domain::plan::{Act, Confirm, Intent};
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
@@ -13,6 +13,7 @@ use super::super::command::{Cmd, Context};
 use super::super::key::{Code, Key};
 use super::super::present::dialog::{is_kubectl, refusals};
 use super::super::request::{Effect, Order, Reply};
+use super::super::theme::Role;
 use super::super::widget::input::{Edit, InputLine};
 
 /// How long a plan must be on the screen before a key can confirm it.
@@ -22,11 +23,23 @@ const RENEW_MS: u64 = 2_000;
 
 /// Opens a rehearsal for the objects that were selected when the key was pressed.
 pub(super) fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>, effects: &mut Vec<Effect>) {
+    // the objects decide on the cluster; a failover without objects is one of the cluster that is shown
+    let id = targets.first().map_or(ui.cluster, |target| target.cluster);
+    open_in(ui, world, id, act, targets, effects);
+}
+
+/// Opens a rehearsal in this cluster, whichever is in front.
+pub(super) fn open_in(
+    ui: &mut Ui,
+    world: &World,
+    id: ClusterId,
+    act: Act,
+    targets: Vec<ObjectRef>,
+    effects: &mut Vec<Effect>,
+) {
     if let Some(why) = super::timeline::refusal(ui) {
         return ui.say(why);
     }
-    // the objects decide on the cluster; a failover without objects is one of the cluster that is shown
-    let id = targets.first().map_or(ui.cluster, |target| target.cluster);
     let Some(cluster) = world.cluster(id) else { return };
     if targets.is_empty() && !matches!(act, Act::Failover { .. }) {
         return ui.say(format!("there is nothing here to {}", act.as_str()));
@@ -48,6 +61,11 @@ pub(super) fn open(ui: &mut Ui, world: &World, act: Act, targets: Vec<ObjectRef>
         in_flight: true,
         read_only: cluster.info.read_only,
         protected: cluster.info.protected,
+        tint: match ui.tint(world, &cluster.info) {
+            // one cluster without a colour of its own needs none here
+            Role::Context | Role::ContextProtected => Role::TitleFocus,
+            own => own,
+        },
         choosing: false,
         resumes: None,
     });
@@ -279,15 +297,17 @@ fn confirm(
 ) {
     let Some(dialog) = ui.dialog.take() else { return };
     if let Some(id) = ui.active_list() {
-        ui.list_mut(id).marks.clear();
+        ui.clear_marks(dialog.intent.cluster, id);
     }
     ui.say(format!("started: {}; 8 shows it", super::super::present::dialog::title(&dialog.intent)));
+    // both sides of a failover are shown while it runs
+    effects.extend(plan.intent.act.contexts().into_iter().map(Effect::OpenCluster));
     effects.push(Effect::Run { read: plan.clone(), answer, resumes: dialog.resumes });
 }
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::id::{ClusterId, Kind, Name, Uid};
+    use pilothouse_core::domain::id::{Kind, Name, Uid};
     use pilothouse_core::domain::settings::UiSettings;
     use pilothouse_core::facts::world::{Cluster, ClusterInfo};
 

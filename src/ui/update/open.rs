@@ -108,11 +108,18 @@ pub(super) fn ask_kinds(ui: &mut Ui, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Lists the contexts of the kubeconfig.
-pub(super) fn contexts(ui: &mut Ui, effects: &mut Vec<Effect>) {
-    let ticket = ui.ticket();
-    ui.screens.push(Screen::Text(Box::new(TextView::new("Contexts", TextSource::Asked(ticket), None))));
-    effects.push(Effect::Fetch(ticket, Request::Contexts { cluster: ui.cluster }));
+/// Lists the selected Service, or the one whose backends are shown, in all open clusters.
+pub(super) fn compare(ui: &mut Ui, world: &World) {
+    if !world.has_several() {
+        return ui.say("only one cluster is open");
+    }
+    if ui.active_list() == Some(ListId::Traffic) {
+        let Some(service) = super::object(ui, world).filter(|object| object.kind == Kind::Service) else {
+            return ui.say("no Service is selected");
+        };
+        ui.service = (service.namespace, service.name);
+    }
+    deeper(ui, ListId::Elsewhere);
 }
 
 /// Opens a pane with all its rows, limited to a namespace if one is given.
@@ -194,10 +201,24 @@ pub(super) fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     }
     let Some(id) = ui.active_list() else { return };
     let Some(selected) = ui.list(id).chosen().cloned() else { return };
+    if id == ListId::Now && there(ui, world, &selected, effects) {
+        return;
+    }
     let object = pane::object(ui, world, id, &selected);
     match (pane::of(id).enter, object) {
         (Enter::Cause, _) if ui.folds_now() && list_has_fold(ui, world, &selected) => {
             ui.screens.push(Screen::List(id));
+        }
+        (Enter::Cluster, _) => super::clusters::enter(ui, world, &selected, effects),
+        (Enter::Elsewhere, _) => {
+            let line = ui.rows.elsewhere.iter().find(|line| line.key() == selected).cloned();
+            let (Some(line), service) = (line, ui.service.clone()) else { return };
+            close(ui, effects);
+            super::clusters::bring(ui, world, line.cluster, effects);
+            if line.service.is_some() {
+                ui.service = service;
+                deeper(ui, ListId::Backends);
+            }
         }
         (Enter::Namespace, _) => {
             // the row for all namespaces has no name
@@ -229,6 +250,20 @@ pub(super) fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             None => ui.say("this row has nothing to open"),
         },
     }
+}
+
+/// Brings the cluster of a cause to the front, with the cause selected. Returns false if it is in front.
+fn there(ui: &mut Ui, world: &World, key: &Uid, effects: &mut Vec<Effect>) -> bool {
+    let found = causes::of_key(ui, world, key).map(|(cluster, cause)| (cluster.id(), causes::key(cause)));
+    let Some((id, key)) = found.filter(|(id, _)| *id != ui.cluster) else { return false };
+    ui.fleet.all = false;
+    super::clusters::bring(ui, world, id, effects);
+    to_root(ui, effects);
+    ui.focus = ListId::Now;
+    let list = ui.list_mut(ListId::Now);
+    list.filter = Filter::default();
+    (list.selected, list.moved) = (Some(key), true);
+    true
 }
 
 /// Shows an object that was found by name: in its list if it has one, with its description on top.

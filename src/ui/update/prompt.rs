@@ -5,14 +5,14 @@ use pilothouse_core::domain::plan::{Act, ScaleBy};
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Target, Ui};
-use super::super::command::{self, ChangeCmd, Cmd};
+use super::super::command::{self, ChangeCmd, Cmd, Context};
 use super::super::key::{Code, Key};
-use super::super::list::Filter;
+use super::super::list::{Filter, ListId};
 use super::super::present::palette;
 use super::super::request::Effect;
 use super::super::targets;
 use super::super::widget::input::{Edit, InputLine};
-use super::{dialog, logs, open, plot, rows, scroll, silence, silencing, timeline, unfit};
+use super::{clusters, dialog, logs, open, plot, rows, scroll, silence, silencing, timeline, unfit};
 
 /// Opens the filter of the active list.
 pub(super) fn filter(ui: &mut Ui) {
@@ -38,7 +38,8 @@ pub(super) fn scale(ui: &mut Ui, world: &World) {
     }
     let from = match targets.as_slice() {
         [one] => {
-            ui.shown(world).and_then(|c| c.workload(&one.kind, &one.namespace, &one.name).map(|w| w.replicas))
+            let cluster = world.cluster(one.cluster);
+            cluster.and_then(|c| c.workload(&one.kind, &one.namespace, &one.name).map(|w| w.replicas))
         }
         _ => None,
     };
@@ -49,7 +50,7 @@ pub(super) fn scale(ui: &mut Ui, world: &World) {
 /// Asks for the minimum and maximum of an autoscaler.
 pub(super) fn bounds(ui: &mut Ui, world: &World) {
     let target = targets::of(ui, world, Cmd::Change(ChangeCmd::Bounds)).into_iter().next();
-    let hpa = target.as_ref().and_then(|t| ui.shown(world)?.hpas.by_uid(&t.uid).cloned());
+    let hpa = target.as_ref().and_then(|t| world.cluster(t.cluster)?.hpas.by_uid(&t.uid).cloned());
     let (Some(target), Some(hpa)) = (target, hpa) else {
         return ui.say(unfit::target(ui, world, Cmd::Change(ChangeCmd::Bounds)));
     };
@@ -104,7 +105,7 @@ pub(super) fn paste(ui: &mut Ui, world: &World, pasted: &str) {
 
 /// Handles a key while the input line is open.
 pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
-    if log_press(ui, key, effects) {
+    if log_press(ui, key, effects) || clusters_press(ui, world, key, effects) {
         return;
     }
     let chooses = matches!(ui.prompt, Some(Prompt::Palette { .. }));
@@ -161,6 +162,42 @@ fn log_press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) -> bool {
     }
 }
 
+/// Handles the keys that only the list of clusters has while it is filtered. Returns whether it was one.
+fn clusters_press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) -> bool {
+    if !matches!(ui.prompt, Some(Prompt::Filter { list: ListId::Clusters, .. })) {
+        return false;
+    }
+    let step = match (key.code, key.ctrl) {
+        (Code::Down | Code::Tab, _) | (Code::Char('n' | 'j'), true) => 1,
+        (Code::Up | Code::BackTab, _) | (Code::Char('p' | 'k'), true) => -1,
+        (Code::Esc, _) => {
+            cancel(ui);
+            clusters::leave(ui, effects);
+            return true;
+        }
+        (Code::Backspace, _) if ui.input.is_empty() => {
+            cancel(ui);
+            clusters::leave(ui, effects);
+            return true;
+        }
+        _ => {
+            let cmd = ui.keymap.lookup(&[Context::Clusters, Context::Everywhere], key);
+            match cmd.filter(|_| key.typed().is_none()) {
+                Some(Cmd::CloseCluster) => clusters::close(ui, world, effects),
+                // the key that opened the list
+                Some(Cmd::Open(ListId::Clusters)) => {
+                    cancel(ui);
+                    clusters::leave(ui, effects);
+                }
+                _ => return false,
+            }
+            return true;
+        }
+    };
+    scroll::rows(ui, world, step);
+    true
+}
+
 /// Recalls an earlier filter or search. Both share one history, because people type the same names into both.
 fn recall(ui: &mut Ui, world: &World, older: bool) {
     if !matches!(ui.prompt, Some(Prompt::Filter { .. } | Prompt::FindText | Prompt::LogFilter(_))) {
@@ -185,10 +222,15 @@ fn typed(ui: &mut Ui, world: &World) {
     ui.note = None;
     match &ui.prompt {
         Some(Prompt::Filter { list, .. }) => {
-            let (list, filter) = (*list, Filter::new(ui.input.text()));
-            let list = ui.list_mut(list);
+            let (id, filter) = (*list, Filter::new(ui.input.text()));
+            let list = ui.list_mut(id);
             list.filter = filter;
             list.top = 0;
+            if id == ListId::Clusters {
+                // Enter goes to the first one that matches
+                list.to_top();
+                rows::refresh(ui, world, id, true);
+            }
         }
         Some(Prompt::Palette { .. }) => refresh(ui, world),
         Some(Prompt::LogFilter(_)) => logs::typed(ui),
@@ -218,6 +260,11 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let input = ui.input.take();
     let again = prompt.clone();
     match prompt {
+        Prompt::Filter { list: ListId::Clusters, .. } => {
+            rows::refresh(ui, world, ListId::Clusters, true);
+            open::enter(ui, world, effects);
+            ui.list_mut(ListId::Clusters).filter = Filter::default();
+        }
         Prompt::Filter { .. } => ui.history.remember(&input),
         Prompt::FindText => {
             ui.history.remember(&input);
@@ -265,13 +312,9 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 }
             }
             Some(Target::Object(object)) => open::object(ui, &object, effects),
-            Some(Target::Context(id, name)) => {
-                open::to_root(ui, effects);
-                ui.show_cluster(id);
-                ui.say(format!("now showing {name}"));
-            }
+            Some(Target::Context(name)) => clusters::go(ui, world, &name, effects),
             Some(Target::View(id, namespace)) => open::view(ui, world, id, namespace, effects),
-            Some(Target::Contexts) => open::contexts(ui, effects),
+            Some(Target::Contexts) => clusters::list(ui, world, effects),
             Some(Target::Act(cmd, object)) => {
                 if let Some(id) = open::select(ui, &object, effects) {
                     // an action applies to the rows of a list, so the list must be up to date

@@ -4,6 +4,7 @@ use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{LogView, Screen, TextLine, TextSource, Ui};
+use super::super::list::ListId;
 use super::super::present;
 use super::super::request::{Effect, Reply, Ticket};
 use super::super::theme::Role;
@@ -46,6 +47,20 @@ pub(super) fn take(ui: &mut Ui, world: &World, ticket: Ticket, reply: Reply, eff
             _ => {}
         }
         prompt::refresh(ui, world);
+        return;
+    }
+    if ui.fleet.contexts_of == Some(ticket) {
+        match reply {
+            Reply::Contexts(contexts) => {
+                ui.fleet.contexts = contexts;
+                prompt::refresh(ui, world);
+            }
+            // the clusters that are open are known anyway
+            Reply::Failed(why) if ui.active_list() == Some(ListId::Clusters) => {
+                ui.say(text::clean(&why).into_owned());
+            }
+            _ => {}
+        }
         return;
     }
     if ui.kinds_of == Some(ticket) {

@@ -4,6 +4,7 @@ use ratatui::layout::Rect;
 
 use super::super::present::dialog::DialogView;
 use super::super::theme::Role;
+use super::super::widget;
 use super::canvas::Canvas;
 use super::text;
 
@@ -36,7 +37,15 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, screen: Rect, view: &DialogView, top
     canvas.clear(area);
     canvas.frame(area, if view.danger { Role::DialogDanger } else { Role::Dialog });
     let title = format!(" {} ", view.title);
-    canvas.put(area.x + 2, area.y, area.width.saturating_sub(4), Role::TitleFocus, &title);
+    let place = view.place.as_ref().map(|place| format!("{} ", place.text));
+    let room = area.width.saturating_sub(4);
+    // the cluster is never cut off by a long name of an object
+    let wide =
+        place.as_ref().map_or(0, |place| u16::try_from(widget::text::width(place)).unwrap_or(room)).min(room);
+    let x = canvas.put(area.x + 2, area.y, room - wide, Role::TitleFocus, &title);
+    if let (Some(place), Some(cell)) = (place, &view.place) {
+        canvas.put(x, area.y, wide, cell.role, &place);
+    }
     let page = height.saturating_sub(fixed);
     let top = top.min(rows.len().saturating_sub(usize::from(page)));
     let inner = area.width.saturating_sub(4);

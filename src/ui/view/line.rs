@@ -166,6 +166,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
         })
         .filter(|(c, ..)| match c.cmd {
             Cmd::Back => ui.screens.len() > 1,
+            Cmd::AllClusters | Cmd::Compare => world.has_several(),
             Cmd::NextPane => matches!(ui.screen(), Screen::Panes),
             Cmd::Why => !matches!(ui.screen(), Screen::Text(view) if view.chosen.is_none()),
             Cmd::CancelAction => targets::offered(ui, world, c.cmd),
@@ -195,6 +196,7 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
                 Cmd::CancelAction if targets::dismissible(ui, world) => "dismiss",
                 Cmd::Follow if matches!(ui.screen(), Screen::Log(view) if view.follow) => "unfollow",
                 Cmd::AllActions if ui.all_actions => "this cluster",
+                Cmd::AllClusters if ui.fleet.all => "this cluster",
                 Cmd::Change(ChangeCmd::Scale) if targets::scales_bounds(ui, world) => "bounds",
                 // as its rows call it
                 Cmd::Why if ui.active_list() == Some(ListId::Now) => "why",
@@ -202,7 +204,10 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
             };
             // at an earlier moment, nothing can be changed
             let permitted = |cmd| {
-                ui.past.is_none() && ui.shown(world).is_none_or(|cluster| command::permitted(cluster, cmd))
+                let home =
+                    targets::of(ui, world, cmd).first().and_then(|object| world.cluster(object.cluster));
+                let home = home.or_else(|| ui.shown(world));
+                ui.past.is_none() && home.is_none_or(|cluster| command::permitted(cluster, cmd))
             };
             let role = match c.risk {
                 Risk::Rehearsed if !permitted(c.cmd) => Role::Dim,
@@ -228,6 +233,9 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             "0 newest  1 1m  2 5m  3 15m  4 1h  5 6h  6 24h",
             "a number reads   Esc closes",
         ),
+        Prompt::Filter { list: ListId::Clusters, .. } => {
+            ("cluster: ".into(), "", "Up Down choose   Enter shows   ^x closes it   Esc leaves")
+        }
         Prompt::Filter { .. } => ("/".into(), "", "a|b  !not  ^regex   Up earlier   Enter keeps   Esc drops"),
         Prompt::FindText => ("find: ".into(), "", "Enter finds   Esc closes"),
         Prompt::Palette { .. } => (":".into(), "", "Up Down choose   Enter opens   Esc closes"),
@@ -354,6 +362,9 @@ pub(super) fn cause(
         let rest = || lines.iter().skip(i).map(|l| l.trim()).collect::<Vec<_>>().join(" ");
         let words = if y + 1 == area.y + shown { rest() } else { lines.get(i).cloned().unwrap_or_default() };
         canvas.put(area.x + 2, y, room(with_key), title.role, &words);
+    }
+    if let Some((_, lead)) = &row.lead {
+        canvas.put(area.x + 2, area.y, room(with_key), lead.role, &lead.text);
     }
     if with_key {
         canvas.put(area.right().saturating_sub(age + 1 + key), area.y, key, Role::Key, keys);

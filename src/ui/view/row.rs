@@ -137,6 +137,9 @@ impl Layout {
                 }
                 _ => write(canvas, area, y, p, column, role, &cell.text),
             }
+            if let Some((_, lead)) = row.lead.as_ref().filter(|(at, _)| *at == p.index) {
+                canvas.put(area.x + 2 + p.x, y, p.width, lead.role, &lead.text);
+            }
         }
         for (role, line) in extra.below.iter().take(lines.below) {
             if next < area.bottom() {

@@ -9,7 +9,7 @@ use super::super::command::Cmd;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
 use super::super::pane::{self, Place, Reads, causes};
-use super::super::present::{dialog as dialogs, header, lists, plot, sheet};
+use super::super::present::{dialog as dialogs, fleet, header, lists, plot, sheet};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
 use super::super::widget::text::{width, wrap};
@@ -38,7 +38,17 @@ pub(super) fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) 
         return;
     }
     line::header(canvas, Rect { height: 1, ..area }, &header::view(ui, world));
-    let main = Rect::new(area.x, area.y + 1, area.width, area.height - 3);
+    // the other clusters have a line of their own, so that they are in sight on a narrow screen too
+    let others = fleet::line(ui, world, area.width);
+    let above = 1 + u16::from(!others.is_empty());
+    if !others.is_empty() {
+        let place = Rect::new(area.x, area.y + 1, area.width, 1);
+        canvas.cells(place.x + 1, place.y, place.right(), &others);
+        if let Some(key) = ui.keymap.key(Cmd::Open(ListId::Clusters)) {
+            canvas.spot(place, Spot::Key(key));
+        }
+    }
+    let main = Rect::new(area.x, area.y + above, area.width, area.height - 2 - above);
     match ui.screen() {
         Screen::Panes if ui.zoom => full(ui, world, canvas, main, ui.focus),
         Screen::Panes if area.width >= WIDE && area.height >= 28 => panes(ui, world, canvas, main),
@@ -292,8 +302,7 @@ fn stacked(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
 
 /// Returns the recent changes for the box next to NOW.
 fn changed(ui: &Ui, world: &World) -> Vec<RowView> {
-    ui.shown(world)
-        .map_or_else(Vec::new, |cluster| causes::change_rows(cluster, ui.namespace.as_ref(), ui.now))
+    ui.shown(world).map_or_else(Vec::new, |cluster| causes::change_rows(ui, world, cluster))
 }
 
 /// Draws a screen of 80x24: three causes, the changes, the focused pane, and a line for each other pane. Lines that
@@ -322,7 +331,7 @@ fn compact(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
         spare = spare.saturating_sub(shown);
         if view.rows.is_empty() {
             canvas.put(area.x, y, 4, Role::Title, "NOW");
-            canvas.cells(area.x + 4, y, area.right(), &causes::empty(&cluster));
+            canvas.cells(area.x + 4, y, area.right(), &causes::empty_in(ui, world, &cluster));
             y += 1;
         } else {
             if found > shown
@@ -340,7 +349,7 @@ fn compact(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
             }
         }
     }
-    let changes = causes::changes(ui, &cluster, area.width < 110);
+    let changes = causes::changes(ui, world, &cluster, area.width < 110);
     canvas.cells(area.x + 1, y, area.right(), &changes);
     y += 1;
     let place = Rect::new(area.x, y, area.width, area.bottom().saturating_sub(y + below));

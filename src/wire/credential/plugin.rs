@@ -121,7 +121,7 @@ impl Plugin {
                 self.name()
             )),
             "Always" if !self.seat.is_free() => Err(format!(
-                "{} needs the terminal to log in again: end this console and start it again",
+                "{} needs the terminal to log in: end this console and start it with this context alone",
                 self.name()
             )),
             "Always" => Ok(true),

@@ -191,13 +191,23 @@ fn known(names: &BTreeMap<String, impl Sized>) -> String {
     format!("it has {}", names.keys().cloned().collect::<Vec<_>>().join(", "))
 }
 
-fn context_of(file: &File, context: Option<&str>, over: &Overrides) -> Result<(String, Context), String> {
+/// The name of the context if only flags name the cluster.
+const NO_CONTEXT: &str = "no-context";
+
+/// Returns a context (None: the current one) with its name.
+pub(super) fn context_of(
+    file: &File,
+    context: Option<&str>,
+    over: &Overrides,
+) -> Result<(String, Context), String> {
     let name = context.filter(|c| !c.is_empty()).unwrap_or(&file.current_context);
+    // kubectl would go on with http://localhost:8080, a cluster that nobody named
+    let by_flags = over.names_server() || over.cluster.is_some();
+    let is_none = name.is_empty() || name == NO_CONTEXT && !file.contexts.contains_key(name);
+    if is_none && by_flags {
+        return Ok((NO_CONTEXT.into(), Context::default()));
+    }
     if name.is_empty() {
-        // kubectl would go on with http://localhost:8080, a cluster that nobody named
-        if over.names_server() || over.cluster.is_some() {
-            return Ok(("no-context".into(), Context::default()));
-        }
         return Err(format!("no current-context is set; give --context NAME ({})", known(&file.contexts)));
     }
     let found = file.contexts.get(name).ok_or_else(|| {

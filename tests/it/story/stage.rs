@@ -16,6 +16,7 @@ use pilothouse::clock::Clock;
 use pilothouse::hub::{CONTROL, FACTS, Hub, Queues, Tap, action_event};
 use pilothouse::source::kube::Scope;
 use pilothouse::source::logs::LogStore;
+use pilothouse::source::logs::shares::Part;
 use pilothouse::source::prometheus::ranges::Ranges;
 use pilothouse::source::recording::Recorder;
 use pilothouse::source::sink::FactSink;
@@ -213,7 +214,7 @@ fn look(
         Box::new(move |event: &Event| recorder.record(event)) as Tap
     });
     let hub = hub.tapped(tap);
-    let queues = Queues { facts: facts_in, control: control_in };
+    let queues = Queues { facts: facts_in, control: control_in, clusters: mpsc::channel(1).1 };
     tokio::spawn(hub.run(queues, CancellationToken::new()));
     let prometheus =
         PrometheusSettings { server: ServerSettings::at(sim.prometheus()), ..PrometheusSettings::default() };
@@ -237,6 +238,7 @@ fn look(
         world: &world,
         lines: &Arc::new(LogStore::new(16 << 20)),
         twice: &Arc::default(),
+        streams: &Arc::new(Part::whole(50)),
         ranges: &Ranges::default(),
         pods: &watch::channel(None).0,
         sink: &sink,

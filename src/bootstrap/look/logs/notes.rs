@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use pilothouse_core::domain::id::Name;
 
-use crate::report::headless::tell;
+use crate::report::headless::Voice;
 use crate::source::logs::{LogLine, Nothing};
 use crate::ui::widget::text::{count, grouped};
 
@@ -19,9 +19,14 @@ pub(super) struct Notes {
     told: bool,
     /// The containers with lines.
     read: HashSet<(Name, Name)>,
+    voice: Voice,
 }
 
 impl Notes {
+    pub(super) fn new(voice: Voice) -> Self {
+        Self { voice, ..Self::default() }
+    }
+
     pub(super) fn take(&mut self, pod: Name, container: Name, words: Option<String>, failed: bool) {
         let Some(words) = words else {
             self.unread.remove(&(pod, container));
@@ -30,10 +35,10 @@ impl Notes {
         self.told = true;
         // a note about the whole selection has no pod
         if pod.is_empty() {
-            return tell(&format!("pilothouse: {words}; max_streams in [logs] is the limit"));
+            return self.voice.tell(&format!("{words}; max_streams in [logs] is the limit"));
         }
         let blank = if container.is_empty() { "" } else { " " };
-        tell(&format!("pilothouse: {pod}{blank}{container}: {words}"));
+        self.voice.tell(&format!("{pod}{blank}{container}: {words}"));
         if failed {
             self.unread.insert((pod, container));
         }
@@ -60,9 +65,9 @@ impl Notes {
     pub(super) fn tell_nothing(&self) {
         match self.nothing.as_slice() {
             [] => {}
-            [(pod, why)] => tell(&format!("pilothouse: {pod}: {}", why.words())),
+            [(pod, why)] => self.voice.tell(&format!("{pod}: {}", why.words())),
             [(_, why), ..] => {
-                tell(&format!("pilothouse: {}: {}", count(self.nothing.len(), "pod"), why.words()));
+                self.voice.tell(&format!("{}: {}", count(self.nothing.len(), "pod"), why.words()));
             }
         }
     }
@@ -71,6 +76,6 @@ impl Notes {
     pub(super) fn tell_part(&self, tail: u32) {
         let containers = count(self.read.len(), "container");
         let each = if self.read.len() == 1 { "" } else { "each of " };
-        tell(&format!("pilothouse: the newest {} lines of {each}{containers}", grouped(tail.into())));
+        self.voice.tell(&format!("the newest {} lines of {each}{containers}", grouped(tail.into())));
     }
 }

@@ -6,11 +6,13 @@ use pilothouse_core::domain::log::Mark;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::logs::filter::{Filter, Subject};
 use pilothouse_core::logs::fingerprint::Masks;
+use serde_json::Value;
 
-use super::super::{Start, exit, still_read, tell};
+use super::super::{Start, exit, still_read};
 use crate::cli::logs::LogFlags;
 use crate::cli::{Color, Output};
 use crate::clock::Clock;
+use crate::report::headless::{Voice, tell};
 use crate::report::logs::{self as report, Entry, Grouping, Groups, Style};
 use crate::ui::widget::text::count;
 
@@ -44,6 +46,7 @@ pub(super) struct Printer {
     passed: u64,
     /// The text to be written.
     out: String,
+    voice: Voice,
 }
 
 impl Printer {
@@ -74,6 +77,7 @@ impl Printer {
             lines: 0,
             passed: 0,
             out: String::new(),
+            voice: start.voice.clone(),
         })
     }
 
@@ -155,6 +159,14 @@ impl Printer {
         }
     }
 
+    /// Adds the context to a document about one of several clusters.
+    fn of_cluster(&self, mut document: Value) -> Value {
+        if let (Some(context), Some(fields)) = (self.voice.context(), document.as_object_mut()) {
+            fields.insert("context".into(), Value::from(context.as_str()));
+        }
+        document
+    }
+
     /// The number of lines that were read.
     pub(super) fn lines(&self) -> usize {
         self.lines
@@ -165,17 +177,17 @@ impl Printer {
         let mut end = end;
         if let Some(groups) = &self.groups {
             self.out = match self.output {
-                Output::Json => groups.json().to_string(),
-                Output::Text => groups.text(),
+                Output::Json => self.of_cluster(groups.json()).to_string(),
+                Output::Text => self.voice.headed(&groups.text()),
             };
             end = self.write().unwrap_or(end);
         }
         if self.gaps > 0 {
             let s = if self.gaps == 1 { "" } else { "s" };
-            tell(&format!("pilothouse: lines may be missing at {} place{s}", self.gaps));
+            self.voice.tell(&format!("lines may be missing at {} place{s}", self.gaps));
         }
         if self.passed == 0 && self.lines > 0 && matches!(end, End::Complete | End::Interrupted) {
-            tell(&format!("pilothouse: no line passes the filter ({} read)", count(self.lines, "line")));
+            self.voice.tell(&format!("no line passes the filter ({} read)", count(self.lines, "line")));
         }
         match end {
             End::Unwritable => exit::FAILED,

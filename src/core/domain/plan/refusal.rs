@@ -74,7 +74,7 @@ coded! {
 
     // For any action.
     "recorded" Recorded { guard: Guard, words: String } = "{words}"
-    "read-only" ReadOnly = "read-only: by --read-only, or guards.read_only of the config"
+    "read-only" ReadOnly = "read-only: by --read-only, or by guards.read_only or [clusters] of the config"
     "nothing-selected" NothingSelected = "nothing is selected"
     "silence-too-broad" SilenceTooBroad
         = "every alert would match: at least one matcher has to ask for a value that is not empty"

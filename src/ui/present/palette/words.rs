@@ -7,6 +7,7 @@ use super::super::super::app::{Hit, Target, Ui};
 use super::super::super::command;
 use super::super::super::pane;
 use super::super::super::request::KindWords;
+use super::super::super::rows::clusters::lines;
 use super::super::super::rows::namespaces;
 use super::super::super::targets;
 use super::objects;
@@ -62,13 +63,9 @@ fn table(word: &str, namespace: Option<Name>) -> Hit {
 
 /// Returns the meanings of the whole line, the best first.
 pub(super) fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
-    if matches!(needle.split(' ').next(), Some("ctx" | "context" | "contexts")) {
-        return vec![Hit {
-            target: Target::Contexts,
-            kind: "contexts".into(),
-            title: "contexts".into(),
-            detail: "the contexts of the kubeconfig, and how to start with another".into(),
-        }];
+    let mut words = needle.splitn(2, ' ');
+    if matches!(words.next(), Some("ctx" | "context" | "contexts")) {
+        return contexts(ui, world, words.next().unwrap_or_default());
     }
     let (first, rest) = needle.split_once([' ', '/']).unwrap_or((needle, ""));
     let known = ui.kinds.as_deref();
@@ -105,6 +102,41 @@ pub(super) fn read(ui: &Ui, world: &World, needle: &str) -> Vec<Hit> {
         }
     }
     hits
+}
+
+/// Returns the clusters whose context or name matches, the open ones first. Without a name, the first hit is the list of all.
+fn contexts(ui: &Ui, world: &World, name: &str) -> Vec<Hit> {
+    let all = lines(world, &ui.fleet.contexts);
+    let mut found: Vec<(u32, Hit)> = all
+        .iter()
+        .filter_map(|line| {
+            let rank = match name {
+                "" => 0,
+                name => super::score(&line.context, name).or_else(|| super::score(&line.name, name))?,
+            };
+            let detail = match line.cluster(world) {
+                Some(cluster) if cluster.id() == ui.cluster => "is in front",
+                Some(_) => "bring this cluster to the front",
+                None => "open this cluster",
+            };
+            let title = if line.name == line.context {
+                line.name.to_string()
+            } else {
+                format!("{} ({})", line.name, line.context)
+            };
+            let target = Target::Context(line.context.clone());
+            Some((rank, Hit { target, kind: "context".into(), title, detail: detail.into() }))
+        })
+        .collect();
+    found.sort_by_key(|(rank, _)| *rank);
+    let list = Hit {
+        target: Target::Contexts,
+        kind: "contexts".into(),
+        title: "clusters".into(),
+        detail: "list the clusters: those that are open, and the other contexts of the kubeconfig".into(),
+    };
+    let hits = found.into_iter().map(|(_, hit)| hit);
+    if name.is_empty() { std::iter::once(list).chain(hits).collect() } else { hits.chain([list]).collect() }
 }
 
 /// Returns kinds whose names begin with the word. They follow all other hits.

@@ -1,0 +1,114 @@
+//! Opens and closes clusters, and brings one to the front.
+
+use pilothouse_core::domain::id::{ClusterId, Name, Uid};
+use pilothouse_core::facts::world::World;
+
+use super::super::app::{Prompt, Screen, Ui};
+use super::super::list::{Filter, ListId};
+use super::super::pane::{self, Place, clusters};
+use super::super::request::Effect;
+use super::super::rows::clusters::by_trouble;
+use super::super::widget::input::InputLine;
+use super::{open, rows};
+
+/// Requests the contexts of the kubeconfig.
+pub(super) fn ask(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    let ticket = ui.ticket();
+    ui.fleet.contexts_of = Some(ticket);
+    effects.push(Effect::Contexts(ticket));
+}
+
+/// Opens the list of clusters. What is typed next filters it.
+pub(super) fn list(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    ask(ui, effects);
+    let list = ui.list_mut(ListId::Clusters);
+    list.filter = Filter::default();
+    list.to_top();
+    open::pane(ui, world, ListId::Clusters, effects);
+    // keys that were typed ahead choose among the rows of now
+    rows::refresh(ui, world, ListId::Clusters, true);
+    ui.input = InputLine::default();
+    ui.prompt = Some(Prompt::Filter { list: ListId::Clusters, before: Filter::default() });
+}
+
+/// Leaves the list of clusters.
+pub(super) fn leave(ui: &mut Ui, effects: &mut Vec<Effect>) {
+    if matches!(ui.screen(), Screen::List(ListId::Clusters)) {
+        open::close(ui, effects);
+    }
+}
+
+/// Handles Enter in the list of clusters.
+pub(super) fn enter(ui: &mut Ui, world: &World, key: &Uid, effects: &mut Vec<Effect>) {
+    let Some(context) = clusters::of_key(ui, key).map(|line| line.context.clone()) else { return };
+    leave(ui, effects);
+    go(ui, world, &context, effects);
+}
+
+/// Brings the cluster of a context to the front. One that is not open is opened.
+pub(super) fn go(ui: &mut Ui, world: &World, context: &Name, effects: &mut Vec<Effect>) {
+    if let Some(id) = world.of_context(context).map(|cluster| cluster.id()) {
+        ui.fleet.awaited = None;
+        return bring(ui, world, id, effects);
+    }
+    ui.fleet.awaited = Some(context.clone());
+    ui.say(format!("opening {context} …"));
+    effects.push(Effect::OpenCluster(context.clone()));
+}
+
+/// Brings an open cluster to the front. A list stays on the screen with the rows of that cluster; a text, a log and a
+/// list about one object of the other cluster are closed.
+pub(super) fn bring(ui: &mut Ui, world: &World, id: ClusterId, effects: &mut Vec<Effect>) {
+    if id == ui.cluster {
+        return;
+    }
+    let stays = |screen: &Screen| match screen {
+        Screen::Panes => true,
+        Screen::List(list) => matches!(pane::of(*list).place, Place::Screen | Place::Over),
+        Screen::Text(_) | Screen::Log(_) | Screen::Plots(_) => false,
+    };
+    let kept = ui.screens.iter().take_while(|screen| stays(screen)).count();
+    while ui.screens.len() > kept.max(1) {
+        open::close(ui, effects);
+    }
+    if let Some(plots) = ui.beside.plots.take() {
+        effects.extend(super::plot::cancel(&plots));
+    }
+    // what was being typed was about the other cluster
+    (ui.prompt, ui.sheet) = (None, None);
+    ui.input.clear();
+    ui.show_cluster(id);
+    if let Some(cluster) = world.cluster(id) {
+        ui.say(format!("now in front: {}", cluster.info.name()));
+    }
+}
+
+/// Closes the selected cluster.
+pub(super) fn close(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    let selected = ui.list(ListId::Clusters).chosen().and_then(|key| clusters::of_key(ui, key)).cloned();
+    let Some(line) = selected else { return ui.say("no cluster is selected") };
+    let Some(cluster) = line.cluster(world) else { return ui.say(format!("{} is not open", line.name)) };
+    if !world.has_several() {
+        return ui.say(format!("{} is the only open cluster; :q leaves pilothouse", line.name));
+    }
+    effects.push(Effect::CloseCluster(cluster.id()));
+}
+
+/// Handles what the World says about clusters: one that was opened by hand comes to the front, and one that was closed
+/// leaves it.
+pub(super) fn follow(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    if let Some(id) = ui.fleet.awaited.as_ref().and_then(|context| world.of_context(context)).map(|c| c.id())
+    {
+        ui.fleet.awaited = None;
+        bring(ui, world, id, effects);
+    }
+    if world.cluster(ui.cluster).is_some_and(|cluster| !cluster.link.is_live())
+        && let Some(next) = by_trouble(world).first().map(|cluster| cluster.id())
+    {
+        let prompt = ui.prompt.clone();
+        bring(ui, world, next, effects);
+        // the list of clusters is the same for each of them
+        ui.prompt = prompt.filter(|prompt| matches!(prompt, Prompt::Filter { list: ListId::Clusters, .. }));
+    }
+    ui.forget_closed(world);
+}
