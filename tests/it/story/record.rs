@@ -51,6 +51,8 @@ pub struct Record {
     /// The incidents at the end, and the time of the opening.
     pub incidents: Vec<Arc<Incident>>,
     pub opening: Stamp,
+    /// A line that the person waits for never came.
+    pub missed: bool,
 }
 
 impl Shown {
@@ -81,6 +83,7 @@ impl Record {
             last_failed: 0.0,
             incidents: Vec::new(),
             opening: Stamp::default(),
+            missed: false,
         }
     }
 
