@@ -10,6 +10,7 @@
 
 mod judge;
 mod measure;
+mod moved;
 mod record;
 mod stage;
 mod table;

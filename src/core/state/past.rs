@@ -231,11 +231,8 @@ fn workloads(now: &Table<WorkloadRow>, then: &Then<'_>) -> Table<WorkloadRow> {
             images: was.images.clone(),
             ..Workload::clone(&row.workload)
         };
-        let rollout = if was.phase == row.rollout.phase {
-            row.rollout.clone()
-        } else {
-            Rollout { phase: was.phase, ..Rollout::default() }
-        };
+        // how far it had come is not kept
+        let rollout = Rollout { phase: was.phase, ..Rollout::default() };
         WorkloadRow { workload: Arc::new(workload), totals: was.totals, rollout }
     };
     let gone = |object: &ObjectRef| WorkloadRow {

@@ -162,6 +162,8 @@ pub fn row(row: &WorkloadRow, told: &Told, now: Stamp) -> RowView {
         _ if w.kind == Kind::Job => run_of(w),
         RolloutPhase::Complete => "complete".to_owned(),
         RolloutPhase::NotApplicable => "–".to_owned(),
+        // of an earlier moment
+        phase if row.rollout.why.is_empty() => phase.as_str().to_owned(),
         // all pods are updated already, so pods are missing but no rollout is in progress
         RolloutPhase::Progressing if w.updated >= w.desired && w.current <= w.updated => {
             row.rollout.why.clone()
