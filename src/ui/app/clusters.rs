@@ -133,6 +133,7 @@ mod tests {
     use pilothouse_core::domain::id::Uid;
     use pilothouse_core::domain::link::Link;
     use pilothouse_core::domain::settings::UiSettings;
+    use pilothouse_core::facts::event::Identity;
     use pilothouse_core::facts::world::Cluster;
 
     use super::*;
@@ -163,6 +164,20 @@ mod tests {
         ui.forget_closed(&World::default());
         ui.show_cluster(a);
         assert_eq!(ui.list(ListId::Pods).top, 0, "it was closed");
+    }
+
+    #[test]
+    fn ages_are_by_the_clock_of_the_server_in_front() {
+        let (mut ui, _) = Ui::new(&UiSettings::default());
+        let ahead = |ms| Cluster {
+            identity: Identity { clock_offset_ms: Some(ms), ..Identity::default() },
+            ..Cluster::default()
+        };
+        let clusters = [ahead(1_000), ahead(61_000)].map(Arc::new);
+        let world = World { clusters: clusters.into(), ..World::default() };
+        assert_eq!(ui.clock_of_front(&world, Stamp(500_000)), Stamp(500_000));
+        ui.show_cluster(ClusterId(1));
+        assert_eq!(ui.clock_of_front(&world, Stamp(500_000)), Stamp(560_000));
     }
 
     fn world(links: [Link; 2]) -> World {

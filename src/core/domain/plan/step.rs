@@ -10,8 +10,7 @@ use crate::domain::id::{Name, ObjectRef, Version};
 pub struct Step {
     pub what: StepKind,
     pub on: ObjectRef,
-    /// The context of another cluster, if `on` is an object there. The console does not have that cluster open.
-    /// Empty if `on` is in the cluster of the intent.
+    /// The context of another cluster, if `on` is an object there. Empty if `on` is in the cluster of the intent.
     #[serde(default, skip_serializing_if = "Name::is_empty")]
     pub context: Name,
 }
