@@ -100,6 +100,11 @@ impl Known<'_> {
     }
 }
 
+/// Returns the contexts that are opened if none is named.
+fn by_default(known: &Known<'_>) -> Result<Vec<String>, String> {
+    known.by_default()
+}
+
 /// Returns the contexts of a set: those of its first glob first.
 fn of_set(set: &ClusterSet, contexts: &[String]) -> Vec<String> {
     set.contexts.iter().flat_map(|pattern| matching(pattern, contexts)).collect()
@@ -134,7 +139,7 @@ impl Start {
     /// Returns the clusters that the console opens, the one in front first: those that `--context` names, or the current
     /// context and the sets with `open = true`. Nothing is connected, and no credential plugin runs.
     pub(crate) fn chosen(&self) -> Result<Vec<ClusterSettings>, String> {
-        self.choose(|known| known.by_default())
+        self.choose(by_default)
     }
 
     /// Returns the clusters that a command reads: those that `--context` names, or the current context, like kubectl. A

@@ -72,7 +72,7 @@ fn begin(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Begin, Stri
     }
     let connection = runtime.block_on(start.connect())?;
     let of = start.settings.of_cluster(&connection.context, true);
-    Ok(Begin::Connected(of, connection))
+    Ok(Begin::Connected(of, Box::new(connection)))
 }
 
 /// Opens the console. All errors in the configuration are reported before the terminal is taken.

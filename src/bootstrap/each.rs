@@ -65,6 +65,7 @@ impl Start {
     }
 
     /// Runs a command that reads, for each of the chosen clusters at the same time. Returns the worst exit status.
+    #[expect(clippy::needless_pass_by_value, reason = "the demo ends when the command has ended")]
     pub(super) fn with_each(self, work: impl AsyncFn(&Start) -> u8) -> u8 {
         let clusters = match self.asked() {
             Ok(clusters) => clusters,

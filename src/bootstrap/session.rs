@@ -87,7 +87,7 @@ pub(super) fn namespaces(start: &Start) -> Vec<Name> {
 /// What a session begins with.
 pub(super) enum Begin {
     /// One cluster, which is connected.
-    Connected(ClusterSettings, Connection),
+    Connected(ClusterSettings, Box<Connection>),
     /// Several clusters, which are connected while the session runs. The first one is shown.
     Chosen(Vec<ClusterSettings>),
 }
@@ -134,7 +134,7 @@ impl Session {
     ) -> Result<Self, String> {
         let of = start.settings.of_cluster(&connection.context, true);
         let purpose = Purpose { writes, wanted, tap, tell: Box::new(|_| ()) };
-        Self::begin(start, Begin::Connected(of, connection), past, purpose, publish)
+        Self::begin(start, Begin::Connected(of, Box::new(connection)), past, purpose, publish)
     }
 
     /// Starts a session without waiting. The hub's thread calls `publish` with each new World.
@@ -193,7 +193,7 @@ impl Session {
         });
         match begin {
             Begin::Connected(of, connection) => {
-                opener.add(&of, connection)?;
+                opener.add(&of, *connection)?;
             }
             Begin::Chosen(all) => all.into_iter().for_each(|of| opener.begin(of)),
         }

@@ -47,7 +47,9 @@ fn with_contexts(shell: Shell, script: &str) -> String {
         match shell {
             Shell::Bash if line == "_pilothouse() {" => out.push_str(&format!("{BASH}{line}")),
             Shell::Bash => {
-                out.push_str(&line.replace("complete -F _pilothouse ", "complete -F _pilothouse_or_context "))
+                out.push_str(
+                    &line.replace("complete -F _pilothouse ", "complete -F _pilothouse_or_context "),
+                );
             }
             Shell::Zsh if line == "_pilothouse() {" => out.push_str(&format!("{ZSH}{line}")),
             Shell::Zsh if line.contains("--context=[") => {

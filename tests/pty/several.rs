@@ -41,7 +41,8 @@ fn a_new_user_sees_that_the_release_fails_in_one_of_two_clusters() {
         });
         seat.press(":ctx eu-1\r", &["now in front: eu-1"]);
         seat.types(":q\r");
-        assert!(seat.ends_within(GONE_WITHIN).success());
+        // the simulated clusters end with it, which takes longer on a busy machine
+        assert!(seat.ends_within(Duration::from_secs(PATIENCE)).success());
         assert!(seat.is_restored());
     }
 }

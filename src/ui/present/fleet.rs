@@ -28,23 +28,21 @@ impl Entry {
     fn of(ui: &Ui, world: &World, cluster: &Cluster) -> Self {
         let now = ui.now;
         let mut head = vec![cell(ui.tint(world, &cluster.info), cluster.info.name().as_str())];
-        let text = match &cluster.link {
-            Link::Open => {
-                head.push(found(cluster));
-                head.extend(sources::worst(cluster, now));
-                if !sources::is_seen(cluster) && head.len() == 2 {
-                    head.push(cell(Role::Dim, "loading"));
-                }
-                cluster.derived.causes.first().map(|cause| cell(Role::Text, cause.to_string()))
-            }
-            _ => {
-                head.extend(unconnected(cluster, now));
-                match &cluster.link {
-                    Link::Failed { why, .. } => Some(cell(Role::Text, why.as_str())),
-                    _ => None,
-                }
-            }
-        };
+        if cluster.link != Link::Open {
+            head.extend(unconnected(cluster, now));
+            let text = match &cluster.link {
+                Link::Failed { why, .. } => Some(cell(Role::Text, why.as_str())),
+                Link::Open | Link::Opening { .. } | Link::Closed => None,
+            };
+            return Self { head, text };
+        }
+        let found = found(cluster);
+        head.push(if found.role == Role::Ok { cell(Role::Ok, "ok") } else { found });
+        head.extend(sources::worst(cluster, now));
+        if !sources::is_seen(cluster) && head.len() == 2 {
+            head.push(cell(Role::Dim, "loading"));
+        }
+        let text = cluster.derived.causes.first().map(|cause| cell(Role::Text, cause.to_string()));
         Self { head, text }
     }
 

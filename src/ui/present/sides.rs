@@ -2,11 +2,13 @@
 //! in each cluster, as it is now.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use pilothouse_core::domain::failover::Watched;
 use pilothouse_core::domain::id::{Name, ObjectRef};
 use pilothouse_core::domain::image;
 use pilothouse_core::domain::link::Link;
+use pilothouse_core::domain::service::Service;
 use pilothouse_core::facts::world::{ActionView, Cluster, World};
 use pilothouse_core::plan::failover::error_ratio;
 
@@ -42,12 +44,11 @@ pub(super) fn lines(out: &mut Lines, world: &World, action: &ActionView) {
     let watched = action.plan.intent.act.watched();
     let mut rows = Vec::new();
     for context in &contexts {
-        match world.of_context(context).filter(|cluster| cluster.link == Link::Open) {
-            Some(cluster) => rows.extend(side(cluster, &objects, watched)),
-            None => {
-                let cells = vec![context.to_string(), "not shown: its cluster is not open".into()];
-                rows.push(TableRow { grade: Grade::Fine, cells, object: None });
-            }
+        if let Some(cluster) = world.of_context(context).filter(|cluster| cluster.link == Link::Open) {
+            rows.extend(side(cluster, &objects, watched));
+        } else {
+            let cells = vec![context.to_string(), "not shown: its cluster is not open".into()];
+            rows.push(TableRow { grade: Grade::Fine, cells, object: None });
         }
     }
     out.table(&["CLUSTER", "OBJECT", " READY", " WANTED", "VERSION", " RPS", " ERR%"], &rows);
@@ -63,17 +64,34 @@ fn side(cluster: &Cluster, objects: &[&ObjectRef], watched: Option<&Watched>) ->
             return TableRow { grade: Grade::Warning, cells, object: None };
         };
         let version = workload.images.first().map_or("", |image| image::version(image));
+        // the requests of a Service with these pods
+        let is_behind = |service: &&Arc<Service>| {
+            service.namespace == on.namespace
+                && !service.selector.is_empty()
+                && workload.may_have_pods_for(&service.selector)
+        };
+        let service = cluster.services.iter().find(is_behind);
+        let measured = service.and_then(|service| cluster.measured(&service.namespace, &service.name));
         let cells = vec![
             name.clone(),
             on.to_string(),
             workload.ready.to_string(),
             workload.replicas.to_string(),
             version.to_owned(),
+            rate(measured.and_then(|row| row.traffic.rps)),
+            ratio(measured.and_then(|row| row.traffic.error_ratio)),
         ];
         let grade = if workload.ready < workload.replicas { Grade::Info } else { Grade::Fine };
         TableRow { grade, cells, object: Some(workload.reference(cluster.id())) }
     });
-    let service = watched.map(|watched| {
+    // the watched Service is in the cluster from which the requests are moved
+    let is_here = |watched: &&Watched| {
+        let is = |service: &&Arc<Service>| {
+            service.namespace == watched.namespace && service.name == watched.service
+        };
+        cluster.services.iter().any(|service| is(&service))
+    };
+    let service = watched.filter(is_here).map(|watched| {
         let measured = cluster.measured(&watched.namespace, &watched.service);
         let errors = error_ratio(&cluster.traffic, watched);
         let is_bad = errors.is_some_and(|ratio| ratio * 100.0 > watched.max_error_percent);
@@ -105,8 +123,6 @@ pub(super) fn place(action: &ActionView, step: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use pilothouse_core::domain::id::{ClusterId, Kind, Uid};
     use pilothouse_core::domain::plan::{Act, Intent, Plan, Step, StepKind};
     use pilothouse_core::domain::time::Stamp;

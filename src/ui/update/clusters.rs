@@ -9,7 +9,7 @@ use super::super::pane::{self, Place, clusters};
 use super::super::request::Effect;
 use super::super::rows::clusters::by_trouble;
 use super::super::widget::input::InputLine;
-use super::open;
+use super::{open, rows};
 
 /// Requests the contexts of the kubeconfig.
 pub(super) fn ask(ui: &mut Ui, effects: &mut Vec<Effect>) {
@@ -25,6 +25,8 @@ pub(super) fn list(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     list.filter = Filter::default();
     list.to_top();
     open::pane(ui, world, ListId::Clusters, effects);
+    // keys that were typed ahead choose among the rows of now
+    rows::refresh(ui, world, ListId::Clusters, true);
     ui.input = InputLine::default();
     ui.prompt = Some(Prompt::Filter { list: ListId::Clusters, before: Filter::default() });
 }
@@ -45,17 +47,13 @@ pub(super) fn enter(ui: &mut Ui, world: &World, key: &Uid, effects: &mut Vec<Eff
 
 /// Brings the cluster of a context to the front. One that is not open is opened.
 pub(super) fn go(ui: &mut Ui, world: &World, context: &Name, effects: &mut Vec<Effect>) {
-    match world.of_context(context).map(|cluster| cluster.id()) {
-        Some(id) => {
-            ui.fleet.awaited = None;
-            bring(ui, world, id, effects);
-        }
-        None => {
-            ui.fleet.awaited = Some(context.clone());
-            ui.say(format!("opening {context} …"));
-            effects.push(Effect::OpenCluster(context.clone()));
-        }
+    if let Some(id) = world.of_context(context).map(|cluster| cluster.id()) {
+        ui.fleet.awaited = None;
+        return bring(ui, world, id, effects);
     }
+    ui.fleet.awaited = Some(context.clone());
+    ui.say(format!("opening {context} …"));
+    effects.push(Effect::OpenCluster(context.clone()));
 }
 
 /// Brings an open cluster to the front. A list stays on the screen with the rows of that cluster; a text, a log and a

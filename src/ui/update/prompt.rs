@@ -229,6 +229,7 @@ fn typed(ui: &mut Ui, world: &World) {
             if id == ListId::Clusters {
                 // Enter goes to the first one that matches
                 list.to_top();
+                rows::refresh(ui, world, id, true);
             }
         }
         Some(Prompt::Palette { .. }) => refresh(ui, world),

@@ -233,11 +233,9 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             "0 newest  1 1m  2 5m  3 15m  4 1h  5 6h  6 24h",
             "a number reads   Esc closes",
         ),
-        Prompt::Filter { list: ListId::Clusters, .. } => (
-            "cluster: ".into(),
-            "a part of its name",
-            "Up Down choose   Enter shows   ^x closes it   Esc leaves",
-        ),
+        Prompt::Filter { list: ListId::Clusters, .. } => {
+            ("cluster: ".into(), "", "Up Down choose   Enter shows   ^x closes it   Esc leaves")
+        }
         Prompt::Filter { .. } => ("/".into(), "", "a|b  !not  ^regex   Up earlier   Enter keeps   Esc drops"),
         Prompt::FindText => ("find: ".into(), "", "Enter finds   Esc closes"),
         Prompt::Palette { .. } => (":".into(), "", "Up Down choose   Enter opens   Esc closes"),

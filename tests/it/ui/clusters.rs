@@ -89,7 +89,9 @@ fn the_list_has_the_open_clusters_and_the_other_contexts_and_what_is_typed_filte
     contexts(&mut desk, &effects, &["ap-1", "eu-1", "eu-2", "us-1"]);
     assert_eq!(listed(&mut desk), ["eu-1", "eu-2", "ap-1", "us-1"]);
     let shown = desk.dump(120, 36);
-    for words in ["CLUSTER", "in front", "2 open", "2 other contexts", "not open", "shop/pay crash loop", "v1.33.4"] {
+    for words in
+        ["CLUSTER", "in front", "2 open", "2 other contexts", "not open", "shop/pay crash loop", "v1.33.4"]
+    {
         assert!(shown.contains(words), "{words}:\n{shown}");
     }
     // each key belongs to the filter, also those of commands
@@ -239,6 +241,7 @@ fn now_shows_all_clusters_and_enter_goes_to_the_one_of_the_line() {
     assert!(matches!(&desk.ui.list(ListId::Now).selected, Some(Uid::Text(key)) if key.contains(&first)));
     // with one cluster there is nothing to toggle
     let mut one = Desk::new(scene::trouble());
+    one.ui.focus = ListId::Now;
     one.dump(120, 36);
     one.press("t");
     assert!(!one.ui.fleet.all);
