@@ -40,7 +40,7 @@ use crate::config::{self, Home, Loaded, Origin};
 use crate::report::headless::{Voice, print, tell};
 use crate::report::{exit, rights};
 use crate::wire::connect::Connection;
-use crate::wire::kubeconfig::{self, Overrides};
+use crate::wire::kubeconfig::Overrides;
 
 use self::dialer::Dialer;
 
@@ -225,7 +225,8 @@ impl Start {
             // the names of objects depend on these flags
             let seed = if flags.seed == 1 { String::new() } else { format!(" --seed {}", flags.seed) };
             let scale = if flags.scale <= 1 { String::new() } else { format!(" --scale {}", flags.scale) };
-            let several = kubeconfig::contexts(self.global.kubeconfig.as_deref()).is_ok_and(|c| c.len() > 1);
+            let several = crate::wire::kubeconfig::contexts(self.global.kubeconfig.as_deref())
+                .is_ok_and(|c| c.len() > 1);
             let one = if several { format!(" --context {}", quote(context)) } else { String::new() };
             return format!("--demo {}{seed}{scale}{one}", quote(scenario));
         }

@@ -86,7 +86,7 @@ spec: {nodeName: contract-clusters, terminationGracePeriodSeconds: 1, containers
 const ACTIONS: &[&[&str]] = &[
     &["cordon", NODE],
     &["uncordon", NODE],
-    &["drain", NODE, "--force"],
+    &["drain", NODE, "--force", "--ignore-daemonsets"],
     &["scale", "deploy/web", "--replicas", "3", "--current-replicas", "2"],
     &["restart", "deploy/web"],
     &["rollback", "deploy/web"],
@@ -131,6 +131,10 @@ impl Drop for Back<'_> {
 }
 
 fn fresh(rig: &Rig, admin: &Path) {
+    for what in [["node", NODE], ["namespace", NAMESPACE]] {
+        // an earlier run did not wait until they were gone
+        rig.kubectl_at(admin, &["delete", what[0], what[1], "--ignore-not-found", "--timeout=120s"]);
+    }
     rig.apply_at(admin, &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n"));
     until(20, "the default service account", || {
         let get = ["-n", NAMESPACE, "get", "serviceaccount", "default"];

@@ -24,7 +24,11 @@ impl Clusters {
         let mut file = json!({"clusters": [], "users": [], "contexts": [], "current-context": contexts[0].0});
         let mut add = |list: &str, entry: Value| file[list].as_array_mut().unwrap().push(entry);
         for Context(name, port, plugin) in contexts {
-            add("clusters", json!({"name": name, "cluster": {"server": format!("http://127.0.0.1:{port}")}}));
+            // no credential is sent over http, so no plugin would run
+            let scheme = if plugin.is_some() { "https" } else { "http" };
+            let cluster =
+                json!({"server": format!("{scheme}://127.0.0.1:{port}"), "insecure-skip-tls-verify": true});
+            add("clusters", json!({"name": name, "cluster": cluster}));
             let user = match plugin {
                 Some(script) => json!({"exec": {
                     "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
@@ -415,4 +419,120 @@ fn contexts_and_sets_are_completed() {
     ] {
         assert_eq!(completed(&clusters, line), names, "{line:?}");
     }
+}
+
+/// `pilothouse sim`, until it is dropped.
+struct Sim {
+    process: std::process::Child,
+    url: String,
+    audit: std::path::PathBuf,
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+impl Sim {
+    fn start(home: &tempfile::TempDir, name: &str) -> Self {
+        let audit = home.path().join(format!("{name}.audit"));
+        let mut process = program(home)
+            .args(["sim", "--scenario", "calm", "--seed", "7", "--kubeconfig-out"])
+            .arg(home.path().join(name))
+            .arg("--audit-out")
+            .arg(&audit)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let url = lines.find_map(|line| line.split(" is open on ").nth(1).map(str::to_owned)).unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, url, audit }
+    }
+
+    /// Our requests since the last `n` entries of the audit log: whether there are any, and whether one is a change.
+    fn seen(&self, n: &mut usize) -> (bool, bool) {
+        let text = std::fs::read_to_string(&self.audit).unwrap();
+        let all: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let ours = |entry: &&Value| {
+            entry["userAgent"].as_str().is_some_and(|agent| agent.starts_with("pilothouse/"))
+        };
+        let new: Vec<&Value> = all.iter().skip(*n).filter(ours).collect();
+        *n = all.len();
+        let is_change = |entry: &&Value| {
+            let resource = entry["objectRef"]["resource"].as_str().unwrap_or_default();
+            !matches!(entry["verb"].as_str(), Some("get" | "list" | "watch"))
+                && !resource.starts_with("selfsubject")
+        };
+        (!new.is_empty(), new.iter().any(is_change))
+    }
+}
+
+#[test]
+fn an_action_is_in_its_own_cluster_although_all_names_are_equal() {
+    let home = tempfile::tempdir().unwrap();
+    let sims = ["one", "two"].map(|name| Sim::start(&home, name));
+    let cluster =
+        |name: &str, url: &str| json!({"name": name, "cluster": {"server": format!("{url}/as/admin")}});
+    let context = |name: &str| json!({"name": name, "context": {"cluster": name, "user": "admin", "namespace": "shop"}});
+    let kubeconfig = json!({
+        "clusters": [cluster("one", &sims[0].url), cluster("two", &sims[1].url)],
+        "users": [{"name": "admin", "user": {"token": "admin"}}],
+        "contexts": [context("one"), context("two")], "current-context": "one",
+    });
+    std::fs::write(home.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+    let clusters = Clusters { home };
+    let names = |kind: &str| {
+        let all = documents(&clusters.run(&["get", kind, "-o", "json", "--context", "*", "--wait", "60s"]));
+        let of = |context: &str| -> Vec<String> {
+            let rows = all[context]["rows"].as_array().unwrap();
+            let mut names: Vec<String> =
+                rows.iter().filter_map(|row| row["object"]["name"].as_str().map(str::to_owned)).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(of("one"), of("two"), "{kind}: the names are equal");
+        of("one")
+    };
+    let node = names("nodes").first().unwrap().clone();
+    let pod = names("pods").into_iter().find(|pod| pod.starts_with("checkout-")).unwrap();
+    let actions: [&[&str]; 9] = [
+        &["cordon", &node],
+        &["uncordon", &node],
+        &["scale", "deploy/checkout", "--replicas", "6"],
+        &["bounds", "cart", "--max", "20"],
+        &["pause-autoscaler", "cart"],
+        &["resume-autoscaler", "cart"],
+        &["out-of-rotation", &pod, "--service", "checkout"],
+        &["into-rotation", &pod],
+        &["evict", &pod],
+    ];
+    let mut read = [0, 0];
+    let mut cordoned = String::new();
+    for (own, other, name) in [(1, 0, "two"), (0, 1, "one")] {
+        for action in actions {
+            for (sim, read) in sims.iter().zip(&mut read) {
+                sim.seen(read);
+            }
+            let flags = ["--yes", "--confirm", name, "-o", "json", "--context", name];
+            let done = clusters.run(&[action, &flags[..]].concat());
+            assert_eq!(done.status.code(), Some(0), "{action:?} in {name}: {done:?}");
+            assert_eq!(sims[own].seen(&mut read[own]), (true, true), "{action:?} in {name}");
+            assert_eq!(sims[other].seen(&mut read[other]), (false, false), "{action:?} in {name}");
+            if action[0] == "cordon" && name == "two" {
+                let done: Value = serde_json::from_slice(&done.stdout).unwrap();
+                done["id"].as_str().unwrap().clone_into(&mut cordoned);
+            }
+        }
+    }
+    // an action is undone where it was done, although another context is the current one
+    let said = clusters.run(&["undo", &cordoned, "--yes", "--context", "one"]);
+    assert!(text(&said.stderr).contains("was done in context two"), "{said:?}");
+    for (sim, read) in sims.iter().zip(&mut read) {
+        sim.seen(read);
+    }
+    let said = clusters.run(&["undo", &cordoned, "--yes", "--dry-run"]);
+    assert_eq!((sims[0].seen(&mut read[0]).0, sims[1].seen(&mut read[1]).0), (false, true), "{said:?}");
 }
