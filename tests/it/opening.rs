@@ -39,7 +39,7 @@ struct Console {
     told: Arc<Mutex<Vec<String>>>,
     memory: Shares,
     _sim: Running,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 /// A server that accepts connections, and answers each request with this, or never.
@@ -176,7 +176,7 @@ async fn console(chosen: &[&str]) -> Console {
     for context in chosen {
         opener.begin(basis.of(context));
     }
-    Console { opener, clusters, world, supervisor, told, memory, _sim: sim, _home: home }
+    Console { opener, clusters, world, supervisor, told, memory, _sim: sim, home }
 }
 
 impl Console {
@@ -241,7 +241,7 @@ async fn one_that_cannot_be_opened_delays_no_other_and_says_why() {
 async fn a_cluster_is_opened_and_closed_while_the_console_runs() {
     let mut console = console(&["good"]).await;
     console.until("the first one is read", |world| is_read(world, "good")).await;
-    let ran = console._home.path().join("ran");
+    let ran = console.home.path().join("ran");
     assert!(!ran.exists(), "no credentials are asked for before the cluster is opened");
     let id = console.opener.open("again").unwrap();
     assert_eq!(id, ClusterId(1));

@@ -43,7 +43,7 @@ fn sees(desk: &mut Desk, world: World) -> Vec<Effect> {
     update(&mut desk.ui, &desk.world, Msg::WorldChanged)
 }
 
-fn linked(desk: &mut Desk, id: ClusterId, link: Link) -> Vec<Effect> {
+fn linked(desk: &mut Desk, id: ClusterId, link: &Link) -> Vec<Effect> {
     let change = |held: &Arc<Cluster>| {
         if held.id() != id {
             return held.clone();
@@ -136,7 +136,7 @@ fn a_cluster_that_was_opened_comes_to_the_front_when_it_is_there_and_one_that_wa
     let shown = desk.dump(80, 24);
     assert!(shown.contains("us-1") && shown.contains("connecting"), "{shown}");
     let why = "exec plugin aws: exit status 255".into();
-    linked(&mut desk, ClusterId(2), Link::Failed { since: scene::NOW, why });
+    linked(&mut desk, ClusterId(2), &Link::Failed { since: scene::NOW, why });
     let shown = desk.dump(120, 36);
     assert!(shown.contains("NOT CONNECTED") && shown.contains("exec plugin aws: exit status 255"), "{shown}");
     // it is closed by the key in the list
@@ -144,11 +144,11 @@ fn a_cluster_that_was_opened_comes_to_the_front_when_it_is_there_and_one_that_wa
     desk.type_text("us-1");
     desk.dump(120, 36);
     assert_eq!(desk.press("ctrl-x"), [Effect::CloseCluster(ClusterId(2))]);
-    linked(&mut desk, ClusterId(2), Link::Closed);
+    linked(&mut desk, ClusterId(2), &Link::Closed);
     assert!([A, B].contains(&desk.ui.cluster));
     assert!(matches!(desk.ui.prompt, Some(Prompt::Filter { list: ListId::Clusters, .. })), "the list stays");
     desk.press("esc");
-    linked(&mut desk, B, Link::Closed);
+    linked(&mut desk, B, &Link::Closed);
     assert_eq!(desk.ui.cluster, A);
     desk.press("ctrl-t");
     desk.type_text("eu-1");
@@ -203,7 +203,7 @@ fn the_line_below_the_header_tells_of_the_others_at_any_width() {
         assert!(line.contains("shop/pay crash loop"), "its worst finding: {line}");
         let header = shown.lines().next().unwrap();
         assert!(header.contains("eu-1") && !header.contains("eu-2"), "{header}");
-        linked(&mut desk, B, Link::Failed { since: scene::ago(60), why: "401 Unauthorized".into() });
+        linked(&mut desk, B, &Link::Failed { since: scene::ago(60), why: "401 Unauthorized".into() });
         let shown = desk.dump(width, height);
         let line = shown.lines().nth(1).unwrap();
         assert!(line.contains("eu-2 NOT CONNECTED 1m 401 Unauthorized"), "{line}");
@@ -262,7 +262,7 @@ fn a_service_is_shown_in_all_clusters_side_by_side() {
     assert_eq!(rows.len(), 2, "the version in each:\n{shown}");
     assert!(rows[0].contains("eu-1") && rows[1].contains("eu-2"), "{rows:?}");
     // a cluster that is not connected has no numbers, and says so
-    linked(&mut desk, B, Link::Failed { since: scene::NOW, why: "401 Unauthorized".into() });
+    linked(&mut desk, B, &Link::Failed { since: scene::NOW, why: "401 Unauthorized".into() });
     let shown = desk.dump(120, 36);
     assert!(shown.lines().any(|line| line.contains("eu-2") && line.contains("NOT CONNECTED")), "{shown}");
     let mut desk = two();
@@ -451,7 +451,7 @@ fn an_action_is_undone_in_the_cluster_that_it_was_done_in() {
     let (_, undo) = planned(desk.press("U")).unwrap_or_else(|| panic!("{}", desk.dump(120, 36)));
     assert_eq!((undo.cluster, undo.context.as_str(), desk.ui.cluster), (B, "eu-2", A));
     desk.press("esc");
-    linked(&mut desk, B, Link::Closed);
+    linked(&mut desk, B, &Link::Closed);
     desk.dump(120, 36);
     assert_eq!(planned(desk.press("U")), None);
     assert!(desk.dump(120, 36).contains("belongs to context eu-2, which is not open: ^t opens it"));
