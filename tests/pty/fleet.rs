@@ -94,9 +94,13 @@ fn one_console_for_eight_clusters_costs_what_eight_consoles_cost() {
     let began = Instant::now();
     let names: Vec<String> = (0..CLUSTERS).map(|n| format!("c-{n}")).collect();
     let mut each: Vec<Seat> = names.iter().map(|name| sit(&kubeconfig, &["--context", name])).collect();
-    each.iter_mut().for_each(|seat| counts(seat, 1));
+    for seat in &mut each {
+        counts(seat, 1);
+    }
     let start_of_each = began.elapsed();
-    each.iter_mut().for_each(|seat| seat.quiet(Duration::from_secs(1), Duration::from_secs(60)));
+    for seat in &mut each {
+        seat.quiet(Duration::from_secs(1), Duration::from_secs(60));
+    }
     let memory_of_each: u64 = each.iter().map(Seat::resident_kib).sum();
     for seat in &mut each {
         seat.bytes_within(Duration::ZERO);
