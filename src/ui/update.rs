@@ -108,7 +108,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::Open(ListId::Clusters) => clusters::list(ui, world, effects),
         Cmd::Open(id) => open::pane(ui, world, id, effects),
         Cmd::CloseCluster => clusters::close(ui, world, effects),
-        Cmd::AllClusters => everywhere(ui, world),
+        Cmd::AllClusters => clusters::everywhere(ui, world),
         Cmd::Compare => open::compare(ui, world),
         Cmd::NextPane => cycle(ui, true),
         Cmd::PreviousPane => cycle(ui, false),
@@ -285,23 +285,6 @@ fn cycle(ui: &mut Ui, forward: bool) {
     ui.focus = panes.get((at + by) % panes.len().max(1)).copied().unwrap_or(ListId::Nodes);
 }
 
-/// Shows the findings and changes of all open clusters, or only those of the one in front.
-fn everywhere(ui: &mut Ui, world: &World) {
-    if !ui.fleet.all && !world.has_several() {
-        let key = ui.keymap.key(Cmd::Open(ListId::Clusters)).map_or_else(String::new, |key| key.to_string());
-        return ui.say(format!("only one cluster is open: {key} opens others"));
-    }
-    ui.fleet.all = !ui.fleet.all;
-    ui.list_mut(ListId::Now).to_top();
-    ui.say(if ui.fleet.all { "NOW is of all open clusters" } else { "NOW is of the cluster in front" });
-}
-
-/// Returns the name of the other cluster that the selected row is about, if it is not the one in front.
-fn far(ui: &Ui, world: &World) -> Option<String> {
-    let object = object(ui, world).filter(|object| object.cluster != ui.cluster)?;
-    Some(world.cluster(object.cluster)?.info.name().to_string())
-}
-
 fn toggle_pods(ui: &mut Ui) {
     match ui.screens.last_mut() {
         Some(Screen::List(id @ ListId::Workloads)) => {
@@ -387,7 +370,7 @@ fn change(ui: &mut Ui, world: &World, what: ChangeCmd, effects: &mut Vec<Effect>
         return ui.say(why);
     }
     // these act on routes and plans of the cluster in front
-    if let (ChangeCmd::Failover | ChangeCmd::Weight, Some(name)) = (what, far(ui, world)) {
+    if let (ChangeCmd::Failover | ChangeCmd::Weight, Some(name)) = (what, clusters::far(ui, world)) {
         return ui.say(format!("this is in {name}: Enter brings that cluster to the front"));
     }
     match what {

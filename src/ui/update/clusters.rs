@@ -4,6 +4,7 @@ use pilothouse_core::domain::id::{ClusterId, Name, Uid};
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Ui};
+use super::super::command::Cmd;
 use super::super::list::{Filter, ListId};
 use super::super::pane::{self, Place, clusters};
 use super::super::request::Effect;
@@ -111,4 +112,21 @@ pub(super) fn follow(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         ui.prompt = prompt.filter(|prompt| matches!(prompt, Prompt::Filter { list: ListId::Clusters, .. }));
     }
     ui.forget_closed(world);
+}
+
+/// Shows the findings and changes of all open clusters, or only those of the one in front.
+pub(super) fn everywhere(ui: &mut Ui, world: &World) {
+    if !ui.fleet.all && !world.has_several() {
+        let key = ui.keymap.key(Cmd::Open(ListId::Clusters)).map_or_else(String::new, |key| key.to_string());
+        return ui.say(format!("only one cluster is open: {key} opens others"));
+    }
+    ui.fleet.all = !ui.fleet.all;
+    ui.list_mut(ListId::Now).to_top();
+    ui.say(if ui.fleet.all { "NOW is of all open clusters" } else { "NOW is of the cluster in front" });
+}
+
+/// Returns the name of the other cluster that the selected row is about, if it is not the one in front.
+pub(super) fn far(ui: &Ui, world: &World) -> Option<String> {
+    let object = super::object(ui, world).filter(|object| object.cluster != ui.cluster)?;
+    Some(world.cluster(object.cluster)?.info.name().to_string())
 }

@@ -36,7 +36,7 @@ pub(super) fn ask(ui: &mut Ui, world: &World) {
         _ if ui.active_list() == Some(ListId::Now) => ui.list(ListId::Now).chosen().cloned(),
         _ => None,
     };
-    let far = super::far(ui, world);
+    let far = super::clusters::far(ui, world);
     let cause = key.and_then(|key| cluster.derived.causes.iter().find(|c| causes::key(c) == key).cloned());
     if let (None, Some(name)) = (&cause, far) {
         return ui.say(format!("this is in {name}: Enter brings that cluster to the front"));
