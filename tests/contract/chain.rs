@@ -149,8 +149,9 @@ fn note(doc: &Value, node: &str) -> Note {
 
 /// The console without a screen, which records, and the notes about what it says.
 fn console(rig: &Rig, node: &str, recording: &Path) -> (Running, Arc<Mutex<Vec<Note>>>) {
-    let mut command = rig.command_as("operator", &["snapshot", "--watch", "-o", "json", "--record"]);
-    let mut child = command.arg(recording).stdout(Stdio::piped()).spawn().unwrap();
+    let file = recording.to_str().unwrap();
+    let mut command = rig.command_as("operator", &["--record", file, "snapshot", "--watch", "-o", "json"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let notes: Arc<Mutex<Vec<Note>>> = Arc::default();
     let (into, node) = (notes.clone(), node.to_owned());
