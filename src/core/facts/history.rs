@@ -60,6 +60,9 @@ pub enum Happened {
         template: Name,
         workloads: Arc<[Name]>,
     },
+    /// An alert, by its fingerprint, is among the alerts now. It can have begun earlier: a rule can wait before it
+    /// fires.
+    AlertSeen(Name),
     /// An alert is no longer among the alerts. When it began stands in the alert.
     AlertEnded(Arc<AlertRow>),
 }
@@ -131,6 +134,7 @@ impl Moment {
             Happened::Error { template, workloads, .. } => {
                 template.len() + workloads.iter().map(|name| name.len() + 32).sum::<usize>()
             }
+            Happened::AlertSeen(fingerprint) => fingerprint.len(),
             Happened::AlertEnded(row) => {
                 let texts = row.alert.labels.iter().chain(row.alert.annotations.iter());
                 texts.map(|(name, text)| name.len() + text.len() + 64).sum::<usize>() + 256

@@ -81,6 +81,7 @@ pub fn cluster(cluster: &Cluster, at: Stamp) -> Cluster {
                 }
             }
             Happened::Counts(step) => then.counts = step.was,
+            Happened::AlertSeen(fingerprint) => alerts.retain(|row| row.alert.fingerprint != *fingerprint),
             Happened::AlertEnded(row) => alerts.push(row.clone()),
             Happened::Error { .. } => {}
         }

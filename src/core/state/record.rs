@@ -203,7 +203,13 @@ impl Recorder {
         if of != self.alerts_of {
             return;
         }
-        let there: BTreeSet<&Name> = rows.iter().map(|row| &row.alert.fingerprint).collect();
+        let names = |rows: &[Arc<AlertRow>]| -> BTreeSet<Name> {
+            rows.iter().map(|row| row.alert.fingerprint.clone()).collect()
+        };
+        let (there, were) = (names(rows), names(&before));
+        for fingerprint in there.difference(&were) {
+            self.say(now, Happened::AlertSeen(fingerprint.clone()));
+        }
         for row in before.iter().filter(|row| !there.contains(&row.alert.fingerprint)) {
             self.say(now, Happened::AlertEnded(row.clone()));
         }

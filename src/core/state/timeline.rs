@@ -253,7 +253,10 @@ fn of_moment(moment: &Moment, began: &HashMap<(&'static str, Option<&ObjectRef>)
     let line = |kind, object: Option<&ObjectRef>, what| Line::new(at, kind, object.cloned(), what);
     Some(match &moment.what {
         // alerts have their own times
-        Happened::Finding { inside: true, .. } | Happened::Counts(_) | Happened::AlertEnded(_) => {
+        Happened::Finding { inside: true, .. }
+        | Happened::Counts(_)
+        | Happened::AlertSeen(_)
+        | Happened::AlertEnded(_) => {
             return None;
         }
         Happened::Finding { step, .. } => match (&step.was, &step.is) {

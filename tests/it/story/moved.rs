@@ -104,7 +104,7 @@ fn compare(present: &World, frames: &[(Stamp, Arc<World>)], at: Stamp) -> (usize
         };
         assert!(
             were.iter().map(there).any(|there| there.iter().collect::<BTreeSet<_>>() == keys),
-            "{at}: {name} has the rows {keys:?}"
+            "{at}: {name} has the rows {shown:#?}, and it had {were:#?}"
         );
         for (key, row) in &shown {
             for (column, cell) in row {
