@@ -1,7 +1,8 @@
 //! The cluster as it was displayed at an earlier moment, from the history.
 //!
 //! States, counts, findings, alerts and changes are those of the moment. What the history does not keep (pods, metrics, error
-//! groups, events, the state of the sources) is not known: its tables were never read.
+//! groups, events, the state of the sources) is not known: its tables were never read. The annotations of an alert are
+//! those of its last poll.
 
 use std::collections::HashMap;
 use std::sync::Arc;

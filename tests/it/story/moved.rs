@@ -40,7 +40,7 @@ const KEPT: [(ListId, &[&str]); 5] = [
     (ListId::Traffic, &["service", "ready", "type", "age"]),
     (ListId::Autoscalers, &["target", "min-max", "verdict", "age"]),
     (ListId::Workloads, &["namespace", "workload", "ready", "available", "restarts", "images", "age"]),
-    (ListId::Alerts, &["alert", "object", "since", "summary"]),
+    (ListId::Alerts, &["alert", "object", "since"]),
 ];
 
 /// The cells of a row, by the names of their columns.
@@ -123,9 +123,11 @@ fn compare(present: &World, frames: &[(Stamp, Arc<World>)], at: Stamp) -> (usize
                 let same = full(cell) == 0 || was.iter().any(|was| full(was) == full(cell));
                 let drawn = column.ends_with("-meter") && same;
                 // of a rollout, the phase is kept, and not how far it had come
+                // the texts of an alert are those of its last poll
+                let is_text = id == ListId::Alerts && column == "summary";
                 let is_unkept = !kept.contains(&column.as_str()) && is_unknown(cell);
                 assert!(
-                    requested || drawn || column == "rollout" || is_unkept,
+                    requested || drawn || column == "rollout" || is_text || is_unkept,
                     "{at}: {name} shows {cell:?} as {column} of {row:?}, and it was {was:?}"
                 );
                 unknown += 1;
@@ -163,7 +165,7 @@ fn an_earlier_moment_is_shown_as_it_was_then() {
         let compared = compare(&present, &frames, at);
         (known, unknown) = (known + compared.0, unknown + compared.1);
     }
-    assert!(known > 20_000, "{known} cells are known, {unknown} are not");
+    assert!(known > 15_000, "{known} cells are known, {unknown} are not");
     // what is not kept is not known, and neither is the time before the start
     let then = past::world(&present, ten_minutes);
     assert_eq!(then.clusters[0].pods.cover, Coverage::Never);
