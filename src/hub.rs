@@ -140,7 +140,13 @@ impl<P: FnMut(Arc<World>)> Hub<P> {
         if let Some(tap) = &mut self.tap {
             tap(&event);
         }
-        let Some(cluster) = self.clusters.get_mut(usize::from(event.cluster.0)) else { return };
+        let Some(cluster) = self.clusters.get_mut(usize::from(event.cluster.0)) else {
+            // an unfinished action can be one of a process that had more clusters
+            if let Fact::Action(action) = event.fact {
+                self.action(action);
+            }
+            return;
+        };
         // the sources of a closed cluster can have sent this before they stopped
         if !cluster.link().is_live() && !matches!(event.fact, Fact::Action(_)) {
             return;

@@ -102,7 +102,11 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         tracing::error!("{why}");
         let _full = told.try_send(Input::Unrecorded(why));
     });
-    let tap = super::session::recorder_of(start, begin.contexts(), ended)?;
+    let contexts = begin.contexts();
+    let reads_only =
+        |context: &String| start.settings.of_cluster(context, false).settings.guards.reads_only(context);
+    let may_write = !contexts.iter().all(reads_only);
+    let tap = super::session::recorder_of(start, contexts, ended)?;
     let is_recorded = tap.is_some();
     let told = inbox_in.clone();
     let noticed = Box::new(move |words: String| {
@@ -126,7 +130,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         [one] => Some(one.clone()),
         _ => None,
     });
-    if !start.settings.guards.read_only {
+    if may_write {
         let (journal, now) = (journal.clone(), start.clock.now());
         // pruning can read all journals, and nothing waits for it
         runtime.spawn_blocking(move || journal.prune(now));

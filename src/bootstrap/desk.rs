@@ -132,7 +132,7 @@ impl Desk {
             (Err(why), _) => why,
             (Ok(_), Some(file)) => {
                 format!(
-                    "{context} is not in the recording {}, which has the clusters of the start",
+                    "{context} is not recorded: {} has only the clusters that were open at the start",
                     file.display()
                 )
             }
@@ -233,7 +233,8 @@ impl Desk {
     fn follow_logs(&mut self, ticket: Ticket, request: LogRequest) {
         match self.clusters.get(request.object.cluster) {
             Ok(cluster) => {
-                let group = self.supervisor.child();
+                // it ends with the cluster
+                let group = cluster.sources.child();
                 follow(&group, cluster.reader(), ticket, request, self.world.clone(), &self.inbox);
                 self.logs.insert(ticket, group);
             }

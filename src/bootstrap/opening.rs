@@ -244,7 +244,10 @@ impl Opener {
         let known = info(&parts.basis, id, of, Some(&connection));
         let clock = parts.basis.dialer.clock_of(&of.context);
         let sink = FactSink::new(id, clock, parts.facts.clone(), parts.control.clone());
-        let handle = cluster(parts, of, known, connection, sink, group.child())?;
+        let sources = group.child();
+        // the next attempt starts all of them again
+        let handle =
+            cluster(parts, of, known, connection, sink, sources.clone()).inspect_err(|_| sources.cancel())?;
         parts.clusters.insert(handle);
         Ok(())
     }

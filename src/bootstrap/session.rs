@@ -290,8 +290,14 @@ pub(super) fn recorder(start: &Start, connection: &Connection, ended: Ended) -> 
 /// The same for several clusters, in the order of their IDs.
 pub(super) fn recorder_of(start: &Start, contexts: Vec<String>, ended: Ended) -> Result<Option<Tap>, String> {
     let Some(path) = &start.global.record else { return Ok(None) };
+    let clusters = contexts.len();
     let mut recorder = Recorder::create(path, contexts, ended)?;
-    Ok(Some(Box::new(move |event: &Event| recorder.record(event))))
+    Ok(Some(Box::new(move |event: &Event| {
+        // a cluster that was opened later is not in the recording
+        if usize::from(event.cluster.0) < clusters {
+            recorder.record(event);
+        }
+    })))
 }
 
 pub(super) fn hub_thread<P: FnMut(Arc<World>) + Send + 'static>(

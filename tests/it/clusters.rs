@@ -501,7 +501,8 @@ fn an_action_is_in_its_own_cluster_although_all_names_are_equal() {
     let actions: [&[&str]; 9] = [
         &["cordon", &node],
         &["uncordon", &node],
-        &["scale", "deploy/checkout", "--replicas", "6"],
+        // no autoscaler takes it back
+        &["scale", "deploy/images", "--replicas", "7"],
         &["bounds", "cart", "--max", "20"],
         &["pause-autoscaler", "cart"],
         &["resume-autoscaler", "cart"],

@@ -375,6 +375,10 @@ fn replicas(live: &Value) -> i32 {
 
 /// Plans that another cluster takes over the workloads, or gives them back.
 fn standby(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, standby: &Standby, revert: bool) {
+    if standby.context == plan.intent.context {
+        plan.refusals.push(Refusal::StandbyIsHere { context: standby.context.clone() });
+        return;
+    }
     let here = Name::default();
     let (up_in, down_in) = if revert { (&here, &standby.context) } else { (&standby.context, &here) };
     let (mut ready, mut down) = (Vec::new(), Vec::new());

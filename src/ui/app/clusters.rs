@@ -78,6 +78,8 @@ impl Ui {
         // the served kinds, the failover plans and the metrics differ for each cluster
         (self.kinds, self.kinds_of) = (None, None);
         self.failovers.clear();
+        // an answer that comes later is about the other cluster
+        (self.failovers_of, self.failovers_about, self.failovers_node) = (Ticket(0), None, None);
         self.metrics = Metrics::default();
         self.beside = Beside::default();
         self.details = Details { off: self.details.off, ..Details::default() };

@@ -63,7 +63,7 @@ fn home(ui: &mut Ui, world: &World, action: &ActionView) -> Option<ClusterId> {
     let context = &action.plan.intent.context;
     let Some(cluster) = world.of_context(context) else {
         let key = ui.keymap.key(Cmd::Open(ListId::Clusters)).map_or_else(String::new, |key| key.to_string());
-        ui.say(format!("belongs to context {context}, which is not open: {key} opens it"));
+        ui.say(format!("this action was done in context {context}, which is not open: {key} opens it"));
         return None;
     };
     // an action of this process was done in a cluster that can have been closed and opened again

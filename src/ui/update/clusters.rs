@@ -63,6 +63,10 @@ pub(super) fn bring(ui: &mut Ui, world: &World, id: ClusterId, effects: &mut Vec
     if id == ui.cluster {
         return;
     }
+    // what was asked about the moment was asked of the other cluster's Prometheus
+    if ui.past.is_some() {
+        super::timeline::back(ui, effects);
+    }
     let stays = |screen: &Screen| match screen {
         Screen::Panes => true,
         Screen::List(list) => matches!(pane::of(*list).place, Place::Screen | Place::Over),
@@ -86,6 +90,9 @@ pub(super) fn bring(ui: &mut Ui, world: &World, id: ClusterId, effects: &mut Vec
 
 /// Closes the selected cluster.
 pub(super) fn close(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    if ui.past.is_some() {
+        return ui.say("the clock is moved: return to now to close a cluster");
+    }
     let selected = ui.list(ListId::Clusters).chosen().and_then(|key| clusters::of_key(ui, key)).cloned();
     let Some(line) = selected else { return ui.say("no cluster is selected") };
     let Some(cluster) = line.cluster(world) else { return ui.say(format!("{} is not open", line.name)) };
@@ -98,6 +105,10 @@ pub(super) fn close(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 /// Handles what the World says about clusters: one that was opened by hand comes to the front, and one that was closed
 /// leaves it.
 pub(super) fn follow(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
+    // the world of an earlier moment does not say which clusters are open now
+    if ui.past.is_some() {
+        return;
+    }
     if let Some(id) = ui.fleet.awaited.as_ref().and_then(|context| world.of_context(context)).map(|c| c.id())
     {
         ui.fleet.awaited = None;
@@ -122,7 +133,7 @@ pub(super) fn everywhere(ui: &mut Ui, world: &World) {
     }
     ui.fleet.all = !ui.fleet.all;
     ui.list_mut(ListId::Now).to_top();
-    ui.say(if ui.fleet.all { "NOW is of all open clusters" } else { "NOW is of the cluster in front" });
+    ui.say(if ui.fleet.all { "NOW shows all open clusters" } else { "NOW shows the cluster in front" });
 }
 
 /// Returns the name of the other cluster that the selected row is about, if it is not the one in front.

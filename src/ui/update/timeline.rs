@@ -212,6 +212,9 @@ pub(super) fn acknowledge(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>)
     if let Some(why) = refusal(ui) {
         return ui.say(why);
     }
+    if let Some(name) = super::clusters::far(ui, world) {
+        return ui.say(format!("this is in {name}: Enter brings that cluster to the front"));
+    }
     let open = ui.shown(world).and_then(|c| c.derived.incidents.first().filter(|i| i.is_open()).cloned());
     match open {
         None => ui.say("no incident is open"),
@@ -228,6 +231,9 @@ pub(super) fn acknowledge(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>)
 pub(super) fn mark_cause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if let Some(why) = refusal(ui) {
         return ui.say(why);
+    }
+    if let Some(name) = super::clusters::far(ui, world) {
+        return ui.say(format!("this is in {name}: Enter brings that cluster to the front"));
     }
     let Some(cluster) = ui.shown(world).cloned() else { return };
     if !cluster.derived.incidents.first().is_some_and(|incident| incident.is_open()) {

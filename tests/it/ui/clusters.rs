@@ -454,5 +454,7 @@ fn an_action_is_undone_in_the_cluster_that_it_was_done_in() {
     linked(&mut desk, B, &Link::Closed);
     desk.dump(120, 36);
     assert_eq!(planned(desk.press("U")), None);
-    assert!(desk.dump(120, 36).contains("belongs to context eu-2, which is not open: ^t opens it"));
+    assert!(
+        desk.dump(120, 36).contains("this action was done in context eu-2, which is not open: ^t opens it")
+    );
 }

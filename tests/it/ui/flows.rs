@@ -881,7 +881,7 @@ fn actions_are_of_this_cluster_and_others_are_behind_a_key() {
     assert_eq!(desk.ui.list(ListId::Actions).ids.len(), 3, "{text}");
     assert!(text.contains("CONTEXT") && text.contains("of all clusters"), "{text}");
     for (row, words) in [
-        ("g", "belongs to context test, which is not open: ^t opens it"),
+        ("g", "this action was done in context test, which is not open: ^t opens it"),
         ("g j", "another cluster with this context name, https://elsewhere"),
     ] {
         desk.press(row);

@@ -151,6 +151,8 @@ coded! {
     "no-ready-endpoint" NoReadyEndpoint { namespace: Name, service: Name }
         = "service {namespace}/{service} has no ready endpoint"
     "no-node" NoNode = "the plan selects no node"
+    "standby-is-here" StandbyIsHere { context: Name }
+        = "{context} is the standby of this plan: fail over from the cluster that has the traffic"
     "scale-down-needs-route" ScaleDownNeedsRoute
         = "scale_down needs a route: otherwise it is not known when the traffic has moved"
 }
@@ -203,6 +205,7 @@ impl Refusal {
             | Self::NoSuchBackends { .. }
             | Self::NoReadyEndpoint { .. }
             | Self::NoNode
+            | Self::StandbyIsHere { .. }
             | Self::ScaleDownNeedsRoute
             | Self::SilenceTooBroad => Guard::Precondition,
         }

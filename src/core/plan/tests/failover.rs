@@ -234,6 +234,9 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
         other: "dr".into(),
     };
     assert!(p.warnings.contains(&differ), "{:?}", p.warnings);
+    let own = Standby { context: "test".into(), workloads: Vec::new(), shift: None, scale_down: false };
+    let none = go(&cluster, way(FailoverKind::Standby(own)), false, Vec::new());
+    assert_eq!((refused(&none), none.steps.len()), (vec!["standby-is-here"], 0));
     // No workload may be scaled down here, because the plan cannot tell that the traffic has left.
     assert_eq!(refused(&p), ["scale-down-needs-route"]);
     let p = plan(live(3, "a:1"), live(3, "a:1"), Some(shift("TraefikService", "outside")), false);
