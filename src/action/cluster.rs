@@ -198,7 +198,7 @@ impl Clusters {
     /// Returns the function with which an action opens the clients of another context: those of the cluster that is open
     /// with that context, otherwise new ones.
     pub fn opener(&self, elsewhere: OpenContext) -> OpenContext {
-        // a cluster holds its opener, and the clusters hold the cluster
+        // a strong reference would be a cycle: each cluster holds its opener
         let held = Arc::downgrade(&self.0);
         Arc::new(move |context| {
             let open = held.upgrade().and_then(|held| Self(held).of_context(&context));

@@ -119,7 +119,7 @@ fn list(contexts: &[String]) -> String {
 }
 
 /// Returns the first context that the flags name, for the dialer: the flags of one cluster apply to it. A word that names
-/// none is returned as it is, because opening it tells what is wrong. `None` stands for the current context.
+/// no context is returned unchanged, and opening it reports the error. `None` stands for the current context.
 pub(super) fn first(
     words: &[String],
     kubeconfig: Option<&Path>,

@@ -61,7 +61,7 @@ impl Start {
             return self.connect().await;
         }
         let opened = tokio::time::timeout_at(until.into(), self.connect()).await;
-        opened.unwrap_or_else(|_| Err("there were no credentials within --wait".to_owned()))
+        opened.unwrap_or_else(|_| Err("its credentials did not arrive within the time of --wait".to_owned()))
     }
 
     /// Runs a command that reads, for each of the chosen clusters at the same time. Returns the worst exit status.

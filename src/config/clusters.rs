@@ -21,7 +21,10 @@ const KEYS: [(&str, &str); 10] = [
         "protected",
         "true: actions need one confirmation level higher (false changes nothing: [guards] applies to every cluster)",
     ),
-    ("read_only", "true: send nothing but reads and access reviews (false changes nothing, as above)"),
+    (
+        "read_only",
+        "true: send nothing but reads and access reviews (false changes nothing: [guards] applies to every cluster)",
+    ),
     ("open", "true: the console opens these clusters if no --context is given, beside the current context"),
     (
         "prometheus",
@@ -144,7 +147,7 @@ fn inconsistent(
 /// The part of the example file about clusters, as comments, because there is none by default.
 pub fn example() -> String {
     let mut out = String::from(
-        "\n# [clusters.NAME]: a set of clusters; `pilothouse --context NAME` opens all of them, and every setting applies however one is opened\n",
+        "\n# [clusters.NAME]: a set of clusters; `pilothouse --context NAME` opens all of them; the settings apply to each of them, also if it is opened alone\n",
     );
     for (key, doc) in KEYS {
         out.push_str(&format!("#   {key}: {doc}\n"));

@@ -13,7 +13,7 @@ use super::super::rows::clusters::by_trouble;
 use super::super::theme::Role;
 use super::super::widget::text;
 
-/// The shortest part of a finding that says something.
+/// A finding is not shown in fewer columns than this.
 const LEAST: usize = 12;
 
 /// What is said of one cluster.
