@@ -15,6 +15,7 @@ use pilothouse_sim::scenario::fleet::{self, Fleet};
 use pilothouse_sim::server::{self, Options, Running, Sim};
 use tokio::sync::oneshot;
 
+use super::signals::Interrupt;
 use crate::cli::demo::{DemoFlags, SimFlags};
 use crate::cli::{Cli, Global};
 use crate::config::check;
@@ -341,6 +342,7 @@ async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
     }
     let mut ended = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| e.to_string())?;
+    let mut interrupt = Interrupt::new();
     let (all, _) = options(&flags.scenario, demo)?;
     let several = all.len() > 1;
     let mut running = Vec::new();
@@ -365,7 +367,7 @@ async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
     }
     tokio::select! {
         _ = ended.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|e| e.to_string())?,
+        () = interrupt.came() => {}
     }
     for one in running {
         one.stop().await;

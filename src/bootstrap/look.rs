@@ -16,6 +16,7 @@ pub(super) use self::get::{check, get};
 pub(super) use self::logs::{check as check_logs, input, logs};
 use super::Start;
 use super::session::Session;
+use super::signals::Interrupt;
 use crate::cli::{Look, Output};
 use crate::clock::Clock;
 use crate::report::doctor::{self, Checkup, Permission};
@@ -153,13 +154,13 @@ fn explain_nothing(start: &Start, cluster: &Cluster, waited: Duration) {
 
 pub(super) async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
     // a single document is for scripts, which run often, so it does not wait for logs
-    let (mut session, mut world) =
-        match look(start, flags, if watch { Wanted::All } else { Wanted::WithoutLogs }, document::SNAPSHOT)
-            .await
-        {
-            Ok(seen) => seen,
-            Err(status) => return status,
-        };
+    let wanted = if watch { Wanted::All } else { Wanted::WithoutLogs };
+    let mut interrupt = Interrupt::new();
+    let (mut session, mut world) = match interrupt.or(look(start, flags, wanted, document::SNAPSHOT)).await {
+        Some(Ok(seen)) => seen,
+        Some(Err(status)) => return status,
+        None => return exit::INTERRUPTED,
+    };
     let status = loop {
         let now = start.clock.now();
         let Some(cluster) = world.cluster(session.front) else { break exit::FAILED };
@@ -196,7 +197,7 @@ pub(super) async fn snapshot(start: &Start, flags: &Look, watch: bool) -> u8 {
                 world = session.world.borrow_and_update().clone();
             }
             () = start.stop.cancelled() => break exit::DONE,
-            _ = tokio::signal::ctrl_c() => break exit::INTERRUPTED,
+            () = interrupt.came() => break exit::INTERRUPTED,
         }
     };
     session.close(CLOSE).await;

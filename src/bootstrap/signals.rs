@@ -1,4 +1,4 @@
-//! The signals that end a headless action.
+//! The signals that end a headless command.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -26,6 +26,34 @@ impl Signals {
             () = of(interrupt) => false,
             () = of(hangup) => true,
             () = of(terminate) => true,
+        }
+    }
+}
+
+/// The signal SIGINT (Ctrl-C) for a command that reads. It is taken from here on, so none is lost between two waits.
+pub(super) struct Interrupt(Option<Signal>);
+
+impl Interrupt {
+    pub(super) fn new() -> Self {
+        Self(signal(SignalKind::interrupt()).ok())
+    }
+
+    /// Waits for the signal.
+    pub(super) async fn came(&mut self) {
+        let told = match &mut self.0 {
+            Some(signal) => signal.recv().await,
+            None => None,
+        };
+        if told.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits for work. Returns nothing if the signal comes first.
+    pub(super) async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.came() => None,
         }
     }
 }

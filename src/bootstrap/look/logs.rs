@@ -21,6 +21,7 @@ use self::print::{End, Printer};
 use super::super::logs::pods::{ALL, Ask, read_pods};
 use super::{CLOSE, Start, exit, explain_nothing, saw_nothing};
 use crate::bootstrap::session::Session;
+use crate::bootstrap::signals::Interrupt;
 use crate::cli::logs::{INPUT, LogFlags};
 use crate::clock::Clock;
 use crate::report::logs::Entry;
@@ -121,10 +122,12 @@ async fn cluster(start: &Start, flags: &LogFlags, selection: Selection, printer:
         start.voice.tell(why);
         status
     };
+    let mut interrupt = Interrupt::new();
     let until = Clock::deadline(flags.look.wait);
-    let connection = match start.connect_until(until).await {
-        Ok(connection) => connection,
-        Err(why) => return failed(&why, exit::USAGE),
+    let connection = match interrupt.or(start.connect_until(until)).await {
+        Some(Ok(connection)) => connection,
+        Some(Err(why)) => return failed(&why, exit::USAGE),
+        None => return exit::INTERRUPTED,
     };
     for note in &connection.notes {
         start.voice.tell(note);
@@ -139,13 +142,16 @@ async fn cluster(start: &Start, flags: &LogFlags, selection: Selection, printer:
     };
     let front = session.front;
     let ready = session.world.wait_for(|world| world.cluster(front).is_some_and(|c| is_ready(c)));
-    let (unknown, ready) = tokio::join!(
-        tokio::time::timeout_at(until.into(), super::super::session::no_such_namespace(start, &names)),
-        async { tokio::time::timeout_at(until.into(), ready).await.is_ok() },
-    );
+    let read = async {
+        tokio::join!(
+            tokio::time::timeout_at(until.into(), super::super::session::no_such_namespace(start, &names)),
+            async { tokio::time::timeout_at(until.into(), ready).await.is_ok() },
+        )
+    };
+    let Some((unknown, ready)) = interrupt.or(read).await else { return exit::INTERRUPTED };
     let status = match unknown.ok().flatten() {
         Some(why) => failed(&why, exit::USAGE),
-        None => selected(start, flags, &selection, &session, ready, printer).await,
+        None => selected(start, flags, &selection, &session, ready, printer, &mut interrupt).await,
     };
     session.close(CLOSE).await;
     status
@@ -159,6 +165,7 @@ async fn selected(
     session: &Session,
     ready: bool,
     printer: &mut Printer,
+    interrupt: &mut Interrupt,
 ) -> u8 {
     let world = session.world.borrow().clone();
     let (Some(cluster), Ok(handle)) = (world.cluster(session.front), session.shown()) else {
@@ -186,12 +193,13 @@ async fn selected(
         start.voice.tell(&format!("{why} yet: waiting for one"));
     }
     let containers = flags.container.iter().map(|name| Name::from(name.as_str())).collect();
-    let containers = match Containers::find(containers, &pods, cluster, handle.reader()).await {
-        Ok(containers) => containers,
-        Err(why) => {
+    let containers = match interrupt.or(Containers::find(containers, &pods, cluster, handle.reader())).await {
+        Some(Ok(containers)) => containers,
+        Some(Err(why)) => {
             start.voice.tell(&why);
             return exit::FAILED;
         }
+        None => return exit::INTERRUPTED,
     };
     let pods: Vec<_> = pods.into_iter().filter(|pod| containers.takes(pod)).collect();
     let since = flags.since.map(|since| u32::try_from(since.as_secs().max(1)).unwrap_or(u32::MAX));
@@ -232,7 +240,7 @@ async fn selected(
     let (end, incomplete) = tokio::select! {
         ((), ended) = async { tokio::join!(reading, printing) } => ended,
         () = start.stop.cancelled() => (End::Unread, false),
-        _ = tokio::signal::ctrl_c() => (End::Interrupted, false),
+        () = interrupt.came() => (End::Interrupted, false),
     };
     if end == End::Unread {
         // nobody reads what is printed about other clusters either

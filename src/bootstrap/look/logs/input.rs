@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::print::{End, Printer};
 use super::{BATCH, HELD_BYTES, entry};
 use crate::bootstrap::Start;
+use crate::bootstrap::signals::Interrupt;
 use crate::cli::logs::LogFlags;
 use crate::report::headless::tell;
 use crate::report::logs::{Came, Entry};
@@ -21,6 +22,7 @@ const OVERHEAD: usize = 300;
 
 /// Reads standard input. Returns the exit status.
 pub(super) async fn input(start: &Start, flags: &LogFlags, printer: &mut Printer) -> u8 {
+    let mut interrupt = Interrupt::new();
     let (out, mut lines) = mpsc::channel(BATCH);
     let mut since = flags.since.map(|since| Since::new(since, start.clock.now()));
     let mut newest = flags.tail.map(Newest::new);
@@ -48,10 +50,8 @@ pub(super) async fn input(start: &Start, flags: &LogFlags, printer: &mut Printer
         };
         tokio::join!(read_stdin(&start.clock, out), printed)
     };
-    let (read, end) = tokio::select! {
-        both = both => both,
-        _ = tokio::signal::ctrl_c() => (Ok(StdinRead::default()), End::Interrupted),
-    };
+    let both = interrupt.or(both).await;
+    let (read, end) = both.unwrap_or_else(|| (Ok(StdinRead::default()), End::Interrupted));
     let mut failed = false;
     match read {
         Ok(read) if read.cut > 0 => {
