@@ -108,8 +108,8 @@ pub(super) fn cluster(
 ) -> Result<ClusterHandle, String> {
     let reader = connection.reader().map_err(|e| e.to_string())?;
     let logs = Arc::new(LogStore::with_masks(parts.memory.part(), Masks::of(&of.settings.logs)));
-    // a headless command shows no trends
-    let ranges = Ranges::new(parts.writes);
+    // a headless command shows no trends, and without a history nothing from before the start is asked for
+    let ranges = Ranges::new(parts.writes && !info.history.is_off());
     let setup = Setup {
         connection: &connection,
         reader: &reader,

@@ -9,6 +9,7 @@ use pilothouse_core::domain::source::SourceState;
 use pilothouse_core::domain::text;
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::event::{Event, Fact};
+use pilothouse_core::facts::history::Limit;
 use pilothouse_core::facts::world::{ActionView, ClusterInfo, World};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -71,6 +72,7 @@ pub(super) fn info(
         alertmanager: super::alertmanager::url(&settings.alertmanager.server),
         silences: settings.silences.clone().into(),
         balancing: Arc::new(settings.traffic.balancing.clone()),
+        history: Limit(settings.history.memory_mib as usize * 1024 * 1024),
     }
 }
 

@@ -327,7 +327,7 @@ mod tests {
                 "c.toml:2: unknown key \"thene\" in [ui] (did you mean \"theme\"?)",
                 "c.toml:3: ui.max_fps must be a number from 1 to 60 (maximum number of frames per second, 1 to 60)",
                 "c.toml:6: guards.read_only must be true or false (send nothing but reads and access reviews)",
-                "c.toml:8: unknown section [prom] (known: alertmanager, clusters, failover, guards, haproxy, logs, loki, prometheus, silence, slo, traffic, ui, victorialogs)",
+                "c.toml:8: unknown section [prom] (known: alertmanager, clusters, failover, guards, haproxy, history, logs, loki, prometheus, silence, slo, traffic, ui, victorialogs)",
             ]
         );
         assert!(check(text, Path::new("c")).unsafe_to_write, "a guard could not be read");

@@ -297,6 +297,12 @@ const REST: &[Field] = &[
         place: Place::Text(|s| &mut s.traffic.grafana_url),
     },
     Field {
+        section: "history",
+        key: "memory_mib",
+        doc: "maximum memory for the history of each cluster in MiB, which the timeline and the movable clock use, 0 (no history) to 256",
+        place: Place::Number(|s| &mut s.history.memory_mib, 0, 256),
+    },
+    Field {
         section: "logs",
         key: "enabled",
         doc: "follow the logs of unhealthy pods and of recent rollouts",

@@ -53,6 +53,7 @@ impl ClusterState {
             ..Facts::default()
         };
         let derivation = Derivation::new(info.id);
+        let limit = info.history;
         Self {
             info,
             link: Link::default(),
@@ -61,7 +62,7 @@ impl ClusterState {
             derivation,
             findings: Findings::default(),
             derived: Derived::default(),
-            recorder: Recorder::default(),
+            recorder: Recorder::new(limit),
             remarks: Remarks::default(),
             dirty: Dirty::default(),
             timed: Stamp::default(),

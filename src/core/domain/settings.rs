@@ -18,6 +18,7 @@ pub struct Settings {
     pub loki: LogServerSettings,
     pub victorialogs: LogServerSettings,
     pub traffic: TrafficSettings,
+    pub history: HistorySettings,
     pub haproxy: Vec<super::haproxy::HaproxySettings>,
     /// In the order of the file.
     pub failover: Vec<super::failover::FailoverPlan>,
@@ -258,6 +259,19 @@ impl Default for LogSettings {
             trace_url: String::new(),
             files: Vec::new(),
         }
+    }
+}
+
+/// What is kept of the past for the timeline and the movable clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistorySettings {
+    /// The memory for the history of each cluster, in MiB; 0: no history.
+    pub memory_mib: u32,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self { memory_mib: 4 }
     }
 }
 

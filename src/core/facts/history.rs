@@ -1,8 +1,8 @@
 //! What was displayed before: the transitions of states, counts and findings, oldest first, each with its time.
 //!
-//! The history is bounded: at most [`MOMENTS`] transitions, and about [`BYTES`] in memory. The oldest leave first, and
-//! [`History::known_since`] says from when on a part is known. A moment of the past is reached from the present by
-//! undoing the transitions after it, so no whole snapshot is kept.
+//! The history is bounded by a [`Limit`]. The oldest leave first, and [`History::known_since`] says from when on a part
+//! is known. A moment of the past is reached from the present by undoing the transitions after it, so no whole snapshot is
+//! kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,10 +16,23 @@ use crate::domain::workload::RolloutPhase;
 
 use super::world::{Cause, Counts, NodeTotals, OwnerTotals};
 
-/// The largest number of transitions that are kept of a cluster.
-pub const MOMENTS: usize = 16_384;
-/// The largest size of the kept transitions of a cluster, as [`Moment::bytes`] estimates it.
-pub const BYTES: usize = 4 << 20;
+/// The largest size of the kept transitions of a cluster in bytes, as [`Moment::bytes`] estimates it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub usize);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(4 << 20)
+    }
+}
+
+impl Limit {
+    /// Nothing is kept.
+    pub fn is_off(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// The number of transitions in one chunk. Chunks are shared with the snapshots.
 const CHUNK: usize = 64;
 
@@ -166,6 +179,7 @@ pub struct History {
     chunks: VecDeque<Arc<Vec<Arc<Moment>>>>,
     len: usize,
     bytes: usize,
+    limit: Limit,
     /// Since when each part is known without a gap; None: it is not read now.
     began: [Option<Stamp>; Track::ALL.len()],
     /// The time of the newest transition that was dropped.
@@ -173,6 +187,10 @@ pub struct History {
 }
 
 impl History {
+    pub fn new(limit: Limit) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// Adds a transition. It is not older than those before it.
     pub fn add(&mut self, moment: Moment) {
         let full = self.chunks.back().is_none_or(|chunk| chunk.len() >= CHUNK);
@@ -184,7 +202,7 @@ impl History {
         if let Some(last) = self.chunks.back_mut() {
             Arc::make_mut(last).push(Arc::new(moment));
         }
-        while self.len > MOMENTS || self.bytes > BYTES {
+        while self.bytes > self.limit.0 {
             let Some(oldest) = self.chunks.pop_front() else { return };
             self.len -= oldest.len();
             self.bytes -= oldest.iter().map(|moment| moment.bytes()).sum::<usize>();
@@ -255,16 +273,17 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn it_is_bounded_in_number_and_bytes_and_says_since_when_it_knows(
+        fn it_is_bounded_and_says_since_when_it_knows(
             long in 1usize..2_000,
             many in 1usize..20_000,
         ) {
-            let mut history = History::default();
+            let limit = Limit(1 << 20);
+            let mut history = History::new(limit);
             history.set_known(Track::Services, Some(Stamp(-5)));
             let name = "x".repeat(long);
             for at in 0..many {
                 history.add(service(at as i64, &name, 1));
-                prop_assert!(history.len() <= MOMENTS && history.bytes() <= BYTES);
+                prop_assert!(history.bytes() <= limit.0);
             }
             let kept: Vec<i64> = history.iter().map(|moment| moment.at.0).collect();
             prop_assert_eq!(kept.len(), history.len());

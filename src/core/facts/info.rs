@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::history::Limit;
 use crate::domain::haproxy::HaproxySettings;
 use crate::domain::id::{ClusterId, Name};
 use crate::domain::silence::Silence;
@@ -38,6 +39,8 @@ pub struct ClusterInfo {
     pub silences: Arc<[Silence]>,
     /// The balancing policies from the config, by `NAMESPACE/NAME` or a glob for it.
     pub balancing: Arc<BTreeMap<String, Policy>>,
+    /// How much of the past is kept.
+    pub history: Limit,
 }
 
 impl ClusterInfo {

@@ -323,6 +323,7 @@ mod tests {
     use crate::domain::node::{Condition, Status};
     use crate::domain::pod::{Phase, Pod};
     use crate::facts::event::{Batch, Fact};
+    use crate::facts::history::Limit;
     use crate::facts::world::ClusterInfo;
     use crate::state::ClusterState;
 
@@ -469,5 +470,29 @@ mod tests {
             prop_assert!(before.derived.nodes.is_empty() && before.nodes.cover == Coverage::Never);
             prop_assert!(!is_known(state.published(), Stamp::from_secs(999)));
         }
+    }
+
+    #[test]
+    fn nothing_is_kept_without_a_history() {
+        let kept = |limit: Limit| {
+            let mut state = ClusterState::new(ClusterInfo { history: limit, ..ClusterInfo::default() });
+            let batches = |rows| {
+                let end = Batch::End { generation: 1, version: Version(9) };
+                [Batch::Begin { generation: 1 }, Batch::Upsert(rows), end]
+            };
+            for batch in batches(vec![node(0, true, false, 1)]) {
+                state.apply(Fact::Nodes(batch), Stamp::from_secs(1));
+            }
+            for batch in [Batch::Begin { generation: 1 }, Batch::End { generation: 1, version: Version(9) }] {
+                state.apply(Fact::Pods(batch), Stamp::from_secs(1));
+            }
+            state.publish(Stamp::from_secs(1), true);
+            state.apply(Fact::Nodes(Batch::Upsert(vec![node(0, false, false, 10)])), Stamp::from_secs(9));
+            state.publish(Stamp::from_secs(9), true);
+            let history = &state.published().derived.history;
+            (history.since().is_some(), history.is_empty())
+        };
+        assert_eq!(kept(Limit::default()), (true, false));
+        assert_eq!(kept(Limit(0)), (false, true));
     }
 }

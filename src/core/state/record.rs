@@ -9,7 +9,7 @@ use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::log::Logs;
 use crate::domain::time::Stamp;
 use crate::facts::history::{
-    Happened, History, HpaThen, Moment, NodeThen, ServiceThen, Step, Track, WorkloadThen,
+    Happened, History, HpaThen, Limit, Moment, NodeThen, ServiceThen, Step, Track, WorkloadThen,
 };
 use crate::facts::table::{Coverage, Row, Table};
 use crate::facts::world::{Cause, Cluster, Counts, Derived, HpaRow, NodeRow, ServiceRow, WorkloadRow};
@@ -28,6 +28,7 @@ const ERRORS: usize = 500;
 #[derive(Default)]
 pub struct Recorder {
     history: History,
+    limit: Limit,
     changed: bool,
     /// When the counts were last compared.
     counted: Stamp,
@@ -48,8 +49,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    pub fn new(limit: Limit) -> Self {
+        Self { history: History::new(limit), limit, ..Self::default() }
+    }
+
     /// Records the differences. Returns the history if it has changed.
     pub fn record(&mut self, cluster: &Cluster, now: Stamp) -> Option<Arc<History>> {
+        if self.limit.is_off() {
+            return None;
+        }
         let derived = &cluster.derived;
         let due = now.since(self.counted) >= COUNTS_EVERY_MS;
         let pods = cluster.pods.cover.is_read();

@@ -204,6 +204,12 @@ fn budgets(incident: &Incident) -> String {
 
 /// Says since when the timeline knows everything.
 pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
+    if s.cluster.info.history.is_off() {
+        return vec![cell(
+            Role::Dim,
+            "no history is kept (history.memory_mib = 0): only what events and objects still say",
+        )];
+    }
     let Some(since) = seen_since(s.cluster) else {
         return vec![cell(Role::Dim, "nothing is recorded yet: the cluster is still being read")];
     };

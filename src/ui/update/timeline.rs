@@ -139,10 +139,11 @@ fn move_to(ui: &mut Ui, world: &World, at: Stamp, effects: &mut Vec<Effect>) {
     let Some((present, cluster)) = present(ui, world) else { return };
     if !past::is_known(&cluster, at) {
         let since = cluster.derived.history.since();
-        let since = since.map_or_else(
-            || "nothing is recorded yet".into(),
-            |s| format!("recorded since {} UTC", s.clock_secs()),
-        );
+        let since = match since {
+            Some(since) => format!("recorded since {} UTC", since.clock_secs()),
+            None if cluster.info.history.is_off() => "no history is kept (history.memory_mib = 0)".into(),
+            None => "nothing is recorded yet".into(),
+        };
         return ui.say(format!("the cluster is not known at {} UTC: {since}", at.clock_secs()));
     }
     let now = ui.past.as_ref().map_or(ui.now, |past| past.now);
