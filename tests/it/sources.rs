@@ -12,7 +12,7 @@ use crate::answers::command;
 
 #[test]
 fn the_config_has_a_section_for_each_source_that_has_settings() {
-    let of_others = ["ui", "guards", "traffic"];
+    let of_others = ["ui", "guards", "traffic", "history"];
     let sections: BTreeSet<&str> = fields().map(|f| f.section).filter(|s| !of_others.contains(s)).collect();
     let read: BTreeSet<&str> = SOURCES.iter().map(|s| s.section).filter(|s| !s.is_empty()).collect();
     assert_eq!(sections, read);
