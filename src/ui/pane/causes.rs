@@ -246,7 +246,7 @@ fn told(ui: &Ui, world: &World, cluster: &Cluster) -> Vec<(Option<Cell>, Told)> 
         ui.namespace.as_ref().is_none_or(|ns| namespace.is_empty() || namespace == ns)
     };
     let of = |cluster: &Cluster| {
-        let all = fold_for_people(recent(&cluster.derived.changes, ui.now));
+        let all = fold_for_people(recent(&cluster.derived.changes, ui.now_in(world, cluster.id())));
         all.into_iter().filter(is_here).collect::<Vec<_>>()
     };
     if !is_everywhere(ui, world) {
@@ -369,7 +369,7 @@ pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
 
 /// Builds the row of one cause of a cluster.
 fn one(s: &Shown<'_>, cluster: &Cluster, cause: &Cause) -> RowView {
-    let mut view = row(cause, &s.ui.keymap, s.ui.now, s.ui.size.0 < 110);
+    let mut view = row(cause, &s.ui.keymap, s.ui.now_in(s.world, cluster.id()), s.ui.size.0 < 110);
     let command = cause.action.as_ref().and_then(|a| command::of(a.command().into()));
     if let (Some(command), Some(keys)) = (command, view.cells.last_mut())
         && !permitted(cluster, command.cmd)

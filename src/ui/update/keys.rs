@@ -33,7 +33,7 @@ pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effe
         return prompt::press(ui, world, key, effects);
     }
     if ui.dialog.is_some() || ui.question.is_some() {
-        return dialog::press(ui, key, effects);
+        return dialog::press(ui, world, key, effects);
     }
     if ui.sheet.is_some() {
         return sheet::press(ui, world, key, effects);
