@@ -202,7 +202,7 @@ fn open(
                 }
             }
             Effect::Run { .. } | Effect::Order(..) | Effect::Dismiss(_) | Effect::CloseCluster(_) => {
-                said(NO_CLUSTER.into())
+                said(NO_CLUSTER.into());
             }
             Effect::StopLogs(_)
             | Effect::Cancel(_)

@@ -106,14 +106,11 @@ impl Keymap {
                 let around = context.around().iter().filter_map(|around| chosen.get(&(*around, *key)));
                 let wider = around.copied().find(|by| !is_default(*by, *key));
                 let by = self.map.get(&(*context, *key)).copied().or(wider);
-                match by.filter(|by| *by != command.cmd) {
-                    Some(by) => {
-                        self.replace(Replaced { key: *key, place: *context, command: command.cmd, by })
-                    }
-                    None => {
-                        self.map.insert((*context, *key), command.cmd);
-                        bound = true;
-                    }
+                if let Some(by) = by.filter(|by| *by != command.cmd) {
+                    self.replace(Replaced { key: *key, place: *context, command: command.cmd, by });
+                } else {
+                    self.map.insert((*context, *key), command.cmd);
+                    bound = true;
                 }
             }
             if bound {

@@ -310,6 +310,26 @@ fn a_failover_plan_is_carried_out_in_its_own_cluster_only() {
 }
 
 #[test]
+fn a_key_of_the_config_that_replaces_a_default_is_told_and_is_no_problem() {
+    let clusters = Clusters::new(&[Context("eu-1", well(), None)]);
+    clusters.config("[ui.keys]\nzoom = [\"ctrl-t\"]\n");
+    let words = "ui.keys: ^t is `zoom` in everywhere, not `clusters`";
+    let said = clusters.run(&["config", "check"]);
+    assert_eq!(said.status.code(), Some(0), "{said:?}");
+    let out = text(&said.stdout);
+    assert!(out.contains(": no problems\n") && out.contains(words), "{out}");
+    let docs = documents(&clusters.run(&["doctor", "-o", "json", "--wait", "3s"]));
+    let doc = &docs["eu-1"];
+    assert_eq!((&doc["config"]["problems"], &doc["read_only"]), (&json!([]), &json!(false)), "{doc}");
+    assert!(doc["config"]["remarks"].to_string().contains(words), "{doc}");
+    // two keys of the person's own contradict each other
+    clusters.config("[ui.keys]\nzoom = [\"ctrl-t\"]\nclusters = [\"ctrl-t\"]\n");
+    let said = clusters.run(&["config", "check"]);
+    assert_eq!(said.status.code(), Some(2), "{said:?}");
+    assert!(text(&said.stderr).contains("^t is bound to both `"), "{said:?}");
+}
+
+#[test]
 fn what_names_no_cluster_is_told_with_what_there_is() {
     let clusters = Clusters::new(&[Context("eu-1", well(), None), Context("us-1", well(), None)]);
     clusters.config("[clusters.europe]\ncontexts = [\"eu-*\"]\n[clusters.asia]\ncontexts = [\"ap-*\"]\n");

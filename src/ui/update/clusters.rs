@@ -61,7 +61,7 @@ pub(super) fn go(ui: &mut Ui, world: &World, context: &Name, effects: &mut Vec<E
 }
 
 /// Connects at once to a cluster that could not be opened and waits for its next attempt.
-fn retry(world: &World, id: ClusterId, effects: &mut Vec<Effect>) {
+pub(super) fn retry(world: &World, id: ClusterId, effects: &mut Vec<Effect>) {
     if let Some(cluster) = world.cluster(id).filter(|cluster| matches!(cluster.link, Link::Failed { .. })) {
         effects.push(Effect::OpenCluster(cluster.info.context.clone()));
     }
