@@ -35,7 +35,7 @@ use super::theme::Role;
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
-pub use self::clusters::Fleet;
+pub use self::clusters::{Fleet, OpenedBy};
 pub use self::hit::{Hit, Target};
 pub use self::past::{Metrics as PastMetrics, Past};
 pub use self::plot::{Answer, Beside, Curve, Grid, KEYS, LABELS, Metrics, Plots, RANGES};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::link::ContextLine;
 use pilothouse_core::domain::time::Stamp;
-use pilothouse_core::facts::world::{Cluster, ClusterInfo, World};
+use pilothouse_core::facts::world::{ClusterInfo, World};
 
 use super::super::list::{List, ListId};
 use super::super::request::Ticket;
@@ -23,6 +23,14 @@ struct Lists {
     service: (Name, Name),
 }
 
+/// The action that opened a cluster.
+#[derive(Debug)]
+pub struct OpenedBy {
+    pub action: &'static str,
+    /// Whether the cluster has been in the World.
+    pub seen: bool,
+}
+
 /// What the screen keeps besides the cluster that is shown.
 #[derive(Debug, Default)]
 pub struct Fleet {
@@ -33,8 +41,8 @@ pub struct Fleet {
     pub contexts_of: Option<Ticket>,
     /// The context whose cluster is shown as soon as it is in the World.
     pub awaited: Option<Name>,
-    /// The clusters that a failover opened, by context, with its title. They stay open when it has ended.
-    pub opened: BTreeMap<Name, String>,
+    /// The clusters that an action opened, by context. They stay open when it has ended.
+    pub opened: BTreeMap<Name, OpenedBy>,
     /// The colours that the config has for clusters.
     pub colours: Vec<Name>,
     /// The namespace with which each cluster begins.
@@ -123,12 +131,12 @@ impl Ui {
     /// Forgets the lists of clusters that were closed.
     pub fn forget_closed(&mut self, world: &World) {
         self.fleet.parked.retain(|id, _| world.cluster(*id).is_some_and(|cluster| cluster.link.is_live()));
-        let is_closed = |cluster: &Cluster| !cluster.link.is_live();
-        // one that is being opened is not in the world yet
-        let closed = world.clusters.iter().filter(|c| is_closed(c)).map(|c| &c.info.context);
-        for context in closed.filter(|context| world.of_context(context).is_none()) {
-            self.fleet.opened.remove(context);
-        }
+        // one that is being opened is not in the World yet
+        self.fleet.opened.retain(|context, opened| {
+            let is_live = world.of_context(context).is_some();
+            opened.seen |= is_live;
+            is_live || !opened.seen
+        });
     }
 
     /// Returns the role of a cluster's name: the colour of the config, otherwise one of the theme's if several clusters
@@ -158,6 +166,7 @@ mod tests {
     use pilothouse_core::domain::link::Link;
     use pilothouse_core::domain::settings::UiSettings;
     use pilothouse_core::facts::event::Identity;
+    use pilothouse_core::facts::world::Cluster;
 
     use super::*;
 

@@ -171,7 +171,7 @@ pub fn row(s: &Shown<'_>, row: u32) -> Option<RowView> {
     ]);
     let context = (info.name() != &info.context).then(|| format!("context {}", info.context));
     let guards = Some(mode(info.protected, info.read_only)).filter(|mode| !mode.is_empty());
-    let opened = s.ui.fleet.opened.get(&info.context).map(|by| format!("opened for {by}"));
+    let opened = s.ui.fleet.opened.get(&info.context).map(|by| format!("opened for {}", by.action));
     let below = context.into_iter().chain(guards.map(str::to_owned)).chain(opened);
     let below = below.collect::<Vec<_>>().join(", ");
     Some(RowView { grade: grade(cluster), cells, below: vec![cell(Role::Dim, below)], ..RowView::default() })

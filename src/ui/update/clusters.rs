@@ -73,6 +73,7 @@ pub(super) fn not_opened(ui: &mut Ui, context: &Name, why: &str) {
     if ui.fleet.awaited.as_ref() == Some(context) {
         ui.fleet.awaited = None;
     }
+    ui.fleet.opened.remove(context);
     ui.say(text::clean(why).into_owned());
 }
 

@@ -8,7 +8,7 @@ use pilothouse_core::domain::plan::{Act, Confirm, Intent};
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 
-use super::super::app::{Dialog, Question, Stage, Ui};
+use super::super::app::{Dialog, OpenedBy, Question, Stage, Ui};
 use super::super::command::{Cmd, Context};
 use super::super::key::{Code, Key};
 use super::super::present::dialog::{is_kubectl, refusals};
@@ -311,8 +311,8 @@ fn confirm(
         names => format!("; {} is opened for it and stays open", names.join(", ")),
     };
     ui.say(format!("started: {title}; 8 shows it{opens}"));
-    let by = plan.intent.act.as_str();
-    ui.fleet.opened.extend(opened.into_iter().map(|name| (name.into(), by.to_owned())));
+    let by = || OpenedBy { action: plan.intent.act.as_str(), seen: false };
+    ui.fleet.opened.extend(opened.into_iter().map(|name| (name.into(), by())));
     effects.extend(contexts.into_iter().map(Effect::OpenCluster));
     effects.push(Effect::Run { read: plan.clone(), answer, resumes: dialog.resumes });
 }

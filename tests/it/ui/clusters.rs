@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pilothouse::ui::app::{Prompt, Screen, Target};
+use pilothouse::ui::app::{OpenedBy, Prompt, Screen, Target};
 use pilothouse::ui::keymap::Keymap;
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::request::{Effect, Msg, Rehearsal, Reply, Request};
@@ -466,6 +466,14 @@ fn a_cluster_that_a_failover_opens_is_named_and_says_why_it_is_open() {
         linked(&mut desk, ClusterId(2), &Link::Closed);
         join(&mut desk, us(3, Link::Open));
         assert!(!desk.dump(200, 50).contains("opened for failover"), "it was opened by hand");
+        // the place of one that was closed does not stand for the next one
+        linked(&mut desk, ClusterId(3), &Link::Closed);
+        let by = OpenedBy { action: "undo", seen: false };
+        desk.ui.fleet.opened.insert("us-1".into(), by);
+        let world = desk.world.clone();
+        sees(&mut desk, world);
+        join(&mut desk, us(4, Link::Open));
+        assert!(desk.dump(200, 50).contains("opened for undo"));
     }
 }
 
