@@ -19,8 +19,10 @@ mod flood;
 mod followed;
 #[cfg(feature = "demo")]
 mod killed;
+mod own;
 #[cfg(feature = "demo")]
 mod picture;
+mod planes;
 mod plugin;
 mod readonly;
 mod seat;
