@@ -28,3 +28,4 @@ mod readonly;
 mod seat;
 #[cfg(feature = "demo")]
 mod several;
+mod standby;

@@ -24,40 +24,55 @@ kind: Service
 metadata: {name: green, namespace: SPACE}
 spec: {selector: {app: web, version: green}, ports: [{port: 80}]}
 ";
+/// The drain waits for it.
+const BUDGET: &str = "
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: held, namespace: SPACE}
+spec: {minAvailable: 3, selector: {matchLabels: {app: placed}}}
+";
+/// A pod that comes while the drain is asked for.
+const LATER: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: later, namespace: SPACE, labels: {app: placed}}
+spec: {nodeName: SPACE, terminationGracePeriodSeconds: 1, containers: [{name: a, image: 'a:1'}]}
+";
 
-/// An action by key: the keys to its list, the list's title, the filter that leaves its object, the keys that open the
-/// rehearsal, the rehearsal's title, and an option to set.
-struct Action(&'static str, &'static str, &'static str, &'static str, &'static str, Option<&'static str>);
+/// Where an object is: the keys to its list, the list's title, the filter that leaves it, and the end of its name.
+type Place = [&'static str; 4];
 
-const NODES: [&str; 3] = ["1", "1 Nodes", SPACE];
-const WEB: [&str; 3] = ["5", "5 Workloads", "web !green !scaled"];
-const SCALED: [&str; 3] = ["4", "4 Autoscalers", "scaled"];
-const SINGLE: [&str; 3] = ["5\t", "5 Pods", "single"];
-const SERVICE: [&str; 3] = ["2", "2 Traffic", "web"];
+const NODE: Place = ["1", "1 Nodes", SPACE, "node/pty-own"];
+const WEB: Place = ["5", "5 Workloads", "pty-own web$", "pty-own/deploy/web"];
+const SCALED: Place = ["4", "4 Autoscalers", "pty-own scaled", "pty-own/hpa/scaled"];
+const SINGLE: Place = ["5\t", "5 Pods", "pty-own single", "pty-own/pod/single"];
+const SPARE: Place = ["5\t", "5 Pods", "pty-own spare", "pty-own/pod/spare"];
+/// A plan is not about the object under the cursor: its name is in the title.
+const SERVICE: Place = ["2", "2 Traffic", "pty-own web$", ""];
 
-const fn on(list: [&'static str; 3], keys: &'static str, title: &'static str) -> Action {
-    Action(list[0], list[1], list[2], keys, title, None)
-}
+/// The keys that open the rehearsal (with a plan to pick), and the beginning of its title.
+struct Action(Place, &'static str, &'static str);
 
 /// In this order: each leaves something to do for the next.
 const ACTIONS: [Action; 17] = [
-    on(NODES, "C", "cordon"),
-    on(NODES, "C", "uncordon"),
-    on(WEB, "S+1\r", "scale"),
-    on(WEB, "R", "restart"),
-    on(WEB, "B", "rollback"),
-    on(WEB, "P", "pause-rollout"),
-    on(WEB, "P", "resume-rollout"),
-    on(SCALED, "S2-9\r", "bounds"),
-    on(SCALED, "P", "pause-autoscaler"),
-    on(SCALED, "P", "resume-autoscaler"),
-    on(SINGLE, "X", "out-of-rotation"),
-    on(SINGLE, "X", "into-rotation"),
-    on(SERVICE, "Fswitch\r", "failover switch"),
-    on(SERVICE, "Wshift\r", "failover shift"),
-    on(SERVICE, "Fback\r", "failover back"),
-    on(SINGLE, "K", "evict"),
-    Action("5\t", "5 Pods", "spare", "K", "evict", Some("delete pods instead of evicting")),
+    Action(NODE, "C", "cordon"),
+    Action(NODE, "C", "uncordon"),
+    Action(WEB, "S+1\r", "scale to 3"),
+    Action(WEB, "R", "restart"),
+    Action(WEB, "B", "rollback"),
+    Action(WEB, "P", "pause-rollout"),
+    Action(WEB, "P", "resume-rollout"),
+    Action(SCALED, "S2-9\r", "bounds"),
+    Action(SCALED, "P", "pause-autoscaler"),
+    Action(SCALED, "P", "resume-autoscaler"),
+    Action(SINGLE, "X", "out-of-rotation"),
+    Action(SINGLE, "X", "into-rotation"),
+    Action(SERVICE, "F switch", "failover switch"),
+    Action(SERVICE, "W shift", "failover shift"),
+    Action(SERVICE, "F back", "failover back"),
+    Action(SINGLE, "K", "evict"),
+    // delete, by an option of the rehearsal
+    Action(SPARE, "K", "evict"),
 ];
 
 fn other(context: &str) -> &'static str {
@@ -80,20 +95,29 @@ impl Person<'_> {
         self.seat.ends(self.done, "done");
     }
 
-    fn acts(&mut self, action: &Action, context: &str) {
-        let Action(list, title, filter, keys, rehearsal, option) = action;
-        let planes = self.planes;
-        let began = std::time::Instant::now();
+    fn acts(&mut self, Action(place, keys, rehearsal): &Action, context: &str) {
+        let ([list, title, filter, object], planes) = (place, self.planes);
         planes.only_in(context, rehearsal, || {
             self.seat.brings(context);
             self.seat.selects(list, title, filter);
-            self.seat.rehearses(keys, rehearsal, context);
-            if let Some(option) = option {
-                self.seat.chooses(option);
+            match keys.split_once(' ') {
+                Some((key, plan)) => self.seat.picks(key, plan),
+                None => self.seat.types(keys),
+            }
+            self.seat.asks(rehearsal, object, context);
+            if *place == SPARE {
+                self.seat.chooses("delete pods instead of evicting");
             }
             self.agrees_and_leaves(context);
         });
-        eprintln!("{rehearsal} in {context}: {:?}", began.elapsed());
+    }
+
+    /// Opens the list of actions, with those of all clusters.
+    fn all_actions(&mut self) {
+        self.seat.press("8", &["8 Actions"]);
+        if !self.seat.text().contains("of all clusters") {
+            self.seat.press("a", &["of all clusters"]);
+        }
     }
 
     /// Undoes the newest action, which was done in this cluster, while the other one is in front.
@@ -102,12 +126,10 @@ impl Person<'_> {
         planes.only_in(context, "undo", || {
             self.seat.brings(other(context));
             self.seat.steps_back();
-            self.seat.press("8", &["8 Actions"]);
-            if !self.seat.text().contains("of all clusters") {
-                self.seat.press("a", &["of all clusters"]);
-            }
+            self.all_actions();
             self.seat.press("g", &[title]);
-            self.seat.rehearses("U", "undo of", context);
+            self.seat.types("U");
+            self.seat.asks("undo of", "", context);
             self.seat.agrees();
             self.done += 1;
             self.seat.ends(self.done, "done");
@@ -127,11 +149,11 @@ impl Person<'_> {
             self.seat.wait_for("the list of clusters is left", PATIENCE, |seat| {
                 !seat.text().contains("cluster:")
             });
-            self.seat.selects(NODES[0], NODES[1], NODES[2]);
+            self.seat.selects(NODE[0], NODE[1], NODE[2]);
             self.seat.types(&format!("\x14{other}\rD"));
             self.seat.wait_for("the other one is in front", PATIENCE, |seat| seat.front() == other);
             // it was in front before the key if it was very fast
-            if self.seat.text().contains(&format!("Rehearsal: drain node/{SPACE} in {context}")) {
+            if self.seat.text().contains(&format!("Rehearsal: drain {} in {context}", NODE[3])) {
                 return;
             }
             self.seat.steps_back();
@@ -139,46 +161,40 @@ impl Person<'_> {
         panic!("it is always in front before the key:\n{}", self.seat.text());
     }
 
-    /// A drain: the other cluster comes to the front while the dialog is open, the plan is renewed, and the other cluster
-    /// is in front again while the drain goes on.
+    /// A drain: the other cluster comes to the front while the dialog is open, the plan is renewed, and the drain goes on
+    /// by a key while the other cluster is in front.
     fn drains(&mut self, context: &str) {
         let planes = self.planes;
+        // one pod can go, and the drain waits for the others
+        planes.at(context).apply(&BUDGET.replace("SPACE", SPACE));
         planes.only_in(context, "drain", || {
             self.asks_and_leaves(context);
             // a key that works elsewhere does nothing here
             self.seat.types("\x14");
-            for option in ["--force", "--pods-at-once=1"] {
-                self.seat.chooses(option);
-            }
-            self.seat.asks("drain", context);
-            let pod = |name: &str| {
-                format!(
-                    "apiVersion: v1\nkind: Pod\nmetadata: {{namespace: {SPACE}, name: {name}}}\nspec: {{nodeName: {SPACE}, terminationGracePeriodSeconds: 1, containers: [{{name: a, image: 'a:1'}}]}}\n"
-                )
-            };
-            planes.at(context).apply(&pod("later"));
-            self.seat.sees(&["the plan has changed", "later"]);
+            self.seat.chooses("--force");
+            self.seat.asks("drain", NODE[3], context);
+            planes.at(context).apply(&LATER.replace("SPACE", SPACE));
+            self.seat.sees(&["the plan has changed", "pty-own/later"]);
             assert_eq!(self.seat.front(), other(context), "{}", self.seat.text());
             self.seat.agrees();
-            // it waits between two pods
+            self.seat.sees(&["waits for PDB pty-own/held"]);
             self.seat.brings(context);
             self.seat.press("8", &["8 Actions", "drain"]);
-            self.seat.press("gP", &["paused"]);
+            self.seat.press("gP", &["~ paused"]);
             self.seat.brings(other(context));
-            self.seat.press("8", &["8 Actions"]);
-            if !self.seat.text().contains("of all clusters") {
-                self.seat.press("a", &["of all clusters"]);
-            }
-            self.seat.press("g", &["drain"]);
-            self.seat.press("P", &["resumed"]);
+            self.all_actions();
+            self.seat.press("gP", &["~ running"]);
+            planes.at(context).ask(&["-n", SPACE, "delete", "pdb", "held"]);
             self.done += 1;
             let done = self.seat.ends(self.done, "done");
-            let evicted = done["pods"].as_array().unwrap().iter().filter(|pod| pod["fate"] == "evict").count();
-            assert_eq!(evicted, 4, "{done:#}");
+            let steps: Vec<&str> = done["steps"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|step| step["on"]["name"].as_str().filter(|_| step["state"] == "verified"))
+                .collect();
+            assert_eq!(steps, [SPACE, "later", "placed-0", "placed-1", "placed-2"], "{done:#}");
         });
-        let left = planes.at(other(context)).ask(&["-n", SPACE, "get", "pods", "-o", "name"]);
-        let placed = left.lines().filter(|name| name.contains("placed-")).count();
-        assert!(placed == 3 || self.done > ACTIONS.len() * 2 + 3, "{left}");
     }
 
     /// A line of NOW about the other cluster, while NOW shows all of them.
@@ -198,12 +214,13 @@ impl Person<'_> {
             self.seat.press("/", &["Enter keeps"]);
             self.seat.types(&format!("\x15{context} {SPACE}\r"));
             self.seat.sees(&["NotReady"]);
-            self.seat.rehearses("gO", "out-of-service", context);
+            self.seat.types("gO");
+            self.seat.asks("out-of-service", NODE[3], context);
             self.seat.agrees();
             self.done += 1;
             self.seat.ends(self.done, "done");
         });
-        self.acts(&on(NODES, "O", "in-service"), context);
+        self.acts(&Action(NODE, "O", "in-service"), context);
     }
 }
 
@@ -233,7 +250,7 @@ fn every_action_by_key_is_in_its_own_cluster_only_real_only() {
         plan("back", "green", "blue"),
     );
     let kubeconfig = planes.kubeconfig(folder.path());
-    let args = ["--context", HERE, "--context", THERE, "-n", SPACE];
+    let args = ["--context", HERE, "--context", THERE];
     let seat = Start { args: &args, size: (160, 45), config: Some(&config), ..Start::new(&kubeconfig) }.sit();
     let mut person = Person { planes: &planes, seat, done: 0 };
     person.seat.wait_for("both are there", PATIENCE, |seat| {
@@ -245,7 +262,7 @@ fn every_action_by_key_is_in_its_own_cluster_only_real_only() {
         }
     }
     for context in [HERE, THERE] {
-        person.acts(&on(NODES, "C", "cordon"), context);
+        person.acts(&Action(NODE, "C", "cordon"), context);
         person.undoes(context, "cordon");
     }
     for context in [HERE, THERE] {

@@ -81,7 +81,10 @@ impl Planes {
             if context == THERE { (&self.there, &*self.rig) } else { (&*self.rig, &self.there) };
         let marks = [own.mark(), foreign.mark()];
         work();
-        let [own, foreign] = [(own, marks[0]), (foreign, marks[1])].map(|(plane, mark)| changes(plane, mark));
+        let (own, foreign) = std::thread::scope(|scope| {
+            let foreign = scope.spawn(|| changes(foreign, marks[1]));
+            (changes(own, marks[0]), foreign.join().unwrap())
+        });
         assert!(own.iter().any(|e| !is_dry(e)), "{what} in {context}: its log shows no write: {own:#?}");
         assert!(foreign.is_empty(), "{what} in {context}: the other cluster has {foreign:#?}");
     }
@@ -162,19 +165,19 @@ impl Seat {
         self.press("/", &["Enter keeps"]);
         // what was kept for this cluster is replaced
         self.types(&format!("\x15{filter}\r"));
-        self.sees(&["1 match"]);
+        self.sees(&[&format!("{filter} 1 match")]);
     }
 
-    /// Presses the key of an action, and waits until the rehearsal can be confirmed.
-    pub fn rehearses(&mut self, keys: &str, title: &str, context: &str) {
-        self.types(keys);
-        self.asks(title, context);
+    /// Opens the list of failover plans, and picks one. The list is read from the cluster first.
+    pub fn picks(&mut self, key: &str, plan: &str) {
+        self.press(key, &["│  plan ", plan]);
+        self.types(&format!("{plan}\r"));
     }
 
-    /// Waits until a rehearsal in this context can be confirmed.
-    pub fn asks(&mut self, title: &str, context: &str) {
-        let (title, place) = (format!("Rehearsal: {title}"), format!(" in {context} ─"));
-        self.wait_for(&format!("{title}{place}"), PATIENCE, |seat| {
+    /// Waits until a rehearsal of this for an object, in this context, can be confirmed.
+    pub fn asks(&mut self, title: &str, object: &str, context: &str) {
+        let (title, place) = (format!("Rehearsal: {title}"), format!("{object} in {context} ─"));
+        self.wait_for(&format!("{title} … {place}"), PATIENCE, |seat| {
             let text = seat.text();
             let head = text.lines().find(|line| line.contains(&title)).unwrap_or_default();
             head.contains(&place) && (text.contains("y do it") || text.contains("To confirm, type"))
@@ -183,6 +186,7 @@ impl Seat {
 
     /// Sets an option of the rehearsal, by the number before its words.
     pub fn chooses(&mut self, words: &str) {
+        self.sees(&["o options"]);
         self.press("o", &["a number selects an option", words]);
         let text = self.text();
         let line = text.lines().find(|line| line.contains(words)).unwrap();
@@ -196,21 +200,32 @@ impl Seat {
 
     /// Gives the open rehearsal the answer that it asks for, and waits until it is taken.
     pub fn agrees(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(PATIENCE);
-        while self.text().contains("Rehearsal: ") {
-            assert!(Instant::now() < deadline, "the answer is not taken:\n{}", self.text());
+        for _ in 0..20 {
             self.bytes_within(READING);
             let text = self.text();
+            if !text.contains("Rehearsal: ") {
+                return;
+            }
             let answer = text.split_once("To confirm, type ").and_then(|(_, rest)| {
                 rest.split_once(" and press Enter")?.0.split_whitespace().next_back().map(str::to_owned)
             });
-            match answer {
-                // a part of it that was too early is replaced
-                Some(answer) => self.types(&format!("\x15{answer}\r")),
-                None if text.contains("y do it") => self.types("y"),
-                None => {}
-            }
-            self.bytes_within(READING);
+            // what was too early is replaced
+            let answer = answer.map_or_else(|| "y".to_owned(), |answer| format!("\x15{answer}\r"));
+            self.types(&answer);
+            self.wait_for("the answer is taken or too early", PATIENCE, |seat| {
+                let text = seat.text();
+                !text.contains("Rehearsal: ") || ["too early", "has changed"].iter().any(|w| text.contains(w))
+            });
+        }
+        panic!("the answer is not taken:\n{}", self.text());
+    }
+
+    /// Repeats until this is so, and takes in what comes meanwhile.
+    pub fn until(&mut self, what: &str, is_so: impl Fn() -> Result<(), String>) {
+        let deadline = Instant::now() + Duration::from_secs(2 * PATIENCE);
+        while let Err(seen) = is_so() {
+            assert!(Instant::now() < deadline, "{what}: {seen}:\n{}", self.text());
+            self.bytes_within(Duration::from_millis(50));
         }
     }
 
