@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod alone;
+mod apart;
 mod cast;
 mod cluster;
 #[cfg(feature = "demo")]

@@ -212,8 +212,8 @@ impl Person<'_> {
                 self.seat.press("t", &["in 2 clusters"]);
             }
             self.seat.press("/", &["Enter keeps"]);
-            self.seat.types(&format!("\x15{context} {SPACE}\r"));
-            self.seat.sees(&["NotReady"]);
+            self.seat.types(&format!("\x15{context} {SPACE} NotReady\r"));
+            self.seat.sees(&[&format!("{context} {SPACE} NotReady 1 match")]);
             self.seat.types("gO");
             self.seat.asks("out-of-service", NODE[3], context);
             self.seat.agrees();

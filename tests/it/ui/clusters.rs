@@ -249,6 +249,32 @@ fn now_shows_all_clusters_and_enter_goes_to_the_one_of_the_line() {
 }
 
 #[test]
+fn a_filter_of_now_matches_the_name_of_the_cluster_and_a_key_at_once_is_about_what_it_leaves() {
+    let mut desk = two();
+    desk.ui.focus = ListId::Now;
+    desk.press("t");
+    desk.dump(200, 50);
+    let all = desk.ui.list(ListId::Now).ids.len();
+    desk.press("/");
+    desk.type_text("eu-2");
+    desk.press("enter");
+    let shown = desk.dump(200, 50);
+    assert_eq!(desk.ui.list(ListId::Now).ids.len(), all / 2, "{shown}");
+    assert!(shown.contains(&format!("/eu-2 {} match", all / 2)), "{shown}");
+    // nothing is drawn between the filter and the key
+    for (name, key) in [(3, "C"), (2, "D")] {
+        let mut desk = two();
+        desk.press("1");
+        desk.dump(120, 36);
+        let name = scene::node_name(name);
+        desk.press("/");
+        desk.type_text(&name);
+        let Some((_, intent)) = planned(desk.press(&format!("enter {key}"))) else { panic!("{name} {key}") };
+        assert_eq!(intent.targets[0].name.as_str(), name, "{key}");
+    }
+}
+
+#[test]
 fn a_service_is_shown_in_all_clusters_side_by_side() {
     let mut desk = two();
     desk.press("2");
