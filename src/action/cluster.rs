@@ -10,6 +10,7 @@ use pilothouse_core::domain::haproxy::is_server;
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::plan::Step;
 use pilothouse_core::domain::settings::GuardSettings;
+use pilothouse_core::domain::time::Stamp;
 use serde_json::Value;
 
 use super::alertmanager::Alertmanager;
@@ -17,6 +18,7 @@ use super::control::EvictionRateLimiter;
 use super::haproxy::Proxies;
 use super::live_object::{Live, read};
 use super::requests::{Method, Mutation};
+use crate::clock::Clock;
 use crate::wire::client::ReadClient;
 use crate::wire::error::ApiError;
 use crate::wire::write::{WriteClient, WriteError};
@@ -124,6 +126,8 @@ pub struct ClusterClients {
     pub id: ClusterId,
     pub context: Name,
     pub own: Clients,
+    /// The clock that the cluster's server corrects. An action is timed by it.
+    pub clock: Clock,
     /// The objects that need a separate confirmation.
     pub guards: GuardSettings,
     /// The limit that all evictions of this process from this cluster share.
@@ -178,6 +182,11 @@ impl Clusters {
 
     pub fn get(&self, id: ClusterId) -> Option<Arc<ClusterClients>> {
         self.lock().get(&id).cloned()
+    }
+
+    /// Returns the time by the server of a cluster. `otherwise` is the clock for one that is not open.
+    pub fn now_in(&self, id: ClusterId, otherwise: &Clock) -> Stamp {
+        self.get(id).map_or_else(|| otherwise.now(), |cluster| cluster.clock.now())
     }
 
     /// Returns the cluster that is open with this context.

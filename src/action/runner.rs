@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::plan::{Confirm, Intent, Plan, Warning};
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{ActionView, Outcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,7 @@ pub struct Parts {
     pub clusters: Clusters,
     pub facts: Facts,
     pub journal: Journal,
+    /// Names actions, and dates what is about no open cluster.
     pub clock: Clock,
     pub without_journal: WithoutJournal,
     /// The user, for the journal. The host follows.
@@ -144,6 +146,11 @@ impl Runner {
         self.0.parts.clusters.get(cluster).ok_or(FactsError::NoCluster)
     }
 
+    /// Returns the time by the server of a cluster.
+    fn now_in(&self, cluster: ClusterId) -> Stamp {
+        self.0.parts.clusters.now_in(cluster, &self.0.parts.clock)
+    }
+
     /// Plans an intent and queries the server about it. Changes nothing. Access reviews and dry runs with recent
     /// answers are not repeated, because an open dialog is rehearsed every two seconds. `follows` is the unfinished
     /// action that the intent resumes.
@@ -158,7 +165,7 @@ impl Runner {
         ask: Ask,
     ) -> Result<(Plan, PlanClients), NotRehearsed> {
         let parts = &self.0.parts;
-        let (clients, now) = (self.clients(intent.cluster)?, parts.clock.now());
+        let (clients, now) = (self.clients(intent.cluster)?, self.now_in(intent.cluster));
         let facts = parts.facts.of(&clients, intent, now).await?;
         let plan_clients = clients.for_plan(&intent.act.contexts()).await.map_err(NotRehearsed::NotOpened)?;
         let answers = || self.0.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,13 +253,13 @@ impl Runner {
             session: Session {
                 reach: plan_clients,
                 guards: clients.guards.clone(),
-                clock: parts.clock.clone(),
+                clock: clients.clock.clone(),
                 stop: self.0.stop.clone(),
                 limiter: clients.limiter.clone(),
             },
             recorder: Recorder {
                 journal: parts.journal.clone(),
-                clock: parts.clock.clone(),
+                clock: clients.clock.clone(),
                 progress: parts.reports.clone(),
                 memory_journal: self.may_keep_in_memory(&plan, &confirmed.consent).await,
             },
@@ -297,7 +304,7 @@ impl Runner {
 
     /// Reports a started action that sends no request, like any other action.
     async fn refused(&self, id: Name, read: Arc<Plan>, why: &str) -> ActionView {
-        let now = self.0.parts.clock.now();
+        let now = self.now_in(read.intent.cluster);
         let action = ActionView {
             ended: Some(now),
             outcome: Some(Outcome::Refused),

@@ -142,7 +142,14 @@ fn failover_plan(start: &Start, name: &str) -> Result<FailoverPlan, String> {
         }
     };
     let kind = FailoverKind::Evacuate(pick);
-    Ok(FailoverPlan { name: name.into(), kind, watched: None, soak_secs: 0, suggested: true })
+    Ok(FailoverPlan {
+        name: name.into(),
+        kind,
+        watched: None,
+        soak_secs: 0,
+        suggested: true,
+        in_context: String::new(),
+    })
 }
 
 /// Returns the inverse of an action in the journal.
@@ -174,6 +181,7 @@ async fn picked_nodes(start: &Start, pick: &Pick) -> Result<Vec<String>, (u8, St
             watched: None,
             soak_secs: 0,
             suggested: true,
+            in_context: String::new(),
         }),
         revert: false,
     };

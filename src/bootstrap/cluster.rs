@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::settings::ClusterSettings;
 use pilothouse_core::facts::world::ClusterInfo;
@@ -44,6 +45,8 @@ pub struct ClusterHandle {
     pub resources: Arc<Resources>,
     /// Asks the Prometheus of the cluster for the screen.
     pub ranges: Ranges,
+    /// The failover plans of the config that are for the cluster.
+    pub failover: Arc<[FailoverPlan]>,
 }
 
 impl ClusterHandle {
@@ -127,8 +130,18 @@ pub(super) fn cluster(
     let started = source::start(&setup, parts.wanted)?;
     let clusters = parts.clusters.clients();
     let clients = clients(&parts.basis, of, info.id, &connection, (reader, &clusters), parts.writes)?;
-    let resources = Arc::default();
-    Ok(ClusterHandle { info, connection, clients, sources, sink, started, logs, resources, ranges })
+    Ok(ClusterHandle {
+        info,
+        connection,
+        clients,
+        sources,
+        sink,
+        started,
+        logs,
+        resources: Arc::default(),
+        ranges,
+        failover: of.settings.failover.as_slice().into(),
+    })
 }
 
 /// Creates the clients for a connection. `writes` is `false` for commands that only read. In read-only mode, no
@@ -150,6 +163,7 @@ pub(super) fn clients(
         id,
         context: connection.context.as_str().into(),
         own: Clients { reader, writer },
+        clock: basis.dialer.clock_of(&of.context),
         guards,
         limiter: EvictionRateLimiter::default(),
         // what only reads must get no client that writes from another cluster

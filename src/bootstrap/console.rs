@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use pilothouse_core::domain::id::ClusterId;
 use pilothouse_core::domain::preset;
-use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::ActionView;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::Start;
 use super::appearance as look;
@@ -106,6 +107,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let reads_only =
         |context: &String| start.settings.of_cluster(context, false).settings.guards.reads_only(context);
     let may_write = !contexts.iter().all(reads_only);
+    let begun = contexts.clone();
     let tap = super::session::recorder_of(start, contexts, ended)?;
     let is_recorded = tap.is_some();
     let told = inbox_in.clone();
@@ -136,7 +138,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         runtime.spawn_blocking(move || journal.prune(now));
     }
     let (reports, reported) = mpsc::channel(REPORTS);
-    session.supervisor.spawn_once(show_actions(reported, session.control.clone(), start.clock.clone()));
+    session.supervisor.spawn_once(show_actions(reported, &session, start.clock.clone()));
     let (user, host) = super::who::who();
     let runner = Runner::new(Parts {
         clusters: session.clusters.clients(),
@@ -152,7 +154,6 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         clusters: session.clusters.clone(),
         runner: runner.clone(),
         clock: start.clock.clone(),
-        failover: start.settings.failover.clone(),
         world: session.world.clone(),
         inbox: inbox_in.clone(),
         control: session.control.clone(),
@@ -174,9 +175,10 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     {
         problems.push(why);
     }
-    if !start.settings.failover.is_empty() {
-        let work = check_plans(start, &session, inbox_in.clone());
-        session.supervisor.spawn_once(work);
+    for (id, context) in (0u16..).map(ClusterId).zip(&begun) {
+        if !start.settings.of_cluster(context, id == session.front).settings.failover.is_empty() {
+            session.supervisor.spawn_once(check_plans(start, &session, id, inbox_in.clone()));
+        }
     }
     let (mut world, told) = (session.world.clone(), inbox_in.clone());
     session.supervisor.spawn_once(async move {
@@ -189,6 +191,14 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let frames = terminal.start(&inbox_in).map_err(|e| format!("the terminal cannot be used: {e}"))?;
     for problem in problems {
         let _full = inbox_in.try_send(Input::Problem(problem));
+    }
+    let replaced = start.replaced();
+    if let Some(first) = replaced.first() {
+        let more = match replaced.len() {
+            1 => String::new(),
+            n => format!(" (and {} more: pilothouse config check)", n - 1),
+        };
+        let _full = inbox_in.try_send(Input::Notice(format!("{first}{more}")));
     }
     let stage = Stage {
         world: cell,
@@ -209,8 +219,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
             }
             return;
         }
-        if effects.try_send(effect).is_err() {
-            let _full = refused.try_send(Input::Notice("busy: that was not started, try again".into()));
+        if let Err(TrySendError::Full(effect) | TrySendError::Closed(effect)) = effects.try_send(effect) {
+            let _full = refused.try_send(not_started(effect));
         }
     });
     // a signal leaves the terminal open; a closed terminal accepts no output, so this does not wait for it
@@ -227,18 +237,18 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     Ok(outcome)
 }
 
-/// Checks the failover plans of the config against the first cluster, as soon as it is connected.
+/// Checks the failover plans of the config that are for a cluster, as soon as it is connected.
 fn check_plans(
     start: &Start,
     session: &Session,
+    id: ClusterId,
     told: SyncSender<Input>,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let (plans, now) = (start.settings.failover.clone(), start.clock.now());
-    let (mut world, clusters, front) = (session.world.clone(), session.clusters.clone(), session.front);
+    let (mut world, clusters) = (session.world.clone(), session.clusters.clone());
     let elsewhere = start.dialer().opener(true);
     async move {
         let handle = loop {
-            if let Ok(handle) = clusters.get(front) {
+            if let Ok(handle) = clusters.get(id) {
                 break handle;
             }
             if world.changed().await.is_err() {
@@ -248,7 +258,8 @@ fn check_plans(
         // plans are only checked here, so not even a dry run is sent
         let mut looks = handle.clients.clone();
         (looks.own.writer, looks.open) = (None, elsewhere);
-        for (name, against) in validate(&plans, &looks, &handle.info, now).await {
+        let now = looks.clock.now();
+        for (name, against) in validate(&handle.failover, &looks, &handle.info, now).await {
             if let Some(first) = against.first() {
                 hand(&told, Input::Problem(format!("failover plan {name}: {first}"))).await;
             }
@@ -256,11 +267,29 @@ fn check_plans(
     }
 }
 
+/// Tells that an effect was not started because too much is going on.
+fn not_started(effect: Effect) -> Input {
+    match effect {
+        Effect::OpenCluster(context) => {
+            Input::NotOpened(context, "busy: that was not opened, try again".into())
+        }
+        _ => Input::Notice("busy: that was not started, try again".into()),
+    }
+}
+
 /// Passes the reports of actions to the hub on its priority queue.
-async fn show_actions(mut reports: mpsc::Receiver<ActionView>, control: mpsc::Sender<Event>, clock: Clock) {
-    while let Some(action) = reports.recv().await {
-        if control.send(action_event(action, clock.now())).await.is_err() {
-            return;
+fn show_actions(
+    mut reports: mpsc::Receiver<ActionView>,
+    session: &Session,
+    clock: Clock,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (control, clusters) = (session.control.clone(), session.clusters.clients());
+    async move {
+        while let Some(action) = reports.recv().await {
+            let now = clusters.now_in(action.cluster, &clock);
+            if control.send(action_event(action, now)).await.is_err() {
+                return;
+            }
         }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
 use pilothouse_core::domain::plan::{Intent, Plan};
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::{Event, Fact};
 use pilothouse_core::facts::world::{ActionView, Outcome, World};
 use pilothouse_core::policy::failover;
@@ -35,8 +35,6 @@ pub struct Desk {
     pub clusters: Handles,
     pub runner: Runner,
     pub clock: Clock,
-    /// The failover plans of the config.
-    pub failover: Vec<FailoverPlan>,
     pub world: watch::Receiver<Arc<World>>,
     pub inbox: SyncSender<Input>,
     pub control: mpsc::Sender<Event>,
@@ -94,11 +92,11 @@ impl Desk {
                 Effect::Save(None, text) => self.save("texts", "text", &text).await,
                 Effect::Save(Some(object), text) => self.save("logs", &log_name(&object), &text).await,
                 Effect::Silence(cluster, change) => {
-                    let event = Event { at: self.clock.now(), cluster, fact: Fact::Silence(change) };
+                    let event = Event { at: self.now_in(cluster), cluster, fact: Fact::Silence(change) };
                     let _frozen = self.control.send(event).await;
                 }
                 Effect::Remark(cluster, remark) => {
-                    let event = Event { at: self.clock.now(), cluster, fact: Fact::Remark(remark) };
+                    let event = Event { at: self.now_in(cluster), cluster, fact: Fact::Remark(remark) };
                     let _frozen = self.control.send(event).await;
                 }
                 Effect::Report(cluster) => self.report(cluster).await,
@@ -108,6 +106,11 @@ impl Desk {
                 Effect::Copy(_) | Effect::Redraw | Effect::Mouse | Effect::Suspend | Effect::Quit => {}
             }
         }
+    }
+
+    /// Returns the time by the server of a cluster.
+    fn now_in(&self, cluster: ClusterId) -> Stamp {
+        self.clusters.clients().now_in(cluster, &self.clock)
     }
 
     /// Saves the report of a cluster as Markdown and JSON, and says where.
@@ -128,28 +131,28 @@ impl Desk {
 
     /// Starts to open the cluster of a context. What becomes of it is in the World.
     async fn open(&self, context: &Name) {
-        let said = match (self.opener.open(context), &self.recorded) {
-            (Err(why), _) => why,
-            (Ok(_), Some(file)) => {
-                format!(
-                    "{context} is not recorded: {} has only the clusters that were open at the start",
-                    file.display()
-                )
-            }
+        let told = match (self.opener.open(context), &self.recorded) {
+            (Err(why), _) => Input::NotOpened(context.clone(), why),
+            (Ok(_), Some(file)) => Input::Notice(format!(
+                "{context} is not recorded: {} has only the clusters that were open at the start",
+                file.display()
+            )),
             (Ok(_), None) => return,
         };
-        hand(&self.inbox, Input::Notice(said)).await;
+        hand(&self.inbox, told).await;
     }
 
     /// Closes a cluster, unless an action runs there.
     async fn close(&self, id: ClusterId) {
-        let acts = |action: &Arc<ActionView>| {
-            action.outcome.is_none() && !action.foreign && action.plan.intent.cluster == id
-        };
-        let said = if self.world.borrow().actions.iter().any(acts) {
-            "not closed: an action runs there".to_owned()
-        } else {
-            self.opener.close(id).map_or_else(|why| why, |context| format!("closed {context}"))
+        let said = match running_in(&self.world.borrow(), id) {
+            Some(action) => {
+                format!(
+                    "not closed: an action runs there ({} in {})",
+                    action.plan.intent.act.as_str(),
+                    action.plan.intent.context
+                )
+            }
+            None => self.opener.close(id).map_or_else(|why| why, |context| format!("closed {context}")),
         };
         hand(&self.inbox, Input::Notice(said)).await;
     }
@@ -250,11 +253,10 @@ impl Desk {
         let done = group.token();
         self.asked.insert(ticket, group.clone());
         let (inbox, world) = (self.inbox.clone(), self.world.borrow().clone());
-        let plans = self.failover.clone();
         let cluster = self.clusters.get(request.cluster());
         group.spawn_once(async move {
             let reply = match cluster {
-                Ok(cluster) => fetched(&cluster, request, &world, plans).await,
+                Ok(cluster) => fetched(&cluster, request, &world).await,
                 Err(why) => Err(why),
             };
             let reply = reply.unwrap_or_else(Reply::Failed);
@@ -265,13 +267,22 @@ impl Desk {
     }
 }
 
+/// Returns an action of this process that runs in a cluster: it was started there, or it has steps there.
+fn running_in(world: &World, id: ClusterId) -> Option<&ActionView> {
+    let context = &world.cluster(id)?.info.context;
+    let runs = |action: &&Arc<ActionView>| {
+        let intent = &action.plan.intent;
+        action.outcome.is_none()
+            && !action.foreign
+            && (intent.cluster == id
+                || intent.act.contexts().contains(context)
+                || action.plan.steps.iter().any(|step| step.context == *context))
+    };
+    world.actions.iter().find(runs).map(|action| &**action)
+}
+
 /// Sends a request to its cluster and returns the answer.
-async fn fetched(
-    cluster: &ClusterHandle,
-    request: Request,
-    world: &World,
-    mut plans: Vec<FailoverPlan>,
-) -> Result<Reply, String> {
+async fn fetched(cluster: &ClusterHandle, request: Request, world: &World) -> Result<Reply, String> {
     let (reader, resources) = (cluster.reader(), &cluster.resources);
     match request {
         Request::Yaml(object) => yaml(reader, resources, &object).await,
@@ -279,6 +290,7 @@ async fn fetched(
         Request::Kinds { .. } => kinds(reader, resources).await,
         Request::FailoverPlans { cluster: id } => match world.cluster(id) {
             Some(seen) => {
+                let mut plans = cluster.failover.to_vec();
                 plans.extend(failover::suggest(seen, &routes(reader).await));
                 Ok(Reply::Plans(plans))
             }
@@ -350,9 +362,44 @@ fn save_as(
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Standby};
     use pilothouse_core::domain::id::{Kind, Uid};
+    use pilothouse_core::domain::plan::Act;
+    use pilothouse_core::facts::world::{Cluster, ClusterInfo};
 
     use super::*;
+
+    #[test]
+    fn a_failover_runs_in_its_standby_too() {
+        let clusters = [(0, "eu-1"), (1, "eu-2"), (2, "us-1")].map(|(id, context)| {
+            let info = ClusterInfo { id: ClusterId(id), context: context.into(), ..ClusterInfo::default() };
+            Arc::new(Cluster { info: Arc::new(info), ..Cluster::default() })
+        });
+        let standby =
+            Standby { context: "eu-2".into(), workloads: Vec::new(), shift: None, scale_down: false };
+        let plan = FailoverPlan {
+            name: "dr".into(),
+            kind: FailoverKind::Standby(standby),
+            watched: None,
+            soak_secs: 0,
+            suggested: false,
+            in_context: String::new(),
+        };
+        let act = Act::Failover { plan: Box::new(plan), revert: false };
+        let intent = Intent { cluster: ClusterId(0), context: "eu-1".into(), act, targets: Vec::new() };
+        let action = ActionView::new("1".into(), Arc::new(Plan::new(intent, Stamp(0))), Stamp(0));
+        let runs = |action: ActionView| {
+            let world = World {
+                clusters: clusters.clone().into(),
+                actions: [Arc::new(action)].into(),
+                ..World::default()
+            };
+            [0, 1, 2].map(|id| running_in(&world, ClusterId(id)).is_some())
+        };
+        assert_eq!(runs(action.clone()), [true, true, false]);
+        assert_eq!(runs(ActionView { foreign: true, ..action.clone() }), [false; 3]);
+        assert_eq!(runs(ActionView { outcome: Some(Outcome::Done), ..action }), [false; 3]);
+    }
 
     #[test]
     fn a_saved_log_is_named_by_its_object_and_stays_below_its_folder() {

@@ -139,6 +139,14 @@ impl Dialer {
         Ok(held.insert(connection).clone())
     }
 
+    /// Forgets the connection and the clients of a context, so that the kubeconfig and the credentials are read again when
+    /// it is opened the next time. Who holds the connection keeps it.
+    pub fn forget(&self, context: &str) {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(context);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|(held, _), _| held != context);
+    }
+
     /// Returns the name of the first context.
     fn first(&self) -> Result<String, String> {
         if let Some(name) = self.name.get() {

@@ -4,7 +4,10 @@
 use std::time::Instant;
 
 use futures::future::join_all;
-use pilothouse_core::domain::settings::{ClusterSettings, Settings};
+use pilothouse_core::domain::failover::FailoverPlan;
+use pilothouse_core::domain::haproxy::is_server;
+use pilothouse_core::domain::settings::{ClusterSettings, Settings, glob};
+use pilothouse_core::facts::world::ActionView;
 
 use super::Start;
 use crate::cli::ActionCommand;
@@ -32,6 +35,24 @@ fn not_here(general: &Settings, own: &Settings) -> Vec<String> {
             format!("{section}.url is not used: only the first cluster has it; [clusters.NAME] can name one for each context")
         })
         .collect()
+}
+
+/// Returns why a failover plan of the config is not carried out in a cluster: it is for another one.
+fn elsewhere(plans: &[FailoverPlan], cluster: &ClusterSettings, command: &ActionCommand) -> Option<String> {
+    let ActionCommand::Failover { plan: name, .. } = command else { return None };
+    let is_here = cluster.settings.failover.iter().any(|plan| plan.name == name.as_str());
+    let plan = plans.iter().filter(|_| !is_here).find(|plan| plan.name == name.as_str())?;
+    let context = &cluster.context;
+    Some(if plan.in_context.is_empty() || glob(&plan.in_context, context) {
+        format!(
+            "failover plan {name} goes over to {context}, so it cannot begin there: name the other context"
+        )
+    } else {
+        format!(
+            "failover plan {name} is for context {}, not {context}: name it with --context",
+            plan.in_context
+        )
+    })
 }
 
 impl Start {
@@ -98,6 +119,9 @@ impl Start {
         };
         match clusters.as_slice() {
             [cluster] => {
+                if let Some(why) = elsewhere(&self.settings.failover, cluster, command) {
+                    return usage(&why);
+                }
                 let one = self.at(cluster, Voice::default());
                 // the demo ends with `self`
                 let status = one.with_runtime(work);
@@ -118,17 +142,63 @@ impl Start {
         if let Some(id) = command.recorded().filter(|_| !self.names_context()) {
             let (actions, _) = self.journal().history();
             let recorded = actions.iter().find(|action| action.id == *id);
-            if let Some(context) = recorded.map(|action| action.plan.intent.context.as_str())
-                && self.has(context)
-            {
-                return Ok(vec![self.settings.of_cluster(context, true)]);
+            if let Some(action) = recorded.filter(|action| self.has(&action.plan.intent.context)) {
+                let first = self.asked().ok().and_then(|all| all.into_iter().next());
+                let first = first.map(|of| of.context);
+                return Ok(vec![recorded_in(&self.settings, action, first.as_deref())]);
             }
         }
         self.asked()
     }
 }
 
+/// Returns the settings of the cluster that a recorded action was done in. The addresses of the config are those of the
+/// cluster that is opened first; but a server of a HAProxy can only have been changed while this one was the first.
+fn recorded_in(settings: &Settings, action: &ActionView, first: Option<&str>) -> ClusterSettings {
+    let context = action.plan.intent.context.as_str();
+    let of_proxies = action.plan.steps.iter().any(|step| is_server(&step.on.kind));
+    settings.of_cluster(context, of_proxies || first == Some(context))
+}
+
 fn usage(why: &str) -> u8 {
     tell(&format!("pilothouse: {why}"));
     exit::USAGE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
+    use pilothouse_core::domain::plan::{Act, Intent, Plan, Step, StepKind};
+    use pilothouse_core::domain::time::Stamp;
+
+    use super::*;
+
+    #[test]
+    fn an_action_that_is_taken_up_in_another_context_asks_no_server_of_the_first_cluster() {
+        let mut settings = Settings::default();
+        settings.prometheus.server.url = "http://of-the-first:9090".into();
+        let action = |kind: Kind| {
+            let on = ObjectRef::new(ClusterId(0), kind, &Name::default(), &"n".into(), &Uid::default());
+            let (context, targets) = ("eu-2".into(), vec![on.clone()]);
+            let intent = Intent { cluster: ClusterId(0), context, act: Act::Cordon, targets };
+            let mut plan = Plan::new(intent, Stamp(0));
+            plan.steps = vec![Step::new(StepKind::Cordon, on)];
+            ActionView::new("1".into(), Arc::new(plan), Stamp(0))
+        };
+        for (kind, first, url) in [
+            (Kind::Node, Some("eu-1"), ""),
+            (Kind::Node, None, ""),
+            (Kind::Node, Some("eu-2"), "http://of-the-first:9090"),
+            (Kind::parse("HAProxyServer"), Some("eu-1"), "http://of-the-first:9090"),
+        ] {
+            let of = recorded_in(&settings, &action(kind.clone()), first);
+            assert_eq!(
+                (of.context.as_str(), of.settings.prometheus.server.url.as_str()),
+                ("eu-2", url),
+                "{kind:?} {first:?}"
+            );
+        }
+    }
 }

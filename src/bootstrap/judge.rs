@@ -155,7 +155,10 @@ impl Start {
                     } else {
                         "does not exist: the defaults apply"
                     };
-                    return said(Ok(format!("{}: {there}", self.loaded.path.display())));
+                    let path = self.loaded.path.display();
+                    let lines = std::iter::once(format!("{path}: {there}"));
+                    let replaced = self.replaced().into_iter().map(|words| format!("{path}: {words}"));
+                    return said(Ok(lines.chain(replaced).collect::<Vec<_>>().join("\n")));
                 }
                 self.problems()
             }
@@ -180,7 +183,11 @@ impl Start {
                 }
                 for plan in &settings.failover {
                     let file = self.loaded.path.display();
-                    out.push_str(&format!("failover.{}: {}  # {file}\n", plan.name, plan.kind));
+                    let of = if plan.in_context.is_empty() { "" } else { " in context " };
+                    out.push_str(&format!(
+                        "failover.{}: {}{of}{}  # {file}\n",
+                        plan.name, plan.kind, plan.in_context
+                    ));
                 }
                 for set in &settings.clusters {
                     let file = self.loaded.path.display();
@@ -196,6 +203,12 @@ impl Start {
                 }
             }
         }
+    }
+
+    /// Returns the default keys that keys of the config replace.
+    pub(super) fn replaced(&self) -> Vec<String> {
+        let (keymap, _) = Keymap::new(&self.settings.ui.keys);
+        keymap.replaced().iter().map(|one| format!("ui.keys: {one}")).collect()
     }
 
     /// Prints the errors in the config file.
@@ -233,8 +246,8 @@ mod tests {
                 true,
             ),
             (
-                "[ui.keys]\nzoom = [\"1\"]\n",
-                "2: ui.keys.zoom: 1 is bound to both `zoom` and `focus-nodes` in everywhere",
+                "[ui.keys]\nzoom = [\"f9\"]\nfocus-nodes = [\"f9\"]\n",
+                "3: ui.keys.focus-nodes: F9 is bound to both `focus-nodes` and `zoom` in everywhere",
                 true,
             ),
             (
@@ -308,6 +321,8 @@ mod tests {
     fn what_is_right_is_no_problem() {
         let text = "[ui]\ntheme = \"light\"\n[ui.keys]\nzoom = [\"w\"]\n[ui.columns]\nnodes = [\"node\", \"cpu\"]\n[prometheus]\nurl = \"https://p.example/prom\"\npresets = [\"auto\"]\n";
         assert_eq!(judged(text), (Vec::new(), false));
+        let replaces = "[ui.keys]\nzoom = [\"1\", \"ctrl-t\"]\n";
+        assert_eq!(judged(replaces), (Vec::new(), false), "a default gives way, and the console may write");
         assert_eq!(judged(&crate::config::fields::example()), (Vec::new(), false));
     }
 }

@@ -11,7 +11,7 @@ use pilothouse_core::domain::settings::{ClusterSettings, Settings};
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::{ClusterInfo, World};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::Start;
 use super::cluster::{Handles, cluster};
@@ -24,8 +24,9 @@ use crate::source::sink::FactSink;
 use crate::source::supervise::{Backoff, Supervisor};
 use crate::wire::connect::Connection;
 
-/// The waits between two attempts to open a cluster. A credential plugin can open a browser each time.
-const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(120));
+/// The waits between two attempts to open a cluster, the first and the longest. A credential plugin can open a browser
+/// each time, and some lock an account after several failures.
+pub const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(1800));
 
 /// What opening a cluster needs of the start. Tasks that open clusters outlive the start's borrow.
 #[derive(Clone)]
@@ -100,6 +101,8 @@ pub struct Parts {
     pub streams: Shares,
     /// Tells the user what was noticed while a cluster was opened.
     pub tell: Box<dyn Fn(String) + Send + Sync>,
+    /// The first and the longest wait between two attempts to open a cluster.
+    pub retry: (Duration, Duration),
 }
 
 /// Opens and closes clusters. Clones share everything, and the opener of the console is one for all.
@@ -111,11 +114,21 @@ struct Shared {
     open: Mutex<Open>,
 }
 
-/// The open clusters, with their contexts and tasks.
+/// The open clusters.
 #[derive(Default)]
 struct Open {
     next: u16,
-    groups: BTreeMap<ClusterId, (Name, Supervisor)>,
+    held: BTreeMap<ClusterId, Held>,
+}
+
+/// One of them.
+#[derive(Clone)]
+struct Held {
+    context: Name,
+    /// Its tasks.
+    group: Supervisor,
+    /// Ends the wait for the next attempt.
+    again: Arc<Notify>,
 }
 
 impl Opener {
@@ -127,32 +140,42 @@ impl Opener {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the ID for the next cluster, and the group of its tasks.
-    fn enter(&self, open: &mut Open, context: &str) -> (ClusterId, Supervisor) {
-        let (id, group) = (ClusterId(open.next), self.0.parts.supervisor.child());
+    /// Returns the ID for the next cluster, and what is held of it.
+    fn enter(&self, open: &mut Open, context: &str) -> (ClusterId, Held) {
+        let id = ClusterId(open.next);
         open.next = open.next.saturating_add(1);
-        open.groups.insert(id, (context.into(), group.clone()));
-        (id, group)
+        let group = self.0.parts.supervisor.child();
+        let held = Held { context: context.into(), group, again: Arc::default() };
+        open.held.insert(id, held.clone());
+        (id, held)
+    }
+
+    /// Starts to connect to a cluster.
+    fn connects(&self, open: &mut Open, of: ClusterSettings) -> ClusterId {
+        let (id, held) = self.enter(open, &of.context);
+        held.group.clone().spawn_once(self.clone().connect(id, of, held));
+        id
     }
 
     /// Starts to open a cluster that the hub knows already: the first ones.
     pub fn begin(&self, of: ClusterSettings) {
-        let (id, group) = self.enter(&mut self.lock(), &of.context);
-        group.spawn_once(self.clone().connect(id, of, group.clone()));
+        self.connects(&mut self.lock(), of);
     }
 
     /// Adds a cluster that is connected already.
     pub(super) fn add(&self, of: &ClusterSettings, connection: Connection) -> Result<ClusterId, String> {
         let mut open = self.lock();
-        let (id, group) = self.enter(&mut open, &of.context);
-        self.start(id, of, connection, &group)?;
+        let (id, held) = self.enter(&mut open, &of.context);
+        let known = info(&self.0.parts.basis, id, of, Some(&connection));
+        self.start(known, of, connection, &held.group)?;
         Ok(id)
     }
 
-    /// Opens the cluster of a context, if it is not open.
+    /// Opens the cluster of a context. One that could not be opened is tried again at once.
     pub fn open(&self, context: &str) -> Result<ClusterId, String> {
         let mut open = self.lock();
-        if let Some((id, _)) = open.groups.iter().find(|(_, (held, _))| *held == *context) {
+        if let Some((id, held)) = open.held.iter().find(|(_, held)| held.context == *context) {
+            held.again.notify_waiters();
             return Ok(*id);
         }
         if open.next == u16::MAX {
@@ -164,22 +187,20 @@ impl Opener {
         let link = Link::Opening { since: clock.now() };
         let added = ClusterChange::Added(parts.basis.info(id, context), link, clock);
         parts.changes.try_send(added).map_err(|_| "busy: that was not opened, try again".to_owned())?;
-        let (id, group) = self.enter(&mut open, context);
-        group.spawn_once(self.clone().connect(id, of, group.clone()));
-        Ok(id)
+        Ok(self.connects(&mut open, of))
     }
 
     /// Closes a cluster: its sources stop, and nothing of it is kept.
     pub fn close(&self, id: ClusterId) -> Result<Name, String> {
         let mut open = self.lock();
-        let held = open.groups.get(&id).map(|(context, group)| (context.clone(), group.clone()));
-        let (context, group) = held.ok_or_else(|| "that cluster is not open".to_owned())?;
+        let held = open.held.get(&id).cloned().ok_or_else(|| "that cluster is not open".to_owned())?;
         let told = self.0.parts.changes.try_send(ClusterChange::Closed(id));
         told.map_err(|_| "busy: that was not closed, try again".to_owned())?;
-        open.groups.remove(&id);
-        group.cancel();
+        open.held.remove(&id);
+        held.group.cancel();
         self.0.parts.clusters.remove(id);
-        Ok(context)
+        self.0.parts.basis.dialer.forget(&held.context);
+        Ok(held.context)
     }
 
     /// Returns the contexts of the kubeconfig.
@@ -188,21 +209,30 @@ impl Opener {
     }
 
     /// Connects to a cluster, and tries again until it succeeds or is closed.
-    async fn connect(self, id: ClusterId, of: ClusterSettings, group: Supervisor) {
+    async fn connect(self, id: ClusterId, of: ClusterSettings, held: Held) {
         let parts = &self.0.parts;
-        let mut backoff = Backoff::new(RETRY.0, RETRY.1).unwrap_or_else(|_| Backoff::api());
+        let mut backoff = Backoff::new(parts.retry.0, parts.retry.1).unwrap_or_else(|_| Backoff::api());
+        let now = || parts.basis.dialer.clock_of(&of.context).now();
         let mut failing = None;
         loop {
             let failed = match parts.basis.dialer.open(&of.context).await {
-                Ok(connection) => self.connected(id, &of, connection, &group).await,
+                Ok(connection) => self.connected(id, &of, connection, &held.group).await,
                 Err(why) => Err(why),
             };
             let Err(why) = failed else { return };
+            // a key that is pressed from here on counts, and not one that was pressed while the attempt ran
+            let again = held.again.notified();
             tracing::warn!(context = %of.context, %why, "a cluster could not be opened");
-            let since = *failing.get_or_insert_with(|| parts.basis.dialer.clock_of(&of.context).now());
+            let since = *failing.get_or_insert_with(now);
             let why = Name::from(&*text::clean(&why));
             let _ended = parts.changes.send(ClusterChange::Linked(id, Link::Failed { since, why })).await;
-            tokio::time::sleep(backoff.next()).await;
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next()) => {}
+                () = again => {
+                    let since = now();
+                    let _ended = parts.changes.send(ClusterChange::Linked(id, Link::Opening { since })).await;
+                }
+            }
         }
     }
 
@@ -219,13 +249,13 @@ impl Opener {
             (parts.tell)(format!("{}: {note}", of.name));
         }
         let known = info(&parts.basis, id, of, Some(&connection));
-        let _ended = parts.changes.send(ClusterChange::Connected(known)).await;
+        let _ended = parts.changes.send(ClusterChange::Connected(known.clone())).await;
         {
             let open = self.lock();
-            if !open.groups.contains_key(&id) {
+            if !open.held.contains_key(&id) {
                 return Ok(());
             }
-            self.start(id, of, connection.clone(), group)?;
+            self.start(known, of, connection.clone(), group)?;
         }
         if let Some(why) = none_of(&parts.basis.namespaces, &connection).await {
             (parts.tell)(why);
@@ -235,20 +265,37 @@ impl Opener {
 
     fn start(
         &self,
-        id: ClusterId,
+        known: ClusterInfo,
         of: &ClusterSettings,
         connection: Connection,
         group: &Supervisor,
     ) -> Result<(), String> {
         let parts = &self.0.parts;
-        let known = info(&parts.basis, id, of, Some(&connection));
         let clock = parts.basis.dialer.clock_of(&of.context);
-        let sink = FactSink::new(id, clock, parts.facts.clone(), parts.control.clone());
+        let sink = FactSink::new(known.id, clock, parts.facts.clone(), parts.control.clone());
         let sources = group.child();
         // the next attempt starts all of them again
         let handle =
             cluster(parts, of, known, connection, sink, sources.clone()).inspect_err(|_| sources.cancel())?;
         parts.clusters.insert(handle);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_fails_all_night_runs_less_and_less() {
+        let (mut backoff, mut passed, mut runs) =
+            (Backoff::new(RETRY.0, RETRY.1).unwrap(), Duration::ZERO, 0);
+        while passed < Duration::from_secs(8 * 3600) {
+            let wait = backoff.next();
+            assert!(wait <= Duration::from_secs(30 * 60), "{wait:?}");
+            passed += wait;
+            runs += 1;
+        }
+        assert!(runs < 100, "{runs} runs in eight hours");
     }
 }

@@ -189,6 +189,9 @@ fn open(
             | Effect::Contexts(ticket) => {
                 let _full = inbox_in.try_send(Input::Reply(ticket, Reply::Failed(NO_CLUSTER.into())));
             }
+            Effect::OpenCluster(context) => {
+                let _full = inbox_in.try_send(Input::NotOpened(context, NO_CLUSTER.into()));
+            }
             Effect::FollowLogs(ticket, _) => {
                 let _full = inbox_in.try_send(Input::LogEnded(ticket));
                 said(NO_CLUSTER.into());
@@ -198,11 +201,9 @@ fn open(
                     said(why.into());
                 }
             }
-            Effect::Run { .. }
-            | Effect::Order(..)
-            | Effect::Dismiss(_)
-            | Effect::OpenCluster(_)
-            | Effect::CloseCluster(_) => said(NO_CLUSTER.into()),
+            Effect::Run { .. } | Effect::Order(..) | Effect::Dismiss(_) | Effect::CloseCluster(_) => {
+                said(NO_CLUSTER.into());
+            }
             Effect::StopLogs(_)
             | Effect::Cancel(_)
             | Effect::Copy(_)

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Start;
 use super::cluster::{ClusterHandle, Handles};
-use super::opening::{Basis, Opener, Parts};
+use super::opening::{Basis, Opener, Parts, RETRY};
 use crate::hub::{CLUSTERS, CONTROL, FACTS, Hub, Queues, Tap};
 use crate::source::logs::shares::Shares;
 use crate::source::prometheus::ranges::Ranges;
@@ -193,6 +193,7 @@ impl Session {
             memory: Shares::new(logs.memory_mib as usize * 1024 * 1024),
             streams: Shares::new(logs.max_streams as usize),
             tell: purpose.tell,
+            retry: RETRY,
         });
         match begin {
             Begin::Connected(of, connection) => {

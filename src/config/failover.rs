@@ -12,8 +12,12 @@ use toml::de::{DeTable, DeValue};
 use super::check::{nearest, texts};
 
 /// The keys with their documentation. A plan's kind decides which of them it has.
-const KEYS: [(&str, &str); 15] = [
+const KEYS: [(&str, &str); 16] = [
     ("kind", "selector, weight, evacuate or standby"),
+    (
+        "in_context",
+        "the context of the cluster that the plan is for, or a glob such as \"eu-*\" (default: the first cluster that is opened)",
+    ),
     ("service", "selector: NAMESPACE/NAME of the Service whose selector changes"),
     (
         "from",
@@ -174,6 +178,7 @@ impl Written<'_> {
             watched,
             soak_secs: self.number("soak_secs", 30, 3600),
             suggested: false,
+            in_context: self.text("in_context").unwrap_or_default(),
         })
     }
 
@@ -313,6 +318,7 @@ watch = "shop/checkout"
 max_error_percent = 2
 [failover.canary]
 kind = "weight"
+in_context = "eu-*"
 route = "httproute/shop/checkout"
 from = "v1"
 to = "v2"
@@ -335,6 +341,7 @@ scale_down = true
         let plans = checked.settings.failover;
         assert_eq!(plans.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["green", "canary", "b", "dr"]);
         assert!((plans[0].watched.as_ref().unwrap().max_error_percent - 2.0).abs() < f64::EPSILON);
+        assert_eq!([&plans[0].in_context, &plans[1].in_context], ["", "eu-*"]);
         let FailoverKind::Weight(shift) = &plans[1].kind else { panic!("{:?}", plans[1]) };
         assert_eq!((shift.steps.as_slice(), plans[1].soak_secs), ([10, 100].as_slice(), 5));
     }

@@ -35,7 +35,7 @@ use super::theme::Role;
 use super::widget::history::History;
 use super::widget::input::InputLine;
 
-pub use self::clusters::Fleet;
+pub use self::clusters::{Fleet, OpenedBy};
 pub use self::hit::{Hit, Target};
 pub use self::past::{Metrics as PastMetrics, Past};
 pub use self::plot::{Answer, Beside, Curve, Grid, KEYS, LABELS, Metrics, Plots, RANGES};
@@ -141,6 +141,8 @@ pub struct Ui {
     /// The failover plans that were requested for the palette.
     pub failovers: Vec<FailoverPlan>,
     pub failovers_of: Ticket,
+    /// The cluster of the plans.
+    pub failovers_in: ClusterId,
     /// If the plans were requested for a Service, only plans about this object are listed.
     pub failovers_about: Option<ObjectRef>,
     /// The node that was selected when the plans were requested. Plans that evacuate it or its zone come first.
@@ -232,6 +234,7 @@ impl Ui {
             table_of: (String::new(), Ticket(0), None),
             failovers: Vec::new(),
             failovers_of: Ticket(0),
+            failovers_in: ClusterId::default(),
             failovers_about: None,
             failovers_node: None,
             kinds: None,

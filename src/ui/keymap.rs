@@ -1,4 +1,5 @@
-//! From keys to commands: the table's defaults with the person's own keys over them.
+//! From keys to commands: the table's defaults with the person's own keys over them. A key of the person's own replaces a
+//! default, also one of a later version; only two keys of their own can contradict each other.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,6 +11,26 @@ use super::key::{Code, Key};
 pub struct Keymap {
     map: HashMap<(Context, Key), Cmd>,
     keys: HashMap<Cmd, Vec<Key>>,
+    replaced: Vec<Replaced>,
+}
+
+/// A default key that is a key of another command now, because the person chose it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    pub key: Key,
+    /// The place in which the default does not work. There can be more of them.
+    pub place: Context,
+    /// The command whose default it is.
+    pub command: Cmd,
+    /// The command that has the key.
+    pub by: Cmd,
+}
+
+impl std::fmt::Display for Replaced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = self.place.title();
+        write!(f, "{} is `{}` in {place}, not `{}`", self.key, id(self.by), id(self.command))
+    }
 }
 
 /// What is wrong with a command's own keys.
@@ -39,7 +60,7 @@ impl Keymap {
         }
         let mut built = Self::default();
         let mut rest = Vec::new();
-        // the person's own first, so that a clash with a default is settled for them
+        // the person's own first, because they replace defaults
         for command in COMMANDS {
             match own.get(command.id).map(|texts| read(command, texts)) {
                 Some(Ok(keys)) => built.bind(command, &keys, &mut faults),
@@ -53,10 +74,49 @@ impl Keymap {
         let chosen = built.map.clone();
         for command in rest {
             let keys: Vec<Key> = command.keys.iter().filter_map(|k| Key::parse(k)).collect();
-            built.bind(command, &keys, &mut faults);
+            built.bind_defaults(command, &keys, &chosen);
         }
         built.hidden(&chosen, &mut faults);
         (built, faults)
+    }
+
+    /// Returns the default keys that the person's own keys replace.
+    pub fn replaced(&self) -> &[Replaced] {
+        &self.replaced
+    }
+
+    fn replace(&mut self, replaced: Replaced) {
+        let is_same =
+            |r: &Replaced| (r.key, r.command, r.by) == (replaced.key, replaced.command, replaced.by);
+        if !self.replaced.iter().any(is_same) {
+            self.replaced.push(replaced);
+        }
+    }
+
+    fn bind_defaults(
+        &mut self,
+        command: &command::Command,
+        keys: &[Key],
+        chosen: &HashMap<(Context, Key), Cmd>,
+    ) {
+        for key in keys {
+            let mut bound = false;
+            for context in command.contexts {
+                // where the table has a key twice, the narrower place wins on purpose
+                let around = context.around().iter().filter_map(|around| chosen.get(&(*around, *key)));
+                let wider = around.copied().find(|by| !is_default(*by, *key));
+                let by = self.map.get(&(*context, *key)).copied().or(wider);
+                if let Some(by) = by.filter(|by| *by != command.cmd) {
+                    self.replace(Replaced { key: *key, place: *context, command: command.cmd, by });
+                } else {
+                    self.map.insert((*context, *key), command.cmd);
+                    bound = true;
+                }
+            }
+            if bound {
+                self.keys.entry(command.cmd).or_default().push(*key);
+            }
+        }
     }
 
     fn bind(&mut self, command: &command::Command, keys: &[Key], faults: &mut Vec<Fault>) {
@@ -81,16 +141,22 @@ impl Keymap {
         }
     }
 
-    /// Finds the person's own keys that take away, in a narrower place, a key that works around it. The table's keys do
-    /// so on purpose.
-    fn hidden(&self, chosen: &HashMap<(Context, Key), Cmd>, faults: &mut Vec<Fault>) {
-        let mut chosen: Vec<_> = chosen.iter().collect();
-        chosen.sort_unstable();
-        for ((context, key), cmd) in chosen {
+    /// Finds the person's own keys that take away, in a narrower place, a key that works around it: a default is
+    /// replaced there, and another one of their own contradicts it. The table's keys do so on purpose.
+    fn hidden(&mut self, chosen: &HashMap<(Context, Key), Cmd>, faults: &mut Vec<Fault>) {
+        let mut own: Vec<_> = chosen.iter().filter(|((_, key), cmd)| !is_default(**cmd, *key)).collect();
+        own.sort_unstable();
+        for ((context, key), cmd) in own {
             for around in context.around() {
-                if let Some(other) = self.map.get(&(*around, *key)).filter(|other| *other != cmd) {
-                    let what = format!("{key} hides `{}` in {}", id(*other), context.title());
-                    fault(faults, id(*cmd), what, id(*other));
+                let place = (*around, *key);
+                let Some(other) = self.map.get(&place).copied().filter(|other| other != cmd) else {
+                    continue;
+                };
+                if chosen.contains_key(&place) {
+                    let what = format!("{key} hides `{}` in {}", id(other), context.title());
+                    fault(faults, id(*cmd), what, id(other));
+                } else {
+                    self.replace(Replaced { key: *key, place: *context, command: other, by: *cmd });
                 }
             }
         }
@@ -139,6 +205,11 @@ fn may_change(key: Key) -> bool {
     }
 }
 
+/// Whether the table gives the command this key.
+fn is_default(cmd: Cmd, key: Key) -> bool {
+    command::of(cmd).is_some_and(|c| c.keys.iter().any(|text| Key::parse(text) == Some(key)))
+}
+
 fn id(cmd: Cmd) -> &'static str {
     command::of(cmd).map_or("", |c| c.id)
 }
@@ -157,24 +228,63 @@ mod tests {
 
     #[test]
     fn the_defaults_bind_no_key_twice_in_one_place() {
-        let (_, problems) = Keymap::new(&BTreeMap::new());
-        assert_eq!(problems, []);
+        let (map, problems) = Keymap::new(&BTreeMap::new());
+        assert_eq!((problems, map.replaced()), (Vec::new(), &[][..]));
+    }
+
+    fn own(keys: &[(&str, &str)]) -> BTreeMap<String, Vec<String>> {
+        keys.iter().map(|(command, key)| ((*command).to_owned(), vec![(*key).to_owned()])).collect()
+    }
+
+    fn texts(of: &[impl ToString]) -> Vec<String> {
+        of.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn own_keys_win_and_clashes_name_both() {
-        let own = BTreeMap::from([("zoom".to_owned(), vec!["1".to_owned()]), ("no-such".to_owned(), vec![])]);
-        let (map, problems) = Keymap::new(&own);
+    fn own_keys_replace_defaults_and_only_two_of_them_contradict_each_other() {
+        let mut keys = own(&[("zoom", "1")]);
+        keys.insert("no-such".to_owned(), Vec::new());
+        let (map, problems) = Keymap::new(&keys);
         assert_eq!(map.lookup(&[Context::Everywhere], Key::char('1')), Some(Cmd::Zoom));
         assert_eq!(map.lookup(&[Context::Everywhere], Key::char('z')), None);
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            problems,
-            [
-                "ui.keys.no-such: there is no such command (`pilothouse keys` lists the commands)",
-                "ui.keys.zoom: 1 is bound to both `zoom` and `focus-nodes` in everywhere (give one of them another key)",
-            ]
-        );
+        let missing = "ui.keys.no-such: there is no such command (`pilothouse keys` lists the commands)";
+        assert_eq!(texts(&problems), [missing]);
+        assert_eq!(texts(map.replaced()), ["1 is `zoom` in everywhere, not `focus-nodes`"]);
+        let (_, problems) = Keymap::new(&own(&[("zoom", "f9"), ("focus-nodes", "f9")]));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].to_string().contains("F9 is bound to both `"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_key_that_a_later_version_gives_to_a_narrower_place_stays_the_persons() {
+        // the defaults of several clusters, and keys that a person had given to other commands
+        for (keys, place, key, cmd, replaced) in [
+            (own(&[("zoom", "t")]), Context::Now, "t", Cmd::Zoom, "t is `zoom` in NOW, not `all-clusters`"),
+            (
+                own(&[("zoom", "ctrl-t")]),
+                Context::Clusters,
+                "ctrl-t",
+                Cmd::Zoom,
+                "^t is `zoom` in everywhere, not `clusters`",
+            ),
+            (
+                own(&[("zoom", "ctrl-x")]),
+                Context::Clusters,
+                "ctrl-x",
+                Cmd::Zoom,
+                "^x is `zoom` in Clusters, not `close-cluster`",
+            ),
+        ] {
+            let (map, problems) = Keymap::new(&keys);
+            assert_eq!(problems, [], "{keys:?}");
+            let places: Vec<Context> = [place].into_iter().chain(place.around().iter().copied()).collect();
+            assert_eq!(map.lookup(&places, Key::parse(key).unwrap()), Some(cmd), "{keys:?}");
+            assert!(texts(map.replaced()).contains(&replaced.to_owned()), "{:?}", texts(map.replaced()));
+        }
+        // who writes the default down changes nothing
+        let (map, problems) = Keymap::new(&own(&[("namespaces", "n"), ("next-match", "n")]));
+        assert_eq!((problems, map.replaced()), (Vec::new(), &[][..]));
+        assert_eq!(map.lookup(&[Context::Log, Context::Everywhere], Key::char('n')), Some(Cmd::NextMatch));
     }
 
     #[test]
@@ -206,10 +316,19 @@ mod tests {
             ("zoom".to_owned(), vec!["w".to_owned()]),
             ("weight".to_owned(), vec!["G".to_owned()]),
         ]);
-        let (_, problems) = Keymap::new(&own);
-        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        let (map, problems) = Keymap::new(&own);
+        assert_eq!(problems, [], "a default is replaced");
+        let told = texts(map.replaced());
+        assert_eq!(told.iter().filter(|one| one.contains("not `bottom`")).count(), 1, "{told:?}");
+        let (in_traffic, by) = ([Context::Traffic, Context::Lists], Cmd::Change(command::ChangeCmd::Weight));
+        assert_eq!(map.lookup(&in_traffic, Key::char('G')), Some(by));
+        let own = BTreeMap::from([
+            ("bottom".to_owned(), vec!["Z".to_owned()]),
+            ("weight".to_owned(), vec!["Z".to_owned()]),
+        ]);
+        let problems = texts(&Keymap::new(&own).1);
         assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(problems[0].starts_with("ui.keys.weight: G hides `bottom` in "), "{problems:?}");
+        assert!(problems[0].starts_with("ui.keys.weight: Z hides `bottom` in "), "{problems:?}");
     }
 
     #[test]

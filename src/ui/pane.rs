@@ -348,7 +348,7 @@ pub static PANES: [Pane; ListId::COUNT] = [
         adjust: actions::adjust,
         refresh: actions::refresh,
         key: |s, row| s.world.actions.get(row as usize).map(|action| super::rows::actions::key(action)),
-        row: |s, row| Some(actions::row(s.world.actions.get(row as usize)?, s.ui.now)),
+        row: |s, row| actions::row_of(s, row),
         reads: Reads::Action,
         opens_on: actions::opens_on,
         title: |_| "Actions".into(),

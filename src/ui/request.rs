@@ -40,6 +40,8 @@ pub enum Msg {
     Tick,
     /// A message of the console itself, for the status line.
     Notice(String),
+    /// The cluster of a context was not opened, with the reason.
+    NotOpened(Name, String),
     /// An error in the configuration, which stays on the screen.
     Problem(String),
     /// The recording ended, with the reason.

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use pilothouse_core::domain::id::Name;
 use pilothouse_core::facts::world::World;
 
 use super::app::Ui;
@@ -37,6 +38,8 @@ pub enum Input {
     LogNotes(Ticket, Vec<LogNote>),
     LogEnded(Ticket),
     Notice(String),
+    /// The cluster of a context was not opened, with the reason.
+    NotOpened(Name, String),
     /// A message for the permanent banner.
     Problem(String),
     /// The recording ended before the console did, with the reason.
@@ -161,7 +164,7 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
             }
         };
         let now = Clock::instant();
-        ui.now = ui.clock_of_front(&world, stage.clock.now());
+        ui.now = ui.clock_of_front(&world, stage.clock.now(), stage.clock.offset_ms());
         ui.clock_ms = millis(now);
         let mut effects = Vec::new();
         let mut taken = 0;
@@ -209,6 +212,10 @@ pub fn run(mut ui: Ui, stage: Stage, mut perform: impl FnMut(Effect)) -> Outcome
                 }
                 Input::Notice(words) => {
                     effects.extend(update(&mut ui, &world, Msg::Notice(words)));
+                    dirty = dirty.at_least_soon();
+                }
+                Input::NotOpened(context, why) => {
+                    effects.extend(update(&mut ui, &world, Msg::NotOpened(context, why)));
                     dirty = dirty.at_least_soon();
                 }
                 Input::Problem(words) => {

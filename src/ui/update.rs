@@ -85,6 +85,7 @@ fn handle(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
             }
         }
         Msg::Notice(words) => ui.say(text::clean(&words).into_owned()),
+        Msg::NotOpened(context, why) => clusters::not_opened(ui, &context, &why),
         Msg::Problem(words) => ui.problems.push(text::clean(&words).into_owned()),
         Msg::Unrecorded(why) => {
             ui.is_recorded = false;
@@ -369,10 +370,6 @@ fn change(ui: &mut Ui, world: &World, what: ChangeCmd, effects: &mut Vec<Effect>
     if let Some(why) = timeline::refusal(ui) {
         return ui.say(why);
     }
-    // these act on routes and plans of the cluster in front
-    if let (ChangeCmd::Failover | ChangeCmd::Weight, Some(name)) = (what, clusters::far(ui, world)) {
-        return ui.say(format!("this is in {name}: Enter brings that cluster to the front"));
-    }
     match what {
         ChangeCmd::Scale if targets::scales_bounds(ui, world) => prompt::bounds(ui, world),
         ChangeCmd::Scale => prompt::scale(ui, world),
@@ -421,7 +418,7 @@ fn rehearse(
     }
 }
 
-/// Opens the palette with failover plans, and requests the plans of the cluster.
+/// Opens the palette with failover plans, and requests the plans of the cluster of the selected object.
 fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>) {
     let ticket = ui.ticket();
     ui.failovers_of = ticket;
@@ -431,6 +428,8 @@ fn failovers(ui: &mut Ui, world: &World, begin: &str, effects: &mut Vec<Effect>)
             .then(|| ObjectRef::new(ui.cluster, Kind::Service, &ui.service.0, &ui.service.1, &Uid::default()))
     });
     ui.failovers_node = object(ui, world).filter(|o| o.kind == Kind::Node).map(|node| node.name);
-    effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.cluster }));
+    // the object under the cursor can be in another cluster than the one in front
+    ui.failovers_in = object(ui, world).map_or(ui.cluster, |object| object.cluster);
+    effects.push(Effect::Fetch(ticket, Request::FailoverPlans { cluster: ui.failovers_in }));
     prompt::palette(ui, world, begin);
 }

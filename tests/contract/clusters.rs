@@ -9,84 +9,17 @@ use crate::readonly::is_change;
 use crate::rig::{Rig, audit_mark_in, err, out, real, until};
 use crate::standby::both;
 
-const NAMESPACE: &str = "contract-clusters";
-const NODE: &str = "contract-clusters";
+/// The namespace and the node of this test.
+const SPACE: &str = "contract-clusters";
 
-/// The same objects for each cluster: a Deployment with a Service and an autoscaler, a pod of its own, and a node.
-const OBJECTS: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web, version: blue}}
-    spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: single, labels: {app: web, version: blue}}
-spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: spare, labels: {app: web, version: blue}}
-spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web, version: blue}, ports: [{port: 80}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web-green}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web, version: green}}
-  template:
-    metadata: {labels: {app: web, version: green}}
-    spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: scaled}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: scaled}}
-  template:
-    metadata: {labels: {app: scaled}}
-    spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
----
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: scaled}
-spec:
-  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: scaled}
-  minReplicas: 2
-  maxReplicas: 4
-  metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}]
-"#;
-
-const NODE_AND_ITS_POD: &str = r#"
-apiVersion: v1
-kind: Node
-metadata: {name: contract-clusters, labels: {kubernetes.io/hostname: contract-clusters}}
-spec: {taints: [{key: contract-clusters, effect: NoSchedule}]}
-status: {capacity: {cpu: '4', memory: 8Gi, pods: '110'}, allocatable: {cpu: '4', memory: 8Gi, pods: '110'}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: placed, namespace: contract-clusters}
-spec: {nodeName: contract-clusters, terminationGracePeriodSeconds: 1, containers: [{name: a, image: "a:1"}]}
-"#;
+/// The same objects for each cluster.
+const OBJECTS: &str = include_str!("../cluster/equal.yaml");
 
 /// What an operator does to the cluster, in this order. Each leaves something to do for the next.
 const ACTIONS: &[&[&str]] = &[
-    &["cordon", NODE],
-    &["uncordon", NODE],
-    &["drain", NODE, "--force", "--ignore-daemonsets"],
+    &["cordon", SPACE],
+    &["uncordon", SPACE],
+    &["drain", SPACE, "--force", "--ignore-daemonsets"],
     &["scale", "deploy/web", "--replicas", "3", "--current-replicas", "2"],
     &["restart", "deploy/web"],
     &["rollback", "deploy/web"],
@@ -101,8 +34,8 @@ const ACTIONS: &[&[&str]] = &[
     &["failover", "green", "--revert"],
     &["evict", "single"],
     &["evict", "spare", "--delete"],
-    &["out-of-service", NODE],
-    &["in-service", NODE],
+    &["out-of-service", SPACE],
+    &["in-service", SPACE],
 ];
 
 /// One of the two clusters.
@@ -122,7 +55,7 @@ struct Back<'a>(&'a Rig, Vec<PathBuf>);
 impl Drop for Back<'_> {
     fn drop(&mut self) {
         for admin in &self.1 {
-            for what in [["node", NODE], ["namespace", NAMESPACE]] {
+            for what in [["node", SPACE], ["namespace", SPACE]] {
                 let delete = ["delete", what[0], what[1], "--wait=false", "--ignore-not-found"];
                 drop(self.0.kubectl_command(admin).args(delete).output());
             }
@@ -131,29 +64,23 @@ impl Drop for Back<'_> {
 }
 
 fn fresh(rig: &Rig, admin: &Path) {
-    for what in [["node", NODE], ["namespace", NAMESPACE]] {
+    for what in [["node", SPACE], ["namespace", SPACE]] {
         // an earlier run did not wait until they were gone
         rig.kubectl_at(admin, &["delete", what[0], what[1], "--ignore-not-found", "--timeout=120s"]);
     }
-    rig.apply_at(admin, &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n"));
+    rig.apply_at(admin, &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SPACE}}}\n"));
     until(20, "the default service account", || {
-        let get = ["-n", NAMESPACE, "get", "serviceaccount", "default"];
+        let get = ["-n", SPACE, "get", "serviceaccount", "default"];
         let account = rig.kubectl_command(admin).args(get).output().unwrap();
         if account.status.success() { Ok(()) } else { Err(err(&account)) }
     });
-    let objects =
-        OBJECTS.replace("metadata: {name: ", &format!("metadata: {{namespace: {NAMESPACE}, name: "));
-    rig.apply_at(admin, &objects);
-    rig.apply_at(admin, NODE_AND_ITS_POD);
+    rig.apply_at(admin, &OBJECTS.replace("SPACE", SPACE));
     for on in ["deploy/web", "deploy/web-green", "deploy/scaled"] {
-        rig.kubectl_at(admin, &["-n", NAMESPACE, "rollout", "status", on, "--timeout=60s"]);
+        rig.kubectl_at(admin, &["-n", SPACE, "rollout", "status", on, "--timeout=60s"]);
     }
     let ready = ["wait", "--for=condition=Ready", "--timeout=60s"];
-    rig.kubectl_at(admin, &[&ready[..], &["node", NODE]].concat());
-    rig.kubectl_at(
-        admin,
-        &[&ready[..], &["-n", NAMESPACE, "pod/single", "pod/spare", "pod/placed"]].concat(),
-    );
+    rig.kubectl_at(admin, &[&ready[..], &["node", SPACE]].concat());
+    rig.kubectl_at(admin, &[&ready[..], &["-n", SPACE, "pod", "--all"]].concat());
 }
 
 #[test]
@@ -167,14 +94,14 @@ fn every_headless_action_is_in_its_own_cluster_only_real_only() {
     let _back = Back(&rig, vec![here.admin(), there.admin()]);
     let kubeconfig = both(&rig, &there.folder);
     rig.config(&format!(
-        "[failover.green]\nkind = \"selector\"\nservice = \"{NAMESPACE}/web\"\nfrom = \"version=blue\"\nto = \"version=green\"\nsoak_secs = 1\n\
+        "[failover.green]\nkind = \"selector\"\nservice = \"{SPACE}/web\"\nfrom = \"version=blue\"\nto = \"version=green\"\nsoak_secs = 1\n\
          [clusters.both]\ncontexts = [\"test\", \"standby\"]\n"
     ));
     for place in [&here, &there] {
         fresh(&rig, &place.admin());
     }
     let run =
-        |args: &[&str]| rig.command_with(&kubeconfig, &[&["-n", NAMESPACE], args].concat()).output().unwrap();
+        |args: &[&str]| rig.command_with(&kubeconfig, &[&["-n", SPACE], args].concat()).output().unwrap();
     // what is refused sends nothing to either
     let marks = [&here, &there].map(|place| audit_mark_in(&place.folder));
     for action in ACTIONS {
@@ -191,8 +118,8 @@ fn every_headless_action_is_in_its_own_cluster_only_real_only() {
         for (place, other) in [(&there, &here), (&here, &there)] {
             if action[0] == "out-of-service" {
                 let admin = place.admin();
-                rig.kubectl_at(&admin, &["label", "node", NODE, "fault.test/not-ready=true"]);
-                let not_ready = ["wait", "--for=condition=Ready=False", "node", NODE, "--timeout=60s"];
+                rig.kubectl_at(&admin, &["label", "node", SPACE, "fault.test/not-ready=true"]);
+                let not_ready = ["wait", "--for=condition=Ready=False", "node", SPACE, "--timeout=60s"];
                 rig.kubectl_at(&admin, &not_ready);
             }
             let marks = [place, other].map(|place| audit_mark_in(&place.folder));

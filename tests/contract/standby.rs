@@ -1,5 +1,7 @@
 //! Fails over to another cluster and back, with two real control planes.
 
+mod lost;
+
 use serde_json::{Value, json};
 
 use crate::failover::{id, states};

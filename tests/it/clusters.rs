@@ -264,6 +264,72 @@ fn an_action_changes_one_cluster_and_nothing_is_asked_before_that_is_known() {
 }
 
 #[test]
+fn a_failover_plan_is_carried_out_in_its_own_cluster_only() {
+    let clusters = Clusters::new(&[
+        Context("eu-1", of_a_node(), None),
+        Context("eu-2", of_a_node(), None),
+        Context("us-1", of_a_node(), None),
+    ]);
+    clusters.config(
+        "[failover.rack]\nkind = \"evacuate\"\nnodes = [\"n1\"]\n\
+         [failover.eu]\nkind = \"evacuate\"\nin_context = \"eu-*\"\nnodes = [\"n1\"]\n\
+         [failover.dr]\nkind = \"standby\"\ncontext = \"eu-2\"\nworkloads = [\"deploy/shop/web\"]\n",
+    );
+    for (plan, context, why) in [
+        ("rack", "us-1", None),
+        ("eu", "eu-1", None),
+        ("eu", "eu-2", None),
+        ("eu", "us-1", Some("failover plan eu is for context eu-*, not us-1: name it with --context")),
+        (
+            "dr",
+            "eu-2",
+            Some("failover plan dr goes over to eu-2, so it cannot begin there: name the other context"),
+        ),
+    ] {
+        let said = clusters.run(&["failover", plan, "--dry-run", "-o", "json", "--context", context]);
+        let err = text(&said.stderr);
+        let Some(why) = why else {
+            let planned: Value =
+                serde_json::from_slice(&said.stdout).unwrap_or_else(|e| panic!("{e}: {said:?}"));
+            let copied = planned["kubectl"].as_str().unwrap();
+            assert!(copied.contains(&format!("--context {context}")), "{plan}: {copied}");
+            continue;
+        };
+        assert_eq!((said.status.code(), text(&said.stdout)), (Some(2), String::new()), "{plan}: {err}");
+        assert!(err.contains(why), "{err}");
+    }
+    // doctor checks each plan in the clusters that it is for
+    let docs = documents(&clusters.run(&["doctor", "-o", "json", "--context", "*", "--wait", "3s"]));
+    let plans = |context: &str| {
+        let plans = docs[context]["failover"].as_array().unwrap_or_else(|| panic!("{}", docs[context]));
+        plans.iter().map(|plan| plan["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(plans("eu-1"), ["rack", "eu", "dr"]);
+    assert_eq!(plans("eu-2"), ["eu"]);
+    assert_eq!(plans("us-1"), [""; 0]);
+}
+
+#[test]
+fn a_key_of_the_config_that_replaces_a_default_is_told_and_is_no_problem() {
+    let clusters = Clusters::new(&[Context("eu-1", well(), None)]);
+    clusters.config("[ui.keys]\nzoom = [\"ctrl-t\"]\n");
+    let words = "ui.keys: ^t is `zoom` in everywhere, not `clusters`";
+    let said = clusters.run(&["config", "check"]);
+    assert_eq!(said.status.code(), Some(0), "{said:?}");
+    let out = text(&said.stdout);
+    assert!(out.contains(": no problems\n") && out.contains(words), "{out}");
+    let docs = documents(&clusters.run(&["doctor", "-o", "json", "--wait", "3s"]));
+    let doc = &docs["eu-1"];
+    assert_eq!((&doc["config"]["problems"], &doc["read_only"]), (&json!([]), &json!(false)), "{doc}");
+    assert!(doc["config"]["remarks"].to_string().contains(words), "{doc}");
+    // two keys of the person's own contradict each other
+    clusters.config("[ui.keys]\nzoom = [\"ctrl-t\"]\nclusters = [\"ctrl-t\"]\n");
+    let said = clusters.run(&["config", "check"]);
+    assert_eq!(said.status.code(), Some(2), "{said:?}");
+    assert!(text(&said.stderr).contains("^t is bound to both `"), "{said:?}");
+}
+
+#[test]
 fn what_names_no_cluster_is_told_with_what_there_is() {
     let clusters = Clusters::new(&[Context("eu-1", well(), None), Context("us-1", well(), None)]);
     clusters.config("[clusters.europe]\ncontexts = [\"eu-*\"]\n[clusters.asia]\ncontexts = [\"ap-*\"]\n");

@@ -183,6 +183,7 @@ impl Rig {
             id: ClusterId(0),
             context: "test".into(),
             own: Clients { reader, writer },
+            clock: Clock::system(),
             guards,
             limiter: EvictionRateLimiter::default(),
             open: Arc::new(|context| Box::pin(async move { Err(format!("{context} cannot be opened")) })),

@@ -33,6 +33,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// The parts of a console without its screen.
 struct Console {
     opener: Opener,
+    dialer: Dialer,
     clusters: Handles,
     world: watch::Receiver<Arc<World>>,
     supervisor: Supervisor,
@@ -124,6 +125,11 @@ async fn kubeconfig(sim: &Running, folder: &Path) -> PathBuf {
 }
 
 async fn console(chosen: &[&str]) -> Console {
+    // no test waits for a second attempt
+    waiting(chosen, (Duration::from_secs(3600), Duration::from_secs(3600))).await
+}
+
+async fn waiting(chosen: &[&str], retry: (Duration, Duration)) -> Console {
     drop(rustls::crypto::ring::default_provider().install_default());
     let home = tempfile::tempdir().unwrap();
     let sim = Sim::start(Options::new(Scenario::load("calm").unwrap())).await.unwrap();
@@ -172,11 +178,13 @@ async fn console(chosen: &[&str]) -> Console {
         memory: memory.clone(),
         streams: Shares::new(50),
         tell: Box::new(move |words| tell.lock().unwrap().push(words)),
+        retry,
     });
     for context in chosen {
         opener.begin(basis.of(context));
     }
-    Console { opener, clusters, world, supervisor, told, memory, _sim: sim, home }
+    let dialer = basis.dialer;
+    Console { opener, dialer, clusters, world, supervisor, told, memory, _sim: sim, home }
 }
 
 impl Console {
@@ -279,4 +287,63 @@ async fn a_cluster_is_opened_and_closed_while_the_console_runs() {
     let all: Vec<String> =
         console.opener.contexts().unwrap().iter().map(|line| line.context.to_string()).collect();
     assert_eq!(all, ["again", "down", "fails", "good", "hangs", "later", "refuses", "waits"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_could_not_be_opened_is_tried_again_by_a_key_and_seldom_by_itself() {
+    // by itself, the next attempt would be in an hour
+    let mut console = console(&["good", "later"]).await;
+    let failed = |world: &Arc<World>| matches!(of(world, "later").link, Link::Failed { .. });
+    console.until("it failed", failed).await;
+    let ran = console.home.path().join("ran");
+    for attempt in 0..2 {
+        std::fs::remove_file(&ran).unwrap();
+        let runs = async {
+            while !ran.exists() {
+                // a key that is pressed while an attempt runs starts no other one
+                assert_eq!(console.opener.open("later"), Ok(ClusterId(1)), "it is the same cluster");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SOON, runs).await.unwrap_or_else(|_| panic!("attempt {attempt} does not run"));
+        // its plugin can still run
+        let world = console.until("it failed again", failed).await;
+        let Link::Failed { why, .. } = &of(&world, "later").link else { panic!() };
+        assert!(why.contains("exit status: 3"), "the reason is told: {why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_opened_again_has_the_kubeconfig_of_now() {
+    let mut console = console(&["good"]).await;
+    let id = console.opener.open("again").unwrap();
+    let good = |console: &Console, id| console.clusters.get(id).map(|handle| handle.connection.server);
+    console.until("it is read", |world| world.clusters.len() > 1 && is_read(world, "again")).await;
+    let before = good(&console, id).unwrap();
+    // an action had opened it as its other side, too
+    let dialer = console.dialer.clone();
+    let name = "again".into();
+    assert_eq!(dialer.clients(&name, true).await.unwrap().reader.server(), before);
+    console.opener.close(id).unwrap();
+    // the cluster has moved
+    let path = console.home.path().join("kubeconfig");
+    let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let contexts = config["contexts"].as_array_mut().unwrap();
+    let again = contexts.iter_mut().find(|context| context["name"] == "again").unwrap();
+    again["context"]["cluster"] = "refuses".into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    let next = console.opener.open("again").unwrap();
+    console
+        .until("it is connected", |world| {
+            world.of_context("again").is_some_and(|c| c.id() == next && c.link == Link::Open)
+        })
+        .await;
+    console
+        .until("its new server answers", |world| {
+            let error = world.cluster(next).and_then(|c| c.source("nodes")).and_then(|s| s.error.clone());
+            error.is_some_and(|error| error.contains("401"))
+        })
+        .await;
+    assert_ne!(good(&console, next).unwrap(), before);
+    assert_ne!(dialer.clients(&name, true).await.unwrap().reader.server(), before);
 }

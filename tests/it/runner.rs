@@ -16,7 +16,7 @@ use pilothouse::action::runner::{Confirmed, Consent, NotTakenUp, Parts, Runner, 
 use pilothouse::bootstrap::cluster::{ClusterHandle, Handles};
 use pilothouse::bootstrap::desk::Desk;
 use pilothouse::bootstrap::dialer::Dialer;
-use pilothouse::bootstrap::opening::{Basis, Opener, Parts as Opening};
+use pilothouse::bootstrap::opening::{Basis, Opener, Parts as Opening, RETRY};
 use pilothouse::clock::Clock;
 use pilothouse::config::Home;
 use pilothouse::source::Wanted;
@@ -29,6 +29,7 @@ use pilothouse::ui::request::{Effect, LogRequest, Reply, Request, Ticket};
 use pilothouse::ui::run::{Input, queue};
 use pilothouse::wire::decode::{Pools, workload};
 use pilothouse::wire::kubeconfig::Overrides;
+use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
 use pilothouse_core::domain::plan::{Act, Confirm, Intent, Plan, ScaleBy};
 use pilothouse_core::domain::settings::GuardSettings;
@@ -70,6 +71,7 @@ fn clients(fake: &Fake, id: ClusterId) -> ClusterClients {
         id,
         context: info(id).context,
         own: Clients { reader, writer: Some(writer) },
+        clock: Clock::system(),
         guards: GuardSettings::default(),
         limiter: EvictionRateLimiter::default(),
         open: Arc::new(|context| Box::pin(async move { Err(format!("{context} cannot be opened")) })),
@@ -188,6 +190,34 @@ async fn an_action_is_planned_and_carried_out_on_the_cluster_that_its_intent_nam
     let mut contexts: Vec<&str> = journaled.iter().map(|a| a.plan.intent.context.as_str()).collect();
     contexts.sort_unstable();
     assert_eq!(contexts, ["other", "test"], "the journal names the cluster of each");
+}
+
+#[tokio::test]
+async fn an_action_is_timed_by_the_server_of_its_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::with_journal(folder.path()).await;
+    // a server in the past: what it says of times is nothing that our clock or the other server's can have
+    let there = Stamp(1_000_000_000_000);
+    two.clusters.insert(ClusterClients { clock: Clock::manual(there), ..clients(&two.b, B) });
+    let restart = |cluster| Intent { act: Act::Restart, ..scale(cluster) };
+    for (cluster, is_there) in [(B, true), (A, false)] {
+        let plan = two.rehearsed(&restart(cluster)).await;
+        assert_eq!(plan.made_at == there, is_there, "{}", plan.made_at);
+        let answer = plan.answer.clone();
+        let done = two.run(plan, &answer).await;
+        assert_eq!(done.outcome, Some(Outcome::Done), "{}", done.message);
+        assert_eq!((done.started == there, done.ended == Some(there)), (is_there, is_there));
+        let fake = if cluster == A { &two.a } else { &two.b };
+        let web = fake.state.lock().unwrap().get(WEB).unwrap().clone();
+        let stamp = &web["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"];
+        assert_eq!(*stamp == there.to_string().as_str(), is_there, "{stamp}");
+    }
+    // what is refused is dated in the same way
+    let refused = two.rehearsed(&restart(B)).await;
+    assert_eq!(two.run(refused, "no").await.ended, Some(there));
+    while let Ok(report) = two.reports.try_recv() {
+        assert_eq!(report.started == there, report.cluster == B);
+    }
 }
 
 #[tokio::test]
@@ -420,6 +450,7 @@ fn handle(fake: &Fake, id: ClusterId) -> ClusterHandle {
         logs: Arc::new(LogStore::new(1 << 20)),
         resources: Arc::default(),
         ranges: Ranges::default(),
+        failover: Arc::default(),
     }
 }
 
@@ -444,6 +475,7 @@ fn opener(two: &Two) -> Opener {
         memory: Shares::new(1 << 20),
         streams: Shares::new(1),
         tell: Box::new(|_| ()),
+        retry: RETRY,
     })
 }
 
@@ -460,11 +492,19 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
     let two = Two::with_journal(folder.path()).await;
     let (inbox_in, inbox) = queue();
     let inbox = Arc::new(Mutex::new(inbox));
+    let green = FailoverPlan {
+        name: "green".into(),
+        kind: FailoverKind::Evacuate(Pick::Zone("a".into())),
+        watched: None,
+        soak_secs: 0,
+        suggested: false,
+        in_context: String::new(),
+    };
+    let first = ClusterHandle { failover: [green].into(), ..handle(&two.a, A) };
     let desk = Desk {
-        clusters: Handles::from_iter([handle(&two.a, A), handle(&two.b, B)]),
+        clusters: Handles::from_iter([first, handle(&two.b, B)]),
         runner: two.runner.clone(),
         clock: Clock::system(),
-        failover: Vec::new(),
         world: two.world.subscribe(),
         inbox: inbox_in,
         control: mpsc::channel(1).0,
@@ -512,6 +552,17 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
     assert!(matches!(next(&inbox).await, Input::Reply(Ticket(4), Reply::Text(_))));
     assert_eq!(two.a.state.lock().unwrap().requests.len(), 1);
     assert_eq!(two.b.state.lock().unwrap().requests.len(), before);
+    // a plan of the config is offered in its own cluster
+    for (cluster, names) in [(A, &["green"][..]), (B, &[])] {
+        effects.send(Effect::Fetch(Ticket(6), Request::FailoverPlans { cluster })).await.unwrap();
+        let Input::Reply(Ticket(6), Reply::Plans(plans)) = next(&inbox).await else { panic!() };
+        let of_config = plans.iter().filter(|plan| !plan.suggested);
+        assert_eq!(of_config.map(|plan| plan.name.as_str()).collect::<Vec<_>>(), names, "{cluster:?}");
+    }
+    // a cluster that is not opened is not waited for
+    effects.send(Effect::OpenCluster("third".into())).await.unwrap();
+    let Input::NotOpened(context, why) = next(&inbox).await else { panic!() };
+    assert_eq!((context.as_str(), why.as_str()), ("third", "busy: that was not opened, try again"));
     // of a cluster that is not there
     effects.send(Effect::Fetch(Ticket(5), yaml(ClusterId(9)))).await.unwrap();
     let Input::Reply(Ticket(5), Reply::Failed(why)) = next(&inbox).await else { panic!() };

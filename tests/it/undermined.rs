@@ -219,7 +219,14 @@ async fn shift(fake: &Fake, soak_secs: u32) -> Plan {
         to: "dr".into(),
         steps: vec![50, 100],
     });
-    let way = FailoverPlan { name: "dr".into(), kind, watched: None, soak_secs, suggested: false };
+    let way = FailoverPlan {
+        name: "dr".into(),
+        kind,
+        watched: None,
+        soak_secs,
+        suggested: false,
+        in_context: String::new(),
+    };
     let act = Act::Failover { plan: Box::new(way), revert: false };
     planned(fake, Intent { cluster: ClusterId(0), context: "test".into(), act, targets: Vec::new() }).await
 }

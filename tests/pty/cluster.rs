@@ -1,7 +1,7 @@
 //! On a real control plane (tests/cluster/up): finding and reading objects, running and refusing actions, and an outage
 //! of the API server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,12 +12,25 @@ static TURN: Mutex<()> = Mutex::new(());
 
 pub const NAMESPACE: &str = "pty-console";
 
-/// One test's turn on the cluster.
-pub struct Rig {
+/// A control plane, with the kubeconfig of its administrator.
+pub struct Plane {
     pub kubeconfig: PathBuf,
     pub folder: PathBuf,
     kubectl: PathBuf,
+}
+
+/// One test's turn on the cluster.
+pub struct Rig {
+    plane: Plane,
     _alone: MutexGuard<'static, ()>,
+}
+
+impl std::ops::Deref for Rig {
+    type Target = Plane;
+
+    fn deref(&self) -> &Plane {
+        &self.plane
+    }
 }
 
 /// Panics without a cluster, so that no test passes without having run.
@@ -29,12 +42,27 @@ pub fn rig() -> Rig {
         var("PILOTHOUSE_TEST_KUBECTL").expect("PILOTHOUSE_TEST_KUBECTL, printed by tests/cluster/up");
     let folder = var("PILOTHOUSE_TEST_DIR").expect("PILOTHOUSE_TEST_DIR, printed by tests/cluster/up");
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Rig { kubeconfig, folder, kubectl, _alone: turn }
+    Rig { plane: Plane { kubeconfig, folder, kubectl }, _alone: turn }
 }
 
-impl Rig {
+impl Plane {
+    /// The other cluster: the standby of `tests/cluster/up`.
+    pub fn standby(&self) -> Self {
+        let kubeconfig = std::env::var_os("PILOTHOUSE_TEST_STANDBY_KUBECONFIG")
+            .map(PathBuf::from)
+            .expect("PILOTHOUSE_TEST_STANDBY_KUBECONFIG, printed by tests/cluster/up");
+        let folder = kubeconfig.parent().unwrap().to_owned();
+        Self { kubeconfig, folder, kubectl: self.kubectl.clone() }
+    }
+
+    pub fn kubectl_command(&self, kubeconfig: &Path) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.arg("--kubeconfig").arg(kubeconfig);
+        command
+    }
+
     pub fn kubectl(&self, args: &[&str]) -> Output {
-        Command::new(&self.kubectl).arg("--kubeconfig").arg(&self.kubeconfig).args(args).output().unwrap()
+        self.kubectl_command(&self.kubeconfig).args(args).output().unwrap()
     }
 
     pub fn ask(&self, args: &[&str]) -> String {
@@ -57,9 +85,8 @@ impl Rig {
 
     pub fn apply(&self, yaml: &str) {
         use std::io::Write;
-        let mut child = Command::new(&self.kubectl)
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
+        let mut child = self
+            .kubectl_command(&self.kubeconfig)
             .args(["apply", "-f", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -69,6 +96,14 @@ impl Rig {
         assert!(child.wait().unwrap().success(), "kubectl apply of {yaml}");
     }
 
+    pub fn apiserver(&self, verb: &str) {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/apiserver");
+        let output = Command::new(script).arg(verb).arg(&self.folder).output().unwrap();
+        assert!(output.status.success(), "apiserver {verb}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Rig {
     /// A Deployment of two ready pods, whose logs can be read, in a namespace of our own.
     pub fn deployment(&self, name: &str) {
         self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n"));
@@ -113,12 +148,6 @@ spec:
             pods.starts_with(|c: char| c.is_ascii_digit()) && !pods.contains(" of ")
         });
         seat
-    }
-
-    pub fn apiserver(&self, verb: &str) {
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/apiserver");
-        let output = Command::new(script).arg(verb).arg(&self.folder).output().unwrap();
-        assert!(output.status.success(), "apiserver {verb}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

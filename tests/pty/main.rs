@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod alone;
+mod apart;
 mod cast;
 mod cluster;
 #[cfg(feature = "demo")]
@@ -19,10 +20,13 @@ mod flood;
 mod followed;
 #[cfg(feature = "demo")]
 mod killed;
+mod own;
 #[cfg(feature = "demo")]
 mod picture;
+mod planes;
 mod plugin;
 mod readonly;
 mod seat;
 #[cfg(feature = "demo")]
 mod several;
+mod standby;

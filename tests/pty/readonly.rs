@@ -2,12 +2,14 @@
 //! could confirm something: the audit log has no write and no dry run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::cluster::{NAMESPACE, Rig, rig};
+use crate::cluster::{NAMESPACE, Plane, rig};
 use crate::seat::{PATIENCE, Seat, Start};
 
 /// What a view is called, the keys that lead to it from anywhere, the words that say that it is there, and the keys of the
@@ -69,25 +71,30 @@ fn keys() -> BTreeSet<String> {
 }
 
 /// True for a request that changes something, or would.
-fn is_change(entry: &Value) -> bool {
+pub fn is_change(entry: &Value) -> bool {
     let resource = entry["objectRef"]["resource"].as_str().unwrap_or_default();
     !matches!(entry["verb"].as_str(), Some("get" | "list" | "watch"))
         && !matches!(resource, "selfsubjectaccessreviews" | "selfsubjectrulesreviews" | "selfsubjectreviews")
 }
 
-impl Rig {
-    fn mark(&self) -> usize {
-        std::fs::read(self.folder.join("audit.jsonl")).unwrap().len()
+impl Plane {
+    /// The current end of the audit log.
+    pub fn mark(&self) -> u64 {
+        std::fs::metadata(self.folder.join("audit.jsonl")).unwrap().len()
     }
 
     /// Our requests since then, once the log has all that was asked so far.
-    fn audit(&self, from: usize) -> Vec<Value> {
+    pub fn audit(&self, from: u64) -> Vec<Value> {
         let name = format!("pty-mark-{from}");
         self.ask(&["get", "configmap", &name, "--ignore-not-found"]);
         let deadline = Instant::now() + Duration::from_secs(PATIENCE);
         loop {
-            let all = std::fs::read(self.folder.join("audit.jsonl")).unwrap();
-            let text = String::from_utf8_lossy(all.get(from..).unwrap_or_default()).into_owned();
+            // it can be large
+            let mut file = File::open(self.folder.join("audit.jsonl")).unwrap();
+            file.seek(SeekFrom::Start(from)).unwrap();
+            let mut all = Vec::new();
+            file.read_to_end(&mut all).unwrap();
+            let text = String::from_utf8_lossy(&all);
             if text.contains(&name) {
                 let entries = text.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
                 let ours = |e: &Value| e["userAgent"].as_str().is_some_and(|a| a.starts_with("pilothouse/"));

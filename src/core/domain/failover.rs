@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::{ClusterId, Kind, Name, ObjectRef, Uid, write_object};
+use super::settings::glob;
 
 /// A named way to move traffic or load away from a failing part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,9 @@ pub struct FailoverPlan {
     /// True if the plan is derived from the cluster's objects, not from the config.
     #[serde(default)]
     pub suggested: bool,
+    /// The context of the cluster that a plan of the config is for, or a glob; empty: the first cluster.
+    #[serde(default)]
+    pub in_context: String,
 }
 
 /// The Service whose error rate stops a failover.
@@ -42,6 +46,13 @@ pub enum FailoverKind {
 }
 
 impl FailoverPlan {
+    /// Whether a plan of the config is for the cluster of this context. A plan that fails over to another cluster is not
+    /// for that one.
+    pub fn is_for(&self, context: &str, is_first: bool) -> bool {
+        let there = matches!(&self.kind, FailoverKind::Standby(standby) if standby.context == *context);
+        !there && if self.in_context.is_empty() { is_first } else { glob(&self.in_context, context) }
+    }
+
     /// Whether the plan moves this Service's traffic, or comes from the config. A suggested plan that drains a zone
     /// does neither.
     pub fn concerns(&self, namespace: &str, service: &str) -> bool {

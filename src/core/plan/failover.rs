@@ -16,7 +16,7 @@ use crate::domain::selector::Selector;
 use crate::domain::service::ServiceType;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::Cluster;
-use crate::policy::kubectl::quote;
+use crate::policy::kubectl::{pilothouse_in, quote};
 use crate::policy::pick::nodes_of;
 use crate::policy::whatif::{Leaving, service_effect};
 use crate::policy::{routes, slices};
@@ -88,7 +88,8 @@ pub(super) fn plan(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, re
     watched(input.cluster, plan, way.watched.as_ref());
     if plan.kubectl.is_empty() {
         let back = if revert { " --revert" } else { "" };
-        plan.kubectl = format!("pilothouse failover {}{back}", quote(&way.name));
+        let words = format!("failover {}{back}", quote(&way.name));
+        plan.kubectl = pilothouse_in(input.cluster, &plan.intent.context, &words);
     }
 }
 

@@ -27,7 +27,7 @@ pub fn suggest(cluster: &Cluster, routes: &[(Kind, Value)]) -> Vec<FailoverPlan>
 
 fn suggested(name: String, kind: FailoverKind, watched: Option<Watched>) -> FailoverPlan {
     let soak_secs = if watched.is_some() { 30 } else { 10 };
-    FailoverPlan { name: name.into(), kind, watched, soak_secs, suggested: true }
+    FailoverPlan { name: name.into(), kind, watched, soak_secs, suggested: true, in_context: String::new() }
 }
 
 fn watch(namespace: &Name, service: &Name) -> Watched {

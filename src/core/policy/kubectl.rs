@@ -1,14 +1,23 @@
-//! Builds kubectl commands that a user can paste into a shell.
+//! Builds commands that a user can paste into a shell.
 
 use crate::facts::world::Cluster;
 
 /// Returns a kubectl command for a cluster. It names the context, or the server's address if none of the user's
 /// kubeconfigs has the context.
 pub fn kubectl_in(cluster: &Cluster, context: &str, words: &str) -> String {
+    format!("kubectl {} {words}", place(cluster, context))
+}
+
+/// Returns a command of Pilothouse for a cluster, which it names in the same way.
+pub fn pilothouse_in(cluster: &Cluster, context: &str, words: &str) -> String {
+    format!("pilothouse {words} {}", place(cluster, context))
+}
+
+fn place(cluster: &Cluster, context: &str) -> String {
     if cluster.info.by_address {
-        return format!("kubectl --server {} {words}", quote(&cluster.info.server));
+        return format!("--server {}", quote(&cluster.info.server));
     }
-    format!("kubectl --context {} {words}", quote(context))
+    format!("--context {}", quote(context))
 }
 
 /// Returns an argument for a shell. It is quoted if it has special characters.

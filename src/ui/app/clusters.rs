@@ -23,6 +23,14 @@ struct Lists {
     service: (Name, Name),
 }
 
+/// The action that opened a cluster.
+#[derive(Debug)]
+pub struct OpenedBy {
+    pub action: &'static str,
+    /// Whether the cluster has been in the World.
+    pub seen: bool,
+}
+
 /// What the screen keeps besides the cluster that is shown.
 #[derive(Debug, Default)]
 pub struct Fleet {
@@ -33,6 +41,8 @@ pub struct Fleet {
     pub contexts_of: Option<Ticket>,
     /// The context whose cluster is shown as soon as it is in the World.
     pub awaited: Option<Name>,
+    /// The clusters that an action opened, by context. They stay open when it has ended.
+    pub opened: BTreeMap<Name, OpenedBy>,
     /// The colours that the config has for clusters.
     pub colours: Vec<Name>,
     /// The namespace with which each cluster begins.
@@ -51,6 +61,11 @@ impl Lists {
             service: (Name::default(), Name::default()),
         }
     }
+}
+
+/// Returns by how many milliseconds the clock of a cluster's server is ahead of ours.
+fn ahead(world: &World, id: ClusterId) -> i64 {
+    world.cluster(id).and_then(|cluster| cluster.identity.clock_offset_ms).unwrap_or(0)
 }
 
 impl Ui {
@@ -85,12 +100,21 @@ impl Ui {
         self.details = Details { off: self.details.off, ..Details::default() };
     }
 
-    /// Returns the time by the server of the cluster in front. `now` is that of the first cluster, whose clock the screen
-    /// has.
-    pub fn clock_of_front(&self, world: &World, now: Stamp) -> Stamp {
-        let ahead = |id| world.cluster(id).and_then(|c| c.identity.clock_offset_ms).unwrap_or(0);
-        let first = ClusterId::default();
-        if self.cluster == first { now } else { Stamp(now.0 - ahead(first) + ahead(self.cluster)) }
+    /// Returns the time by the server of the cluster in front. `now` is by the clock of the screen, which the server of the
+    /// first cluster corrects, by `corrected` milliseconds. Nothing is known of that cluster after it was closed.
+    pub fn clock_of_front(&self, world: &World, now: Stamp, corrected: Option<i64>) -> Stamp {
+        let is_first = self.cluster == ClusterId::default();
+        if is_first { now } else { Stamp(now.0 - corrected.unwrap_or(0) + ahead(world, self.cluster)) }
+    }
+
+    /// Returns a time as the server of another cluster has it. `at` is by the server of the cluster in front.
+    pub fn at_in(&self, world: &World, id: ClusterId, at: Stamp) -> Stamp {
+        if id == self.cluster { at } else { Stamp(at.0 - ahead(world, self.cluster) + ahead(world, id)) }
+    }
+
+    /// Returns the time by the server of a cluster.
+    pub fn now_in(&self, world: &World, id: ClusterId) -> Stamp {
+        self.at_in(world, id, self.now)
     }
 
     /// Removes the marks of a cluster, after an action on them was confirmed.
@@ -107,6 +131,12 @@ impl Ui {
     /// Forgets the lists of clusters that were closed.
     pub fn forget_closed(&mut self, world: &World) {
         self.fleet.parked.retain(|id, _| world.cluster(*id).is_some_and(|cluster| cluster.link.is_live()));
+        // one that is being opened is not in the World yet
+        self.fleet.opened.retain(|context, opened| {
+            let is_live = world.of_context(context).is_some();
+            opened.seen |= is_live;
+            is_live || !opened.seen
+        });
     }
 
     /// Returns the role of a cluster's name: the colour of the config, otherwise one of the theme's if several clusters
@@ -177,9 +207,18 @@ mod tests {
         };
         let clusters = [ahead(1_000), ahead(61_000)].map(Arc::new);
         let world = World { clusters: clusters.into(), ..World::default() };
-        assert_eq!(ui.clock_of_front(&world, Stamp(500_000)), Stamp(500_000));
-        ui.show_cluster(ClusterId(1));
-        assert_eq!(ui.clock_of_front(&world, Stamp(500_000)), Stamp(560_000));
+        let front = |ui: &Ui, world: &World| ui.clock_of_front(world, Stamp(500_000), Some(1_000));
+        let (first, second) = (ClusterId(0), ClusterId(1));
+        assert_eq!(front(&ui, &world), Stamp(500_000));
+        ui.now = Stamp(500_000);
+        assert_eq!([first, second].map(|id| ui.now_in(&world, id)), [Stamp(500_000), Stamp(560_000)]);
+        ui.show_cluster(second);
+        assert_eq!(front(&ui, &world), Stamp(560_000));
+        ui.now = Stamp(560_000);
+        assert_eq!([first, second].map(|id| ui.now_in(&world, id)), [Stamp(500_000), Stamp(560_000)]);
+        // the first one is closed: its offset is gone, and the clock of the screen still has it
+        let clusters = [Arc::default(), world.clusters[1].clone()].into();
+        assert_eq!(front(&ui, &World { clusters, ..world }), Stamp(560_000));
     }
 
     fn world(links: [Link; 2]) -> World {

@@ -50,7 +50,13 @@ pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     }
 }
 
-/// Builds one row.
+/// Builds one row. An action is timed by the server of its cluster.
+pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
+    let action = s.world.actions.get(row as usize)?;
+    Some(self::row(action, s.ui.now_in(s.world, action.cluster)))
+}
+
+/// Builds the row of an action.
 pub fn row(action: &ActionView, now: Stamp) -> RowView {
     let grade = grade(action);
     let mut message = action.message.clone();
@@ -93,10 +99,12 @@ pub fn unfinished(world: &World, cluster: &Cluster, keymap: &Keymap) -> Vec<Cell
 const STAYS_SECS: u64 = 60;
 
 /// Builds the job line. It is empty if no action is running and none ended recently.
-pub fn job(world: &World, keymap: &Keymap, now: Stamp) -> Vec<Cell> {
+pub fn job(ui: &Ui, world: &World) -> Vec<Cell> {
+    let keymap = &ui.keymap;
     let ours = || world.actions.iter().filter(|a| !a.foreign);
     let running: Vec<_> = ours().filter(|a| a.outcome.is_none()).collect();
-    let recent = ours().find(|a| a.ended.is_some_and(|at| now.secs_since(at) < STAYS_SECS));
+    let recent =
+        ours().find(|a| a.ended.is_some_and(|at| ui.now_in(world, a.cluster).secs_since(at) < STAYS_SECS));
     let Some(action) = running.first().copied().or(recent) else { return Vec::new() };
     let grade = grade(action);
     let mut line = vec![

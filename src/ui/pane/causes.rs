@@ -166,10 +166,15 @@ pub fn grade(cause: &Cause) -> Grade {
 
 /// Whether the cause matches the filter and the namespace.
 pub fn passes(cause: &Cause, spec: &Spec) -> bool {
+    passes_in(cause, "", spec)
+}
+
+/// The same for a row that begins with the name of its cluster.
+fn passes_in(cause: &Cause, cluster: &str, spec: &Spec) -> bool {
     let here = spec.namespace.as_ref().is_none_or(|ns| {
         cause.objects.is_empty() || cause.objects.iter().any(|o| o.namespace.is_empty() || o.namespace == *ns)
     });
-    here && spec.filter.passes(&[&cause.to_string(), cause.rule()])
+    here && spec.filter.passes(&[cluster, &cause.to_string(), cause.rule()])
 }
 
 /// Builds one row. If `brief` is set, the row shows only one key, to leave room for the text.
@@ -246,7 +251,7 @@ fn told(ui: &Ui, world: &World, cluster: &Cluster) -> Vec<(Option<Cell>, Told)> 
         ui.namespace.as_ref().is_none_or(|ns| namespace.is_empty() || namespace == ns)
     };
     let of = |cluster: &Cluster| {
-        let all = fold_for_people(recent(&cluster.derived.changes, ui.now));
+        let all = fold_for_people(recent(&cluster.derived.changes, ui.now_in(world, cluster.id())));
         all.into_iter().filter(is_here).collect::<Vec<_>>()
     };
     if !is_everywhere(ui, world) {
@@ -326,7 +331,8 @@ pub fn refresh(ui: &mut Ui, world: &World, cluster: &Cluster, spec: &mut Spec, l
         };
         let mut all: Everywhere = world.live().flat_map(of).collect();
         all.sort_by(|a, b| order(&a.1, &b.1).then(a.0.cmp(&b.0)));
-        list.sorted = indexes(&all, |(_, cause)| passes(cause, spec));
+        let name = |id| world.cluster(id).map_or("", |cluster| cluster.info.name().as_str());
+        list.sorted = indexes(&all, |(id, cause)| passes_in(cause, name(*id), spec));
         ui.rows.everywhere = all;
         return;
     }
@@ -369,7 +375,7 @@ pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
 
 /// Builds the row of one cause of a cluster.
 fn one(s: &Shown<'_>, cluster: &Cluster, cause: &Cause) -> RowView {
-    let mut view = row(cause, &s.ui.keymap, s.ui.now, s.ui.size.0 < 110);
+    let mut view = row(cause, &s.ui.keymap, s.ui.now_in(s.world, cluster.id()), s.ui.size.0 < 110);
     let command = cause.action.as_ref().and_then(|a| command::of(a.command().into()));
     if let (Some(command), Some(keys)) = (command, view.cells.last_mut())
         && !permitted(cluster, command.cmd)
@@ -390,7 +396,10 @@ pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     let all = is_everywhere(s.ui, s.world);
     let shown =
         || s.world.live().map(|cluster| &**cluster).filter(|cluster| all || cluster.id() == s.cluster.id());
-    let causes = |cluster: &Cluster| cluster.derived.causes.iter().filter(|c| passes(c, &spec)).count();
+    let causes = |cluster: &Cluster| {
+        let name = if all { cluster.info.name().as_str() } else { "" };
+        cluster.derived.causes.iter().filter(|c| passes_in(c, name, &spec)).count()
+    };
     // an earlier moment has a world of its own
     let n: usize = if all { shown().map(causes).sum() } else { causes(s.cluster) };
     let mut notes = if n > 0 { vec![plain(text::count(n, "cause"))] } else { Vec::new() };

@@ -87,15 +87,16 @@ fn data(cluster: &Cluster, now: Stamp) -> Cell {
     }
 }
 
-fn state(ui: &Ui, cluster: &Cluster) -> Cell {
+fn state(ui: &Ui, world: &World, cluster: &Cluster) -> Cell {
+    let today = ui.at_in(world, cluster.id(), ui.today());
     match &cluster.link {
         _ if cluster.id() == ui.cluster && cluster.link == Link::Open => cell(Role::Ok, "in front"),
         Link::Open => plain("open"),
         Link::Opening { since } => {
-            cell(Role::Info, format!("connecting {}", age_of_state(ui.today().since(*since))))
+            cell(Role::Info, format!("connecting {}", age_of_state(today.since(*since))))
         }
         Link::Failed { since, .. } => {
-            cell(Role::Critical, format!("failing {}", age_of_state(ui.today().since(*since))))
+            cell(Role::Critical, format!("failing {}", age_of_state(today.since(*since))))
         }
         Link::Closed => cell(Role::Dim, "closed"),
     }
@@ -156,18 +157,23 @@ pub fn row(s: &Shown<'_>, row: u32) -> Option<RowView> {
     };
     let info = &cluster.info;
     let version = cluster.identity.version.as_ref();
-    let mut cells =
-        vec![cell(s.ui.tint(s.world, info), info.name().as_str()), state(s.ui, cluster), found(cluster)];
+    let mut cells = vec![
+        cell(s.ui.tint(s.world, info), info.name().as_str()),
+        state(s.ui, s.world, cluster),
+        found(cluster),
+    ];
     cells.extend(numbers(cluster));
     cells.extend([
-        data(cluster, s.ui.now),
+        data(cluster, s.ui.now_in(s.world, cluster.id())),
         running(s.world, cluster),
         version.map_or_else(|| cell(Role::Dim, "–"), |version| plain(version.as_str())),
         worst(cluster),
     ]);
     let context = (info.name() != &info.context).then(|| format!("context {}", info.context));
     let guards = Some(mode(info.protected, info.read_only)).filter(|mode| !mode.is_empty());
-    let below = context.into_iter().chain(guards.map(str::to_owned)).collect::<Vec<_>>().join(", ");
+    let opened = s.ui.fleet.opened.get(&info.context).map(|by| format!("opened for {}", by.action));
+    let below = context.into_iter().chain(guards.map(str::to_owned)).chain(opened);
+    let below = below.collect::<Vec<_>>().join(", ");
     Some(RowView { grade: grade(cluster), cells, below: vec![cell(Role::Dim, below)], ..RowView::default() })
 }
 

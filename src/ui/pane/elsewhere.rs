@@ -67,7 +67,7 @@ pub fn row(s: &Shown<'_>, row: u32) -> Option<RowView> {
     let (namespace, name) = &s.ui.service;
     let first = cell(s.ui.tint(s.world, &cluster.info), cluster.info.name().as_str());
     if line.service.is_none() {
-        let why = sources::unconnected(cluster, s.ui.now);
+        let why = sources::unconnected(cluster, s.ui.now_in(s.world, line.cluster));
         let words = if line.is_known { "no such Service" } else { "not known: its Services are not read" };
         let mut cells = vec![first, why.unwrap_or_else(|| cell(Role::Dim, words))];
         cells.resize(COLUMNS.len(), Cell::default());

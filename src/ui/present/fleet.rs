@@ -26,7 +26,7 @@ struct Entry {
 
 impl Entry {
     fn of(ui: &Ui, world: &World, cluster: &Cluster) -> Self {
-        let now = ui.now;
+        let now = ui.now_in(world, cluster.id());
         let mut head = vec![cell(ui.tint(world, &cluster.info), cluster.info.name().as_str())];
         if cluster.link != Link::Open {
             head.extend(unconnected(cluster, now));

@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
-use pilothouse_core::facts::world::World;
+use pilothouse_core::facts::world::{Cluster, World};
 
 use super::super::app::{Hit, Target, Ui};
 use super::super::command::{COMMANDS, Cmd};
@@ -65,6 +65,11 @@ fn of_object(object: ObjectRef) -> Hit {
         detail: String::new(),
         target: Target::Object(object),
     }
+}
+
+/// Returns the cluster of the failover plans.
+fn home<'w>(ui: &Ui, world: &'w World) -> Option<&'w Cluster> {
+    world.cluster(ui.failovers_in).map(|cluster| &**cluster)
 }
 
 /// Returns the best hits for the typed text.
@@ -123,7 +128,7 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             ));
         }
     }
-    let node = ui.failovers_node.as_ref().and_then(|name| ui.shown(world)?.node(name).cloned());
+    let node = ui.failovers_node.as_ref().and_then(|name| home(ui, world)?.node(name).cloned());
     let is_elsewhere = |plan: &FailoverPlan| match (&plan.kind, &node) {
         (FailoverKind::Evacuate(Pick::Zone(zone)), Some(node)) => node.zone.as_ref() != Some(zone),
         (FailoverKind::Evacuate(Pick::Nodes(nodes)), Some(node)) => !nodes.contains(&node.name),
@@ -137,19 +142,24 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             }
             let title = format!("{verb} {}", plan.name);
             if let Some(best) = score(&title, &needle) {
-                let origin =
-                    if plan.suggested { " (suggested for this cluster)" } else { " (from the config)" };
+                let far = home(ui, world).filter(|cluster| cluster.id() != ui.cluster);
+                let place = far.map_or_else(String::new, |cluster| format!(" in {}", cluster.info.name()));
+                let origin = match (plan.suggested, far) {
+                    (true, None) => " (suggested for this cluster)",
+                    (true, Some(_)) => " (suggested)",
+                    (false, _) => " (from the config)",
+                };
                 let way = if revert { "back: " } else { "" };
                 // plans come before the command that requested them, in their own order: the better one is first
                 let class = (best / 1000 * 1000).saturating_sub(1000);
-                let place = u32::try_from(at).unwrap_or(u32::MAX).min(MOST_PLANS);
+                let order = u32::try_from(at).unwrap_or(u32::MAX).min(MOST_PLANS);
                 hits.push((
-                    class + place + (MOST_PLANS + 1) * u32::from(is_elsewhere(plan)),
+                    class + order + (MOST_PLANS + 1) * u32::from(is_elsewhere(plan)),
                     Hit {
                         target: Target::Failover(at, revert),
                         kind: "plan".into(),
                         title,
-                        detail: format!("{way}{}{origin}", words_of(&plan.kind)),
+                        detail: format!("{way}{}{place}{origin}", words_of(&plan.kind)),
                     },
                 ));
             }

@@ -1,6 +1,8 @@
 //! Opens and closes clusters, and brings one to the front.
 
 use pilothouse_core::domain::id::{ClusterId, Name, Uid};
+use pilothouse_core::domain::link::Link;
+use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Ui};
@@ -50,11 +52,29 @@ pub(super) fn enter(ui: &mut Ui, world: &World, key: &Uid, effects: &mut Vec<Eff
 pub(super) fn go(ui: &mut Ui, world: &World, context: &Name, effects: &mut Vec<Effect>) {
     if let Some(id) = world.of_context(context).map(|cluster| cluster.id()) {
         ui.fleet.awaited = None;
+        retry(world, id, effects);
         return bring(ui, world, id, effects);
     }
     ui.fleet.awaited = Some(context.clone());
     ui.say(format!("opening {context} …"));
     effects.push(Effect::OpenCluster(context.clone()));
+}
+
+/// Connects at once to a cluster that could not be opened and waits for its next attempt.
+pub(super) fn retry(world: &World, id: ClusterId, effects: &mut Vec<Effect>) {
+    if let Some(cluster) = world.cluster(id).filter(|cluster| matches!(cluster.link, Link::Failed { .. })) {
+        effects.push(Effect::OpenCluster(cluster.info.context.clone()));
+    }
+}
+
+/// Tells that the cluster of a context was not opened. It does not come to the front later, when it is opened for
+/// another reason.
+pub(super) fn not_opened(ui: &mut Ui, context: &Name, why: &str) {
+    if ui.fleet.awaited.as_ref() == Some(context) {
+        ui.fleet.awaited = None;
+    }
+    ui.fleet.opened.remove(context);
+    ui.say(text::clean(why).into_owned());
 }
 
 /// Brings an open cluster to the front. A list stays on the screen with the rows of that cluster; a text, a log and a

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use pilothouse_core::domain::id::{ClusterId, ObjectRef};
+use pilothouse_core::domain::id::{ClusterId, Name, ObjectRef};
 use pilothouse_core::domain::plan::{Act, Confirm, Intent};
 use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 
-use super::super::app::{Dialog, Question, Stage, Ui};
+use super::super::app::{Dialog, OpenedBy, Question, Stage, Ui};
 use super::super::command::{Cmd, Context};
 use super::super::key::{Code, Key};
 use super::super::present::dialog::{is_kubectl, refusals};
@@ -154,7 +154,7 @@ fn answer(ui: &mut Ui, question: Question, key: Key, effects: &mut Vec<Effect>) 
 }
 
 /// Handles a key while a dialog is open.
-pub(super) fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
+pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) {
     if let Some(question) = ui.question.take() {
         return answer(ui, question, key, effects);
     }
@@ -189,7 +189,7 @@ pub(super) fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
         let edits = key.typed().is_none() && (erases || !dialog.typed.is_empty()) && dialog.typed.takes(key);
         let edits = key.code == Code::Enter || edits || begins;
         if edits {
-            return type_in(ui, key, &plan.clone(), now, effects);
+            return type_in(ui, world, key, &plan.clone(), now, effects);
         }
     }
     match command {
@@ -218,7 +218,7 @@ pub(super) fn press(ui: &mut Ui, key: Key, effects: &mut Vec<Effect>) {
         Some(Cmd::Confirm) => match asks {
             Some(plan) if plan.confirm == Confirm::Yes => {
                 if armed(dialog, now) {
-                    confirm(ui, &plan, String::from("y"), effects);
+                    confirm(ui, world, &plan, String::from("y"), effects);
                 } else {
                     dialog.note = "too early: read the plan first, then press the key again".into();
                 }
@@ -262,6 +262,7 @@ fn armed(dialog: &Dialog, now: u64) -> bool {
 
 fn type_in(
     ui: &mut Ui,
+    world: &World,
     key: Key,
     plan: &Arc<pilothouse_core::domain::plan::Plan>,
     now: u64,
@@ -275,7 +276,7 @@ fn type_in(
     match key.code {
         Code::Enter if dialog.typed.text() == plan.answer => {
             let answer = dialog.typed.take();
-            confirm(ui, plan, answer, effects);
+            confirm(ui, world, plan, answer, effects);
         }
         Code::Enter => {
             dialog.note = format!("that is not `{}`", plan.answer);
@@ -291,6 +292,7 @@ fn type_in(
 
 fn confirm(
     ui: &mut Ui,
+    world: &World,
     plan: &Arc<pilothouse_core::domain::plan::Plan>,
     answer: String,
     effects: &mut Vec<Effect>,
@@ -299,9 +301,19 @@ fn confirm(
     if let Some(id) = ui.active_list() {
         ui.clear_marks(dialog.intent.cluster, id);
     }
-    ui.say(format!("started: {}; 8 shows it", super::super::present::dialog::title(&dialog.intent)));
+    let title = super::super::present::dialog::title(&dialog.intent);
     // both sides of a failover are shown while it runs
-    effects.extend(plan.intent.act.contexts().into_iter().map(Effect::OpenCluster));
+    let contexts = plan.intent.act.contexts();
+    let opened: Vec<&str> =
+        contexts.iter().filter(|name| world.of_context(name).is_none()).map(Name::as_str).collect();
+    let opens = match opened.as_slice() {
+        [] => String::new(),
+        names => format!("; {} is opened for it and stays open", names.join(", ")),
+    };
+    ui.say(format!("started: {title}; 8 shows it{opens}"));
+    let by = || OpenedBy { action: plan.intent.act.as_str(), seen: false };
+    ui.fleet.opened.extend(opened.into_iter().map(|name| (name.into(), by())));
+    effects.extend(contexts.into_iter().map(Effect::OpenCluster));
     effects.push(Effect::Run { read: plan.clone(), answer, resumes: dialog.resumes });
 }
 

@@ -4,12 +4,12 @@
 use pilothouse_core::facts::world::World;
 
 use super::super::app::Ui;
-use super::super::command::{Cmd, Context};
+use super::super::command::{self, Cmd, Context, Risk};
 use super::super::key::{Code, Key};
 use super::super::list::{ListId, Spec};
 use super::super::pane::causes;
 use super::super::request::Effect;
-use super::{dialog, prompt, run, sheet, unfit};
+use super::{dialog, prompt, rows, run, sheet, unfit};
 
 /// Sets the initial focus: the causes, if there are any.
 pub(super) fn start_focus(ui: &mut Ui, world: &World) {
@@ -33,7 +33,7 @@ pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effe
         return prompt::press(ui, world, key, effects);
     }
     if ui.dialog.is_some() || ui.question.is_some() {
-        return dialog::press(ui, key, effects);
+        return dialog::press(ui, world, key, effects);
     }
     if ui.sheet.is_some() {
         return sheet::press(ui, world, key, effects);
@@ -50,6 +50,12 @@ pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effe
         ui.quit_asked = None;
     }
     ui.note = None;
+    if let Some(list) = ui.active_list()
+        && command::of(cmd).is_some_and(|command| command.risk == Risk::Rehearsed)
+    {
+        // a filter that was typed directly before has not been drawn yet, and the key is about the rows that it leaves
+        rows::refresh(ui, world, list, true);
+    }
     if unfit::is_about_nothing(ui, world, cmd) && unfit::goes_to_its_cause(ui, world, key, effects) {
         return;
     }

@@ -214,6 +214,7 @@ pub(super) fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             let line = ui.rows.elsewhere.iter().find(|line| line.key() == selected).cloned();
             let (Some(line), service) = (line, ui.service.clone()) else { return };
             close(ui, effects);
+            super::clusters::retry(world, line.cluster, effects);
             super::clusters::bring(ui, world, line.cluster, effects);
             if line.service.is_some() {
                 ui.service = service;

@@ -326,7 +326,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             Some(Target::Failover(at, revert)) => {
                 if let Some(plan) = ui.failovers.get(at).cloned() {
                     let act = Act::Failover { plan: Box::new(plan), revert };
-                    dialog::open(ui, world, act, Vec::new(), effects);
+                    dialog::open_in(ui, world, ui.failovers_in, act, Vec::new(), effects);
                 }
             }
             None if input.trim().is_empty() => {}

@@ -61,7 +61,7 @@ pub(super) fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     if let Some((note, _)) = &ui.note {
         return whole(canvas, area, Role::Note, note);
     }
-    let mut job = actions::job(world, &ui.keymap, ui.now);
+    let mut job = actions::job(ui, world);
     if let (true, Some(cluster)) = (job.is_empty(), ui.shown(world)) {
         job = actions::unfinished(world, cluster, &ui.keymap);
     }
@@ -219,8 +219,16 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
         .collect()
 }
 
+/// Names the keys of the list of clusters while its filter is typed. A key that types a character closes no cluster there.
+fn clusters_hint(ui: &Ui) -> String {
+    let closes = ui.keymap.keys(Cmd::CloseCluster).iter().find(|key| key.typed().is_none());
+    let closes = closes.map_or_else(String::new, |key| format!("   {key} closes it"));
+    format!("Up Down choose   Enter shows{closes}   Esc leaves")
+}
+
 fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
     // a sample of the input is shown until the user types
+    let of_clusters = clusters_hint(ui);
     let (label, sample, hint): (String, &str, &str) = match prompt {
         Prompt::LogFilter(_) => {
             ("filter: ".into(), "level>=warn pod:api-* timeout", "Tab completes   Enter keeps   Esc drops")
@@ -233,9 +241,7 @@ fn typed(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, prompt: &Prompt) {
             "0 newest  1 1m  2 5m  3 15m  4 1h  5 6h  6 24h",
             "a number reads   Esc closes",
         ),
-        Prompt::Filter { list: ListId::Clusters, .. } => {
-            ("cluster: ".into(), "", "Up Down choose   Enter shows   ^x closes it   Esc leaves")
-        }
+        Prompt::Filter { list: ListId::Clusters, .. } => ("cluster: ".into(), "", &of_clusters),
         Prompt::Filter { .. } => ("/".into(), "", "a|b  !not  ^regex   Up earlier   Enter keeps   Esc drops"),
         Prompt::FindText => ("find: ".into(), "", "Enter finds   Esc closes"),
         Prompt::Palette { .. } => (":".into(), "", "Up Down choose   Enter opens   Esc closes"),

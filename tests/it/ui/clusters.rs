@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use pilothouse::ui::app::{Prompt, Screen, Target};
+use pilothouse::ui::app::{OpenedBy, Prompt, Screen, Target};
+use pilothouse::ui::keymap::Keymap;
 use pilothouse::ui::list::ListId;
-use pilothouse::ui::request::{Effect, Msg, Rehearsal, Reply};
+use pilothouse::ui::request::{Effect, Msg, Rehearsal, Reply, Request};
 use pilothouse::ui::update::update;
+use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Standby, WeightShift};
 use pilothouse_core::domain::id::{ClusterId, Kind, Uid};
 use pilothouse_core::domain::link::{ContextLine, Link};
 use pilothouse_core::domain::plan::{Act, Confirm, Intent, Plan, Step, StepKind};
@@ -249,6 +251,32 @@ fn now_shows_all_clusters_and_enter_goes_to_the_one_of_the_line() {
 }
 
 #[test]
+fn a_filter_of_now_matches_the_name_of_the_cluster_and_a_key_at_once_is_about_what_it_leaves() {
+    let mut desk = two();
+    desk.ui.focus = ListId::Now;
+    desk.press("t");
+    desk.dump(200, 50);
+    let all = desk.ui.list(ListId::Now).ids.len();
+    desk.press("/");
+    desk.type_text("eu-2");
+    desk.press("enter");
+    let shown = desk.dump(200, 50);
+    assert_eq!(desk.ui.list(ListId::Now).ids.len(), all / 2, "{shown}");
+    assert!(shown.contains(&format!("/eu-2 {} match", all / 2)), "{shown}");
+    // nothing is drawn between the filter and the key
+    for (name, key) in [(3, "C"), (2, "D")] {
+        let mut desk = two();
+        desk.press("1");
+        desk.dump(120, 36);
+        let name = scene::node_name(name);
+        desk.press("/");
+        desk.type_text(&name);
+        let Some((_, intent)) = planned(desk.press(&format!("enter {key}"))) else { panic!("{name} {key}") };
+        assert_eq!(intent.targets[0].name.as_str(), name, "{key}");
+    }
+}
+
+#[test]
 fn a_service_is_shown_in_all_clusters_side_by_side() {
     let mut desk = two();
     desk.press("2");
@@ -399,11 +427,140 @@ fn a_line_of_another_cluster_is_acted_on_in_that_cluster_with_its_protection() {
     desk.press("d");
     let Screen::Text(view) = desk.ui.screen() else { panic!() };
     assert_eq!(view.object.as_ref().map(|object| object.cluster), Some(B));
-    // a plan or a route is one of the cluster in front, so these keys do not guess
+    // the plans that are offered are those of that cluster, and so is the one that is chosen
     desk.press("esc");
     for key in ["F", "W"] {
-        assert_eq!(desk.press(key), [], "{key}");
-        assert!(desk.dump(200, 50).contains("this is in eu-2"), "{key}");
+        let effects = desk.press(key);
+        let [Effect::Fetch(ticket, Request::FailoverPlans { cluster: B })] = effects[..] else {
+            panic!("{key}: {effects:?}")
+        };
+        let shift = WeightShift {
+            kind: Kind::HTTPRoute,
+            namespace: "shop".into(),
+            route: "r".into(),
+            from: "a".into(),
+            to: "b".into(),
+            steps: vec![100],
+        };
+        let plans = vec![way("canary", FailoverKind::Weight(shift))];
+        update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Plans(plans)));
+        let shown = desk.dump(200, 50);
+        assert!(shown.lines().any(|line| line.contains("canary") && line.contains(" in eu-2 ")), "{shown}");
+        let (_, intent) = planned(desk.press("enter")).unwrap();
+        assert_eq!((intent.cluster, intent.context.as_str(), desk.ui.cluster), (B, "eu-2", A), "{key}");
+        assert!(desk.ui.dialog.as_ref().is_some_and(|dialog| dialog.protected), "its own protection");
+        desk.press("esc");
+    }
+}
+
+fn way(name: &str, kind: FailoverKind) -> FailoverPlan {
+    let name = name.into();
+    FailoverPlan { name, kind, watched: None, soak_secs: 0, suggested: false, in_context: String::new() }
+}
+
+#[test]
+fn a_cluster_that_a_failover_opens_is_named_and_says_why_it_is_open() {
+    for (to, is_opened) in [("us-1", true), ("eu-2", false)] {
+        let mut desk = two();
+        let standby = Standby { context: to.into(), workloads: Vec::new(), shift: None, scale_down: false };
+        let ticket = match desk.press("1 F").as_slice() {
+            [.., Effect::Fetch(ticket, _)] => *ticket,
+            effects => panic!("{effects:?}"),
+        };
+        let plans = Reply::Plans(vec![way("dr", FailoverKind::Standby(standby))]);
+        update(&mut desk.ui, &desk.world, Msg::Reply(ticket, plans));
+        let (ticket, intent) = planned(desk.press("enter")).unwrap();
+        let rehearsal = Rehearsal { plan: Arc::new(plan(&intent, false)) };
+        update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Rehearsal(rehearsal)));
+        desk.dump(120, 36);
+        desk.ui.clock_ms += 301;
+        let effects = desk.press("y");
+        assert!(matches!(&effects[..], [Effect::OpenCluster(opened), Effect::Run { .. }] if opened == to));
+        let shown = desk.dump(200, 50);
+        assert_eq!(shown.contains("us-1 is opened for it and stays open"), is_opened, "{shown}");
+        let us = |id, link| {
+            let info = ClusterInfo { id: ClusterId(id), context: "us-1".into(), ..ClusterInfo::default() };
+            let mut new = ClusterState::new(info.clone());
+            new.connect(info, link);
+            new
+        };
+        join(&mut desk, us(2, Link::Open));
+        assert_eq!(desk.ui.cluster, A, "it does not come to the front");
+        desk.press("ctrl-t");
+        let shown = desk.dump(200, 50);
+        assert_eq!(shown.contains("opened for failover"), is_opened, "{shown}");
+        linked(&mut desk, ClusterId(2), &Link::Closed);
+        join(&mut desk, us(3, Link::Open));
+        assert!(!desk.dump(200, 50).contains("opened for failover"), "it was opened by hand");
+        // the place of one that was closed does not stand for the next one
+        linked(&mut desk, ClusterId(3), &Link::Closed);
+        let by = OpenedBy { action: "undo", seen: false };
+        desk.ui.fleet.opened.insert("us-1".into(), by);
+        let world = desk.world.clone();
+        sees(&mut desk, world);
+        join(&mut desk, us(4, Link::Open));
+        assert!(desk.dump(200, 50).contains("opened for undo"));
+    }
+}
+
+#[test]
+fn going_to_a_cluster_that_could_not_be_opened_tries_again_at_once() {
+    let mut desk = two();
+    let to_b = |desk: &mut Desk| {
+        desk.ui.show_cluster(A);
+        desk.press("ctrl-t");
+        desk.type_text("eu-2");
+        desk.dump(120, 36);
+        let effects = desk.press("enter");
+        assert_eq!(desk.ui.cluster, B);
+        effects
+    };
+    assert_eq!(to_b(&mut desk), [], "it is connected");
+    linked(&mut desk, B, &Link::Failed { since: scene::NOW, why: "the token has expired".into() });
+    assert_eq!(to_b(&mut desk), [Effect::OpenCluster("eu-2".into())]);
+    // also if it is in front already
+    desk.press(": c t x");
+    desk.type_text(" eu-2");
+    assert_eq!(desk.press("enter"), [Effect::OpenCluster("eu-2".into())]);
+    linked(&mut desk, B, &Link::Opening { since: scene::NOW });
+    assert_eq!(to_b(&mut desk), [], "an attempt runs");
+}
+
+#[test]
+fn a_cluster_that_was_not_opened_does_not_come_to_the_front_later() {
+    for (context, comes) in [("us-1", false), ("other", true)] {
+        let mut desk = two();
+        let effects = desk.press("ctrl-t");
+        contexts(&mut desk, &effects, &["us-1"]);
+        desk.type_text("us-1");
+        desk.dump(120, 36);
+        assert_eq!(desk.press("enter"), [Effect::OpenCluster("us-1".into())]);
+        let why = "busy: that was not opened, try again";
+        update(&mut desk.ui, &desk.world, Msg::NotOpened(context.into(), why.into()));
+        assert!(desk.dump(120, 36).contains(why));
+        let info = ClusterInfo { id: ClusterId(2), context: "us-1".into(), ..ClusterInfo::default() };
+        join(&mut desk, ClusterState::new(info));
+        assert_eq!(desk.ui.cluster == ClusterId(2), comes, "{context}");
+    }
+}
+
+#[test]
+fn the_hint_of_the_list_has_the_key_that_closes() {
+    for (keys, hint) in [
+        (None, "Enter shows   ^x closes it   Esc leaves"),
+        (Some(&["F8"][..]), "Enter shows   F8 closes it   Esc leaves"),
+        // what is typed filters
+        (Some(&["x", "ctrl-w"]), "Enter shows   ^w closes it   Esc leaves"),
+        (Some(&["x"]), "Enter shows   Esc leaves"),
+    ] {
+        let mut desk = two();
+        let own = keys.map(|keys| {
+            ("close-cluster".to_owned(), keys.iter().map(|key| key.to_lowercase()).collect::<Vec<_>>())
+        });
+        desk.ui.keymap = Keymap::new(&own.into_iter().collect()).0;
+        desk.press("ctrl-t");
+        let shown = desk.dump(120, 36);
+        assert!(shown.contains(hint), "{keys:?}:\n{shown}");
     }
 }
 

@@ -239,7 +239,14 @@ fn failover_lists_the_plans_and_opens_one() {
         panic!("{effects:?}")
     };
     let kind = FailoverKind::Evacuate(Pick::Zone("b".into()));
-    let green = FailoverPlan { name: "zone-b".into(), kind, watched: None, soak_secs: 0, suggested: false };
+    let green = FailoverPlan {
+        name: "zone-b".into(),
+        kind,
+        watched: None,
+        soak_secs: 0,
+        suggested: false,
+        in_context: String::new(),
+    };
     update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Plans(vec![green])));
     let text = desk.dump(120, 36);
     assert!(text.contains("failover zone-b") && text.contains("failover-revert zone-b"), "{text}");
@@ -269,6 +276,7 @@ fn the_failover_of_the_selected_nodes_zone_comes_first() {
         watched: None,
         soak_secs: 0,
         suggested: true,
+        in_context: String::new(),
     });
     update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Plans(zones.to_vec())));
     let here = desk.ui.failovers_node.clone().expect("a node is selected");
@@ -1378,6 +1386,7 @@ fn weights_and_failovers_that_there_are_none_of_say_so() {
             watched: None,
             soak_secs: 0,
             suggested: true,
+            in_context: String::new(),
         };
         let plans = if view == "2" { vec![zone] } else { Vec::new() };
         update(&mut desk.ui, &desk.world, Msg::Reply(*ticket, Reply::Plans(plans)));

@@ -80,7 +80,8 @@ fn elsewhere(server: &ServerSettings) -> ServerSettings {
 impl Settings {
     /// Returns the settings of the cluster of a context. `is_first` tells whether it is the first one that is opened: an
     /// address of the sections `[prometheus]`, `[alertmanager]`, `[loki]`, `[victorialogs]` and `[haproxy]`, and the log
-    /// files, are those of the first cluster, because another cluster can have objects of the same names.
+    /// files, are those of the first cluster, because another cluster can have objects of the same names. So are the
+    /// failover plans that name no context.
     pub fn of_cluster(&self, context: &str, is_first: bool) -> ClusterSettings {
         let sets: Vec<&ClusterSet> = self.clusters.iter().filter(|set| set.has(context)).collect();
         let mut settings = self.clone();
@@ -96,6 +97,7 @@ impl Settings {
         settings.alertmanager.server = server(&self.alertmanager.server, url(|set| &set.alertmanager));
         settings.loki.server = server(&self.loki.server, url(|set| &set.loki));
         settings.victorialogs.server = server(&self.victorialogs.server, url(|set| &set.victorialogs));
+        settings.failover.retain(|plan| plan.is_for(context, is_first));
         if !is_first {
             settings.alertmanager.external_url.clear();
             settings.haproxy.clear();
@@ -130,6 +132,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby};
 
     fn set(name: &str, contexts: &[&str]) -> ClusterSet {
         let contexts = contexts.iter().map(|&glob| glob.to_owned()).collect();
@@ -210,6 +213,45 @@ mod tests {
             (logs.max_streams, logs.memory_mib)
         };
         assert_eq!([of(0), of(1), of(3), of(100)], [(50, 16), (50, 16), (16, 5), (1, 1)]);
+    }
+
+    #[test]
+    fn a_failover_plan_is_that_of_one_cluster() {
+        let plan = |name: &str, in_context: &str, to: Option<&str>| FailoverPlan {
+            name: name.into(),
+            kind: match to {
+                None => FailoverKind::Evacuate(Pick::Zone("a".into())),
+                Some(to) => FailoverKind::Standby(Standby {
+                    context: to.into(),
+                    workloads: Vec::new(),
+                    shift: None,
+                    scale_down: false,
+                }),
+            },
+            watched: None,
+            soak_secs: 0,
+            suggested: false,
+            in_context: in_context.into(),
+        };
+        let failover = vec![
+            plan("unnamed", "", None),
+            plan("eu-2", "eu-2", None),
+            plan("all-eu", "eu-*", None),
+            plan("to-2", "", Some("eu-2")),
+            plan("eu-to-2", "eu-*", Some("eu-2")),
+        ];
+        let settings = Settings { failover, ..Settings::default() };
+        for (context, is_first, names) in [
+            ("eu-1", true, &["unnamed", "all-eu", "to-2", "eu-to-2"][..]),
+            ("eu-1", false, &["all-eu", "eu-to-2"]),
+            ("eu-2", false, &["eu-2", "all-eu"]),
+            ("eu-2", true, &["unnamed", "eu-2", "all-eu"]),
+            ("us-1", false, &[]),
+        ] {
+            let of = settings.of_cluster(context, is_first).settings;
+            let found: Vec<&str> = of.failover.iter().map(|plan| plan.name.as_str()).collect();
+            assert_eq!(found, names, "{context} {is_first}");
+        }
     }
 
     #[test]

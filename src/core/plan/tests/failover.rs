@@ -14,7 +14,14 @@ use crate::domain::traffic::{BackendTraffic, ServiceTraffic, Share, Shares, Traf
 use crate::facts::world::{Cluster, TrafficRow};
 
 fn way(kind: FailoverKind) -> FailoverPlan {
-    FailoverPlan { name: "way".into(), kind, watched: None, soak_secs: 5, suggested: false }
+    FailoverPlan {
+        name: "way".into(),
+        kind,
+        watched: None,
+        soak_secs: 5,
+        suggested: false,
+        in_context: String::new(),
+    }
 }
 
 fn go(cluster: &Cluster, way: FailoverPlan, revert: bool, lookups: Vec<(Lookup, LookupResult)>) -> Plan {
@@ -99,10 +106,12 @@ fn weights_move_in_steps_with_a_look_after_each() {
         ]
     );
     assert_eq!(p.undo, "weights back to 100:0");
+    assert_eq!(p.kubectl, "pilothouse failover way --context test");
     assert_eq!(p.diff, ["  now: web weight 100", "  now: all weight 0"]);
     // The revert runs in one step.
     let p = plan("TraefikService", "all", true, traefik(("web", 0), ("all", 100)));
     assert_eq!(steps(&p), ["weight all:web from 100:0 to 0:100 r", "wait 5 s r"]);
+    assert_eq!(p.kubectl, "pilothouse failover way --revert --context test");
     // The controllers of a gateway must accept each change.
     let backends = json!([{ "name": "web", "weight": 100 }, { "name": "all", "weight": 0 }]);
     let route = json!({ "metadata": { "uid": "u" }, "spec": { "rules": [{ "backendRefs": backends }] } });
