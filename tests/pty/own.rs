@@ -241,11 +241,11 @@ fn every_action_by_key_is_in_its_own_cluster_only_real_only() {
     });
     let plan = |name: &str, from: &str, to: &str| {
         format!(
-            "[failover.{name}]\nkind = \"selector\"\nservice = \"{SPACE}/web\"\nfrom = \"version={from}\"\nto = \"version={to}\"\nsoak_secs = 1\n"
+            "[failover.{name}]\nkind = \"selector\"\nin_context = \"*\"\nservice = \"{SPACE}/web\"\nfrom = \"version={from}\"\nto = \"version={to}\"\nsoak_secs = 1\n"
         )
     };
     let config = format!(
-        "{}{}[failover.shift]\nkind = \"weight\"\nroute = \"traefikservice/{SPACE}/shift\"\nfrom = \"web\"\nto = \"green\"\nsteps = [100]\nsoak_secs = 1\n",
+        "{}{}[failover.shift]\nkind = \"weight\"\nin_context = \"*\"\nroute = \"traefikservice/{SPACE}/shift\"\nfrom = \"web\"\nto = \"green\"\nsteps = [100]\nsoak_secs = 1\n",
         plan("switch", "blue", "green"),
         plan("back", "green", "blue"),
     );
