@@ -62,7 +62,7 @@
 //! | What becomes of an action whose process ended? | [`action::resume`] |
 //! | Where are the permissions listed? | with the kinds, in [`pilothouse_core::domain::kinds`]; [`report::rights`] prints them for `doctor`, `rbac` and the README |
 //! | Where is the format of the config file defined? | [`config::fields`], types and defaults in [`pilothouse_core::domain::settings`]; failover plans in [`config::failover`], presets in [`config::presets`], silences in [`config::silence`]; [`config::check()`] reads a file |
-//! | Where are the clients, guards and sources of a cluster? | in its handle, [`bootstrap::cluster`]; code that sends a request takes the handle of the object |
+//! | Where are the clients, clock, guards and sources of a cluster? | in its handle, [`bootstrap::cluster`]; code that sends a request takes the handle of the object |
 //! | Which clusters does a command open? | the contexts of `--context`, globs and sets: `bootstrap/choice.rs`; what a set says about a cluster: [`pilothouse_core::domain::settings`] (`clusters.rs`); headless, one for each or exactly one: `bootstrap/each.rs` |
 //! | How are several clusters opened and closed? | [`bootstrap::opening`] connects each in a task of its own and tells the [`hub`]; the key presses: [`ui::update`] (`clusters.rs`); what is kept of those that are not in front: [`ui::app`] (`clusters.rs`) |
 //! | How does a demo differ from another cluster? | only in `bootstrap/demo.rs`, which starts the simulated clusters and connects to them |

@@ -229,6 +229,21 @@ impl Seat {
         }
     }
 
+    /// Waits until the journal has this many actions. False if nothing was sent, because the plan had changed meanwhile.
+    pub fn is_begun(&mut self, actions: usize) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE);
+        loop {
+            if journal(self).len() == actions {
+                return true;
+            }
+            if self.text().contains("nothing was sent") {
+                return false;
+            }
+            assert!(Instant::now() < deadline, "it does not begin:\n{}", self.text());
+            self.bytes_within(Duration::from_millis(30));
+        }
+    }
+
     /// Waits until the journal has this many actions and the newest has ended like this, and returns it.
     pub fn ends(&mut self, actions: usize, outcome: &str) -> Value {
         let deadline = Instant::now() + Duration::from_secs(90);
