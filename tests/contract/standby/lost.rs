@@ -304,7 +304,9 @@ fn a_lost_connection_at_any_write_of_a_standby_failover_writes_nothing_twice_rea
     // one of the three losses at each write, or all of them
     let whole = std::env::var_os("PILOTHOUSE_TEST_WHOLE").is_some();
     let mut cells = Cell::all();
-    cells.retain(|cell| whole || cell.lost == LOSSES[(cell.step + usize::from(cell.is_revert)) % LOSSES.len()]);
+    cells.retain(|cell| {
+        whole || cell.lost == LOSSES[(cell.step + usize::from(cell.is_revert)) % LOSSES.len()]
+    });
     make(&rig, file, &cells);
     let proxies = [&*rig.folder, there].map(|of| Upstream::start(&rig, &of.join("operator.kubeconfig")));
     let stage = Stage {
