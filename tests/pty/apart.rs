@@ -307,7 +307,11 @@ fn the_time_from_key_to_paint_beside_a_cluster_in_trouble_real_only() {
         let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)];
         eprintln!(
             "{:<12} {:>17.1?} {:>10.1?} {:>10.1?} {change:>17.1?} {:>10.1?}",
-            format!("{state:?}"), at(50), at(99), at(100), end(seat)
+            format!("{state:?}"),
+            at(50),
+            at(99),
+            at(100),
+            end(seat)
         );
     }
 }

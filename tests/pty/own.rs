@@ -154,9 +154,8 @@ impl Person<'_> {
             self.seat.types(other);
             self.seat.press("\x18", &[&format!("closed {other}")]);
             self.seat.types("\x1b");
-            self.seat.wait_for("the list of clusters is left", PATIENCE, |seat| {
-                !seat.text().contains("cluster:")
-            });
+            self.seat
+                .wait_for("the list of clusters is left", PATIENCE, |seat| !seat.text().contains("cluster:"));
             self.seat.selects(NODE[0], NODE[1], NODE[2]);
             self.seat.types(&format!("\x14{other}\rD"));
             self.seat.wait_for("the other one is in front", PATIENCE, |seat| seat.front() == other);

@@ -188,9 +188,10 @@ impl Seat {
     pub fn chooses(&mut self, words: &str) {
         self.sees(&["o options"]);
         self.press("o", &["a number selects an option", words]);
+        // `3 [ ] --force`; the panes beside the dialog have digits too
         let text = self.text();
-        let line = text.lines().find(|line| line.contains(words)).unwrap();
-        let number = line.chars().find(char::is_ascii_digit).unwrap();
+        let (before, _) = text.split_once(words).unwrap();
+        let number = before.chars().rev().find(char::is_ascii_digit).unwrap();
         self.types(&number.to_string());
         self.wait_for("the plan is made anew", PATIENCE, |seat| {
             let text = seat.text();

@@ -90,7 +90,8 @@ fn a_standby_takes_over_by_key_is_stopped_and_gives_back_real_only() {
     let config = format!("{}{}", plan("slow", 120), plan("quick", 1));
     let kubeconfig = planes.kubeconfig(folder.path());
     let args = ["--context", HERE];
-    let mut seat = Start { args: &args, size: (160, 45), config: Some(&config), ..Start::new(&kubeconfig) }.sit();
+    let mut seat =
+        Start { args: &args, size: (160, 45), config: Some(&config), ..Start::new(&kubeconfig) }.sit();
     seat.sees(&["1 Nodes", "node-0", "? help"]);
     let marks = [HERE, THERE].map(|context| planes.at(context).mark());
 

@@ -35,7 +35,7 @@ pub(super) const CLUSTERS: &[Command] = &[
     look(
         Cmd::Compare,
         "compare-clusters",
-        "in clusters",
+        "compare clusters",
         "compare the service in all open clusters: versions, replicas, requests, errors",
         &[Traffic, Backends],
         &["a"],

@@ -60,6 +60,12 @@ fn finding<'c>(cluster: &'c Cluster, line: &ServiceLine, namespace: &Name, name:
     cluster.derived.causes.iter().map(|cause| &**cause).find(|cause| cause.objects.iter().any(is_about))
 }
 
+/// Says that there is no finding, if the pods that one would be about are known.
+fn nothing(cluster: &Cluster) -> Cell {
+    let words = if cluster.pods.cover.is_read() { "nothing found" } else { "–" };
+    cell(Role::Dim, words)
+}
+
 /// Builds one row.
 pub fn row(s: &Shown<'_>, row: u32) -> Option<RowView> {
     let line = at(s, row)?;
@@ -102,7 +108,7 @@ pub fn row(s: &Shown<'_>, row: u32) -> Option<RowView> {
         number(measured.and_then(|t| t.rps).map(|rps| rate(Some(rps)))),
         errors,
         number(measured.and_then(|t| t.p95_ms).map(|p95| millis(Some(p95)))),
-        cause.map_or_else(Cell::default, |cause| plain(cause.to_string())),
+        cause.map_or_else(|| nothing(cluster), |cause| plain(cause.to_string())),
     ];
     Some(RowView { grade: cause.map_or(Grade::Fine, causes::grade), cells, ..RowView::default() })
 }

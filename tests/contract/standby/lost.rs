@@ -150,24 +150,21 @@ impl Came {
 
     /// How many of each write the report says: at least, and at most.
     fn said(&self) -> Vec<(usize, usize)> {
-        let mut objects: Vec<((Side, &str), (usize, usize))> = Vec::new();
         let steps = self.said["steps"].as_array().unwrap();
         let writes = steps.iter().filter(|step| {
             let what = step["what"].as_str().unwrap();
             what.starts_with("scale ") || what.starts_with("weight ")
         });
-        for (step, write) in writes.zip(self.cell.writes()) {
-            let is = match step["state"].as_str().unwrap() {
-                "verified" | "accepted" => (1, 1),
-                "unknown" => (0, 1),
-                _ => (0, 0),
-            };
-            match objects.iter_mut().find(|(held, _)| held == write) {
-                Some((_, sum)) => *sum = (sum.0 + is.0, sum.1 + is.1),
-                None => objects.push((*write, is)),
-            }
-        }
-        objects.iter().map(|(_, sum)| *sum).collect()
+        let states: Vec<&str> = writes.map(|step| step["state"].as_str().unwrap()).collect();
+        let of = |object: &(Side, &str)| {
+            let own = self.cell.writes().iter().zip(&states).filter(|(write, _)| *write == object);
+            own.fold((0, 0), |(least, most), (_, state)| match *state {
+                "verified" | "accepted" => (least + 1, most + 1),
+                "unknown" => (least, most + 1),
+                _ => (least, most),
+            })
+        };
+        self.cell.objects().iter().map(of).collect()
     }
 
     /// The mistakes in the result.
@@ -304,7 +301,9 @@ fn a_lost_connection_at_any_write_of_a_standby_failover_writes_nothing_twice_rea
     // one of the three losses at each write, or all of them
     let whole = std::env::var_os("PILOTHOUSE_TEST_WHOLE").is_some();
     let mut cells = Cell::all();
-    cells.retain(|cell| whole || cell.lost == LOSSES[(cell.step + usize::from(cell.is_revert)) % LOSSES.len()]);
+    cells.retain(|cell| {
+        whole || cell.lost == LOSSES[(cell.step + usize::from(cell.is_revert)) % LOSSES.len()]
+    });
     make(&rig, file, &cells);
     let proxies = [&*rig.folder, there].map(|of| Upstream::start(&rig, &of.join("operator.kubeconfig")));
     let stage = Stage {

@@ -289,6 +289,18 @@ fn a_service_is_shown_in_all_clusters_side_by_side() {
     let rows: Vec<&str> = shown.lines().filter(|line| line.contains(" v3 ")).collect();
     assert_eq!(rows.len(), 2, "the version in each:\n{shown}");
     assert!(rows[0].contains("eu-1") && rows[1].contains("eu-2"), "{rows:?}");
+    assert!(!shown.contains("nothing found"), "both have the finding about it:\n{shown}");
+    // a Service without a finding says so, and does not leave the place empty
+    let mut desk = two();
+    desk.press("2");
+    desk.dump(120, 36);
+    desk.press("/");
+    desk.type_text("search");
+    desk.press("enter");
+    desk.dump(120, 36);
+    desk.press("a");
+    let found = desk.dump(120, 36);
+    assert_eq!(found.matches("nothing found").count(), 2, "{found}");
     // a cluster that is not connected has no numbers, and says so
     linked(&mut desk, B, &Link::Failed { since: scene::NOW, why: "401 Unauthorized".into() });
     let shown = desk.dump(120, 36);
