@@ -101,6 +101,19 @@ impl Gate {
         // one that waits for a connection looks at the state again
         drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
+
+    /// Waits until the console has asked and has no answer.
+    fn waits_for_a_client(&self) {
+        let began = Instant::now();
+        // one connection is that of `turns`
+        while self.shared.open.lock().unwrap().len() < 2 {
+            assert!(
+                began.elapsed() < Duration::from_secs(PATIENCE),
+                "nothing is asked of the server that hangs"
+            );
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Shared {
@@ -193,7 +206,7 @@ fn turns(seat: &mut Seat, gate: &Gate, state: State) {
         State::Stopped | State::Hangs => &["STALE", "DOWN", "late", "no answer"],
         State::Refuses => &["401", "STALE", "DOWN", "DENIED"],
     };
-    seat.wait_for(&format!("{state:?} is told"), 2 * PATIENCE, |seat| {
+    seat.wait_for(&format!("{state:?} is told"), 6 * PATIENCE, |seat| {
         words.iter().any(|word| others(seat).contains(word))
     });
 }
@@ -275,6 +288,7 @@ fn a_cluster_that_is_stopped_hangs_or_refuses_delays_no_other_real_only() {
         if state == State::Hangs {
             // from the beginning, because it takes most of a minute until a silence is told
             gate.turns(state);
+            gate.waits_for_a_client();
         } else {
             turns(&mut seat, &gate, state);
         }

@@ -144,7 +144,7 @@ impl Seat {
     /// Esc alone: followed by another key at once, it would be that key with Alt.
     pub fn steps_back(&mut self) {
         self.types("\x1b");
-        self.bytes_within(Duration::from_millis(60));
+        self.bytes_within(Duration::from_millis(150));
     }
 
     /// Selects the only row of a list that has this text. `keys` opens the list from the panes.

@@ -106,7 +106,7 @@ fn a_standby_takes_over_by_key_is_stopped_and_gives_back_real_only() {
         side(seat, HERE).contains(" 3 3 ") && side(seat, THERE).contains(" 3 3 ")
     });
     reaches(&mut seat, &planes, "3/3 3/3 50 50");
-    seat.press("x", &["y"]);
+    seat.press("x", &["stop it"]);
     seat.press("y", &["stopping before the next step"]);
     seat.ends(1, "cancelled");
     assert_eq!(stands(&planes), "3/3 3/3 50 50");

@@ -229,7 +229,7 @@ impl Stage<'_> {
         let file = home.join("kubeconfig");
         kubeconfig(&file, &[("test", here.port), ("standby", there.port)]);
         let run = |words: &[&str]| {
-            let flags = ["--yes", "--confirm", "test", "-o", "json", "--request-timeout=3s"];
+            let flags = ["--yes", "--confirm", "test", "-o", "json", "--request-timeout=6s"];
             let mut command = self.rig.command_with(&file, &[words, &flags].concat());
             command.env("XDG_STATE_HOME", home.join("state")).output().unwrap()
         };
