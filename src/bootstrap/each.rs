@@ -151,13 +151,8 @@ impl Start {
             if let Some(action) = recorded.filter(|action| self.has(&action.plan.intent.context)) {
                 let first = self.asked().ok().and_then(|all| all.into_iter().next());
                 let first = first.map(|of| of.context);
-                let of = recorded_in(&self.settings, action, first.as_deref());
-                if matches!(command, ActionCommand::Resume { .. })
-                    && let Some(why) = unwatched(&self.settings, &of, action)
-                {
-                    return Err(why);
-                }
-                return Ok(vec![of]);
+                let resumes = matches!(command, ActionCommand::Resume { .. });
+                return taken_up(&self.settings, action, first.as_deref(), resumes).map(|of| vec![of]);
             }
         }
         self.asked()
@@ -173,17 +168,23 @@ fn recorded_in(settings: &Settings, action: &ActionView, first: Option<&str>) ->
     settings.of_cluster(context, of_proxies || first == Some(context))
 }
 
-/// Returns why a watched action is not resumed in a cluster: the server that tells the error rate is not asked there, so
-/// nothing would stop the action.
-fn unwatched(general: &Settings, of: &ClusterSettings, action: &ActionView) -> Option<String> {
-    let watched = action.plan.intent.act.watched()?;
-    let is_left_out = is_left_out(&general.prometheus.server, &of.settings.prometheus.server);
-    is_left_out.then(|| {
-        format!(
+/// The same for an action that is resumed or undone. A watched action is not resumed where the server that tells the error
+/// rate is not asked, because nothing would stop it. To undo it is not watched.
+fn taken_up(
+    settings: &Settings,
+    action: &ActionView,
+    first: Option<&str>,
+    resumes: bool,
+) -> Result<ClusterSettings, String> {
+    let of = recorded_in(settings, action, first);
+    let is_left_out = is_left_out(&settings.prometheus.server, &of.settings.prometheus.server);
+    match action.plan.intent.act.watched() {
+        Some(watched) if resumes && is_left_out => Err(format!(
             "{} stops if the error rate of {}/{} exceeds {} %, and prometheus.url, which tells it, is used for the first cluster only: add --context {}",
             action.id, watched.namespace, watched.service, watched.max_error_percent, of.context
-        )
-    })
+        )),
+        _ => Ok(of),
+    }
 }
 
 fn usage(why: &str) -> u8 {
@@ -251,7 +252,7 @@ mod tests {
             settings
         };
         let told = |settings: &Settings, action: &ActionView, first: &str| {
-            unwatched(settings, &recorded_in(settings, action, Some(first)), action)
+            taken_up(settings, action, Some(first), true).err()
         };
         let (general, none) = (general("http://of-the-first:9090"), general(""));
         let (guarded, plain) = (action(Some(watched)), action(None));
@@ -260,6 +261,7 @@ mod tests {
         assert_eq!(told(&general, &guarded, "eu-2"), None, "its cluster is the first");
         assert_eq!(told(&none, &guarded, "eu-1"), None, "no address is left out");
         assert_eq!(told(&general, &plain, "eu-1"), None, "nothing is watched");
+        assert!(taken_up(&general, &guarded, Some("eu-1"), false).is_ok(), "it is undone");
         let mut of_set = general.clone();
         of_set.clusters = vec![pilothouse_core::domain::settings::ClusterSet {
             contexts: vec!["eu-*".into()],
