@@ -299,7 +299,7 @@ const REST: &[Field] = &[
     Field {
         section: "history",
         key: "memory_mib",
-        doc: "maximum memory for the history of each cluster in MiB, which the timeline and the movable clock use, 0 (no history) to 256",
+        doc: "maximum memory for the history of each cluster in MiB, which the timeline and the movable clock use, 0 to 256; 0 keeps no history, and the trends of Nodes and Traffic begin when the console starts",
         place: Place::Number(|s| &mut s.history.memory_mib, 0, 256),
     },
     Field {
