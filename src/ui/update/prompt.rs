@@ -319,7 +319,9 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 if let Some(id) = open::select(ui, &object, effects) {
                     // an action applies to the rows of a list, so the list must be up to date
                     rows::refresh(ui, world, id, true);
-                    super::run(ui, world, cmd, effects);
+                    if rows::is_shown(ui, id) {
+                        super::run(ui, world, cmd, effects);
+                    }
                 }
             }
             Some(Target::Resource(word, namespace)) => open::table(ui, &word, namespace, effects),
