@@ -1,5 +1,6 @@
 //! A key that acts is for the row that was drawn as selected, whatever the cluster has become since then.
 
+use pilothouse::ui::app::{Prompt, Target};
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::request::{Effect, Msg};
 use pilothouse::ui::update::update;
@@ -116,6 +117,20 @@ fn a_filter_that_hides_the_chosen_row_leaves_none_to_act_on_until_it_is_drawn() 
     desk.press("/");
     desk.type_text(&other.name);
     assert_eq!(planned(desk.press("enter K")), [other.uid]);
+}
+
+#[test]
+fn a_command_of_the_palette_is_for_the_row_that_the_filter_leaves() {
+    let (mut desk, uid) = drawn("5 tab", ListId::Pods);
+    let other = scene::pods().into_iter().rfind(|pod| pod.uid != uid).unwrap();
+    desk.press("/");
+    desk.type_text(&other.name);
+    desk.press("enter :");
+    desk.type_text("evict");
+    let asked = matches!(&desk.ui.prompt, Some(Prompt::Palette { hits, .. })
+        if hits.first().is_some_and(|hit| hit.target == Target::Command("evict")));
+    assert!(asked, "{:?}", desk.ui.prompt);
+    assert_eq!(planned(desk.press("enter")), [other.uid]);
 }
 
 #[test]
