@@ -344,7 +344,7 @@ fn what_the_config_says_about_no_context_is_told_and_is_no_problem() {
 fn a_key_of_the_config_that_replaces_a_default_is_told_and_is_no_problem() {
     let clusters = Clusters::new(&[Context("eu-1", well(), None)]);
     clusters.config("[ui.keys]\nzoom = [\"ctrl-t\"]\n");
-    let words = "ui.keys: ^t is `zoom` in everywhere, not `clusters`";
+    let words = "ui.keys: ^t now runs `zoom`, not `clusters` (everywhere)";
     let said = clusters.run(&["config", "check"]);
     assert_eq!(said.status.code(), Some(0), "{said:?}");
     let out = text(&said.stdout);
