@@ -293,7 +293,7 @@ fn check_plans(
 fn not_started(effect: Effect) -> Input {
     match effect {
         Effect::OpenCluster(context) => {
-            Input::NotOpened(context, "busy: that was not opened, try again".into())
+            Input::NotOpened(context, "busy, try again".into())
         }
         _ => Input::Notice("busy: that was not started, try again".into()),
     }

@@ -216,7 +216,7 @@ impl Opener {
         let clock = parts.basis.dialer.clock_of(context);
         let link = Link::Opening { since: clock.now() };
         let added = ClusterChange::Added(parts.basis.info(id, context), link, clock);
-        parts.changes.try_send(added).map_err(|_| "busy: that was not opened, try again".to_owned())?;
+        parts.changes.try_send(added).map_err(|_| "busy, try again".to_owned())?;
         Ok(Opened::New(self.connects(&mut open, of)))
     }
 

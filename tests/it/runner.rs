@@ -594,7 +594,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
     // a cluster that is not opened is not waited for
     effects.send(Effect::OpenCluster("third".into())).await.unwrap();
     let Input::NotOpened(context, why) = next(&inbox).await else { panic!() };
-    assert_eq!((context.as_str(), why.as_str()), ("third", "busy: that was not opened, try again"));
+    assert_eq!((context.as_str(), why.as_str()), ("third", "busy, try again"));
     // of a cluster that is not there
     effects.send(Effect::Fetch(Ticket(5), yaml(ClusterId(9)))).await.unwrap();
     let Input::Reply(Ticket(5), Reply::Failed(why)) = next(&inbox).await else { panic!() };

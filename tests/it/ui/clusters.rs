@@ -553,7 +553,7 @@ fn a_cluster_that_was_not_opened_does_not_come_to_the_front_later() {
         desk.type_text("us-1");
         desk.dump(120, 36);
         assert_eq!(desk.press("enter"), [Effect::OpenCluster("us-1".into())]);
-        let why = "busy: that was not opened, try again";
+        let why = "busy, try again";
         update(&mut desk.ui, &desk.world, Msg::NotOpened(context.into(), why.into()));
         assert!(desk.dump(120, 36).contains(&format!("{context} was not opened: {why}")));
         let info = ClusterInfo { id: ClusterId(2), context: "us-1".into(), ..ClusterInfo::default() };
