@@ -292,9 +292,7 @@ fn check_plans(
 /// Tells that an effect was not started because too much is going on.
 fn not_started(effect: Effect) -> Input {
     match effect {
-        Effect::OpenCluster(context) => {
-            Input::NotOpened(context, "busy, try again".into())
-        }
+        Effect::OpenCluster(context) => Input::NotOpened(context, "busy, try again".into()),
         _ => Input::Notice("busy: that was not started, try again".into()),
     }
 }
