@@ -26,7 +26,6 @@ mod picture;
 mod planes;
 mod plugin;
 mod readonly;
-mod relay;
 mod seat;
 #[cfg(feature = "demo")]
 mod several;
