@@ -104,13 +104,28 @@ pub struct Runner(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
-    running: Mutex<HashMap<Name, Control>>,
+    running: Mutex<HashMap<Name, Running>>,
     tasks: TaskTracker,
     /// Canceled at the end, so that no further step starts.
     stop: CancellationToken,
     answers: Mutex<Answers>,
     /// The comparison of the clusters of the action that was last planned to be resumed or undone, by its ID.
     recognized: Mutex<Option<(Name, Recognized)>>,
+}
+
+/// An action whose task has not ended.
+struct Running {
+    control: Control,
+    /// The plan that the user read. What runs does not go beyond it.
+    read: Arc<Plan>,
+}
+
+/// Whether an action changes objects of a cluster: it was started there, or it has steps in the cluster's context.
+fn is_in(plan: &Plan, id: ClusterId, context: &str) -> bool {
+    let intent = &plan.intent;
+    intent.cluster == id
+        || intent.act.contexts().iter().any(|other| *other == context)
+        || plan.steps.iter().any(|step| step.context == context)
 }
 
 /// The questions that are sent to the server.
@@ -219,7 +234,8 @@ impl Runner {
     pub fn start(&self, confirmed: Confirmed) -> Started {
         let id = new_id(&self.0.parts.clock);
         let control = Control::default();
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), control.clone());
+        let running = Running { control: control.clone(), read: confirmed.read.clone() };
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), running);
         let entry = Entry(self.clone(), id.clone());
         let (told, done) = oneshot::channel();
         self.0.tasks.spawn(async move {
@@ -359,7 +375,19 @@ impl Runner {
 
     /// Returns the controls of an action that runs in this process.
     pub fn control(&self, id: &Name) -> Option<Control> {
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .map(|action| action.control.clone())
+    }
+
+    /// Returns the plan of an action that runs in a cluster, from the moment in which it is started: the World has it only
+    /// after it was rehearsed once more.
+    pub fn running_in(&self, id: ClusterId, context: &str) -> Option<Arc<Plan>> {
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.values().find(|action| is_in(&action.read, id, context)).map(|action| action.read.clone())
     }
 
     /// Returns the number of running actions.
@@ -404,4 +432,43 @@ async fn usable(journal: &Journal) -> Result<(), String> {
     let journal = journal.clone();
     let tried = tokio::task::spawn_blocking(move || journal.usable().map_err(|e| e.to_string())).await;
     tried.unwrap_or_else(|e| Err(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Standby};
+    use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
+    use pilothouse_core::domain::plan::{Act, Step, StepKind};
+
+    use super::*;
+
+    #[test]
+    fn a_failover_runs_in_its_standby_too() {
+        let standby =
+            Standby { context: "eu-2".into(), workloads: Vec::new(), shift: None, scale_down: false };
+        let dr = FailoverPlan {
+            name: "dr".into(),
+            kind: FailoverKind::Standby(standby),
+            watched: None,
+            soak_secs: 0,
+            suggested: false,
+            in_context: String::new(),
+        };
+        let plan = |act: Act| {
+            let intent = Intent { cluster: ClusterId(0), context: "eu-1".into(), act, targets: Vec::new() };
+            Plan::new(intent, Stamp(0))
+        };
+        let failover = plan(Act::Failover { plan: Box::new(dr), revert: false });
+        // what takes a failover up says where it goes in its steps
+        let mut there = plan(Act::Cordon);
+        let on = ObjectRef::new(ClusterId(0), Kind::Node, &Name::default(), &"n".into(), &Uid::default());
+        there.steps = vec![Step { what: StepKind::Cordon, on, context: "us-1".into() }];
+        let runs = |plan: &Plan| {
+            let clusters = [(0, "eu-1"), (1, "eu-2"), (2, "us-1")];
+            clusters.map(|(id, context)| is_in(plan, ClusterId(id), context))
+        };
+        assert_eq!(runs(&plan(Act::Cordon)), [true, false, false]);
+        assert_eq!(runs(&failover), [true, true, false]);
+        assert_eq!(runs(&there), [true, false, true]);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::near::meant;
 use pilothouse_core::domain::settings::{ClusterSet, ClusterSettings, glob};
 
@@ -9,7 +10,7 @@ use super::{Start, overrides};
 use crate::wire::kubeconfig::{self, Overrides};
 
 /// Whether a word names several contexts and not one.
-fn is_glob(word: &str) -> bool {
+pub(super) fn is_glob(word: &str) -> bool {
     word.contains(['*', '?'])
 }
 
@@ -114,6 +115,20 @@ fn matching(pattern: &str, contexts: &[String]) -> Vec<String> {
     contexts.iter().filter(|context| glob(pattern, context)).cloned().collect()
 }
 
+/// Returns the failover plans that are for none of these contexts. Without a kubeconfig there is none to compare with.
+fn idle_plans(plans: &[FailoverPlan], contexts: &[String]) -> Vec<String> {
+    let names_none = |plan: &&FailoverPlan| {
+        !plan.in_context.is_empty() && !contexts.iter().any(|context| plan.names(context))
+    };
+    let idle = plans.iter().filter(|_| !contexts.is_empty()).filter(names_none);
+    idle.map(|plan| {
+        let (name, wanted) = (&plan.name, &plan.in_context);
+        let meant = meant(wanted, contexts.iter().map(String::as_str));
+        format!("failover.{name}: in_context {wanted:?} matches no context of the kubeconfig{meant}")
+    })
+    .collect()
+}
+
 fn list(contexts: &[String]) -> String {
     if contexts.is_empty() { "there is none".into() } else { format!("there are {}", contexts.join(", ")) }
 }
@@ -197,18 +212,35 @@ impl Start {
         contexts.is_ok_and(|contexts| contexts.iter().any(|known| known.name == context))
     }
 
+    /// Returns the contexts of the kubeconfig, if it can be read.
+    fn known(&self) -> Option<Vec<String>> {
+        let contexts = kubeconfig::contexts(self.global.kubeconfig.as_deref()).ok()?;
+        Some(contexts.into_iter().map(|context| context.name).collect())
+    }
+
     /// Returns the sets of the config that have no context in this kubeconfig.
     pub(super) fn empty_sets(&self) -> Vec<String> {
-        let Ok(contexts) = kubeconfig::contexts(self.global.kubeconfig.as_deref()) else { return Vec::new() };
-        let is_empty = |set: &&ClusterSet| !contexts.iter().any(|context| set.has(&context.name));
+        let Some(contexts) = self.known() else { return Vec::new() };
+        let is_empty = |set: &&ClusterSet| !contexts.iter().any(|context| set.has(context));
         let sets = self.settings.clusters.iter().filter(is_empty);
         sets.map(|set| format!("clusters.{}: no context matches {}", set.name, set.contexts.join(", ")))
             .collect()
+    }
+
+    /// Returns the failover plans of the config that are for no context of this kubeconfig.
+    pub(super) fn idle_plans(&self) -> Vec<String> {
+        if self.is_demo() {
+            // its contexts are not those of the kubeconfig
+            return Vec::new();
+        }
+        idle_plans(&self.settings.failover, &self.known().unwrap_or_default())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use pilothouse_core::domain::failover::{FailoverKind, Pick};
+
     use super::*;
 
     const KUBECONFIG: &str = "
@@ -302,5 +334,25 @@ current-context: us-1
             assert_eq!(of(&["europe", "lab"]).as_deref(), Some("eu-1"));
             assert_eq!(of(&["nowhere-*"]).as_deref(), Some("nowhere-*"), "opening it tells what is wrong");
         });
+    }
+
+    #[test]
+    fn a_plan_that_is_for_no_context_is_told() {
+        let plan = |name: &str, in_context: &str| FailoverPlan {
+            name: name.into(),
+            kind: FailoverKind::Evacuate(Pick::Zone("a".into())),
+            watched: None,
+            soak_secs: 0,
+            suggested: false,
+            in_context: in_context.into(),
+        };
+        let plans = [plan("first", ""), plan("glob", "eu-*"), plan("typo", "eu-9"), plan("case", "EU-1")];
+        let told = idle_plans(&plans, &["eu-1".to_owned(), "us-1".to_owned()]);
+        let (typo, case) = (
+            "failover.typo: in_context \"eu-9\" matches no context of the kubeconfig",
+            "failover.case: in_context \"EU-1\" matches no context of the kubeconfig",
+        );
+        assert!(matches!(told.as_slice(), [a, b] if a.starts_with(typo) && b.starts_with(case)), "{told:?}");
+        assert_eq!(idle_plans(&plans, &[]), [""; 0], "no kubeconfig is read, as in a pod");
     }
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use futures::future::join_all;
 use pilothouse_core::domain::id::ClusterId;
+use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::preset;
 use pilothouse_core::facts::world::ActionView;
 use tokio::sync::mpsc;
@@ -88,6 +90,7 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     // an error in the theme that the config file names is among the errors of the file
     problems.extend(fault.filter(|_| !start.loaded.is_of_file("ui.theme")));
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
+    problems.extend(start.idle_plans());
     let journal = start.journal().quiet();
     let kept = journal.clone();
     let (past, gaps) = journal.history();
@@ -237,7 +240,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     Ok(outcome)
 }
 
-/// Checks the failover plans of the config that are for a cluster, as soon as it is connected.
+/// Checks the failover plans of the config that are for a cluster, as soon as it is connected. One that goes over to
+/// another cluster is checked as soon as that one is open too, because its credential plugin must not run before.
 fn check_plans(
     start: &Start,
     session: &Session,
@@ -255,24 +259,40 @@ fn check_plans(
                 return;
             }
         };
-        // plans are only checked here, so not even a dry run is sent
-        let mut looks = handle.clients.clone();
-        (looks.own.writer, looks.open) = (None, elsewhere);
-        let now = looks.clock.now();
-        for (name, against) in validate(&handle.failover, &looks, &handle.info, now).await {
-            if let Some(first) = against.first() {
-                hand(&told, Input::Problem(format!("failover plan {name}: {first}"))).await;
+        let turn = tokio::sync::Mutex::new(());
+        let checked = handle.failover.iter().map(|plan| {
+            let (mut world, clusters, elsewhere, told) = (world.clone(), &clusters, elsewhere.clone(), &told);
+            let turn = &turn;
+            async move {
+                let contexts = Act::Failover { plan: Box::new(plan.clone()), revert: false }.contexts();
+                let open = clusters.clients();
+                while contexts.iter().any(|context| open.of_context(context).is_none()) {
+                    if world.changed().await.is_err() {
+                        return;
+                    }
+                }
+                let _turn = turn.lock().await;
+                // it can have been closed while the other one was opened
+                let Ok(handle) = clusters.get(id) else { return };
+                // plans are only checked here, so not even a dry run is sent
+                let mut looks = handle.clients.clone();
+                (looks.own.writer, looks.open) = (None, elsewhere);
+                let now = looks.clock.now();
+                for (name, against) in validate(std::slice::from_ref(plan), &looks, &handle.info, now).await {
+                    if let Some(first) = against.first() {
+                        hand(told, Input::Problem(format!("failover plan {name}: {first}"))).await;
+                    }
+                }
             }
-        }
+        });
+        join_all(checked).await;
     }
 }
 
 /// Tells that an effect was not started because too much is going on.
 fn not_started(effect: Effect) -> Input {
     match effect {
-        Effect::OpenCluster(context) => {
-            Input::NotOpened(context, "busy: that was not opened, try again".into())
-        }
+        Effect::OpenCluster(context) => Input::NotOpened(context, "busy, try again".into()),
         _ => Input::Notice("busy: that was not started, try again".into()),
     }
 }

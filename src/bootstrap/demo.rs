@@ -288,7 +288,11 @@ pub(super) fn serve(flags: &SimFlags, global: &Global) -> u8 {
             return list();
         }
         is_for_sim(global)?;
-        runtime()?.block_on(run(flags, &global.demo))
+        let runtime = runtime()?;
+        let done = runtime.block_on(run(flags, &global.demo));
+        // a cluster that is still being built is not waited for
+        runtime.shutdown_background();
+        done
     };
     match served() {
         Ok(()) => exit::DONE,
@@ -346,13 +350,22 @@ async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
     let (all, _) = options(&flags.scenario, demo)?;
     let several = all.len() > 1;
     let mut running = Vec::new();
+    let runtime = tokio::runtime::Handle::current();
     for (n, options) in (0..).zip(all) {
         // 0 stays any free port, and each further cluster has the next one
         let port = if flags.port == 0 { 0 } else { flags.port.saturating_add(n) };
         let audit = flags.audit_out.as_ref();
         let audit = audit.map(|path| if several { audit_of(path, &options.name) } else { path.clone() });
         let options = Options { port, factor: flags.factor, audit, monitored: true, ..options };
-        running.push(Sim::start(options).await.map_err(|e| format!("127.0.0.1:{port}: {e}"))?);
+        let runtime = runtime.clone();
+        // a large cluster is built for seconds, in which the signals must be noticed
+        let build = tokio::task::spawn_blocking(move || runtime.block_on(Sim::start(options)));
+        let built = tokio::select! {
+            built = build => built.unwrap_or_else(|e| Err(std::io::Error::other(e))),
+            _ = ended.recv() => return Err("interrupted before the cluster was open".into()),
+            () = interrupt.came() => return Err("interrupted before the cluster was open".into()),
+        };
+        running.push(built.map_err(|e| format!("127.0.0.1:{port}: {e}"))?);
     }
     write_kubeconfigs(&running, flags)?;
     let urls = running.iter().map(Running::url).collect::<Vec<_>>().join(", ");

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use super::cluster::{ClusterHandle, Handles};
 use super::fetch::{error_lines, kinds, routes, table, yaml};
 use super::logs::follow;
-use super::opening::Opener;
+use super::opening::{Opened, Opener};
 use crate::action::journal::How;
 use crate::action::resume::Remaining;
 use crate::action::runner::{Confirmed, Consent, Runner};
@@ -133,24 +133,22 @@ impl Desk {
     async fn open(&self, context: &Name) {
         let told = match (self.opener.open(context), &self.recorded) {
             (Err(why), _) => Input::NotOpened(context.clone(), why),
-            (Ok(_), Some(file)) => Input::Notice(format!(
+            (Ok(Opened::New(_)), Some(file)) => Input::Notice(format!(
                 "{context} is not recorded: {} has only the clusters that were open at the start",
                 file.display()
             )),
-            (Ok(_), None) => return,
+            (Ok(_), _) => return,
         };
         hand(&self.inbox, told).await;
     }
 
     /// Closes a cluster, unless an action runs there.
     async fn close(&self, id: ClusterId) {
-        let said = match running_in(&self.world.borrow(), id) {
-            Some(action) => {
-                format!(
-                    "not closed: an action runs there ({} in {})",
-                    action.plan.intent.act.as_str(),
-                    action.plan.intent.context
-                )
+        let context = self.world.borrow().cluster(id).map(|cluster| cluster.info.context.clone());
+        let said = match self.runner.running_in(id, &context.unwrap_or_default()) {
+            Some(plan) => {
+                let (act, context) = (plan.intent.act.as_str(), &plan.intent.context);
+                format!("not closed: an action runs there ({act} in {context})")
             }
             None => self.opener.close(id).map_or_else(|why| why, |context| format!("closed {context}")),
         };
@@ -267,20 +265,6 @@ impl Desk {
     }
 }
 
-/// Returns an action of this process that runs in a cluster: it was started there, or it has steps there.
-fn running_in(world: &World, id: ClusterId) -> Option<&ActionView> {
-    let context = &world.cluster(id)?.info.context;
-    let runs = |action: &&Arc<ActionView>| {
-        let intent = &action.plan.intent;
-        action.outcome.is_none()
-            && !action.foreign
-            && (intent.cluster == id
-                || intent.act.contexts().contains(context)
-                || action.plan.steps.iter().any(|step| step.context == *context))
-    };
-    world.actions.iter().find(runs).map(|action| &**action)
-}
-
 /// Sends a request to its cluster and returns the answer.
 async fn fetched(cluster: &ClusterHandle, request: Request, world: &World) -> Result<Reply, String> {
     let (reader, resources) = (cluster.reader(), &cluster.resources);
@@ -362,44 +346,9 @@ fn save_as(
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Standby};
     use pilothouse_core::domain::id::{Kind, Uid};
-    use pilothouse_core::domain::plan::Act;
-    use pilothouse_core::facts::world::{Cluster, ClusterInfo};
 
     use super::*;
-
-    #[test]
-    fn a_failover_runs_in_its_standby_too() {
-        let clusters = [(0, "eu-1"), (1, "eu-2"), (2, "us-1")].map(|(id, context)| {
-            let info = ClusterInfo { id: ClusterId(id), context: context.into(), ..ClusterInfo::default() };
-            Arc::new(Cluster { info: Arc::new(info), ..Cluster::default() })
-        });
-        let standby =
-            Standby { context: "eu-2".into(), workloads: Vec::new(), shift: None, scale_down: false };
-        let plan = FailoverPlan {
-            name: "dr".into(),
-            kind: FailoverKind::Standby(standby),
-            watched: None,
-            soak_secs: 0,
-            suggested: false,
-            in_context: String::new(),
-        };
-        let act = Act::Failover { plan: Box::new(plan), revert: false };
-        let intent = Intent { cluster: ClusterId(0), context: "eu-1".into(), act, targets: Vec::new() };
-        let action = ActionView::new("1".into(), Arc::new(Plan::new(intent, Stamp(0))), Stamp(0));
-        let runs = |action: ActionView| {
-            let world = World {
-                clusters: clusters.clone().into(),
-                actions: [Arc::new(action)].into(),
-                ..World::default()
-            };
-            [0, 1, 2].map(|id| running_in(&world, ClusterId(id)).is_some())
-        };
-        assert_eq!(runs(action.clone()), [true, true, false]);
-        assert_eq!(runs(ActionView { foreign: true, ..action.clone() }), [false; 3]);
-        assert_eq!(runs(ActionView { outcome: Some(Outcome::Done), ..action }), [false; 3]);
-    }
 
     #[test]
     fn a_saved_log_is_named_by_its_object_and_stays_below_its_folder() {

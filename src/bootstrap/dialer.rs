@@ -20,6 +20,8 @@ struct Slot {
     /// Another server has another clock.
     clock: Clock,
     held: tokio::sync::Mutex<Option<Connection>>,
+    /// Its open clients, by whether they only read. They are kept because a rehearsal is renewed every two seconds.
+    clients: Mutex<BTreeMap<bool, Clients>>,
 }
 
 /// Opens contexts of the kubeconfig.
@@ -39,9 +41,6 @@ pub struct Dialer {
     guards: GuardSettings,
     /// The connections, by context. They are kept so that a credential plugin runs only once for each.
     connections: Arc<Mutex<BTreeMap<String, Arc<Slot>>>>,
-    /// The open clients, by context and whether they only read. They are kept because a rehearsal is renewed every
-    /// two seconds.
-    opened: Arc<Mutex<BTreeMap<(Name, bool), Clients>>>,
 }
 
 impl Dialer {
@@ -62,7 +61,6 @@ impl Dialer {
             clock,
             guards: GuardSettings::default(),
             connections: Arc::default(),
-            opened: Arc::default(),
         }
     }
 
@@ -100,16 +98,17 @@ impl Dialer {
     /// Returns the clients of another context, which are opened only once.
     pub async fn clients(&self, context: &Name, read_only: bool) -> Result<Clients, String> {
         let read_only = read_only || self.guards.reads_only(context);
-        let key = (context.clone(), read_only);
-        if let Some(held) = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        // a slot that is forgotten meanwhile takes its clients with it
+        let slot = self.slot(context);
+        if let Some(held) = slot.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&read_only) {
             return Ok(held.clone());
         }
-        let connection = self.open(context).await?;
+        let connection = self.open_in(&slot, context).await?;
         let reader = connection.reader().map_err(|e| e.to_string())?;
         let writer = if read_only { None } else { Some(connection.writer().map_err(|e| e.to_string())?) };
         let clients = Clients { reader, writer };
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(opened.entry(key).or_insert(clients).clone())
+        let mut opened = slot.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(opened.entry(read_only).or_insert(clients).clone())
     }
 
     /// Returns the contexts of the kubeconfig. It is read again, because it can have changed.
@@ -128,7 +127,10 @@ impl Dialer {
     /// Opens a context unless it is held. One that could not be opened is tried again the next time. A server or token in
     /// the flags applies only to the first context.
     pub async fn open(&self, context: &str) -> Result<Connection, String> {
-        let slot = self.slot(context);
+        self.open_in(&self.slot(context), context).await
+    }
+
+    async fn open_in(&self, slot: &Slot, context: &str) -> Result<Connection, String> {
         let mut held = slot.held.lock().await;
         if let Some(held) = &*held {
             return Ok(held.clone());
@@ -143,8 +145,6 @@ impl Dialer {
     /// it is opened the next time. Who holds the connection keeps it.
     pub fn forget(&self, context: &str) {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(context);
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.retain(|(held, _), _| held != context);
     }
 
     /// Returns the name of the first context.
@@ -165,7 +165,7 @@ impl Dialer {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = connections.entry(context.to_owned()).or_insert_with(|| {
             let clock = if self.is_first(context) { self.clock.clone() } else { self.clock.apart() };
-            Arc::new(Slot { clock, held: tokio::sync::Mutex::default() })
+            Arc::new(Slot { clock, held: tokio::sync::Mutex::default(), clients: Mutex::default() })
         });
         slot.clone()
     }

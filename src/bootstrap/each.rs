@@ -6,10 +6,11 @@ use std::time::Instant;
 use futures::future::join_all;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::haproxy::is_server;
-use pilothouse_core::domain::settings::{ClusterSettings, Settings, glob};
+use pilothouse_core::domain::settings::{ClusterSettings, ServerSettings, Settings};
 use pilothouse_core::facts::world::ActionView;
 
 use super::Start;
+use super::choice::is_glob;
 use crate::cli::ActionCommand;
 use crate::report::exit;
 use crate::report::headless::{Voice, tell};
@@ -20,6 +21,11 @@ fn names(clusters: &[ClusterSettings]) -> String {
     clusters.iter().map(|cluster| cluster.context.as_str()).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether the address of a server is not used, because it is that of the first cluster.
+fn is_left_out(general: &ServerSettings, own: &ServerSettings) -> bool {
+    !general.url.is_empty() && own.url.is_empty()
+}
+
 /// Returns the addresses that the config gives to the first cluster only.
 fn not_here(general: &Settings, own: &Settings) -> Vec<String> {
     let servers = [
@@ -28,8 +34,7 @@ fn not_here(general: &Settings, own: &Settings) -> Vec<String> {
         ("loki", &general.loki.server, &own.loki.server),
         ("victorialogs", &general.victorialogs.server, &own.victorialogs.server),
     ];
-    let left_out =
-        servers.into_iter().filter(|(_, general, own)| !general.url.is_empty() && own.url.is_empty());
+    let left_out = servers.into_iter().filter(|(_, general, own)| is_left_out(general, own));
     left_out
         .map(|(section, ..)| {
             format!("{section}.url is not used: only the first cluster has it; [clusters.NAME] can name one for each context")
@@ -43,13 +48,14 @@ fn elsewhere(plans: &[FailoverPlan], cluster: &ClusterSettings, command: &Action
     let is_here = cluster.settings.failover.iter().any(|plan| plan.name == name.as_str());
     let plan = plans.iter().filter(|_| !is_here).find(|plan| plan.name == name.as_str())?;
     let context = &cluster.context;
-    Some(if plan.in_context.is_empty() || glob(&plan.in_context, context) {
+    Some(if plan.in_context.is_empty() || plan.names(context) {
         format!(
-            "failover plan {name} goes over to {context}, so it cannot begin there: name the other context"
+            "failover plan {name} goes over to {context}, so it cannot begin there: name the cluster to leave with --context"
         )
     } else {
+        let what = if is_glob(&plan.in_context) { "choose one of its clusters" } else { "name it" };
         format!(
-            "failover plan {name} is for context {}, not {context}: name it with --context",
+            "failover plan {name} is for context {}, not {context}: {what} with --context",
             plan.in_context
         )
     })
@@ -68,7 +74,7 @@ impl Start {
             dialer: self.dialer.at(&cluster.context),
             cluster: cluster.clone(),
             voice,
-            left_out: not_here(&self.settings, &cluster.settings),
+            left_out: [self.idle_plans(), not_here(&self.settings, &cluster.settings)].concat(),
             stop: self.stop.clone(),
             #[cfg(feature = "demo")]
             _demo: None,
@@ -145,7 +151,8 @@ impl Start {
             if let Some(action) = recorded.filter(|action| self.has(&action.plan.intent.context)) {
                 let first = self.asked().ok().and_then(|all| all.into_iter().next());
                 let first = first.map(|of| of.context);
-                return Ok(vec![recorded_in(&self.settings, action, first.as_deref())]);
+                let resumes = matches!(command, ActionCommand::Resume { .. });
+                return taken_up(&self.settings, action, first.as_deref(), resumes).map(|of| vec![of]);
             }
         }
         self.asked()
@@ -153,11 +160,31 @@ impl Start {
 }
 
 /// Returns the settings of the cluster that a recorded action was done in. The addresses of the config are those of the
-/// cluster that is opened first; but a server of a HAProxy can only have been changed while this one was the first.
+/// cluster that is opened first; but a server of a HAProxy can only have been changed while the action's cluster was the
+/// first.
 fn recorded_in(settings: &Settings, action: &ActionView, first: Option<&str>) -> ClusterSettings {
     let context = action.plan.intent.context.as_str();
     let of_proxies = action.plan.steps.iter().any(|step| is_server(&step.on.kind));
     settings.of_cluster(context, of_proxies || first == Some(context))
+}
+
+/// The same for an action that is resumed or undone. A watched action is not resumed where the server that tells the error
+/// rate is not asked, because nothing would stop it. To undo it is not watched.
+fn taken_up(
+    settings: &Settings,
+    action: &ActionView,
+    first: Option<&str>,
+    resumes: bool,
+) -> Result<ClusterSettings, String> {
+    let of = recorded_in(settings, action, first);
+    let is_left_out = is_left_out(&settings.prometheus.server, &of.settings.prometheus.server);
+    match action.plan.intent.act.watched() {
+        Some(watched) if resumes && is_left_out => Err(format!(
+            "{} stops if the error rate of {}/{} exceeds {} %, and prometheus.url, which tells it, is used for the first cluster only: add --context {}",
+            action.id, watched.namespace, watched.service, watched.max_error_percent, of.context
+        )),
+        _ => Ok(of),
+    }
 }
 
 fn usage(why: &str) -> u8 {
@@ -169,6 +196,7 @@ fn usage(why: &str) -> u8 {
 mod tests {
     use std::sync::Arc;
 
+    use pilothouse_core::domain::failover::{FailoverKind, Pick, Watched};
     use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
     use pilothouse_core::domain::plan::{Act, Intent, Plan, Step, StepKind};
     use pilothouse_core::domain::time::Stamp;
@@ -200,5 +228,46 @@ mod tests {
                 "{kind:?} {first:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_watched_action_is_not_resumed_where_nothing_would_stop_it() {
+        let watched = Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: 5.0 };
+        let action = |watched: Option<Watched>| {
+            let plan = FailoverPlan {
+                name: "canary".into(),
+                kind: FailoverKind::Evacuate(Pick::Zone("a".into())),
+                watched,
+                soak_secs: 30,
+                suggested: false,
+                in_context: "eu-2".into(),
+            };
+            let act = Act::Failover { plan: Box::new(plan), revert: false };
+            let intent = Intent { cluster: ClusterId(0), context: "eu-2".into(), act, targets: Vec::new() };
+            ActionView::new("7".into(), Arc::new(Plan::new(intent, Stamp(0))), Stamp(0))
+        };
+        let general = |url: &str| {
+            let mut settings = Settings::default();
+            settings.prometheus.server.url = url.into();
+            settings
+        };
+        let told = |settings: &Settings, action: &ActionView, first: &str| {
+            taken_up(settings, action, Some(first), true).err()
+        };
+        let (general, none) = (general("http://of-the-first:9090"), general(""));
+        let (guarded, plain) = (action(Some(watched)), action(None));
+        let why = told(&general, &guarded, "eu-1").unwrap();
+        assert!(why.contains("shop/web exceeds 5 %") && why.ends_with(": add --context eu-2"), "{why}");
+        assert_eq!(told(&general, &guarded, "eu-2"), None, "its cluster is the first");
+        assert_eq!(told(&none, &guarded, "eu-1"), None, "no address is left out");
+        assert_eq!(told(&general, &plain, "eu-1"), None, "nothing is watched");
+        assert!(taken_up(&general, &guarded, Some("eu-1"), false).is_ok(), "it is undone");
+        let mut of_set = general.clone();
+        of_set.clusters = vec![pilothouse_core::domain::settings::ClusterSet {
+            contexts: vec!["eu-*".into()],
+            prometheus: [("eu-2".to_owned(), "http://two:9090".to_owned())].into(),
+            ..Default::default()
+        }];
+        assert_eq!(told(&of_set, &guarded, "eu-1"), None, "the set names its own");
     }
 }

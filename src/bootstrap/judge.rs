@@ -157,8 +157,9 @@ impl Start {
                     };
                     let path = self.loaded.path.display();
                     let lines = std::iter::once(format!("{path}: {there}"));
-                    let replaced = self.replaced().into_iter().map(|words| format!("{path}: {words}"));
-                    return said(Ok(lines.chain(replaced).collect::<Vec<_>>().join("\n")));
+                    let remarks = [self.empty_sets(), self.idle_plans(), self.replaced()].concat();
+                    let remarks = remarks.into_iter().map(|words| format!("{path}: {words}"));
+                    return said(Ok(lines.chain(remarks).collect::<Vec<_>>().join("\n")));
                 }
                 self.problems()
             }

@@ -131,6 +131,36 @@ struct Held {
     again: Arc<Notify>,
 }
 
+/// A cluster that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    New(ClusterId),
+    /// It was open, or could not be opened and is tried again.
+    Before(ClusterId),
+}
+
+/// The waits between the attempts to open a cluster.
+struct Waits {
+    backoff: Backoff,
+    /// The wait after the next failure. An attempt that the user asks for does not change it: otherwise, a few of them
+    /// would delay the next attempt of the console's own by the longest wait.
+    now: Duration,
+}
+
+impl Waits {
+    fn new((first, longest): (Duration, Duration)) -> Self {
+        let backoff = Backoff::new(first, longest).unwrap_or_else(|_| Backoff::api());
+        let mut waits = Self { backoff: backoff.steady(), now: first };
+        waits.draw();
+        waits
+    }
+
+    /// Draws the next wait, after the last one has passed.
+    fn draw(&mut self) {
+        self.now = self.backoff.next();
+    }
+}
+
 impl Opener {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Shared { parts, open: Mutex::default() }))
@@ -172,11 +202,11 @@ impl Opener {
     }
 
     /// Opens the cluster of a context. One that could not be opened is tried again at once.
-    pub fn open(&self, context: &str) -> Result<ClusterId, String> {
+    pub fn open(&self, context: &str) -> Result<Opened, String> {
         let mut open = self.lock();
         if let Some((id, held)) = open.held.iter().find(|(_, held)| held.context == *context) {
             held.again.notify_waiters();
-            return Ok(*id);
+            return Ok(Opened::Before(*id));
         }
         if open.next == u16::MAX {
             return Err("too many clusters were opened: start pilothouse again".into());
@@ -186,8 +216,8 @@ impl Opener {
         let clock = parts.basis.dialer.clock_of(context);
         let link = Link::Opening { since: clock.now() };
         let added = ClusterChange::Added(parts.basis.info(id, context), link, clock);
-        parts.changes.try_send(added).map_err(|_| "busy: that was not opened, try again".to_owned())?;
-        Ok(self.connects(&mut open, of))
+        parts.changes.try_send(added).map_err(|_| "busy, try again".to_owned())?;
+        Ok(Opened::New(self.connects(&mut open, of)))
     }
 
     /// Closes a cluster: its sources stop, and nothing of it is kept.
@@ -211,7 +241,7 @@ impl Opener {
     /// Connects to a cluster, and tries again until it succeeds or is closed.
     async fn connect(self, id: ClusterId, of: ClusterSettings, held: Held) {
         let parts = &self.0.parts;
-        let mut backoff = Backoff::new(parts.retry.0, parts.retry.1).unwrap_or_else(|_| Backoff::api());
+        let mut waits = Waits::new(parts.retry);
         let now = || parts.basis.dialer.clock_of(&of.context).now();
         let mut failing = None;
         loop {
@@ -224,15 +254,15 @@ impl Opener {
             let again = held.again.notified();
             tracing::warn!(context = %of.context, %why, "a cluster could not be opened");
             let since = *failing.get_or_insert_with(now);
-            let why = Name::from(&*text::clean(&why));
+            let next = now().plus_secs(waits.now.as_secs().try_into().unwrap_or(i64::MAX)).told(now());
+            let why = Name::from(format!("{}; next try at {next}", text::clean(&why)));
             let _ended = parts.changes.send(ClusterChange::Linked(id, Link::Failed { since, why })).await;
             tokio::select! {
-                () = tokio::time::sleep(backoff.next()) => {}
-                () = again => {
-                    let since = now();
-                    let _ended = parts.changes.send(ClusterChange::Linked(id, Link::Opening { since })).await;
-                }
+                () = tokio::time::sleep(waits.now) => waits.draw(),
+                () = again => {}
             }
+            let opening = Link::Opening { since: now() };
+            let _ended = parts.changes.send(ClusterChange::Linked(id, opening)).await;
         }
     }
 
@@ -288,14 +318,16 @@ mod tests {
 
     #[test]
     fn a_plugin_that_fails_all_night_runs_less_and_less() {
-        let (mut backoff, mut passed, mut runs) =
-            (Backoff::new(RETRY.0, RETRY.1).unwrap(), Duration::ZERO, 0);
+        let (mut waits, mut passed, mut runs) = (Waits::new(RETRY), Duration::ZERO, 0);
+        let mut limit = RETRY.0;
         while passed < Duration::from_secs(8 * 3600) {
-            let wait = backoff.next();
-            assert!(wait <= Duration::from_secs(30 * 60), "{wait:?}");
+            let wait = waits.now;
+            assert!(limit / 2 <= wait && wait <= limit, "run {runs}: {wait:?} of {limit:?}");
+            limit = (limit * 2).min(Duration::from_secs(30 * 60));
             passed += wait;
             runs += 1;
+            waits.draw();
         }
-        assert!(runs < 100, "{runs} runs in eight hours");
+        assert!(runs < 50, "{runs} runs in eight hours");
     }
 }

@@ -30,7 +30,8 @@ impl Signals {
     }
 }
 
-/// The signal SIGINT (Ctrl-C) for a command that reads. It is taken from here on, so none is lost between two waits.
+/// The signal SIGINT (Ctrl-C) for a command that reads. The process listens for it from here on, so none is lost between
+/// two waits.
 pub(super) struct Interrupt(Option<Signal>);
 
 impl Interrupt {

@@ -299,7 +299,7 @@ const REST: &[Field] = &[
     Field {
         section: "history",
         key: "memory_mib",
-        doc: "maximum memory for the history of each cluster in MiB, which the timeline and the movable clock use, 0 (no history) to 256",
+        doc: "maximum memory for the history of each cluster in MiB, which the timeline and the movable clock use, 0 to 256; 0 keeps no history, and the trends of Nodes and Traffic begin when the console starts",
         place: Place::Number(|s| &mut s.history.memory_mib, 0, 256),
     },
     Field {
@@ -408,7 +408,7 @@ pub fn example() -> String {
         write!(out, "# {}\n{} = {value}\n", field.doc, field.key).unwrap_or_default();
     }
     out.push_str(
-        "\n[ui.keys]\n# command = [\"key\", …] replaces the command's default keys, and the default of another command that has the key;\n# `pilothouse keys` lists the commands\n# zoom = [\"z\"]\n",
+        "\n[ui.keys]\n# command = [\"key\", …]: the command gets these keys instead of its defaults; if a key is the default of another\n# command, that command loses it; `pilothouse keys` lists the commands and their keys\n# zoom = [\"z\"]\n",
     );
     out.push_str(&super::clusters::example());
     out.push_str(&super::presets::example());

@@ -29,7 +29,7 @@ pub struct Replaced {
 impl std::fmt::Display for Replaced {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let place = self.place.title();
-        write!(f, "{} is `{}` in {place}, not `{}`", self.key, id(self.by), id(self.command))
+        write!(f, "{} now runs `{}`, not `{}` ({place})", self.key, id(self.by), id(self.command))
     }
 }
 
@@ -167,9 +167,15 @@ impl Keymap {
         places.iter().find_map(|context| self.map.get(&(*context, key)).copied())
     }
 
-    /// The key to show for a command.
+    /// The key to show for a command, whatever the place. See [`Keymap::key_in`] for a key that is pressed in one.
     pub fn key(&self, cmd: Cmd) -> Option<Key> {
         self.keys.get(&cmd).and_then(|keys| keys.first()).copied()
+    }
+
+    /// The key to show for a command in these places, the narrowest first: the first key that runs it there. In one place,
+    /// a key can be that of another command.
+    pub fn key_in(&self, places: &[Context], cmd: Cmd) -> Option<Key> {
+        self.keys(cmd).iter().copied().find(|key| self.lookup(places, *key) == Some(cmd))
     }
 
     /// All keys of a command, for help.
@@ -191,9 +197,22 @@ fn read(command: &command::Command, texts: &[String]) -> Result<Vec<Key>, Fault>
             let what = format!("{key} may not start an action that changes the cluster");
             return Err(fault(what, "capital letters, ctrl- and alt- keys and f1 to f12 may"));
         }
+        if let Some(only) = kept(key).filter(|only| *only != command.cmd) {
+            let what = format!("{key} is always the key of `{}`", id(only));
+            return Err(fault(what, "choose another key"));
+        }
         Ok(key)
     };
     texts.iter().map(parse).collect()
+}
+
+/// The only command that a key can have, because it works before everything else: in each dialog and while text is typed.
+fn kept(key: Key) -> Option<Cmd> {
+    match key {
+        Key { code: Code::Char('c'), ctrl: true, alt: false } => Some(Cmd::Interrupt),
+        Key { code: Code::Char('z'), ctrl: true, alt: false } => Some(Cmd::Suspend),
+        _ => None,
+    }
 }
 
 /// True for keys that may start a change: nobody presses them to look at something.
@@ -249,7 +268,7 @@ mod tests {
         assert_eq!(map.lookup(&[Context::Everywhere], Key::char('z')), None);
         let missing = "ui.keys.no-such: there is no such command (`pilothouse keys` lists the commands)";
         assert_eq!(texts(&problems), [missing]);
-        assert_eq!(texts(map.replaced()), ["1 is `zoom` in everywhere, not `focus-nodes`"]);
+        assert_eq!(texts(map.replaced()), ["1 now runs `zoom`, not `focus-nodes` (everywhere)"]);
         let (_, problems) = Keymap::new(&own(&[("zoom", "f9"), ("focus-nodes", "f9")]));
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].to_string().contains("F9 is bound to both `"), "{problems:?}");
@@ -259,20 +278,26 @@ mod tests {
     fn a_key_that_a_later_version_gives_to_a_narrower_place_stays_the_persons() {
         // the defaults of several clusters, and keys that a person had given to other commands
         for (keys, place, key, cmd, replaced) in [
-            (own(&[("zoom", "t")]), Context::Now, "t", Cmd::Zoom, "t is `zoom` in NOW, not `all-clusters`"),
+            (
+                own(&[("zoom", "t")]),
+                Context::Now,
+                "t",
+                Cmd::Zoom,
+                "t now runs `zoom`, not `all-clusters` (NOW)",
+            ),
             (
                 own(&[("zoom", "ctrl-t")]),
                 Context::Clusters,
                 "ctrl-t",
                 Cmd::Zoom,
-                "^t is `zoom` in everywhere, not `clusters`",
+                "^t now runs `zoom`, not `clusters` (everywhere)",
             ),
             (
                 own(&[("zoom", "ctrl-x")]),
                 Context::Clusters,
                 "ctrl-x",
                 Cmd::Zoom,
-                "^x is `zoom` in Clusters, not `close-cluster`",
+                "^x now runs `zoom`, not `close-cluster` (Clusters)",
             ),
         ] {
             let (map, problems) = Keymap::new(&keys);
@@ -296,6 +321,10 @@ mod tests {
             ("drain", &["d"], "D", "d may not start an action"),
             ("drain", &["enter"], "D", "Enter may not start an action"),
             ("drain", &["5"], "D", "5 may not start an action"),
+            ("drain", &["ctrl-z"], "D", "^z is always the key of `suspend`"),
+            ("evict", &["ctrl-c"], "K", "^c is always the key of `interrupt`"),
+            ("zoom", &["w", "ctrl-c"], "z", "^c is always the key of `interrupt`"),
+            ("interrupt", &["ctrl-z"], "ctrl-c", "^z is always the key of `suspend`"),
         ] {
             let own = BTreeMap::from([(command.to_owned(), keys.iter().map(ToString::to_string).collect())]);
             let (map, problems) = Keymap::new(&own);
@@ -308,6 +337,37 @@ mod tests {
             let may = Keymap::new(&own).1.iter().all(|p| !p.what.contains("may not"));
             assert!(may, "{key}");
         }
+    }
+
+    #[test]
+    fn the_keys_that_always_work_can_be_written_down() {
+        let (map, problems) = Keymap::new(&own(&[("suspend", "ctrl-z"), ("interrupt", "ctrl-c")]));
+        assert_eq!((problems, map.replaced()), (Vec::new(), &[][..]));
+        // and another key can do the same
+        let (map, problems) = Keymap::new(&own(&[("suspend", "ctrl-y")]));
+        assert_eq!(problems, []);
+        assert_eq!(map.lookup(&[Context::Everywhere], Key::parse("ctrl-y").unwrap()), Some(Cmd::Suspend));
+    }
+
+    #[test]
+    fn a_key_is_shown_for_a_command_only_where_it_runs_it() {
+        let evict = Cmd::Change(command::ChangeCmd::Evict);
+        let list = Cmd::Open(crate::ui::list::ListId::Clusters);
+        let (map, problems) = Keymap::new(&own(&[("evict", "ctrl-t")]));
+        assert_eq!(problems, []);
+        let (pods, nodes) = ([Context::Pods, Context::Everywhere], [Context::Nodes, Context::Everywhere]);
+        let t = Key::parse("ctrl-t");
+        assert_eq!([&pods, &nodes].map(|places| map.key_in(places, list)), [None, t]);
+        assert_eq!([&pods, &nodes].map(|places| map.key_in(places, evict)), [t, None]);
+        // another key of the command stays
+        let both = BTreeMap::from([
+            ("evict".to_owned(), vec!["ctrl-t".to_owned()]),
+            ("clusters".to_owned(), vec!["ctrl-g".to_owned(), "f9".to_owned()]),
+        ]);
+        let (map, _) = Keymap::new(&both);
+        assert_eq!(map.key_in(&pods, list), Key::parse("ctrl-g"));
+        let (map, _) = Keymap::new(&own(&[("up", "ctrl-u"), ("evict", "ctrl-u")]));
+        assert_eq!(map.key_in(&nodes, Cmd::Up), Key::parse("ctrl-u"));
     }
 
     #[test]

@@ -135,6 +135,10 @@ pub struct List {
     pub drawn: Vec<usize>,
     /// Whether the user has moved the selection. Before that, the selection stays on the first row.
     pub moved: bool,
+    /// Whether the row that the user chose is gone, and no frame has shown the one that is selected instead.
+    pub unshown: bool,
+    /// The filter and the namespace of the rows; None: there are no rows yet.
+    pub narrowed: Option<(Filter, Option<Name>)>,
     /// The rows as shown.
     pub ids: Vec<u32>,
     /// The rows in the order of the list. The shown rows can differ, because rows keep their places for a while.

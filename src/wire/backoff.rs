@@ -10,6 +10,8 @@ pub struct Backoff {
     tries: u32,
     /// The limit of the first wait is short, because most failures are over at once.
     quick: Option<Duration>,
+    /// Each wait is at least half of the current limit, and not only half of the first one.
+    steady: bool,
 }
 
 /// The limits are invalid.
@@ -22,13 +24,20 @@ impl Backoff {
         if base.is_zero() || base > cap {
             Err(BadBackoff)
         } else {
-            Ok(Self { base, cap, tries: 0, quick: None })
+            Ok(Self { base, cap, tries: 0, quick: None, steady: false })
         }
     }
 
     /// For API servers and other polled sources: 0.8 s to 30 s.
     pub fn api() -> Self {
-        Self { base: Duration::from_millis(800), cap: Duration::from_secs(30), tries: 0, quick: None }
+        let (base, cap) = (Duration::from_millis(800), Duration::from_secs(30));
+        Self { base, cap, tries: 0, quick: None, steady: false }
+    }
+
+    /// For attempts that are expensive: each wait is at least half of the current limit.
+    #[must_use]
+    pub fn steady(self) -> Self {
+        Self { steady: true, ..self }
     }
 
     /// For reads that somebody waits for: the first wait is very short, the next ones are as in [`Backoff::api`].
@@ -36,7 +45,7 @@ impl Backoff {
         Self { quick: Some(Duration::from_millis(200)), ..Self::api() }
     }
 
-    /// The next wait: between half of the current limit and the limit. It is never zero, because a client must not
+    /// The next wait: between half of the first limit and the current limit. It is never zero, because a client must not
     /// retry a refused connection in a tight loop. Each call doubles the limit up to the cap.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Duration {
@@ -47,7 +56,7 @@ impl Backoff {
         }
         let doubled = before.saturating_sub(u32::from(self.quick.is_some()));
         let limit = self.base.saturating_mul(1 << doubled.min(16)).min(self.cap);
-        let floor = (self.base / 2).min(limit);
+        let floor = if self.steady { limit / 2 } else { self.base / 2 };
         floor + limit.saturating_sub(floor).mul_f64(fastrand::f64())
     }
 

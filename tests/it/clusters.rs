@@ -273,17 +273,23 @@ fn a_failover_plan_is_carried_out_in_its_own_cluster_only() {
     clusters.config(
         "[failover.rack]\nkind = \"evacuate\"\nnodes = [\"n1\"]\n\
          [failover.eu]\nkind = \"evacuate\"\nin_context = \"eu-*\"\nnodes = [\"n1\"]\n\
+         [failover.one]\nkind = \"evacuate\"\nin_context = \"eu-1\"\nnodes = [\"n1\"]\n\
          [failover.dr]\nkind = \"standby\"\ncontext = \"eu-2\"\nworkloads = [\"deploy/shop/web\"]\n",
     );
     for (plan, context, why) in [
         ("rack", "us-1", None),
         ("eu", "eu-1", None),
         ("eu", "eu-2", None),
-        ("eu", "us-1", Some("failover plan eu is for context eu-*, not us-1: name it with --context")),
+        (
+            "eu",
+            "us-1",
+            Some("plan eu is for context eu-*, not us-1: choose one of its clusters with --context"),
+        ),
+        ("one", "us-1", Some("failover plan one is for context eu-1, not us-1: name it with --context")),
         (
             "dr",
             "eu-2",
-            Some("failover plan dr goes over to eu-2, so it cannot begin there: name the other context"),
+            Some("goes over to eu-2, so it cannot begin there: name the cluster to leave with --context"),
         ),
     ] {
         let said = clusters.run(&["failover", plan, "--dry-run", "-o", "json", "--context", context]);
@@ -304,16 +310,41 @@ fn a_failover_plan_is_carried_out_in_its_own_cluster_only() {
         let plans = docs[context]["failover"].as_array().unwrap_or_else(|| panic!("{}", docs[context]));
         plans.iter().map(|plan| plan["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(plans("eu-1"), ["rack", "eu", "dr"]);
+    assert_eq!(plans("eu-1"), ["rack", "eu", "one", "dr"]);
     assert_eq!(plans("eu-2"), ["eu"]);
     assert_eq!(plans("us-1"), [""; 0]);
+}
+
+#[test]
+fn what_the_config_says_about_no_context_is_told_and_is_no_problem() {
+    let clusters = Clusters::new(&[Context("eu-1", well(), None)]);
+    clusters.config(
+        "[clusters.asia]\ncontexts = [\"ap-*\"]\n\
+         [failover.canary]\nkind = \"evacuate\"\nin_context = \"us-9\"\nnodes = [\"n1\"]\n",
+    );
+    let words = [
+        "clusters.asia: no context matches ap-*",
+        "failover.canary: in_context \"us-9\" matches no context of the kubeconfig",
+    ];
+    let said = clusters.run(&["config", "check"]);
+    assert_eq!(said.status.code(), Some(0), "{said:?}");
+    let docs = documents(&clusters.run(&["doctor", "-o", "json", "--wait", "3s"]));
+    let remarks = docs["eu-1"]["config"]["remarks"].as_array().unwrap();
+    for words in words {
+        assert!(text(&said.stdout).contains(words), "{said:?}");
+        assert!(remarks.iter().any(|r| r.as_str().unwrap().starts_with(words)), "{remarks:?}");
+    }
+    // a file with sets and plans that fit has no remarks
+    clusters.config("[clusters.eu]\ncontexts = [\"eu-*\"]\n");
+    let said = text(&clusters.run(&["config", "check"]).stdout);
+    assert!(said.ends_with(": no problems\n") && said.lines().count() == 1, "{said}");
 }
 
 #[test]
 fn a_key_of_the_config_that_replaces_a_default_is_told_and_is_no_problem() {
     let clusters = Clusters::new(&[Context("eu-1", well(), None)]);
     clusters.config("[ui.keys]\nzoom = [\"ctrl-t\"]\n");
-    let words = "ui.keys: ^t is `zoom` in everywhere, not `clusters`";
+    let words = "ui.keys: ^t now runs `zoom`, not `clusters` (everywhere)";
     let said = clusters.run(&["config", "check"]);
     assert_eq!(said.status.code(), Some(0), "{said:?}");
     let out = text(&said.stdout);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pilothouse::bootstrap::cluster::Handles;
 use pilothouse::bootstrap::dialer::Dialer;
-use pilothouse::bootstrap::opening::{Basis, Opener, Parts};
+use pilothouse::bootstrap::opening::{Basis, Opened, Opener, Parts};
 use pilothouse::clock::Clock;
 use pilothouse::hub::{CLUSTERS, CONTROL, FACTS, Hub, Queues};
 use pilothouse::source::Wanted;
@@ -92,12 +92,18 @@ async fn kubeconfig(sim: &Running, folder: &Path) -> PathBuf {
         // a plugin runs for a server with TLS only
         ("tls", json!({ "server": format!("https://{refused}"), "insecure-skip-tls-verify": true })),
     ];
-    let ran = folder.join("ran");
+    // they append a line for each run, and wait while there is a file of this name
+    let holds = format!("while [ -e {} ]; do sleep 0.02; done", folder.join("hold").display());
+    let counted = |name: &str, then: &str| {
+        plugin(folder, name, &format!("echo run >> {}; {holds}; {then}", folder.join("runs").display()))
+    };
+    let credential = r#"echo '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"t"}}'"#;
     let users = [
         ("good", user_of_good),
         ("waits", plugin(folder, "waits", "sleep 600")),
         ("fails", plugin(folder, "fails", "echo the token has expired >&2; exit 3")),
-        ("later", plugin(folder, "later", &format!("touch {}; exit 3", ran.display()))),
+        ("later", counted("later", "exit 3")),
+        ("slow", counted("slow", credential)),
     ];
     let contexts = [
         ("good", "good", "good"),
@@ -108,6 +114,7 @@ async fn kubeconfig(sim: &Running, folder: &Path) -> PathBuf {
         ("waits", "tls", "waits"),
         ("fails", "tls", "fails"),
         ("later", "tls", "later"),
+        ("slow", "tls", "slow"),
     ];
     let named = |list: &[(&str, Value)], of: &str| -> Vec<Value> {
         list.iter().map(|(name, held)| json!({ "name": name, of: held })).collect()
@@ -188,10 +195,29 @@ async fn waiting(chosen: &[&str], retry: (Duration, Duration)) -> Console {
 }
 
 impl Console {
+    /// The runs of the plugins that are counted.
+    fn runs(&self) -> usize {
+        std::fs::read_to_string(self.home.path().join("runs")).unwrap_or_default().lines().count()
+    }
+
+    /// Lets the plugins that are counted wait, or goes on.
+    fn hold(&self, on: bool) {
+        let path = self.home.path().join("hold");
+        if on { std::fs::write(path, "").unwrap() } else { std::fs::remove_file(path).unwrap() }
+    }
+
     async fn until(&mut self, what: &str, is: impl FnMut(&Arc<World>) -> bool) -> Arc<World> {
         let waited = tokio::time::timeout(SOON, self.world.wait_for(is)).await;
         let seen = waited.map(|world| world.unwrap().clone());
         seen.unwrap_or_else(|_| panic!("{what}: {:#?}", links(&self.world.borrow())))
+    }
+}
+
+/// The ID of a cluster that was not open.
+fn new(opened: Result<Opened, String>) -> ClusterId {
+    match opened {
+        Ok(Opened::New(id)) => id,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -249,11 +275,10 @@ async fn one_that_cannot_be_opened_delays_no_other_and_says_why() {
 async fn a_cluster_is_opened_and_closed_while_the_console_runs() {
     let mut console = console(&["good"]).await;
     console.until("the first one is read", |world| is_read(world, "good")).await;
-    let ran = console.home.path().join("ran");
-    assert!(!ran.exists(), "no credentials are asked for before the cluster is opened");
-    let id = console.opener.open("again").unwrap();
+    assert_eq!(console.runs(), 0, "no credentials are asked for before the cluster is opened");
+    let id = new(console.opener.open("again"));
     assert_eq!(id, ClusterId(1));
-    assert_eq!(console.opener.open("again"), Ok(id), "it is opened once");
+    assert_eq!(console.opener.open("again"), Ok(Opened::Before(id)), "it is opened once");
     let world =
         console.until("the second one is read", |world| world.clusters.len() > 1 && is_read(world, "again"));
     let world = world.await;
@@ -269,8 +294,8 @@ async fn a_cluster_is_opened_and_closed_while_the_console_runs() {
     assert!(of(&world, "again").pods.is_empty() && console.clusters.get(id).is_err());
     assert!(console.opener.close(id).is_err());
     // it comes back as another one
-    let next = console.opener.open("again").unwrap();
-    assert_eq!(next, ClusterId(2));
+    let next = ClusterId(2);
+    assert_eq!(console.opener.open("again"), Ok(Opened::New(next)));
     let world = console.until("it is read again", |world| {
         world.of_context("again").is_some_and(|cluster| cluster.id() == next && cluster.pods.cover.is_read())
     });
@@ -283,40 +308,77 @@ async fn a_cluster_is_opened_and_closed_while_the_console_runs() {
         world.of_context("later").is_some_and(|cluster| matches!(cluster.link, Link::Failed { .. }))
     });
     failed.await;
-    assert!(ran.exists());
+    assert_eq!(console.runs(), 1);
     let all: Vec<String> =
         console.opener.contexts().unwrap().iter().map(|line| line.context.to_string()).collect();
-    assert_eq!(all, ["again", "down", "fails", "good", "hangs", "later", "refuses", "waits"]);
+    assert_eq!(all, ["again", "down", "fails", "good", "hangs", "later", "refuses", "slow", "waits"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_could_not_be_opened_is_tried_again_by_a_key_and_seldom_by_itself() {
-    // by itself, the next attempt would be in an hour
-    let mut console = console(&["good", "later"]).await;
+    // by itself, the next attempt would be in half an hour to an hour, and those after it later and later
+    let hour = Duration::from_secs(3600);
+    let mut console = waiting(&["good", "later"], (hour, 10 * hour)).await;
     let failed = |world: &Arc<World>| matches!(of(world, "later").link, Link::Failed { .. });
+    let opening = |world: &Arc<World>| matches!(of(world, "later").link, Link::Opening { .. });
     console.until("it failed", failed).await;
-    let ran = console.home.path().join("ran");
-    for attempt in 0..2 {
-        std::fs::remove_file(&ran).unwrap();
-        let runs = async {
-            while !ran.exists() {
-                // a key that is pressed while an attempt runs starts no other one
-                assert_eq!(console.opener.open("later"), Ok(ClusterId(1)), "it is the same cluster");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(SOON, runs).await.unwrap_or_else(|_| panic!("attempt {attempt} does not run"));
-        // its plugin can still run
+    for attempt in 1..4 {
+        assert_eq!(console.runs(), attempt);
+        console.hold(true);
+        let of_the_start = Opened::Before(ClusterId(1));
+        assert_eq!(console.opener.open("later"), Ok(of_the_start), "it is the same cluster");
+        console.until("it is tried again", opening).await;
+        // a key that is pressed while an attempt runs starts no other one
+        assert_eq!(console.opener.open("later"), Ok(of_the_start));
+        console.hold(false);
         let world = console.until("it failed again", failed).await;
         let Link::Failed { why, .. } = &of(&world, "later").link else { panic!() };
         assert!(why.contains("exit status: 3"), "the reason is told: {why}");
+        let next = why.rsplit("; next try at ").next().unwrap();
+        let time = |secs| format!("{} UTC", Clock::system().now().plus_secs(secs).clock_secs());
+        let soon = (1700..3700).any(|secs| next.ends_with(&time(secs)));
+        assert!(soon, "attempt {attempt}: an attempt by hand does not delay the next one: {why}");
     }
+    assert_eq!(console.runs(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_of_its_own_is_shown_as_one() {
+    let short = Duration::from_millis(300);
+    let mut console = waiting(&["good", "later"], (short, short)).await;
+    console.until("it failed", |world| matches!(of(world, "later").link, Link::Failed { .. })).await;
+    // the attempt that meets this one lasts
+    console.hold(true);
+    console.until("it is opening", |world| matches!(of(world, "later").link, Link::Opening { .. })).await;
+    console.hold(false);
+    console.until("it failed again", |world| matches!(of(world, "later").link, Link::Failed { .. })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_forgotten_while_it_is_opened_is_not_kept() {
+    let console = console(&["good"]).await;
+    console.hold(true);
+    let dialer = console.dialer.clone();
+    let opens = tokio::spawn(async move { dialer.clients(&"slow".into(), true).await.map(|_| ()) });
+    let ran = async {
+        while console.runs() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, ran).await.unwrap();
+    console.dialer.forget("slow");
+    console.hold(false);
+    assert_eq!(opens.await.unwrap(), Ok(()));
+    console.dialer.clients(&"slow".into(), true).await.unwrap();
+    assert_eq!(console.runs(), 2, "the credentials are read again");
+    console.dialer.clients(&"slow".into(), true).await.unwrap();
+    assert_eq!(console.runs(), 2, "and then they are kept");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_is_opened_again_has_the_kubeconfig_of_now() {
     let mut console = console(&["good"]).await;
-    let id = console.opener.open("again").unwrap();
+    let id = new(console.opener.open("again"));
     let good = |console: &Console, id| console.clusters.get(id).map(|handle| handle.connection.server);
     console.until("it is read", |world| world.clusters.len() > 1 && is_read(world, "again")).await;
     let before = good(&console, id).unwrap();
@@ -332,7 +394,7 @@ async fn a_cluster_that_is_opened_again_has_the_kubeconfig_of_now() {
     let again = contexts.iter_mut().find(|context| context["name"] == "again").unwrap();
     again["context"]["cluster"] = "refuses".into();
     std::fs::write(&path, config.to_string()).unwrap();
-    let next = console.opener.open("again").unwrap();
+    let next = new(console.opener.open("again"));
     console
         .until("it is connected", |world| {
             world.of_context("again").is_some_and(|c| c.id() == next && c.link == Link::Open)

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -486,6 +486,51 @@ async fn next(inbox: &Arc<Mutex<Receiver<Input>>>) -> Input {
     tokio::task::spawn_blocking(told).await.unwrap()
 }
 
+fn desk(two: &Two, clusters: Handles, inbox: SyncSender<Input>) -> Desk {
+    Desk {
+        clusters,
+        runner: two.runner.clone(),
+        clock: Clock::system(),
+        world: two.world.subscribe(),
+        inbox,
+        control: mpsc::channel(1).0,
+        supervisor: Supervisor::new(),
+        opener: opener(two),
+        recorded: None,
+        home: Home::default(),
+        logs: HashMap::new(),
+        asked: HashMap::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_is_not_closed_while_an_action_starts_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = Two::with_journal(folder.path()).await;
+    let read = Arc::new(two.rehearsed(&scale(B)).await);
+    let (inbox_in, inbox) = queue();
+    let inbox = Arc::new(Mutex::new(inbox));
+    let (effects, effects_in) = mpsc::channel(64);
+    // both are asked for before the desk begins, so that the action has not been rehearsed again when the cluster is closed
+    let run = Effect::Run { read, answer: "y".into(), resumes: None };
+    for effect in [run, Effect::CloseCluster(B), Effect::CloseCluster(A)] {
+        effects.send(effect).await.unwrap();
+    }
+    tokio::spawn(desk(&two, Handles::default(), inbox_in).serve(effects_in));
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let Input::Notice(words) = next(&inbox).await else { panic!() };
+        told.push(words);
+    }
+    assert!(two.world.borrow().actions.is_empty(), "the World does not know the action");
+    assert_eq!(told[0], "not closed: an action runs there (scale in test)");
+    assert_eq!(told[1], "that cluster is not open", "nothing runs in A");
+    assert!(told[2].starts_with("scale done: "), "{told:?}");
+    effects.send(Effect::CloseCluster(B)).await.unwrap();
+    let Input::Notice(words) = next(&inbox).await else { panic!() };
+    assert_eq!(words, "that cluster is not open", "the action has ended");
+}
+
 #[tokio::test]
 async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object() {
     let folder = tempfile::tempdir().unwrap();
@@ -501,20 +546,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
         in_context: String::new(),
     };
     let first = ClusterHandle { failover: [green].into(), ..handle(&two.a, A) };
-    let desk = Desk {
-        clusters: Handles::from_iter([first, handle(&two.b, B)]),
-        runner: two.runner.clone(),
-        clock: Clock::system(),
-        world: two.world.subscribe(),
-        inbox: inbox_in,
-        control: mpsc::channel(1).0,
-        supervisor: Supervisor::new(),
-        opener: opener(&two),
-        recorded: None,
-        home: Home::default(),
-        logs: HashMap::new(),
-        asked: HashMap::new(),
-    };
+    let desk = desk(&two, Handles::from_iter([first, handle(&two.b, B)]), inbox_in);
     let (effects, effects_in) = mpsc::channel(64);
     let serves = tokio::spawn(desk.serve(effects_in));
     let yaml = |cluster| Request::Yaml(web(cluster));
@@ -562,7 +594,7 @@ async fn what_the_screen_asks_about_an_object_goes_to_the_cluster_of_that_object
     // a cluster that is not opened is not waited for
     effects.send(Effect::OpenCluster("third".into())).await.unwrap();
     let Input::NotOpened(context, why) = next(&inbox).await else { panic!() };
-    assert_eq!((context.as_str(), why.as_str()), ("third", "busy: that was not opened, try again"));
+    assert_eq!((context.as_str(), why.as_str()), ("third", "busy, try again"));
     // of a cluster that is not there
     effects.send(Effect::Fetch(Ticket(5), yaml(ClusterId(9)))).await.unwrap();
     let Input::Reply(Ticket(5), Reply::Failed(why)) = next(&inbox).await else { panic!() };

@@ -1,5 +1,6 @@
 //! The content of the screen, and the effects of keys.
 
+mod chosen;
 mod clusters;
 mod flows;
 mod plots;

@@ -1,7 +1,7 @@
 //! One of two real control planes is stopped, hangs, or refuses the credentials: the other one's data stays fresh, keys
 //! are answered, and the console ends. The times are printed.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Plane;
 use crate::planes::{HERE, Planes, THERE};
+use crate::relay::Request;
 use crate::seat::{PATIENCE, Seat, Start};
 
 /// The node of this test in the cluster that is well.
@@ -124,48 +125,22 @@ impl Shared {
     /// Answers one request.
     fn serve(&self, mut client: TcpStream) -> std::io::Result<()> {
         self.open.lock().unwrap().push(client.try_clone()?);
-        let mut lines = BufReader::new(client.try_clone()?);
-        let (mut head, mut length) = (String::new(), 0);
-        loop {
-            let mut line = String::new();
-            if lines.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let lower = line.to_lowercase();
-            if let Some(bytes) = lower.strip_prefix("content-length:") {
-                length = bytes.trim().parse().unwrap();
-            }
-            if line == "\r\n" {
-                break;
-            }
-            if !lower.starts_with("connection:") {
-                head.push_str(&line);
-            }
-        }
+        let Some(mut request) = Request::read(&client)? else { return Ok(()) };
         let state = *self.state.lock().unwrap();
         match state {
             State::Well => {}
             State::Stopped => return Ok(()),
             // until the other side hangs up
-            State::Hangs => return std::io::copy(&mut lines, &mut std::io::sink()).map(drop),
+            State::Hangs => return std::io::copy(&mut request.rest, &mut std::io::sink()).map(drop),
             State::Refuses => {
                 let body = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
                 let head = "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\nconnection: close";
                 return write!(client, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             }
         }
-        let mut server = TcpStream::connect(("127.0.0.1", self.upstream))?;
+        let server = TcpStream::connect(("127.0.0.1", self.upstream))?;
         self.open.lock().unwrap().push(server.try_clone()?);
-        server.write_all(format!("{head}connection: close\r\n\r\n").as_bytes())?;
-        std::io::copy(&mut lines.take(length), &mut server)?;
-        // a watch is silent for a long time, and ends with its client
-        let (mut gone, ends) = (client.try_clone()?, server.try_clone()?);
-        std::thread::spawn(move || {
-            drop(gone.read(&mut [0]));
-            drop(ends.shutdown(Shutdown::Both));
-        });
-        std::io::copy(&mut server, &mut client)?;
-        client.shutdown(Shutdown::Both)
+        request.pass(&client, server)
     }
 }
 

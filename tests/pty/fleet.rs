@@ -24,7 +24,7 @@ const SCENARIO: &str = "title = 'a thousand pods'\nextends = 'bare'\nhistory = '
     [[workload]]\nnamespace = 'shop'\nname = 'web'\nreplicas = 1000\nservice = false\n";
 
 /// `pilothouse sim` with a fleet, until it is dropped. Nothing happens in it, but its kubelets go on to renew their
-/// Leases: if its time stood still, each node would be shown as late after 22 seconds, and for how long.
+/// Leases: if its time stood still, each node would be shown as late after 22 seconds, with an age that changes.
 struct Fleet {
     folder: tempfile::TempDir,
     process: Child,

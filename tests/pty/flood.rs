@@ -1,13 +1,14 @@
 //! A log that is written faster than it can be read: keys are answered, and every line is shown or counted.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::killed::Cluster;
+use crate::relay::Request;
 use crate::seat::{PATIENCE, Seat, Start};
 
 /// How often the flood writes.
@@ -72,41 +73,14 @@ fn between(address: String, flood: &Arc<Flood>) -> String {
 }
 
 fn pass(client: TcpStream, address: &str, flood: &Flood) -> std::io::Result<()> {
-    let mut lines = BufReader::new(client.try_clone()?);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if lines.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let lower = line.to_lowercase();
-        if let Some(bytes) = lower.strip_prefix("content-length:") {
-            length = bytes.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-        if !lower.starts_with("connection:") {
-            head.push_str(&line);
-        }
-    }
-    let path = head.split(' ').nth(1).unwrap_or_default();
+    let Some(request) = Request::read(&client)? else { return Ok(()) };
+    let path = request.head.split(' ').nth(1).unwrap_or_default();
     // a source that follows pods by itself begins with fewer lines
     if path.contains("/log?") && path.contains("follow=true") && path.contains("tailLines=1000") {
         flood.run(client);
         return Ok(());
     }
-    let mut server = TcpStream::connect(address)?;
-    server.write_all(format!("{head}connection: close\r\n\r\n").as_bytes())?;
-    std::io::copy(&mut lines.take(length), &mut server)?;
-    // a watch is silent for a long time, and ends with its client
-    let (mut gone, ends) = (client.try_clone()?, server.try_clone()?);
-    std::thread::spawn(move || {
-        drop(gone.read(&mut [0]));
-        drop(ends.shutdown(Shutdown::Both));
-    });
-    std::io::copy(&mut server, &mut &client)?;
-    client.shutdown(Shutdown::Both)
+    request.pass(&client, TcpStream::connect(address)?)
 }
 
 fn kubeconfig(cluster: &Cluster, address: &str) -> PathBuf {

@@ -26,6 +26,7 @@ mod picture;
 mod planes;
 mod plugin;
 mod readonly;
+mod relay;
 mod seat;
 #[cfg(feature = "demo")]
 mod several;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::glob;
 use super::id::{ClusterId, Kind, Name, ObjectRef, Uid, write_object};
-use super::settings::glob;
 
 /// A named way to move traffic or load away from a failing part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,11 +46,17 @@ pub enum FailoverKind {
 }
 
 impl FailoverPlan {
+    /// Whether `in_context` names this context. Case counts, because contexts that differ only in case are different
+    /// clusters.
+    pub fn names(&self, context: &str) -> bool {
+        glob::matches(&self.in_context, context)
+    }
+
     /// Whether a plan of the config is for the cluster of this context. A plan that fails over to another cluster is not
     /// for that one.
     pub fn is_for(&self, context: &str, is_first: bool) -> bool {
         let there = matches!(&self.kind, FailoverKind::Standby(standby) if standby.context == *context);
-        !there && if self.in_context.is_empty() { is_first } else { glob(&self.in_context, context) }
+        !there && if self.in_context.is_empty() { is_first } else { self.names(context) }
     }
 
     /// Whether the plan moves this Service's traffic, or comes from the config. A suggested plan that drains a zone

@@ -101,10 +101,12 @@ impl Ui {
     }
 
     /// Returns the time by the server of the cluster in front. `now` is by the clock of the screen, which the server of the
-    /// first cluster corrects, by `corrected` milliseconds. Nothing is known of that cluster after it was closed.
+    /// first cluster corrects, by `corrected` milliseconds, because nothing is known of that cluster after it was closed.
+    /// `None`: nothing corrects the clock, and its time is that of the first cluster's server, as in a recording.
     pub fn clock_of_front(&self, world: &World, now: Stamp, corrected: Option<i64>) -> Stamp {
         let is_first = self.cluster == ClusterId::default();
-        if is_first { now } else { Stamp(now.0 - corrected.unwrap_or(0) + ahead(world, self.cluster)) }
+        let corrected = || corrected.unwrap_or_else(|| ahead(world, ClusterId::default()));
+        if is_first { now } else { Stamp(now.0 - corrected() + ahead(world, self.cluster)) }
     }
 
     /// Returns a time as the server of another cluster has it. `at` is by the server of the cluster in front.
@@ -216,6 +218,8 @@ mod tests {
         assert_eq!(front(&ui, &world), Stamp(560_000));
         ui.now = Stamp(560_000);
         assert_eq!([first, second].map(|id| ui.now_in(&world, id)), [Stamp(500_000), Stamp(560_000)]);
+        // the clock of a recording is not corrected: its time is that of the first one's server
+        assert_eq!(ui.clock_of_front(&world, Stamp(500_000), None), Stamp(560_000));
         // the first one is closed: its offset is gone, and the clock of the screen still has it
         let clusters = [Arc::default(), world.clusters[1].clone()].into();
         assert_eq!(front(&ui, &World { clusters, ..world }), Stamp(560_000));

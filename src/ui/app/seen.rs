@@ -53,6 +53,7 @@ impl Ui {
             let list = self.list_mut(id);
             (list.page, list.top) = (seen.page, seen.top);
             list.drawn = seen.drawn;
+            list.unshown = false;
         }
         match (self.screens.last_mut(), seen.reading) {
             (Some(Screen::Text(view)), Some(seen)) => {

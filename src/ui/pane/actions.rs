@@ -103,8 +103,10 @@ pub fn job(ui: &Ui, world: &World) -> Vec<Cell> {
     let keymap = &ui.keymap;
     let ours = || world.actions.iter().filter(|a| !a.foreign);
     let running: Vec<_> = ours().filter(|a| a.outcome.is_none()).collect();
-    let recent =
-        ours().find(|a| a.ended.is_some_and(|at| ui.now_in(world, a.cluster).secs_since(at) < STAYS_SECS));
+    // nothing is known of the clock of a cluster that was closed, so nothing tells how long ago its action ended
+    let is_live = |a: &ActionView| world.cluster(a.cluster).is_some_and(|c| c.link.is_live());
+    let ended = |a: &ActionView, at| ui.now_in(world, a.cluster).secs_since(at) < STAYS_SECS;
+    let recent = ours().find(|a| is_live(a) && a.ended.is_some_and(|at| ended(a, at)));
     let Some(action) = running.first().copied().or(recent) else { return Vec::new() };
     let grade = grade(action);
     let mut line = vec![

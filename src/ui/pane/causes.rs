@@ -122,13 +122,18 @@ fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid> {
     rows.iter().find_map(|r| at(r).filter(|c| r & FOLDED == 0 && fold_key(c) == *selected)).map(|c| key(c))
 }
 
+/// Where the keys of the rows are pressed.
+fn places() -> &'static [command::Context] {
+    super::of(ListId::Now).contexts
+}
+
 /// Builds the row that stands for all causes like `first`.
 pub fn folded_row(causes: &[Arc<Cause>], first: &Cause, keymap: &Keymap, now: Stamp) -> RowView {
     let grade = grade(first);
     let all: Vec<&Arc<Cause>> = causes.iter().filter(|c| alike(c, first)).collect();
     let names: Vec<String> = all.iter().map(|c| c.in_list()).collect();
     let since = all.iter().filter_map(|c| c.since).min();
-    let open = keymap.key(command::Cmd::Why).map_or_else(String::new, |k| format!("{k} all"));
+    let open = keymap.key_in(places(), command::Cmd::Why).map_or_else(String::new, |k| format!("{k} all"));
     RowView {
         grade,
         cells: vec![
@@ -182,9 +187,9 @@ pub fn row(cause: &Cause, keymap: &Keymap, now: Stamp, brief: bool) -> RowView {
     let grade = grade(cause);
     let action = cause.action.as_ref().and_then(|a| {
         let command = command::of(a.command().into())?;
-        Some(format!("{} {}", keymap.key(command.cmd)?, command.title))
+        Some(format!("{} {}", keymap.key_in(places(), command.cmd)?, command.title))
     });
-    let why = keymap.key(command::Cmd::Why).map_or_else(String::new, |k| format!("{k} why"));
+    let why = keymap.key_in(places(), command::Cmd::Why).map_or_else(String::new, |k| format!("{k} why"));
     let keys = match action {
         Some(action) if brief => action,
         Some(action) => format!("{action}  {why}"),
@@ -280,11 +285,10 @@ pub fn change_rows(ui: &Ui, world: &World, cluster: &Cluster) -> Vec<RowView> {
 }
 
 /// Builds the box with the recent changes.
-pub fn changes_view(keymap: &Keymap, rows: &[RowView], room: usize) -> ListView {
+pub fn changes_view(ui: &Ui, rows: &[RowView], room: usize) -> ListView {
     let mut notes = vec![cell(Role::Dim, format!("in the last {} min", ClusterState::window_minutes()))];
-    notes.extend(
-        keymap.key(command::Cmd::Open(ListId::Timeline)).map(|key| cell(Role::Key, format!("{key} all"))),
-    );
+    let key = ui.keymap.key_in(ui.contexts(), command::Cmd::Open(ListId::Timeline));
+    notes.extend(key.map(|key| cell(Role::Key, format!("{key} all"))));
     ListView {
         title: "Changed".into(),
         notes,
@@ -299,7 +303,7 @@ pub fn changes_view(keymap: &Keymap, rows: &[RowView], room: usize) -> ListView 
 pub fn changes(ui: &Ui, world: &World, cluster: &Cluster, brief: bool) -> Vec<Cell> {
     let key = ui
         .keymap
-        .key(command::Cmd::Open(ListId::Timeline))
+        .key_in(ui.contexts(), command::Cmd::Open(ListId::Timeline))
         .map_or_else(String::new, |key| format!("{key} all"));
     let mut line = vec![cell(Role::Title, format!("changed {}m", ClusterState::window_minutes()))];
     line.push(cell(Role::Key, key));

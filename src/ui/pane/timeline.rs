@@ -207,7 +207,7 @@ pub fn footer(s: &Shown<'_>) -> Vec<Cell> {
     if s.cluster.info.history.is_off() {
         return vec![cell(
             Role::Dim,
-            "no history is kept (history.memory_mib = 0): only what events and objects still say",
+            "no history is kept (history.memory_mib = 0): the lines come only from events and objects that still exist",
         )];
     }
     let Some(since) = seen_since(s.cluster) else {

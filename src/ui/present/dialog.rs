@@ -117,11 +117,16 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
 }
 
 /// Whether the equivalent command is one of kubectl. Other programs change an Alertmanager and a HAProxy, and only this one
-/// undoes and resumes.
+/// undoes, resumes and runs a failover plan.
 pub fn is_kubectl(plan: &Plan) -> bool {
     !matches!(
         plan.intent.act,
-        Act::SilenceAlerts(_) | Act::EndSilence | Act::Server(_) | Act::Undo(_) | Act::Resume(_)
+        Act::SilenceAlerts(_)
+            | Act::EndSilence
+            | Act::Server(_)
+            | Act::Undo(_)
+            | Act::Resume(_)
+            | Act::Failover { .. }
     )
 }
 

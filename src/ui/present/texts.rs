@@ -80,7 +80,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("affects", affects.join(", "));
             out.field("rule", cause.rule());
             if let Some(action) = &cause.action {
-                let key = ui.keymap.key(action.command().into());
+                let key = ui.keymap.key_in(ui.contexts(), action.command().into());
                 let key = key.map_or_else(String::new, |k| format!("{k}: "));
                 out.say(Role::Key, format!("  {:<14} {key}{action}", "can do"));
             }
@@ -189,7 +189,8 @@ fn choices(out: &mut Lines, ui: &Ui, cause: &Cause) {
     let fitting = COMMANDS.iter().filter(|c| {
         c.risk == Risk::Rehearsed && c.contexts.contains(&Context::Text) && targets::fits(c.cmd, &main.kind)
     });
-    let fitting: Vec<_> = fitting.filter_map(|c| Some((ui.keymap.key(c.cmd)?, c))).collect();
+    let key = |cmd| ui.keymap.key_in(ui.contexts(), cmd);
+    let fitting: Vec<_> = fitting.filter_map(|c| Some((key(c.cmd)?, c))).collect();
     if fitting.is_empty() {
         return;
     }

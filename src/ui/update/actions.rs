@@ -9,12 +9,10 @@ use pilothouse_core::facts::world::{ActionView, StepState, World};
 use pilothouse_core::plan::undo;
 
 use super::super::app::{Question, Ui};
-use super::super::command::Cmd;
-use super::super::list::ListId;
 use super::super::request::{Effect, Order};
 use super::super::rows::actions::is_left;
 use super::super::targets;
-use super::{dialog, timeline};
+use super::{clusters, dialog, timeline};
 
 /// Returns the selected action, or the action whose text is open.
 fn selected(ui: &mut Ui, world: &World) -> Option<Arc<ActionView>> {
@@ -62,8 +60,8 @@ pub(super) fn cancel(ui: &mut Ui, world: &World) {
 fn home(ui: &mut Ui, world: &World, action: &ActionView) -> Option<ClusterId> {
     let context = &action.plan.intent.context;
     let Some(cluster) = world.of_context(context) else {
-        let key = ui.keymap.key(Cmd::Open(ListId::Clusters)).map_or_else(String::new, |key| key.to_string());
-        ui.say(format!("this action was done in context {context}, which is not open: {key} opens it"));
+        let hint = clusters::opens(ui, "it");
+        ui.say(format!("this action was done in context {context}, which is not open{hint}"));
         return None;
     };
     // an action of this process was done in a cluster that can have been closed and opened again

@@ -34,6 +34,12 @@ pub(super) fn list(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     ui.prompt = Some(Prompt::Filter { list: ListId::Clusters, before: Filter::default() });
 }
 
+/// Names the key of the list of clusters, for the end of a message.
+pub(super) fn opens(ui: &Ui, what: &str) -> String {
+    let key = ui.keymap.key_in(ui.contexts(), Cmd::Open(ListId::Clusters));
+    key.map_or_else(String::new, |key| format!(": {key} opens {what}"))
+}
+
 /// Leaves the list of clusters.
 pub(super) fn leave(ui: &mut Ui, effects: &mut Vec<Effect>) {
     if matches!(ui.screen(), Screen::List(ListId::Clusters)) {
@@ -73,8 +79,10 @@ pub(super) fn not_opened(ui: &mut Ui, context: &Name, why: &str) {
     if ui.fleet.awaited.as_ref() == Some(context) {
         ui.fleet.awaited = None;
     }
-    ui.fleet.opened.remove(context);
-    ui.say(text::clean(why).into_owned());
+    // this message takes the place of the one that the action was started
+    let opened = ui.fleet.opened.remove(context).filter(|opened| !opened.seen);
+    let runs = opened.map_or("", |_| "; the action runs");
+    ui.say(text::clean(&format!("{context} was not opened: {why}{runs}")).into_owned());
 }
 
 /// Brings an open cluster to the front. A list stays on the screen with the rows of that cluster; a text, a log and a
@@ -148,8 +156,8 @@ pub(super) fn follow(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 /// Shows the findings and changes of all open clusters, or only those of the one in front.
 pub(super) fn everywhere(ui: &mut Ui, world: &World) {
     if !ui.fleet.all && !world.has_several() {
-        let key = ui.keymap.key(Cmd::Open(ListId::Clusters)).map_or_else(String::new, |key| key.to_string());
-        return ui.say(format!("only one cluster is open: {key} opens others"));
+        let hint = opens(ui, "others");
+        return ui.say(format!("only one cluster is open{hint}"));
     }
     ui.fleet.all = !ui.fleet.all;
     ui.list_mut(ListId::Now).to_top();

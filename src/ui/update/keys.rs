@@ -50,14 +50,18 @@ pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effe
         ui.quit_asked = None;
     }
     ui.note = None;
-    if let Some(list) = ui.active_list()
-        && command::of(cmd).is_some_and(|command| command.risk == Risk::Rehearsed)
-    {
-        // a filter that was typed directly before has not been drawn yet, and the key is about the rows that it leaves
-        rows::refresh(ui, world, list, true);
-    }
-    if unfit::is_about_nothing(ui, world, cmd) && unfit::goes_to_its_cause(ui, world, key, effects) {
+    let acts = command::of(cmd).is_some_and(|command| command.risk == Risk::Rehearsed);
+    if acts && !rows::choose(ui, world) {
         return;
+    }
+    if unfit::is_about_nothing(ui, world, cmd) {
+        // the key was pressed for that row, and not for a cause in NOW
+        if acts && rows::is_gone(ui, world) {
+            return ui.say(rows::GONE);
+        }
+        if unfit::goes_to_its_cause(ui, world, key, effects) {
+            return;
+        }
     }
     run(ui, world, cmd, effects);
 }

@@ -5,7 +5,7 @@ use pilothouse_core::domain::plan::{Act, ScaleBy};
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Target, Ui};
-use super::super::command::{self, ChangeCmd, Cmd, Context};
+use super::super::command::{self, ChangeCmd, Cmd, Context, Risk};
 use super::super::key::{Code, Key};
 use super::super::list::{Filter, ListId};
 use super::super::present::palette;
@@ -305,7 +305,9 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 if let Some(command) = command::by_id(id) {
                     let here = ui.contexts();
                     if command.contexts.iter().any(|c| here.contains(c)) {
-                        super::run(ui, world, command.cmd, effects);
+                        if command.risk == Risk::None || rows::choose(ui, world) {
+                            super::run(ui, world, command.cmd, effects);
+                        }
                     } else {
                         ui.say(format!("{id} works in: {}", command::places(command)));
                     }
@@ -319,7 +321,9 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 if let Some(id) = open::select(ui, &object, effects) {
                     // an action applies to the rows of a list, so the list must be up to date
                     rows::refresh(ui, world, id, true);
-                    super::run(ui, world, cmd, effects);
+                    if rows::is_shown(ui, id) {
+                        super::run(ui, world, cmd, effects);
+                    }
                 }
             }
             Some(Target::Resource(word, namespace)) => open::table(ui, &word, namespace, effects),

@@ -27,7 +27,7 @@ pub(super) fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &
     }
     let filter = ui.list(ListId::Now).filter.clone();
     let spec = Spec { namespace: ui.namespace.clone(), filter, ..Spec::default() };
-    let offers = |suggested: SuggestedCommand| ui.keymap.keys(suggested.into()).contains(&key);
+    let offers = |suggested: SuggestedCommand| Cmd::from(suggested) == cmd;
     let mut offering = cluster.derived.causes.iter().filter(|cause| {
         causes::passes(cause, &spec) && cause.action.as_ref().is_some_and(|a| offers(a.command()))
     });

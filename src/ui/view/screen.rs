@@ -44,7 +44,7 @@ pub(super) fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) 
     if !others.is_empty() {
         let place = Rect::new(area.x, area.y + 1, area.width, 1);
         canvas.cells(place.x + 1, place.y, place.right(), &others);
-        if let Some(key) = ui.keymap.key(Cmd::Open(ListId::Clusters)) {
+        if let Some(key) = ui.keymap.key_in(ui.contexts(), Cmd::Open(ListId::Clusters)) {
             canvas.spot(place, Spot::Key(key));
         }
     }
@@ -273,7 +273,7 @@ fn panes(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
         list::draw(
             canvas,
             place,
-            &causes::changes_view(&ui.keymap, &changes, room(place, Chrome::Frame, false)),
+            &causes::changes_view(ui, &changes, room(place, Chrome::Frame, false)),
             Chrome::Frame,
             false,
         );

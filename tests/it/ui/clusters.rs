@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use pilothouse::ui::app::{OpenedBy, Prompt, Screen, Target};
+use pilothouse::ui::key::Key;
 use pilothouse::ui::keymap::Keymap;
 use pilothouse::ui::list::ListId;
+use pilothouse::ui::mouse::{Gesture, Mouse, Spot};
 use pilothouse::ui::request::{Effect, Msg, Rehearsal, Reply, Request};
 use pilothouse::ui::update::update;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Standby, WeightShift};
@@ -482,10 +484,14 @@ fn a_cluster_that_a_failover_opens_is_named_and_says_why_it_is_open() {
         let plans = Reply::Plans(vec![way("dr", FailoverKind::Standby(standby))]);
         update(&mut desk.ui, &desk.world, Msg::Reply(ticket, plans));
         let (ticket, intent) = planned(desk.press("enter")).unwrap();
-        let rehearsal = Rehearsal { plan: Arc::new(plan(&intent, false)) };
+        let copied = "pilothouse failover dr".into();
+        let rehearsal = Rehearsal { plan: Arc::new(Plan { kubectl: copied, ..plan(&intent, false) }) };
         update(&mut desk.ui, &desk.world, Msg::Reply(ticket, Reply::Rehearsal(rehearsal)));
         desk.dump(120, 36);
         desk.ui.clock_ms += 301;
+        // kubectl has no such command
+        let shown = desk.dump(120, 36);
+        assert!(shown.contains("copy command") && shown.contains("Equivalent command"), "{shown}");
         let effects = desk.press("y");
         assert!(matches!(&effects[..], [Effect::OpenCluster(opened), Effect::Run { .. }] if opened == to));
         let shown = desk.dump(200, 50);
@@ -547,13 +553,85 @@ fn a_cluster_that_was_not_opened_does_not_come_to_the_front_later() {
         desk.type_text("us-1");
         desk.dump(120, 36);
         assert_eq!(desk.press("enter"), [Effect::OpenCluster("us-1".into())]);
-        let why = "busy: that was not opened, try again";
+        let why = "busy, try again";
         update(&mut desk.ui, &desk.world, Msg::NotOpened(context.into(), why.into()));
-        assert!(desk.dump(120, 36).contains(why));
+        assert!(desk.dump(120, 36).contains(&format!("{context} was not opened: {why}")));
         let info = ClusterInfo { id: ClusterId(2), context: "us-1".into(), ..ClusterInfo::default() };
         join(&mut desk, ClusterState::new(info));
         assert_eq!(desk.ui.cluster == ClusterId(2), comes, "{context}");
     }
+}
+
+#[test]
+fn an_action_whose_cluster_was_not_opened_still_runs_and_is_not_started_again() {
+    for (seen, ends) in
+        [(false, "us-1 was not opened: too many; the action runs"), (true, "opened: too many")]
+    {
+        let mut desk = two();
+        desk.ui.fleet.opened.insert("us-1".into(), OpenedBy { action: "failover", seen });
+        desk.ui.say("started: failover dr; 8 shows it");
+        update(&mut desk.ui, &desk.world, Msg::NotOpened("us-1".into(), "too many".into()));
+        let said = desk.ui.note.as_ref().unwrap().0.as_str();
+        assert!(said.ends_with(ends), "{said}");
+    }
+}
+
+#[test]
+fn a_key_that_acts_in_one_place_is_not_offered_there_for_the_list_of_clusters() {
+    let mut desk = two();
+    let own = [("evict".to_owned(), vec!["ctrl-t".to_owned()])].into();
+    desk.ui.keymap = Keymap::new(&own).0;
+    let t = Key::parse("ctrl-t").unwrap();
+    // the line of the other clusters, which opens the list by a click
+    let click = |desk: &mut Desk| {
+        desk.dump(200, 50);
+        let mouse = Mouse { gesture: Gesture::Click, x: 3, y: 1 };
+        update(&mut desk.ui, &desk.world, Msg::Mouse(mouse))
+    };
+    let offered = |desk: &Desk| desk.ui.spots.iter().any(|(.., spot)| *spot == Spot::Key(t));
+    desk.press("5 tab");
+    assert_eq!(planned(click(&mut desk)), None);
+    let shown = desk.dump(200, 50);
+    assert!(shown.contains("^t evict"), "{shown}");
+    desk.press("1");
+    let shown = desk.dump(200, 50);
+    assert!(offered(&desk) && !shown.contains("^t evict"), "{shown}");
+    click(&mut desk);
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Clusters)));
+}
+
+#[test]
+fn an_action_of_a_cluster_that_was_closed_leaves_the_line_of_jobs() {
+    use pilothouse_core::domain::id::{Name, ObjectRef};
+    use pilothouse_core::facts::event::Identity;
+    use pilothouse_core::facts::world::{ActionView, Outcome};
+    let mut desk = two();
+    let node =
+        ObjectRef::new(B, Kind::Node, &Name::default(), &scene::node_name(2).into(), &scene::uid(1002));
+    let intent = Intent { cluster: B, context: "eu-2".into(), act: Act::Cordon, targets: vec![node] };
+    // the clock of its server is ten minutes ahead, and the action ended five seconds ago
+    let mut action = ActionView::new("1".into(), Arc::new(plan(&intent, false)), scene::ago(-590));
+    (action.outcome, action.ended) = (Some(Outcome::Done), Some(scene::ago(-595)));
+    let ahead = |held: &Arc<Cluster>| {
+        let identity = Identity { clock_offset_ms: Some(600_000), ..held.identity.clone() };
+        if held.id() == B { Arc::new(Cluster { identity, ..Cluster::clone(held) }) } else { held.clone() }
+    };
+    let clusters = desk.world.clusters.iter().map(ahead).collect();
+    let world = World { clusters, actions: [Arc::new(action)].into(), ..desk.world.clone() };
+    let is_told = |desk: &mut Desk| {
+        desk.ui.note = None;
+        desk.dump(120, 36).contains("JOB")
+    };
+    sees(&mut desk, world);
+    assert!(is_told(&mut desk), "{}", desk.dump(120, 36));
+    linked(&mut desk, B, &Link::Closed);
+    assert!(!is_told(&mut desk), "{}", desk.dump(120, 36));
+    // one that runs is always told
+    let mut action = ActionView::clone(&desk.world.actions[0]);
+    (action.outcome, action.ended) = (None, None);
+    let world = World { actions: [Arc::new(action)].into(), ..desk.world.clone() };
+    sees(&mut desk, world);
+    assert!(is_told(&mut desk), "{}", desk.dump(120, 36));
 }
 
 #[test]

@@ -247,6 +247,7 @@ mod tests {
             ("eu-2", false, &["eu-2", "all-eu"]),
             ("eu-2", true, &["unnamed", "eu-2", "all-eu"]),
             ("us-1", false, &[]),
+            ("EU-1", false, &[]),
         ] {
             let of = settings.of_cluster(context, is_first).settings;
             let found: Vec<&str> = of.failover.iter().map(|plan| plan.name.as_str()).collect();
