@@ -375,6 +375,12 @@ pub fn of(cmd: Cmd) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| c.cmd == cmd)
 }
 
+/// The command whose key runs another one where that one has none. NOW and a text are about objects of all kinds: there,
+/// the key of the replicas is about the bounds if an autoscaler is selected.
+pub fn stands_in(cmd: Cmd) -> Option<Cmd> {
+    (cmd == Cmd::Change(ChangeCmd::Bounds)).then_some(Cmd::Change(ChangeCmd::Scale))
+}
+
 impl From<SuggestedCommand> for Cmd {
     fn from(suggested: SuggestedCommand) -> Self {
         Self::Change(match suggested {
@@ -396,10 +402,11 @@ pub fn by_id(id: &str) -> Option<&'static Command> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeMap, HashSet};
 
     use super::*;
     use crate::ui::key::Key;
+    use crate::ui::keymap::Keymap;
 
     #[test]
     fn every_default_is_a_key_and_ids_are_unique() {
@@ -425,17 +432,15 @@ mod tests {
 
     #[test]
     fn every_command_that_a_finding_suggests_is_in_the_table_and_works_where_findings_are_shown() {
+        let (keymap, _) = Keymap::new(&BTreeMap::new());
         for suggested in SuggestedCommand::ALL {
             let command = of(suggested.into()).expect("a row of the table");
             assert_eq!(command.id, suggested.as_str());
             assert_eq!(command.risk, Risk::Rehearsed, "{}", command.id);
-            // the bounds of an autoscaler share a key with the replicas of a workload
-            let has_its_key = |other: &&Command| {
-                other.risk == Risk::Rehearsed && command.keys.iter().any(|key| other.keys.contains(key))
-            };
-            for context in [Context::Now, Context::Text] {
-                let mut here = COMMANDS.iter().filter(|other| other.contexts.contains(&context));
-                assert!(here.any(|other| has_its_key(&other)), "{} in {}", command.id, context.title());
+            for places in [&[Context::Now, Context::Objects] as &[_], &[Context::Text, Context::Objects]] {
+                let key = keymap.key_in(places, command.cmd).expect(command.id);
+                let runs = keymap.lookup(places, key);
+                assert!(runs == Some(command.cmd) || runs == stands_in(command.cmd), "{}", command.id);
             }
         }
     }

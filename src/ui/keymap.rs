@@ -167,18 +167,19 @@ impl Keymap {
         places.iter().find_map(|context| self.map.get(&(*context, key)).copied())
     }
 
-    /// The key to show for a command, whatever the place. See [`Keymap::key_in`] for a key that is pressed in one.
-    pub fn key(&self, cmd: Cmd) -> Option<Key> {
-        self.keys.get(&cmd).and_then(|keys| keys.first()).copied()
-    }
-
     /// The key to show for a command in these places, the narrowest first: the first key that runs it there. In one place,
     /// a key can be that of another command.
     pub fn key_in(&self, places: &[Context], cmd: Cmd) -> Option<Key> {
-        self.keys(cmd).iter().copied().find(|key| self.lookup(places, *key) == Some(cmd))
+        let own = |cmd| self.keys_in(places, cmd).next();
+        own(cmd).or_else(|| command::stands_in(cmd).and_then(own))
     }
 
-    /// All keys of a command, for help.
+    /// The keys that run a command in these places.
+    pub fn keys_in(&self, places: &[Context], cmd: Cmd) -> impl Iterator<Item = Key> {
+        self.keys(cmd).iter().copied().filter(move |key| self.lookup(places, *key) == Some(cmd))
+    }
+
+    /// All keys of a command, wherever they work.
     pub fn keys(&self, cmd: Cmd) -> &[Key] {
         self.keys.get(&cmd).map_or(&[], Vec::as_slice)
     }
@@ -206,13 +207,10 @@ fn read(command: &command::Command, texts: &[String]) -> Result<Vec<Key>, Fault>
     texts.iter().map(parse).collect()
 }
 
-/// The only command that a key can have, because it works before everything else: in each dialog and while text is typed.
+/// The command of a key that no other command can have: it works before everything else, also while text is typed.
 fn kept(key: Key) -> Option<Cmd> {
-    match key {
-        Key { code: Code::Char('c'), ctrl: true, alt: false } => Some(Cmd::Interrupt),
-        Key { code: Code::Char('z'), ctrl: true, alt: false } => Some(Cmd::Suspend),
-        _ => None,
-    }
+    let interrupt = Key { code: Code::Char('c'), ctrl: true, alt: false };
+    (key == interrupt).then_some(Cmd::Interrupt)
 }
 
 /// True for keys that may start a change: nobody presses them to look at something.
@@ -321,10 +319,8 @@ mod tests {
             ("drain", &["d"], "D", "d may not start an action"),
             ("drain", &["enter"], "D", "Enter may not start an action"),
             ("drain", &["5"], "D", "5 may not start an action"),
-            ("drain", &["ctrl-z"], "D", "^z is always the key of `suspend`"),
             ("evict", &["ctrl-c"], "K", "^c is always the key of `interrupt`"),
             ("zoom", &["w", "ctrl-c"], "z", "^c is always the key of `interrupt`"),
-            ("interrupt", &["ctrl-z"], "ctrl-c", "^z is always the key of `suspend`"),
         ] {
             let own = BTreeMap::from([(command.to_owned(), keys.iter().map(ToString::to_string).collect())]);
             let (map, problems) = Keymap::new(&own);
@@ -340,7 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_that_always_work_can_be_written_down() {
+    fn the_default_of_suspend_can_be_the_key_of_another_command() {
+        let (map, problems) = Keymap::new(&own(&[("suspend", "ctrl-y"), ("zoom", "ctrl-z")]));
+        assert_eq!((problems, map.replaced()), (Vec::new(), &[][..]));
+        assert_eq!(map.lookup(&[Context::Everywhere], Key::parse("ctrl-z").unwrap()), Some(Cmd::Zoom));
+    }
+
+    #[test]
+    fn the_key_that_always_works_can_be_written_down() {
         let (map, problems) = Keymap::new(&own(&[("suspend", "ctrl-z"), ("interrupt", "ctrl-c")]));
         assert_eq!((problems, map.replaced()), (Vec::new(), &[][..]));
         // and another key can do the same

@@ -7,7 +7,7 @@ use pilothouse_core::facts::world::{ActionView, Cluster, World};
 use super::super::app::Ui;
 use super::super::cell::{Cell, RowView, cell, plain};
 use super::super::command::{ChangeCmd, Cmd};
-use super::super::keymap::Keymap;
+use super::super::key::Key;
 use super::super::list::{List, ListId, Spec};
 use super::super::rows::actions::{grade, is_left, key, state, steps, title};
 use super::super::theme::Role;
@@ -37,10 +37,15 @@ pub fn passes(action: &ActionView, cluster: &Cluster, all: bool, spec: &Spec) ->
     (all || action.is_of(cluster)) && spec.filter.passes(&texts)
 }
 
+/// Returns the key that is pressed for a command in the list of actions.
+fn pressed(ui: &Ui, cmd: Cmd) -> Option<Key> {
+    ui.keymap.key_in(super::of(ListId::Actions).contexts, cmd)
+}
+
 /// Counts the actions of other clusters, for the title.
 pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     let others = s.world.actions.iter().filter(|a| !a.is_of(s.cluster)).count();
-    match (others, s.ui.all_actions, s.ui.keymap.key(Cmd::AllActions)) {
+    match (others, s.ui.all_actions, pressed(s.ui, Cmd::AllActions)) {
         (0, ..) => Vec::new(),
         (_, true, _) => vec![cell(Role::Info, "of all clusters")],
         (n, false, key) => {
@@ -76,15 +81,15 @@ pub fn row(action: &ActionView, now: Stamp) -> RowView {
 }
 
 /// Describes an action of this cluster whose process ended before the action did, and which key to press.
-pub fn unfinished(world: &World, cluster: &Cluster, keymap: &Keymap) -> Vec<Cell> {
+pub fn unfinished(ui: &Ui, world: &World, cluster: &Cluster) -> Vec<Cell> {
     let mut found = world.actions.iter().filter(|a| a.unfinished && a.is_of(cluster));
     let Some(action) = found.next() else { return Vec::new() };
     let more = found.count();
     let mut line = vec![cell(Role::Warning, "! unfinished:"), cell(Role::Strong, title(action))];
     let keys = (
-        keymap.key(Cmd::Open(ListId::Actions)),
-        keymap.key(Cmd::Change(ChangeCmd::ResumeAction)),
-        keymap.key(Cmd::CancelAction),
+        ui.key(Cmd::Open(ListId::Actions)),
+        pressed(ui, Cmd::Change(ChangeCmd::ResumeAction)),
+        pressed(ui, Cmd::CancelAction),
     );
     if let (Some(list), Some(resume), Some(dismiss)) = keys {
         line.push(cell(Role::Key, format!("· {list}, then {resume} resumes or {dismiss} dismisses it")));
@@ -100,7 +105,6 @@ const STAYS_SECS: u64 = 60;
 
 /// Builds the job line. It is empty if no action is running and none ended recently.
 pub fn job(ui: &Ui, world: &World) -> Vec<Cell> {
-    let keymap = &ui.keymap;
     let ours = || world.actions.iter().filter(|a| !a.foreign);
     let running: Vec<_> = ours().filter(|a| a.outcome.is_none()).collect();
     // nothing is known of the clock of a cluster that was closed, so nothing tells how long ago its action ended
@@ -119,7 +123,7 @@ pub fn job(ui: &Ui, world: &World) -> Vec<Cell> {
         line.insert(2, plain(format!("in {}", action.plan.intent.context)));
     }
     let (view, resume) =
-        (keymap.key(Cmd::Open(ListId::Actions)), keymap.key(Cmd::Change(ChangeCmd::ResumeAction)));
+        (ui.key(Cmd::Open(ListId::Actions)), pressed(ui, Cmd::Change(ChangeCmd::ResumeAction)));
     if let (Some(view), Some(resume), true) = (&view, resume, is_left(action)) {
         // the key precedes the reason, because the reason can be long
         line.push(cell(Role::Key, format!("· {view}, then {resume} resumes it")));

@@ -6,7 +6,8 @@ use pilothouse_core::facts::world::{Cluster, World};
 
 use super::super::app::{PastMetrics, Screen, TextSource, Ui};
 use super::super::cell::{RowView, cell};
-use super::super::command::Context;
+use super::super::command::{Cmd, Context};
+use super::super::key::Key;
 use super::super::list::{ListId, Spec};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
@@ -141,6 +142,11 @@ impl Ui {
             return &[Context::Sheet];
         }
         self.contexts_of(self.screen())
+    }
+
+    /// Returns the key to show for a command on this screen. A dialog over it does not change what the screen says.
+    pub fn key(&self, cmd: Cmd) -> Option<Key> {
+        self.keymap.key_in(self.contexts_of(self.screen()), cmd)
     }
 
     /// Returns the contexts of the screen below the top one. Help needs them, because help is a screen itself and

@@ -11,7 +11,7 @@ use pilothouse_core::state::timeline::{Line, LineKind, WINDOW_HOURS, What, seen_
 use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, cell, plain};
 use super::super::command::Cmd;
-use super::super::list::{List, Spec};
+use super::super::list::{List, ListId, Spec};
 use super::super::rows::timeline::{Kinds, grade, passes};
 use super::super::theme::Role;
 use super::super::widget::columns::Column;
@@ -129,7 +129,10 @@ pub fn refresh(ui: &mut Ui, world: &World, cluster: &Cluster, spec: &mut Spec, l
 pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     let lines = &s.ui.rows.timeline.list;
     let shown = lines.iter().filter(|line| s.ui.kinds_of_lines.shows(line)).count();
-    let key = s.ui.keymap.key(Cmd::LineKinds).map_or_else(String::new, |key| format!("{key}: "));
+    let key =
+        s.ui.keymap
+            .key_in(super::of(ListId::Timeline).contexts, Cmd::LineKinds)
+            .map_or_else(String::new, |key| format!("{key}: "));
     vec![
         plain(format!("{shown} of {}", count(lines.len(), "line"))),
         cell(Role::Info, format!("{key}{}", s.ui.kinds_of_lines.words())),

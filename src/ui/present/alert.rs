@@ -86,7 +86,7 @@ fn links_of(out: &mut Lines, ui: &Ui, cluster: &Cluster, alert: &Alert) {
     if links.is_empty() && alert.generator.is_empty() {
         return;
     }
-    let key = ui.keymap.key(Cmd::CopyLink).filter(|_| !links.is_empty());
+    let key = ui.key(Cmd::CopyLink).filter(|_| !links.is_empty());
     let key = key.map_or_else(String::new, |key| format!(", {key} copies one after the other"));
     out.head(&format!("Links{key}"));
     for (what, url) in &links {

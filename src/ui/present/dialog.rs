@@ -8,7 +8,7 @@ use pilothouse_core::domain::traffic::Break;
 
 use super::super::app::{Dialog, Question, Stage, TextLine, Ui};
 use super::super::cell::{Cell, ago, cell};
-use super::super::command::Cmd;
+use super::super::command::{Cmd, Context};
 use super::super::request::Rehearsal;
 use super::super::theme::Role;
 use super::super::widget::input::InputLine;
@@ -72,7 +72,8 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
         note: dialog.note.clone(),
         ..DialogView::default()
     };
-    let cancel = ui.keymap.key(Cmd::Cancel).map_or_else(String::new, |k| format!("{k} cancel"));
+    let cancel =
+        ui.keymap.key_in(&[Context::Dialog], Cmd::Cancel).map_or_else(String::new, |k| format!("{k} cancel"));
     match &dialog.stage {
         Stage::Waiting => {
             view.lines.push(TextLine::new(
@@ -105,7 +106,7 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
                 };
                 // a letter that belongs to the requested text is not a command
                 let typed = |c: char| !dialog.typed.is_empty() || rehearsal.plan.answer.starts_with(c);
-                if let Some(key) = ui.keymap.key(cmd).filter(|_| there)
+                if let Some(key) = ui.keymap.key_in(&[Context::Dialog], cmd).filter(|_| there)
                     && !(asks && key.typed().is_some_and(typed))
                 {
                     view.keys.push(cell(Role::Key, format!("{key} {words}")));

@@ -74,7 +74,7 @@ fn blocks(ui: &Ui, width: usize) -> Vec<Vec<Row>> {
             return None;
         }
         let head = Row { role: Role::Title, text: title(context, works), keys: 0 };
-        let rows = commands.into_iter().flat_map(|c| entry(ui, c, width));
+        let rows = commands.into_iter().flat_map(|c| entry(ui, c, context, width));
         Some([head].into_iter().chain(rows).collect())
     })
     .collect()
@@ -97,21 +97,21 @@ fn names(ui: &Ui, width: usize) -> Vec<Row> {
     let (mut rows, mut named) = (Vec::new(), Vec::new());
     let here = ui.contexts_below().iter().filter(|context| **context != Context::Everywhere);
     for command in here.flat_map(|context| commands(*context)) {
-        let keys = ui.keymap.keys(command.cmd);
+        let keys: Vec<String> =
+            ui.keymap.keys_in(ui.contexts_below(), command.cmd).map(|key| key.to_string()).collect();
         let Some(first) = keys.first().filter(|_| !named.contains(&command.cmd)) else { continue };
         named.push(command.cmd);
-        let all: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        let all = Some(all.join(" ")).filter(|all| text::width(all) < NAME_KEYS);
-        let keys = all.unwrap_or_else(|| first.to_string());
+        let all = Some(keys.join(" ")).filter(|all| text::width(all) < NAME_KEYS);
+        let keys = all.unwrap_or_else(|| first.clone());
         let words = format!(" {keys:<NAME_KEYS$}{}", command.title);
         rows.push(Row { role: Role::Text, text: text::head(&words, width), keys: text::width(&keys) + 1 });
     }
     rows
 }
 
-/// Builds the rows of a command: its keys, its id and its description, with continuation lines below the description.
-fn entry(ui: &Ui, command: &Command, width: usize) -> Vec<Row> {
-    let keys: Vec<String> = ui.keymap.keys(command.cmd).iter().map(ToString::to_string).collect();
+/// Builds the rows of a command: its keys in this place, its id and its description, with continuation lines below the description.
+fn entry(ui: &Ui, command: &Command, context: Context, width: usize) -> Vec<Row> {
+    let keys: Vec<String> = ui.keymap.keys_in(&[context], command.cmd).map(|key| key.to_string()).collect();
     let keys = if keys.is_empty() { "–".to_owned() } else { keys.join(" ") };
     let words = format!("{}: {}", command.title, command.doc);
     let lead = KEYS + 1;

@@ -59,7 +59,7 @@ pub fn view(ui: &Ui, world: &World, id: ListId, room: usize, focused: bool) -> L
     });
     ListView {
         id: Some(id),
-        key: pane.keys.first().and_then(|cmd| ui.keymap.key(*cmd)).map(|key| key.to_string()),
+        key: pane.keys.first().and_then(|cmd| ui.key(*cmd)).map(|key| key.to_string()),
         title: (pane.title)(&shown),
         notes,
         preface: Vec::new(),

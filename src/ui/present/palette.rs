@@ -103,7 +103,8 @@ pub fn search(ui: &Ui, world: &World, typed: &str) -> Vec<Hit> {
             score(command.id, &needle).or_else(|| score(command.title, &needle))
         };
         if let Some(best) = best {
-            let key = ui.keymap.key(command.cmd).map_or_else(String::new, |k| format!("[{k}] "));
+            let key = ui.key(command.cmd).or_else(|| ui.keymap.key_in(command.contexts, command.cmd));
+            let key = key.map_or_else(String::new, |k| format!("[{k}] "));
             hits.push((
                 best + 500,
                 Hit {

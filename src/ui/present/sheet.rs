@@ -9,7 +9,7 @@ use pilothouse_core::policy::whatif::{Break, Predicted, Prediction, predict};
 
 use super::super::app::{About, Sheet, TextLine, Ui};
 use super::super::cell::{Cell, Grade, cell, rate};
-use super::super::command::Cmd;
+use super::super::command::{Cmd, Context};
 use super::super::pane::backends::percent;
 use super::super::pane::traffic::balancing;
 use super::super::rows::whatif::{Assumed, Choices, What};
@@ -27,7 +27,8 @@ const MUCH_MORE: f64 = 1.25;
 /// Builds the view of an open box.
 pub fn view(ui: &Ui, sheet: &Sheet) -> DialogView {
     let (namespace, name) = &sheet.service;
-    let key = |cmd| ui.keymap.key(cmd).map_or_else(String::new, |key| key.to_string());
+    let places = [Context::Sheet, Context::Everywhere];
+    let key = |cmd| ui.keymap.key_in(&places, cmd).map_or_else(String::new, |key| key.to_string());
     let hint = |keys: String, words: &str| cell(Role::Key, format!("{keys} {words}"));
     let both = |a, b| format!("{} {}", key(a), key(b));
     let (title, mut keys): (String, Vec<Cell>) = match &sheet.about {

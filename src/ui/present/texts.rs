@@ -31,7 +31,7 @@ fn silenced(out: &mut Lines, ui: &Ui, cluster: &Cluster) {
         out.say(grade.role(), format!("{:>3}. {} {}", n + 1, grade.glyph(), cause));
         out.say(Role::Dim, format!("     {by}"));
     }
-    if let Some(key) = ui.keymap.key(super::super::command::Cmd::Silence).filter(|_| !all.is_empty()) {
+    if let Some(key) = ui.key(super::super::command::Cmd::Silence).filter(|_| !all.is_empty()) {
         out.say(Role::Text, String::new());
         out.say(
             Role::Key,
@@ -80,7 +80,7 @@ pub fn lines(ui: &Ui, world: &World, source: &TextSource) -> Option<Vec<TextLine
             out.field("affects", affects.join(", "));
             out.field("rule", cause.rule());
             if let Some(action) = &cause.action {
-                let key = ui.keymap.key_in(ui.contexts(), action.command().into());
+                let key = ui.key(action.command().into());
                 let key = key.map_or_else(String::new, |k| format!("{k}: "));
                 out.say(Role::Key, format!("  {:<14} {key}{action}", "can do"));
             }

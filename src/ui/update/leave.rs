@@ -5,6 +5,7 @@ use pilothouse_core::plan::undo;
 
 use super::super::app::Ui;
 use super::super::command::Cmd;
+use super::super::key::Key;
 use super::super::request::Effect;
 
 /// How long a second press counts as confirmation.
@@ -22,7 +23,9 @@ fn asked(ui: &mut Ui, words: &str, cmd: Cmd) -> bool {
         return true;
     }
     ui.quit_asked = Some(ui.clock_ms + AGAIN_MS);
-    let key = ui.keymap.key(cmd).map_or_else(|| "the key".into(), |key| key.to_string());
+    // ctrl-c interrupts whatever the config says
+    let key = if cmd == Cmd::Interrupt { Key::parse("ctrl-c") } else { ui.key(cmd) };
+    let key = key.map_or_else(|| "the key".into(), |key| key.to_string());
     ui.say(words.replace("{key}", &key));
     false
 }

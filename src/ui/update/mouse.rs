@@ -51,6 +51,10 @@ pub(super) fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<E
             }
         }
         (None, Some(Spot::Key(key))) => keys::press(ui, world, key, effects),
+        (None, Some(Spot::Run(cmd))) => {
+            ui.note = None;
+            super::run(ui, world, cmd, effects);
+        }
         (None, Some(Spot::List(id))) => focus(ui, id),
         (None, Some(Spot::Row(id, row))) => {
             focus(ui, id);

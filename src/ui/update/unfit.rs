@@ -27,7 +27,8 @@ pub(super) fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &
     }
     let filter = ui.list(ListId::Now).filter.clone();
     let spec = Spec { namespace: ui.namespace.clone(), filter, ..Spec::default() };
-    let offers = |suggested: SuggestedCommand| Cmd::from(suggested) == cmd;
+    let runs = |offered: Cmd| offered == cmd || command::stands_in(offered) == Some(cmd);
+    let offers = |suggested: SuggestedCommand| runs(suggested.into());
     let mut offering = cluster.derived.causes.iter().filter(|cause| {
         causes::passes(cause, &spec) && cause.action.as_ref().is_some_and(|a| offers(a.command()))
     });
@@ -63,7 +64,7 @@ pub(super) fn key(ui: &Ui, key: Key) -> String {
     if !acts.is_empty() {
         return acts.join("; ");
     }
-    let help = ui.keymap.key(Cmd::Help).map_or_else(String::new, |k| format!(": {k} lists the keys"));
+    let help = ui.key(Cmd::Help).map_or_else(String::new, |k| format!(": {k} lists the keys"));
     match elsewhere.first() {
         Some(command) => {
             format!("{key} is '{}' in {}; not here{help}", command.title, command::places(command))
@@ -98,16 +99,20 @@ fn needs(cmd: Cmd) -> String {
 
 /// Lists the panes where the command works, with their keys, such as `go to Nodes (1) or NOW (Tab)`.
 fn go_to(ui: &Ui, command: &Command) -> String {
-    let key = |cmd| ui.keymap.key(cmd).map_or_else(String::new, |k| k.to_string());
+    let words = |key: Option<Key>| key.map_or_else(String::new, |key| key.to_string());
     let mut places: Vec<String> = Vec::new();
     let in_now = ui.focus == ListId::Now && matches!(ui.screen(), Screen::Panes);
     for context in command.contexts {
         let keys = match context {
             Context::Now if in_now => continue,
-            Context::Now => key(Cmd::NextPane),
-            other => match pane::in_context(*other).map(|pane| pane.keys) {
-                None | Some([]) => continue,
-                Some(keys) => keys.iter().map(|cmd| key(*cmd)).collect::<Vec<_>>().join(" "),
+            Context::Now => words(ui.key(Cmd::NextPane)),
+            other => match pane::in_context(*other).map(|pane| (pane.contexts, pane.keys)) {
+                None | Some((_, [])) => continue,
+                // the first key is pressed here, the others in the pane that it opens
+                Some((there, [first, rest @ ..])) => {
+                    let rest = rest.iter().map(|cmd| ui.keymap.key_in(there, *cmd));
+                    std::iter::once(ui.key(*first)).chain(rest).map(words).collect::<Vec<_>>().join(" ")
+                }
             },
         };
         places.push(format!("{} ({keys})", context.title()));
@@ -183,6 +188,10 @@ mod tests {
             ("B", "'roll back' needs a workload: go to Workloads (5) or NOW (Tab)"),
             ("K", "'evict' needs a pod: go to Pods (5 Tab) or NOW (Tab)"),
             ("Q", "Q does nothing here: ? lists the keys"),
+            (
+                "S",
+                "'scale' needs a workload: go to Workloads (5) or NOW (Tab); 'bounds' needs an autoscaler: go to Autoscalers (4)",
+            ),
             ("f", "f is 'follow' in log text; not here: ? lists the keys"),
         ] {
             assert_eq!(key(&ui, Key::parse(pressed).unwrap()), words);

@@ -10,7 +10,7 @@ use super::super::command::{self, COMMANDS, ChangeCmd, Cmd, Risk};
 use super::super::key::Key;
 use super::super::list::ListId;
 use super::super::mouse::Spot;
-use super::super::pane::actions;
+use super::super::pane::{self, actions};
 use super::super::present::header::HeaderView;
 use super::super::targets;
 use super::super::theme::Role;
@@ -63,7 +63,7 @@ pub(super) fn job(canvas: &mut Canvas<'_>, area: Rect, ui: &Ui, world: &World) {
     }
     let mut job = actions::job(ui, world);
     if let (true, Some(cluster)) = (job.is_empty(), ui.shown(world)) {
-        job = actions::unfinished(world, cluster, &ui.keymap);
+        job = actions::unfinished(ui, world, cluster);
     }
     if let (true, Some(first)) = (job.is_empty(), ui.problems.first()) {
         let more = if ui.problems.len() > 1 {
@@ -160,9 +160,8 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
         .filter(|c| c.hint > 0 || log_order(c.cmd).is_some())
         .filter_map(|c| {
             let place = contexts.iter().position(|x| c.contexts.contains(x))?;
-            let key = ui.keymap.key(c.cmd)?;
             // a narrower command on the same key hides this one
-            (ui.keymap.lookup(contexts, key) == Some(c.cmd)).then_some((c, key, place))
+            Some((c, ui.keymap.keys_in(contexts, c.cmd).next()?, place))
         })
         .filter(|(c, ..)| match c.cmd {
             Cmd::Back => ui.screens.len() > 1,
@@ -221,7 +220,8 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
 
 /// Names the keys of the list of clusters while its filter is typed. A key that types a character closes no cluster there.
 fn clusters_hint(ui: &Ui) -> String {
-    let closes = ui.keymap.keys(Cmd::CloseCluster).iter().find(|key| key.typed().is_none());
+    let places = pane::of(ListId::Clusters).contexts;
+    let closes = ui.keymap.keys_in(places, Cmd::CloseCluster).find(|key| key.typed().is_none());
     let closes = closes.map_or_else(String::new, |key| format!("   {key} closes it"));
     format!("Up Down choose   Enter shows{closes}   Esc leaves")
 }

@@ -44,9 +44,7 @@ pub(super) fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) 
     if !others.is_empty() {
         let place = Rect::new(area.x, area.y + 1, area.width, 1);
         canvas.cells(place.x + 1, place.y, place.right(), &others);
-        if let Some(key) = ui.keymap.key_in(ui.contexts(), Cmd::Open(ListId::Clusters)) {
-            canvas.spot(place, Spot::Key(key));
-        }
+        canvas.spot(place, Spot::Run(Cmd::Open(ListId::Clusters)));
     }
     let main = Rect::new(area.x, area.y + above, area.width, area.height - 2 - above);
     match ui.screen() {
@@ -150,8 +148,14 @@ fn full(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId)
     one(ui, world, canvas, Rect { height, ..area }, id, chrome, true);
     let rest = Rect { y: area.y + height, height: area.height - height, ..area };
     let reads = if pane::of(id).reads == Reads::Object { Cmd::Describe } else { Cmd::Why };
-    let reads = ui.keymap.key(reads).map_or_else(String::new, |key| format!("{key} reads all"));
+    let reads = reads_all(ui, id, reads);
     detail::draw(canvas, rest, chrome, &ui.details.title, &ui.details.lines, &reads);
+}
+
+/// Names the key that opens the details of a list as a text.
+fn reads_all(ui: &Ui, id: ListId, cmd: Cmd) -> String {
+    let key = ui.keymap.key_in(pane::of(id).contexts, cmd);
+    key.map_or_else(String::new, |key| format!("{key} reads all"))
 }
 
 /// Draws a list with the plots of its selected object next to it. The details are below the plots, or below the list if
@@ -176,7 +180,7 @@ fn beside(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListI
         let grid = Grid::column(plots.width, plots.height, of.panels.len());
         plot_view::column(canvas, plots, &plot::view(of, world, ui.now, grid));
     }
-    let reads = ui.keymap.key(Cmd::Describe).map_or_else(String::new, |key| format!("{key} reads all"));
+    let reads = reads_all(ui, id, Cmd::Describe);
     detail::draw(canvas, details, Chrome::Frame, &ui.details.title, &ui.details.lines, &reads);
 }
 

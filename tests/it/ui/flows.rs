@@ -16,7 +16,7 @@ use pilothouse::ui::run;
 use pilothouse::ui::theme::Role;
 use pilothouse::ui::update::update;
 use pilothouse_core::domain::autoscaler::Hpa;
-use pilothouse_core::domain::cause::{Finding, NodeLoss};
+use pilothouse_core::domain::cause::{Cause, Finding, NodeLoss};
 use pilothouse_core::domain::cronjob::CronJob;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Owner, Uid, Version};
@@ -1820,6 +1820,30 @@ fn an_error_group_asks_for_its_lines_and_for_more_when_it_grows() {
         "{again:?}"
     );
     assert!(desk.dump(120, 36).contains("the newer one"), "what is there stays meanwhile");
+}
+
+#[test]
+fn the_bounds_of_an_autoscaler_are_changed_from_now_from_its_text_and_from_other_panes() {
+    let asks = |desk: &Desk| matches!(desk.ui.prompt, Some(Prompt::Bounds { .. }));
+    for way in ["", "enter", "1"] {
+        let mut desk = Desk::new(scene::trouble());
+        let row = desk.dump(200, 50);
+        let row = row.lines().find(|line| line.contains("HPA shop/") && line.contains("at max")).unwrap();
+        assert!(row.contains("S bounds"), "{row}");
+        desk.press("back-tab");
+        let causes = desk.world.clusters[0].derived.causes.clone();
+        let about = |cause: &Arc<Cause>| cause.objects.first().map(|object| object.kind.clone());
+        let at = causes.iter().position(|c| about(c) == Some(Kind::HorizontalPodAutoscaler)).unwrap();
+        for _ in 0..at {
+            desk.press("j");
+        }
+        desk.dump(200, 50);
+        desk.press(way);
+        let text = desk.dump(200, 50);
+        assert!(way != "enter" || text.contains("S: bounds of"), "{text}");
+        desk.press("S");
+        assert!(asks(&desk), "{way}: {}", desk.dump(200, 50));
+    }
 }
 
 #[test]
