@@ -1,6 +1,5 @@
 //! Mouse events, and what the frame has at each cell.
 
-use super::command::Cmd;
 use super::key::Key;
 use super::list::ListId;
 
@@ -30,8 +29,8 @@ pub enum Spot {
     Row(ListId, usize),
     /// A hint in the bar at the bottom.
     Key(Key),
-    /// Text that stands for a command, whether or not the command has a key.
-    Run(Cmd),
+    /// The line of the other clusters. It opens their list, whether or not a key does so here.
+    Clusters,
 }
 
 /// The areas of a frame, each with its first cell and its size; if areas overlap, the last one counts.

@@ -67,7 +67,7 @@ const UI_MAY_USE: [(&str, &[&str]); 20] = [
             "widget",
         ],
     ),
-    ("pane", &["app", "cell", "command", "keymap", "list", "request", "rows", "theme", "widget"]),
+    ("pane", &["app", "cell", "command", "key", "keymap", "list", "request", "rows", "theme", "widget"]),
     // what an action would act on
     ("targets", &["app", "command", "list", "pane", "rows"]),
     ("present", &["app", "cell", "command", "list", "pane", "request", "rows", "targets", "theme", "widget"]),

@@ -72,8 +72,8 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
         note: dialog.note.clone(),
         ..DialogView::default()
     };
-    let cancel =
-        ui.keymap.key_in(&[Context::Dialog], Cmd::Cancel).map_or_else(String::new, |k| format!("{k} cancel"));
+    let key = |cmd| ui.keymap.key_in(&[Context::Dialog], cmd);
+    let cancel = key(Cmd::Cancel).map_or_else(String::new, |k| format!("{k} cancel"));
     match &dialog.stage {
         Stage::Waiting => {
             view.lines.push(TextLine::new(
@@ -99,14 +99,12 @@ pub fn view(ui: &Ui, dialog: &Dialog) -> DialogView {
             view.keys.push(cell(Role::Key, cancel));
             let asks = refusals.is_empty() && rehearsal.plan.confirm != Confirm::Yes;
             let copy = if is_kubectl(&rehearsal.plan) { "copy kubectl" } else { "copy command" };
-            for (cmd, words) in [(Cmd::Options, "options"), (Cmd::CopyKubectl, copy)] {
-                let there = match cmd {
-                    Cmd::Options => !rehearsal.plan.choices.is_empty(),
-                    _ => !rehearsal.plan.kubectl.is_empty(),
-                };
+            let has = (!rehearsal.plan.choices.is_empty(), !rehearsal.plan.kubectl.is_empty());
+            let offers = [(has.0, Cmd::Options, "options"), (has.1, Cmd::CopyKubectl, copy)];
+            for (_, cmd, words) in offers.into_iter().filter(|(has, ..)| *has) {
                 // a letter that belongs to the requested text is not a command
                 let typed = |c: char| !dialog.typed.is_empty() || rehearsal.plan.answer.starts_with(c);
-                if let Some(key) = ui.keymap.key_in(&[Context::Dialog], cmd).filter(|_| there)
+                if let Some(key) = key(cmd)
                     && !(asks && key.typed().is_some_and(typed))
                 {
                     view.keys.push(cell(Role::Key, format!("{key} {words}")));

@@ -7,7 +7,7 @@ use super::super::app::{Prompt, Screen, Ui};
 use super::super::mouse::{Gesture, Mouse, Spot, at};
 use super::super::pane;
 use super::super::request::Effect;
-use super::{dialog, keys, logs, prompt, scroll, sheet};
+use super::{clusters, dialog, keys, logs, prompt, scroll, sheet};
 
 /// The number of rows that one notch of the wheel scrolls.
 const NOTCH: isize = 3;
@@ -51,9 +51,9 @@ pub(super) fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<E
             }
         }
         (None, Some(Spot::Key(key))) => keys::press(ui, world, key, effects),
-        (None, Some(Spot::Run(cmd))) => {
+        (None, Some(Spot::Clusters)) => {
             ui.note = None;
-            super::run(ui, world, cmd, effects);
+            clusters::list(ui, world, effects);
         }
         (None, Some(Spot::List(id))) => focus(ui, id),
         (None, Some(Spot::Row(id, row))) => {

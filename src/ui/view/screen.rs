@@ -44,7 +44,7 @@ pub(super) fn draw(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) 
     if !others.is_empty() {
         let place = Rect::new(area.x, area.y + 1, area.width, 1);
         canvas.cells(place.x + 1, place.y, place.right(), &others);
-        canvas.spot(place, Spot::Run(Cmd::Open(ListId::Clusters)));
+        canvas.spot(place, Spot::Clusters);
     }
     let main = Rect::new(area.x, area.y + above, area.width, area.height - 2 - above);
     match ui.screen() {
