@@ -105,7 +105,12 @@ fn go_to(ui: &Ui, command: &Command) -> String {
     for context in command.contexts {
         let keys = match context {
             Context::Now if in_now => continue,
-            Context::Now => words(ui.key(Cmd::NextPane)),
+            // from the first screen, to which the key of Back leads
+            Context::Now => {
+                let back = (ui.screens.len() > 1).then(|| words(ui.key(Cmd::Back)));
+                let tab = words(ui.keymap.key_in(&[Context::Lists, Context::Everywhere], Cmd::NextPane));
+                back.into_iter().chain([tab]).collect::<Vec<_>>().join(" ")
+            }
             other => match pane::in_context(*other).map(|pane| (pane.contexts, pane.keys)) {
                 None | Some((_, [])) => continue,
                 // the first key is pressed here, the others in the pane that it opens
