@@ -41,7 +41,7 @@ pub use self::past::{Metrics as PastMetrics, Past};
 pub use self::plot::{Answer, Beside, Curve, Grid, KEYS, LABELS, Metrics, Plots, RANGES};
 pub use self::prompt::{LogFilter, Prompt, SilencePart, SilencePrompt};
 pub use self::reading::{Below, Details, TextLine, TextSource, TextView};
-pub use self::seen::{Seen, SeenList, SeenText};
+pub use self::seen::{MOVED_FOR_MS, Seen, SeenList, SeenRow, SeenText};
 pub use self::sheet::{About, Sheet};
 pub use self::tail::{Columns, LOG_LINES, LogView, Times};
 
@@ -201,6 +201,8 @@ pub struct Ui {
     pub frame: u64,
     /// The number of the frame that first showed the current state of the dialog.
     pub dialog_frame: Option<u64>,
+    /// The selected row of the last frame, until the terminal has shown it.
+    seen_row: Option<SeenRow>,
     pub quit_asked: Option<u64>,
     pub size: (u16, u16),
     /// Whether the console handles the mouse. Otherwise, the terminal uses it to select text.
@@ -268,6 +270,7 @@ impl Ui {
             clock_ms: 0,
             frame: 0,
             dialog_frame: None,
+            seen_row: None,
             quit_asked: None,
             size: (80, 24),
             mouse: settings.mouse,
@@ -346,5 +349,6 @@ impl Ui {
         {
             dialog.painted = Some(now);
         }
+        self.shows_row(frame);
     }
 }

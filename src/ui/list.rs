@@ -116,6 +116,18 @@ impl<T: Row> Base<T> {
     }
 }
 
+/// What a person knows to be selected in a list. A key that acts is for this row and for no other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// The list was not drawn with the focus yet: not in this order, and not since its cluster came to the front.
+    #[default]
+    Undrawn,
+    /// The list was drawn without rows.
+    Nothing,
+    /// The terminal has shown this row as selected, or the user chose it by a key or by its name.
+    Row(Uid),
+}
+
 /// The state of one list.
 #[derive(Clone, Debug, Default)]
 pub struct List {
@@ -135,10 +147,18 @@ pub struct List {
     pub drawn: Vec<usize>,
     /// Whether the user has moved the selection. Before that, the selection stays on the first row.
     pub moved: bool,
-    /// Whether the row that the user chose is gone, and no frame has shown the one that is selected instead.
-    pub unshown: bool,
-    /// The filter and the namespace of the rows; None: there are no rows yet.
+    pub known: Known,
+    /// Whether the World moved the selection to another row, and the terminal has not shown it yet.
+    pub slipped: bool,
+    /// The time, in milliseconds of the monotonic clock, from which keys act on a row to which the selection moved by
+    /// itself. A key that is pressed earlier is for the row before.
+    pub known_from: u64,
+    /// The filter and the namespace of the rows; None: there are no rows yet. A filter that is typed and confirmed in one
+    /// go has not been drawn when the next key comes, and this tells that the rows are still those before it.
     pub narrowed: Option<(Filter, Option<Name>)>,
+    /// The index of the first visible row in the last frame, and the identities of those that were visible. A key that
+    /// comes with the next World, before its frame, moves among these: the numbers in `ids` can stand for other objects.
+    pub keys: (usize, Vec<Option<Uid>>),
     /// The rows as shown.
     pub ids: Vec<u32>,
     /// The rows in the order of the list. The shown rows can differ, because rows keep their places for a while.
@@ -195,26 +215,62 @@ impl List {
         self.top.min(last).min(self.at).max((self.at + 1).saturating_sub(page.max(1)))
     }
 
+    /// Whether the selected row is the one that a person knows to be selected.
+    pub fn is_known(&self) -> bool {
+        matches!((&self.known, self.chosen()), (Known::Row(known), Some(chosen)) if known == chosen)
+    }
+
     /// Moves the selection by rows.
     pub fn step(&mut self, by: isize, key: impl Fn(u32) -> Option<Uid>) {
         let last = self.ids.len().saturating_sub(1);
+        let (before, slipped, from) = (self.known.clone(), self.slipped, self.known_from);
+        let is_known = self.is_known();
         self.go(self.at.saturating_add_signed(by).min(last), key);
+        self.known_from = from;
+        // nobody knows the row that is next to one that was not shown
+        if !is_known {
+            (self.known, self.slipped) = (before, slipped);
+        }
     }
 
     /// Moves the selection to a row.
     pub fn go(&mut self, at: usize, key: impl Fn(u32) -> Option<Uid>) {
         self.moved = true;
         self.at = at.min(self.ids.len().saturating_sub(1));
-        self.selected = self.ids.get(self.at).and_then(|id| key(*id));
+        self.selected = self.key_at(self.at, key);
+        if let (Some(selected), false) = (&self.selected, self.known == Known::Undrawn) {
+            (self.known, self.slipped, self.known_from) = (Known::Row(selected.clone()), false, 0);
+        }
+    }
+
+    /// Returns the identity of a row, as it was drawn if it was visible.
+    fn key_at(&self, at: usize, key: impl Fn(u32) -> Option<Uid>) -> Option<Uid> {
+        let id = *self.ids.get(at)?;
+        let (from, keys) = &self.keys;
+        let drawn = at.checked_sub(*from).and_then(|i| keys.get(i));
+        drawn.map_or_else(|| key(id), Clone::clone)
+    }
+
+    /// Selects a row that the user chose by its name.
+    pub fn choose(&mut self, row: Uid) {
+        (self.known, self.slipped, self.known_from) = (Known::Row(row.clone()), false, 0);
+        (self.selected, self.moved) = (Some(row), true);
     }
 
     /// Moves to the first row and resets `moved`.
     pub fn to_top(&mut self) {
         (self.at, self.top, self.moved, self.selected) = (0, 0, false, None);
+        self.not_drawn();
+    }
+
+    /// Forgets what a person knows to be selected.
+    pub fn not_drawn(&mut self) {
+        (self.known, self.slipped, self.known_from) = (Known::Undrawn, false, 0);
     }
 
     /// Marks or unmarks the selected row.
     pub fn mark(&mut self) {
+        self.marks_known();
         if let Some(selected) = &self.selected {
             if !self.marks.remove(selected) {
                 self.marks.insert(selected.clone());
@@ -225,16 +281,24 @@ impl List {
 
     /// Marks all rows from the last marked one to the selected one.
     pub fn mark_range(&mut self, key: impl Fn(u32) -> Option<Uid>) {
+        self.marks_known();
         let from =
             self.last_mark.as_ref().and_then(|m| self.ids.iter().position(|id| key(*id).as_ref() == Some(m)));
         let from = from.unwrap_or(self.at);
         let (a, b) = (from.min(self.at), from.max(self.at));
-        for id in self.ids.iter().skip(a).take(b - a + 1) {
-            if let Some(uid) = key(*id) {
+        for at in a..=b {
+            if let Some(uid) = self.key_at(at, &key) {
                 self.marks.insert(uid);
             }
         }
         self.last_mark = self.selected.clone();
+    }
+
+    /// A mark on a row that was not shown as selected must be drawn before a key acts on it.
+    fn marks_known(&mut self) {
+        if !self.is_known() {
+            self.not_drawn();
+        }
     }
 }
 

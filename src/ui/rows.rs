@@ -19,7 +19,9 @@ use std::sync::Arc;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::facts::table::Table;
-use pilothouse_core::facts::world::{HpaRow, NodeRow, ServiceRow, Severity, SloRow, TrafficRow, WorkloadRow};
+use pilothouse_core::facts::world::{
+    Cause, HpaRow, NodeRow, ServiceRow, Severity, SloRow, TrafficRow, WorkloadRow,
+};
 use pilothouse_core::policy::slices::{By, Slices};
 
 use super::list::Base;
@@ -54,6 +56,9 @@ pub struct PaneRows {
     pub events: events::EventGroups,
     pub alerts: alerts::AlertLines,
     pub clusters: Vec<clusters::ClusterLine>,
+    /// The findings of the cluster in front that the rows of NOW were made from, and those that the terminal has shown.
+    pub causes: Arc<[Arc<Cause>]>,
+    pub causes_shown: Arc<[Arc<Cause>]>,
     /// The findings of all open clusters, if NOW shows them.
     pub everywhere: clusters::Everywhere,
     /// The Service in each open cluster.

@@ -8,7 +8,7 @@ use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::world::{ActionView, Cause, Cluster, NodeRow, World};
 
 use super::app::{Screen, TextSource, Ui};
-use super::command::{self, ChangeCmd, Cmd};
+use super::command::{self, ChangeCmd, Cmd, Fits};
 use super::list::ListId;
 use super::pane::{self, causes};
 use super::rows::actions::{self, is_left};
@@ -17,6 +17,22 @@ use super::rows::backends;
 /// Whether a command fits objects of a kind. It fits if the table of kinds contains a write permission for it.
 pub fn fits(cmd: Cmd, kind: &Kind) -> bool {
     command::of(cmd).and_then(|command| command.on).is_some_and(|on| on.fits.kind(kind))
+}
+
+/// Whether a command acts on rows of the active list: the selected one, or those that are marked.
+pub fn needs_row(ui: &Ui, cmd: Cmd) -> bool {
+    let Some(on) = command::of(cmd).and_then(|command| command.on) else { return cmd == Cmd::CancelAction };
+    // the weight is that of a route, or of the selected server of a HAProxy
+    let of_server = cmd == Cmd::Change(ChangeCmd::Weight) && ui.active_list() == Some(ListId::Backends);
+    !matches!(on.fits, Fits::Anything) || (of_server && ui.rows.backends.iter().any(|b| b.server.is_some()))
+}
+
+/// Whether a command acts on the marked rows of the active list, and not on the selected one.
+pub fn takes_marks(ui: &Ui, cmd: Cmd) -> bool {
+    let is_about_objects =
+        command::of(cmd).and_then(|command| command.on).is_some_and(|on| !matches!(on.fits, Fits::Nothing));
+    let marks = |id| id != ListId::Now && !ui.list(id).marks.is_empty();
+    is_about_objects && server(ui).is_none() && ui.active_list().is_some_and(marks)
 }
 
 /// The act that a command's key opens on what is chosen. None: nothing is, or the command asks for something first.

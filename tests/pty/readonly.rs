@@ -210,7 +210,8 @@ fn no_key_writes_in_read_only_mode() {
     // what the log would show: a rehearsal without --read-only sends a dry run
     let mark = rig.mark();
     let mut seat = rig.sit(&[]);
-    seat.press("1", &["1 Nodes"]);
+    // the key is for the row that is shown as selected
+    seat.press("1", &["1 Nodes", "D drain"]);
     seat.press("C", &["Rehearsal: cordon", "y do it"]);
     seat.press("\x1b", &["nothing was changed"]);
     assert!(

@@ -88,6 +88,9 @@ impl Ui {
             service: std::mem::replace(&mut self.service, next.service),
         };
         self.fleet.parked.insert(self.cluster, left);
+        // a key that was pressed for the other cluster must not act on a row of this one
+        self.lists.iter_mut().for_each(List::not_drawn);
+        self.seen_row = None;
         self.cluster = id;
         self.rows = PaneRows::default();
         // the served kinds, the failover plans and the metrics differ for each cluster

@@ -1,19 +1,43 @@
 //! The sizes and positions that only the last frame knows. Drawing changes no state. The state is updated with these
 //! values after the frame is drawn.
 
+use std::sync::Arc;
+
+use pilothouse_core::domain::id::Uid;
+use pilothouse_core::facts::world::Cause;
+
 use crate::ui::app::{Screen, Stage, Ui};
-use crate::ui::list::ListId;
+use crate::ui::list::{Known, ListId};
 use crate::ui::mouse::Spots;
 use crate::ui::widget::link::Link;
+
+/// How long a key still counts as pressed for the row before, after the terminal has shown that the selection moved by
+/// itself.
+pub const MOVED_FOR_MS: u64 = 300;
+
+/// What a frame shows as selected, until the terminal has shown the frame.
+#[derive(Clone, Debug)]
+pub struct SeenRow {
+    frame: u64,
+    list: ListId,
+    /// None: the list has no rows.
+    row: Option<Uid>,
+    /// The findings that NOW was drawn from.
+    causes: Arc<[Arc<Cause>]>,
+}
 
 /// A list as drawn.
 #[derive(Clone, Debug, Default)]
 pub struct SeenList {
+    /// Whether it has the focus and room for a row: its selected row is drawn as selected.
+    pub selects: bool,
     /// The number of rows that fit, and the first of them.
     pub page: usize,
     pub top: usize,
     /// The columns that fit, by their index among the selected ones.
     pub drawn: Vec<usize>,
+    /// The identities of the rows.
+    pub keys: Vec<Option<Uid>>,
 }
 
 /// A text, a log or the plan of a dialog as drawn.
@@ -51,9 +75,14 @@ impl Ui {
         self.details.list = seen.details;
         for (id, seen) in seen.lists {
             let list = self.list_mut(id);
+            list.keys = (seen.top, seen.keys);
             (list.page, list.top) = (seen.page, seen.top);
             list.drawn = seen.drawn;
-            list.unshown = false;
+            if seen.selects {
+                let row = list.chosen().cloned();
+                let (frame, causes) = (self.frame, self.rows.causes.clone());
+                self.seen_row = Some(SeenRow { frame, list: id, row, causes });
+            }
         }
         match (self.screens.last_mut(), seen.reading) {
             (Some(Screen::Text(view)), Some(seen)) => {
@@ -73,6 +102,21 @@ impl Ui {
             if self.dialog_frame.is_none() && matches!(open.stage, Stage::Ready(_)) {
                 self.dialog_frame = Some(self.frame);
             }
+        }
+    }
+
+    /// Records what the terminal shows as selected, if the frame with this number shows it.
+    pub(super) fn shows_row(&mut self, frame: u64) {
+        let Some(seen) = self.seen_row.take_if(|seen| frame >= seen.frame) else { return };
+        self.rows.causes_shown = seen.causes;
+        let from = self.clock_ms + MOVED_FOR_MS;
+        let list = self.list_mut(seen.list);
+        if list.slipped && list.chosen() == seen.row.as_ref() {
+            (list.slipped, list.known_from) = (false, from);
+        }
+        // a row that the user chose after that frame was drawn stays known
+        if !list.is_known() {
+            list.known = seen.row.map_or(Known::Nothing, Known::Row);
         }
     }
 }

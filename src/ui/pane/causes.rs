@@ -63,6 +63,17 @@ pub fn of_key<'w>(ui: &Ui, world: &'w World, key: &Uid) -> Option<(&'w Arc<Clust
     Some((cluster, cluster.derived.causes.iter().find(|cause| self::key(cause) == *key)?))
 }
 
+/// Whether the World has the cause or the causes that a row of NOW with this identity stands for, in whatever order.
+pub fn is_there(ui: &Ui, world: &World, key: &Uid) -> bool {
+    let folds = |cluster: &Arc<Cluster>| cluster.derived.causes.iter().any(|cause| fold_key(cause) == *key);
+    of_key(ui, world, key).is_some() || ui.shown(world).is_some_and(folds)
+}
+
+/// Whether the terminal has shown NOW with the cause of this identity, of the cluster in front.
+pub fn is_drawn(ui: &Ui, key: &Uid) -> bool {
+    ui.rows.causes_shown.iter().any(|cause| self::key(cause) == *key)
+}
+
 /// If a rule has more causes of one severity than this, the first screen shows them as one row.
 const FOLD_ABOVE: usize = 3;
 /// Marks a row of NOW that stands for several causes. The remaining bits are the index of the first cause.
@@ -328,6 +339,7 @@ pub fn changes(ui: &Ui, world: &World, cluster: &Cluster, brief: bool) -> Vec<Ce
 
 /// Updates the rows.
 pub fn refresh(ui: &mut Ui, world: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
+    ui.rows.causes = cluster.derived.causes.clone();
     if is_everywhere(ui, world) {
         let of = |cluster: &Arc<Cluster>| {
             let id = cluster.id();

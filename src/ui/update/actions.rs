@@ -74,6 +74,8 @@ fn home(ui: &mut Ui, world: &World, action: &ActionView) -> Option<ClusterId> {
     Some(cluster.id())
 }
 
+/// Pauses or continues the selected action. If the key is pressed again before the World tells that the action is paused,
+/// it pauses once more, which changes nothing.
 pub(super) fn pause(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let Some(action) = running(ui, world) else { return };
     let on = !action.paused;

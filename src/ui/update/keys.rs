@@ -4,7 +4,7 @@
 use pilothouse_core::facts::world::World;
 
 use super::super::app::Ui;
-use super::super::command::{self, Cmd, Context, Risk};
+use super::super::command::{Cmd, Context};
 use super::super::key::{Code, Key};
 use super::super::list::{ListId, Spec};
 use super::super::pane::causes;
@@ -50,18 +50,11 @@ pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effe
         ui.quit_asked = None;
     }
     ui.note = None;
-    let acts = command::of(cmd).is_some_and(|command| command.risk == Risk::Rehearsed);
-    if acts && !rows::choose(ui, world) {
+    if !rows::choose(ui, world, cmd) {
         return;
     }
-    if unfit::is_about_nothing(ui, world, cmd) {
-        // the key was pressed for that row, and not for a cause in NOW
-        if acts && rows::is_gone(ui, world) {
-            return ui.say(rows::GONE);
-        }
-        if unfit::goes_to_its_cause(ui, world, key, effects) {
-            return;
-        }
+    if unfit::is_about_nothing(ui, world, cmd) && unfit::goes_to_its_cause(ui, world, key, effects) {
+        return;
     }
     run(ui, world, cmd, effects);
 }

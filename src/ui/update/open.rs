@@ -263,7 +263,7 @@ fn there(ui: &mut Ui, world: &World, key: &Uid, effects: &mut Vec<Effect>) -> bo
     ui.focus = ListId::Now;
     let list = ui.list_mut(ListId::Now);
     list.filter = Filter::default();
-    (list.selected, list.moved) = (Some(key), true);
+    list.choose(key);
     true
 }
 
@@ -291,8 +291,7 @@ pub(super) fn select(ui: &mut Ui, object: &ObjectRef, effects: &mut Vec<Effect>)
         let list = ui.list_mut(id);
         list.filter = Filter::default();
         list.marks.clear();
-        list.moved = true;
-        list.selected = Some(object.uid.clone());
+        list.choose(object.uid.clone());
     }
     id
 }

@@ -5,7 +5,7 @@ use pilothouse_core::domain::plan::{Act, ScaleBy};
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Target, Ui};
-use super::super::command::{self, ChangeCmd, Cmd, Context, Risk};
+use super::super::command::{self, ChangeCmd, Cmd, Context};
 use super::super::key::{Code, Key};
 use super::super::list::{Filter, ListId};
 use super::super::present::palette;
@@ -305,7 +305,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 if let Some(command) = command::by_id(id) {
                     let here = ui.contexts();
                     if command.contexts.iter().any(|c| here.contains(c)) {
-                        if command.risk == Risk::None || rows::choose(ui, world) {
+                        if rows::choose(ui, world, command.cmd) {
                             super::run(ui, world, command.cmd, effects);
                         }
                     } else {
@@ -321,8 +321,11 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                 if let Some(id) = open::select(ui, &object, effects) {
                     // an action applies to the rows of a list, so the list must be up to date
                     rows::refresh(ui, world, id, true);
-                    if rows::is_shown(ui, id) {
+                    // it is this object and no neighbour of it
+                    if ui.list(id).chosen() == Some(&object.uid) {
                         super::run(ui, world, cmd, effects);
+                    } else {
+                        ui.say(format!("nothing was done: {object} is gone"));
                     }
                 }
             }

@@ -5,17 +5,26 @@ use pilothouse_core::domain::id::Uid;
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
-use super::super::list::{ListId, Spec};
-use super::super::pane::{self, Reads, Shown};
+use super::super::command::Cmd;
+use super::super::list::{Known, ListId, Spec};
+use super::super::pane::{self, Reads, Shown, causes};
 use super::super::present;
+use super::super::targets;
 use super::super::theme::Role;
+use super::unfit;
 
 /// How often the details are rebuilt. They are also rebuilt when another row is selected. The interval exists because
 /// some details search all pods.
 const EVERY_MS: u64 = 1_000;
 
 /// What is said of a key that acts, if the row that it was pressed for is gone.
-pub(super) const GONE: &str = "the selected row is gone: look again";
+const GONE: &str = "nothing was done: the selected row is gone";
+/// The same if all rows are gone that are marked.
+const MARKED_GONE: &str = "nothing was done: the marked rows are gone";
+/// What is said of a key that acts, if no frame has shown what it would act on.
+const UNDRAWN: &str = "nothing was done: no row was shown as selected yet";
+/// What is said of a key that acts, if it was pressed when the selection had just moved by itself.
+const MOVED: &str = "nothing was done: the selection has just moved to another row";
 
 /// Updates everything on the screen, so that keys apply to what is drawn.
 pub fn on_screen(ui: &mut Ui, world: &World) {
@@ -52,6 +61,7 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         ..Spec::default()
     };
     (pane.refresh)(ui, world, &cluster, &mut spec, &mut list);
+    let before = list.selected.clone();
     let shown = Shown { ui, world, cluster: &cluster };
     list.ids = match pane.grade {
         Some(grade) => {
@@ -62,48 +72,93 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     };
     // before the first key the user has not chosen a row, so the worst row is selected, even if it appears later
     let lost = list.settle(focused && ui.touched, |row| (pane.key)(&shown, row));
-    list.unshown |= lost.is_some();
-    list.narrowed = Some((list.filter.clone(), ui.namespace.clone()));
+    let narrowed = Some((list.filter.clone(), ui.namespace.clone()));
+    let moved_by_itself = before.is_some() && list.selected != before && list.narrowed == narrowed;
+    // when a list gets the focus, its user looks at what is selected
+    list.slipped = focused && (list.slipped || moved_by_itself);
+    (list.narrowed, list.keys) = (narrowed, (0, Vec::new()));
     ui.put_list(id, list);
-    if lost.is_some() && focused {
+    // a message that a key did nothing because of this says the same and more
+    if lost.is_some() && focused && ui.note.as_ref().is_none_or(|(note, _)| note != GONE) {
         ui.say("the selected row is gone; the selection moved to its neighbour");
     }
 }
 
-/// Prepares the selection for a key that acts on it, and returns whether there is one. The key is for the row that was
-/// drawn as selected, so the rows stay as they are. Only a filter that was typed directly before has not been drawn yet,
-/// and the key is for the rows that it leaves, but not for one in the place of a row that the user chose.
-pub(super) fn choose(ui: &mut Ui, world: &World) -> bool {
-    let Some(id) = ui.active_list() else { return true };
+/// Prepares the selection for a key that acts on it, and returns whether the key may act. It is for the row that the
+/// terminal has shown as selected, so the rows stay as they are. Only a filter that was typed directly before has not been
+/// drawn yet, and the key is for the rows that it leaves, but not for one in the place of a row that the user chose.
+pub(super) fn choose(ui: &mut Ui, world: &World, cmd: Cmd) -> bool {
+    // at an earlier moment, the command says itself that nothing is changed there
+    let asks = ui.past.is_none() && targets::needs_row(ui, cmd);
+    let Some(id) = ui.active_list().filter(|_| asks) else { return true };
     let list = ui.list(id);
-    let anew = match &list.narrowed {
-        Some((filter, namespace)) => *filter != list.filter || *namespace != ui.namespace,
-        None => !list.filter.is_empty(),
+    let (by_filter, anew) = match &list.narrowed {
+        Some((filter, namespace)) => {
+            let by_filter = *filter != list.filter;
+            (by_filter && !list.filter.is_empty(), by_filter || *namespace != ui.namespace)
+        }
+        None => (false, false),
     };
     if anew {
         refresh(ui, world, id, true);
     }
-    is_shown(ui, id)
-}
-
-/// Returns whether a row of the list can be acted on: not if it took the place of one that is gone and was not drawn yet.
-pub(super) fn is_shown(ui: &mut Ui, id: ListId) -> bool {
-    let unshown = ui.list(id).unshown;
-    if unshown {
-        ui.say(GONE);
+    let list = ui.list_mut(id);
+    if by_filter
+        && !list.moved
+        && list.known != Known::Undrawn
+        && let Some(first) = list.chosen().cloned()
+    {
+        list.known = Known::Row(first);
     }
-    !unshown
+    let why_not = why_not(ui, world, id, cmd);
+    let why_not = why_not.or_else(|| {
+        let about_nothing = unfit::is_about_nothing(ui, world, cmd);
+        about_nothing.then(|| gone(ui, world, cmd)).flatten()
+    });
+    if let Some(why) = why_not {
+        ui.say(why);
+    }
+    why_not.is_none()
 }
 
-/// Whether all that is marked or selected in the active list is gone since it was drawn.
-pub(super) fn is_gone(ui: &Ui, world: &World) -> bool {
-    let Some(id) = ui.active_list() else { return false };
+/// Why a key must not act on what is marked or selected in a list: the terminal has not shown it.
+fn why_not(ui: &Ui, world: &World, id: ListId, cmd: Cmd) -> Option<&'static str> {
     let list = ui.list(id);
-    let marks = list.marks.iter().collect::<Vec<_>>();
-    let chosen = if marks.is_empty() { list.chosen().into_iter().collect() } else { marks };
+    let early = ui.clock_ms < list.known_from;
     let is_row = |uid: &Uid| list.ids.iter().any(|row| pane::key(ui, world, id, *row).as_ref() == Some(uid));
-    let is_here = |uid: &Uid| pane::object(ui, world, id, uid).is_some() || is_row(uid);
-    !chosen.is_empty() && !chosen.into_iter().any(is_here)
+    match (&list.known, list.chosen()) {
+        (Known::Undrawn, _) => Some(UNDRAWN),
+        _ if targets::takes_marks(ui, cmd) => None,
+        (Known::Nothing, None) => None,
+        (Known::Nothing, Some(_)) => Some(UNDRAWN),
+        (Known::Row(known), Some(chosen)) if known == chosen => early.then_some(MOVED),
+        (Known::Row(_), None) => {
+            Some(if list.ids.is_empty() && list.narrowed.is_some() { GONE } else { UNDRAWN })
+        }
+        (Known::Row(known), Some(_)) if (list.moved || list.slipped) && !is_row(known) => Some(GONE),
+        (Known::Row(_), Some(_)) if list.slipped => Some(MOVED),
+        (Known::Row(_), Some(_)) => Some(UNDRAWN),
+    }
+}
+
+/// Returns what is said if all that a command would act on in the active list is gone since it was drawn: all that is
+/// marked, or the selected row. Panes whose rows are made from the World and then kept, such as Traffic and the backends,
+/// do not notice here: they know the object until the next frame. There, the rehearsal refuses.
+fn gone(ui: &Ui, world: &World, cmd: Cmd) -> Option<&'static str> {
+    let id = ui.active_list()?;
+    let list = ui.list(id);
+    let is_here = |uid: &Uid| match id {
+        // the rows are numbers of causes, which can have another order now
+        ListId::Now => causes::is_there(ui, world, uid),
+        _ => {
+            let is_row = |row: &u32| pane::key(ui, world, id, *row).as_ref() == Some(uid);
+            pane::object(ui, world, id, uid).is_some() || list.ids.iter().any(is_row)
+        }
+    };
+    if targets::takes_marks(ui, cmd) {
+        return (!list.marks.iter().any(is_here)).then_some(MARKED_GONE);
+    }
+    list.chosen().is_some_and(|chosen| !is_here(chosen)).then_some(GONE)
 }
 
 /// Updates the lines of the open text from the shared state.

@@ -34,10 +34,12 @@ pub(super) fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &
     });
     let (Some(cause), None) = (offering.next(), offering.next()) else { return false };
     let wanted: Uid = causes::key(cause);
+    if !causes::is_drawn(ui, &wanted) {
+        return false;
+    }
     ui.focus = ListId::Now;
     let list = ui.list_mut(ListId::Now);
-    list.selected = Some(wanted);
-    list.moved = true;
+    list.choose(wanted);
     if list.ids.is_empty() {
         super::rows::refresh(ui, world, ListId::Now, true);
     }

@@ -121,7 +121,10 @@ fn one(
         }
     }
     let drawn = list::draw(canvas, area, &view, chrome, heads);
-    canvas.seen.lists.push((id, SeenList { page, top, drawn }));
+    let selects = focused && page > 0;
+    let ids = ui.list(id).ids.iter().skip(top).take(page);
+    let keys = ids.map(|row| pane::key(ui, world, id, *row)).collect();
+    canvas.seen.lists.push((id, SeenList { selects, page, top, drawn, keys }));
 }
 
 /// Returns the lines above the rows of a list, which take no more than a third of its height.

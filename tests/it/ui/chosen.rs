@@ -1,16 +1,24 @@
 //! A key that acts is for the row that was drawn as selected, whatever the cluster has become since then.
 
-use pilothouse::ui::app::{Prompt, Target};
+use std::sync::Arc;
+
+use pilothouse::ui::app::{MOVED_FOR_MS, Prompt, Screen, Target};
 use pilothouse::ui::list::ListId;
-use pilothouse::ui::request::{Effect, Msg};
+use pilothouse::ui::pane::causes;
+use pilothouse::ui::request::{Effect, Msg, Request};
+use pilothouse::ui::run;
 use pilothouse::ui::update::update;
-use pilothouse_core::domain::id::{Uid, Version};
+use pilothouse_core::domain::id::{ClusterId, Uid, Version};
 use pilothouse_core::domain::pod::Pod;
 use pilothouse_core::facts::event::{Batch, Fact, Gone};
+use pilothouse_core::facts::world::{Cause, Cluster, World};
 
 use super::{Desk, scene};
 
-const GONE: &str = "the selected row is gone: look again";
+const GONE: &str = "nothing was done: the selected row is gone";
+const MARKED_GONE: &str = "nothing was done: the marked rows are gone";
+const UNDRAWN: &str = "nothing was done: no row was shown as selected yet";
+const MOVED: &str = "nothing was done: the selection has just moved to another row";
 
 /// The next World arrives, with these facts over those of the beginning. It is not drawn.
 fn hears(desk: &mut Desk, facts: impl IntoIterator<Item = Fact>) {
@@ -22,6 +30,23 @@ fn hears(desk: &mut Desk, facts: impl IntoIterator<Item = Fact>) {
 
 fn gone(uid: &Uid) -> Vec<Gone> {
     vec![Gone { uid: uid.clone(), version: Version(7) }]
+}
+
+/// The next World arrives, with other findings. It is not drawn.
+fn finds(desk: &mut Desk, change: impl FnOnce(&mut Vec<Arc<Cause>>)) {
+    let mut cluster = Cluster::clone(&desk.world.clusters[0]);
+    let mut causes = cluster.derived.causes.to_vec();
+    change(&mut causes);
+    cluster.derived.causes = causes.into();
+    desk.world = World { clusters: [Arc::new(cluster)].into(), ..desk.world.clone() };
+    update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+}
+
+/// Draws a frame that the terminal has not shown yet, and returns its number.
+fn on_its_way(desk: &mut Desk, width: u16, height: u16) -> u64 {
+    run::draw(&mut desk.ui, &desk.world, &desk.theme, false, (width, height));
+    desk.ui.frame += 1;
+    desk.ui.frame - 1
 }
 
 /// The objects of the rehearsals that the keys open.
@@ -62,19 +87,88 @@ fn a_row_that_is_gone_is_not_replaced_by_its_neighbour_before_a_frame_shows_it()
             assert_eq!(note(&desk), GONE, "{keys}");
         }
         let shown = desk.dump(120, 36);
+        assert!(shown.contains(GONE), "{keys}: {shown}");
         let next = selected(&desk, ListId::Pods);
         assert_ne!(next, uid, "{keys}: {shown}");
+        // what is pressed at this moment was meant for the row before
+        desk.ui.clock_ms += MOVED_FOR_MS - 1;
+        assert_eq!(planned(desk.press("K")), [], "{keys}: {shown}");
+        assert_eq!(note(&desk), MOVED, "{keys}");
+        desk.ui.clock_ms += 1;
         assert_eq!(planned(desk.press("K")), [next], "{keys}: {shown}");
     }
 }
 
 #[test]
+fn a_frame_that_the_terminal_has_not_shown_yet_changes_nothing_for_a_key() {
+    for keys in ["5 tab", "5 tab j j"] {
+        let (mut desk, uid) = drawn(keys, ListId::Pods);
+        hears(&mut desk, [Fact::Pods(Batch::Gone(gone(&uid)))]);
+        let frame = on_its_way(&mut desk, 120, 36);
+        let next = selected(&desk, ListId::Pods);
+        assert_ne!(next, uid, "{keys}");
+        desk.ui.clock_ms += 10 * MOVED_FOR_MS;
+        desk.ui.painted(frame - 1);
+        assert_eq!(planned(desk.press("K")), [], "{keys}");
+        assert_eq!(note(&desk), GONE, "{keys}");
+        // nor for the row below the one that nobody has seen as selected
+        assert_eq!(planned(desk.press("j K k")), [], "{keys}");
+        desk.ui.painted(frame);
+        desk.ui.clock_ms += MOVED_FOR_MS;
+        assert_eq!(planned(desk.press("K")), [next], "{keys}");
+    }
+    // what the user chooses in the meantime is not taken back by it
+    let (mut desk, _) = drawn("5 tab", ListId::Pods);
+    let frame = on_its_way(&mut desk, 120, 36);
+    desk.press("j");
+    desk.ui.painted(frame);
+    let below = selected(&desk, ListId::Pods);
+    assert_eq!(planned(desk.press("K")), [below]);
+}
+
+#[test]
+fn a_key_that_is_typed_ahead_does_not_act_on_a_row_that_was_never_shown_as_selected() {
+    for (before, keys) in [("2", "1 C"), ("2", "1 j C"), ("2", "1 space C"), ("1", "o C"), ("1", "o j C")] {
+        let mut desk = Desk::new(scene::trouble());
+        desk.press(before);
+        desk.dump(120, 36);
+        assert_eq!(planned(desk.press(keys)), [], "{keys}");
+        assert_eq!((note(&desk), desk.ui.focus), (UNDRAWN, ListId::Nodes), "{keys}");
+        let shown = desk.dump(120, 36);
+        let uids = planned(desk.press("C"));
+        assert_eq!(uids.len(), 1, "{keys}: {shown}");
+    }
+}
+
+#[test]
+fn a_key_in_another_pane_goes_to_no_cause_that_was_not_shown() {
+    let mut desk = Desk::new(scene::trouble());
+    let whole = desk.world.clone();
+    let cordons = |cause: &Arc<Cause>| cause.objects.iter().any(|o| o.uid == scene::uid(1005));
+    finds(&mut desk, |causes| causes.retain(|cause| !cordons(cause)));
+    desk.press("2");
+    desk.dump(120, 36);
+    desk.world = whole;
+    assert_eq!(planned(desk.press("C")), []);
+    let frame = on_its_way(&mut desk, 120, 36);
+    assert_eq!(planned(desk.press("C")), []);
+    desk.ui.painted(frame);
+    assert_eq!(planned(desk.press("C")), [scene::uid(1005)]);
+}
+
+#[test]
 fn the_key_for_a_row_that_is_gone_does_not_go_to_a_cause_of_now() {
-    // in Nodes without a selection, this key goes to the only cause that offers it
-    let (mut desk, _) = drawn("1", ListId::Nodes);
-    desk.ui.list_mut(ListId::Nodes).to_top();
+    // in a pane where it does not work, this key goes to the only cause that offers it
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("2");
+    desk.dump(120, 36);
     let of_now = planned(desk.press("C"));
     assert_eq!(of_now.len(), 1, "{}", desk.dump(120, 36));
+    // in Nodes it is for a node, also if none is selected yet
+    let (mut desk, _) = drawn("1", ListId::Nodes);
+    desk.ui.list_mut(ListId::Nodes).to_top();
+    assert_eq!(planned(desk.press("C")), []);
+    assert_eq!((note(&desk), desk.ui.focus), (UNDRAWN, ListId::Nodes));
     let (mut desk, uid) = drawn("1 j j j j", ListId::Nodes);
     assert_ne!(of_now.first(), Some(&uid));
     hears(&mut desk, [Fact::Nodes(Batch::Gone(gone(&uid)))]);
@@ -141,10 +235,170 @@ fn an_action_of_the_palette_on_an_object_that_is_gone_is_not_one_on_another() {
     desk.type_text(&format!("drain {}", scene::node_name(5)));
     hears(&mut desk, [Fact::Nodes(Batch::Gone(gone(&scene::uid(1005))))]);
     assert_eq!(planned(desk.press("enter")), []);
-    assert_eq!(note(&desk), GONE);
+    assert_eq!(note(&desk), format!("nothing was done: node/{} is gone", scene::node_name(5)));
     // what is there is drained
     desk.dump(120, 36);
     desk.press(":");
     desk.type_text(&format!("drain {}", scene::node_name(4)));
     assert_eq!(planned(desk.press("enter")), [scene::uid(1004)]);
+}
+
+#[test]
+fn an_action_of_the_palette_does_not_depend_on_what_was_selected_before() {
+    // on a narrow screen, a pane without the focus is one line
+    let gone_beside = || {
+        let mut desk = Desk::new(scene::trouble());
+        desk.dump(80, 24);
+        desk.press("1");
+        desk.dump(80, 24);
+        desk.press("j j");
+        desk.dump(80, 24);
+        let uid = selected(&desk, ListId::Nodes);
+        desk.press("2");
+        desk.dump(80, 24);
+        hears(&mut desk, [Fact::Nodes(Batch::Gone(gone(&uid)))]);
+        desk.dump(80, 24);
+        (desk, uid)
+    };
+    let (mut desk, uid) = gone_beside();
+    let other = if uid == scene::uid(1004) { 5 } else { 4 };
+    desk.press(":");
+    desk.type_text(&format!("drain {}", scene::node_name(other)));
+    assert_eq!(planned(desk.press("enter")), [scene::uid(1000 + u128::from(other))]);
+    // the neighbour was never shown as selected
+    let (mut desk, uid) = gone_beside();
+    let next = selected(&desk, ListId::Nodes);
+    assert_ne!(next, uid);
+    assert_eq!(planned(desk.press("1 C")), []);
+    assert_eq!(note(&desk), GONE);
+    desk.dump(80, 24);
+    assert_eq!(planned(desk.press("C")), [next]);
+}
+
+#[test]
+fn marked_rows_that_are_gone_are_left_out_and_if_all_are_nothing_is_done() {
+    for lost in [1, 2] {
+        let (mut desk, _) = drawn("5 tab", ListId::Pods);
+        desk.press("space space");
+        desk.dump(120, 36);
+        let marks = desk.ui.list(ListId::Pods).marks.iter().cloned().collect::<Vec<_>>();
+        assert_eq!(marks.len(), 2);
+        let (away, left) = marks.split_at(lost);
+        hears(&mut desk, [Fact::Pods(Batch::Gone(away.iter().flat_map(gone).collect()))]);
+        assert_eq!(planned(desk.press("K")), left);
+        let said = if left.is_empty() { MARKED_GONE } else { "" };
+        assert_eq!(note(&desk), said);
+    }
+    // the selected row is not what the key is for
+    let (mut desk, _) = drawn("5 tab", ListId::Pods);
+    desk.press("space j");
+    desk.dump(120, 36);
+    let uid = selected(&desk, ListId::Pods);
+    let marks = desk.ui.list(ListId::Pods).marks.iter().cloned().collect::<Vec<_>>();
+    hears(&mut desk, [Fact::Pods(Batch::Gone(gone(&uid)))]);
+    on_its_way(&mut desk, 120, 36);
+    assert_eq!(planned(desk.press("K")), marks);
+}
+
+#[test]
+fn a_fold_whose_causes_change_their_order_is_not_gone() {
+    let mut state = scene::trouble();
+    scene::many_at_max(&mut state, 6);
+    let mut desk = Desk::new(state);
+    desk.press("back-tab");
+    let is_fold = |desk: &Desk| {
+        let selected = selected(desk, ListId::Now);
+        desk.world.clusters[0].derived.causes.iter().any(|cause| causes::fold_key(cause) == selected)
+    };
+    desk.dump(120, 36);
+    while !is_fold(&desk) {
+        desk.press("j");
+        desk.dump(120, 36);
+    }
+    finds(&mut desk, |causes| causes.reverse());
+    assert_eq!(planned(desk.press("C")), []);
+    assert_eq!(note(&desk), "this line stands for several causes: Enter lists them");
+    let rule = selected(&desk, ListId::Now);
+    finds(&mut desk, |causes| causes.retain(|cause| causes::fold_key(cause) != rule));
+    assert_eq!(planned(desk.press("C")), []);
+    assert_eq!(note(&desk), GONE);
+}
+
+#[test]
+fn a_command_about_no_row_does_not_ask_for_one() {
+    // the filter hides the row that was chosen
+    let hidden = |keys, id| {
+        let (mut desk, _) = drawn(keys, id);
+        desk.press("/");
+        desk.type_text("nothing-has-this-name");
+        desk.press("enter");
+        desk
+    };
+    let mut desk = hidden("5 tab j j", ListId::Pods);
+    desk.press("U");
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Actions)), "{}", note(&desk));
+    for (keys, id, key) in
+        [("1 j j", ListId::Nodes, "F"), ("2 j", ListId::Traffic, "F"), ("2 j", ListId::Traffic, "W")]
+    {
+        let effects = hidden(keys, id).press(key);
+        let asked = |effect: &Effect| matches!(effect, Effect::Fetch(_, Request::FailoverPlans { .. }));
+        assert!(effects.iter().any(asked), "{keys} {key}: {effects:?}");
+    }
+}
+
+#[test]
+fn a_key_for_the_cluster_before_does_not_act_in_the_one_that_came_to_the_front() {
+    let (a, b) = (ClusterId(0), ClusterId(1));
+    let both = || {
+        let (mut desk, uid) = drawn("1 j", ListId::Nodes);
+        let mut other = scene::trouble_with(|info| (info.id, info.context) = (b, "eu-2".into()));
+        other.publish(scene::NOW, true);
+        let clusters = [desk.world.clusters[0].clone(), other.published().clone()];
+        desk.ui.fleet.awaited = Some("eu-2".into());
+        desk.world = World { clusters: clusters.into(), ..desk.world.clone() };
+        update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+        assert_eq!(desk.ui.cluster, b);
+        (desk, uid)
+    };
+    for keys in ["C", "g C", "j C", "space C", "2 C"] {
+        let (mut desk, _) = both();
+        assert_eq!(planned(desk.press(keys)), [], "{keys}");
+        assert!(desk.ui.dialog.is_none(), "{keys}");
+        desk.dump(120, 36);
+        // from Traffic, the key goes to a cause that is shown now
+        assert_eq!(planned(desk.press("C")).len(), 1, "{keys}");
+        assert_eq!(desk.ui.dialog.as_ref().unwrap().intent.cluster, b, "{keys}");
+    }
+    // and back: the row was shown as selected, but not since its cluster is in front again
+    let (mut desk, uid) = both();
+    desk.dump(120, 36);
+    desk.ui.show_cluster(a);
+    assert_eq!(planned(desk.press("C")), []);
+    assert_eq!(note(&desk), UNDRAWN);
+    desk.dump(120, 36);
+    assert_eq!(planned(desk.press("C")), [uid]);
+}
+
+#[test]
+fn keys_in_one_go_with_a_new_world_move_among_the_rows_that_were_drawn() {
+    // the findings change their order
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("back-tab");
+    desk.dump(120, 36);
+    let second = desk.ui.list(ListId::Now).keys.1[1].clone();
+    finds(&mut desk, |causes| causes.reverse());
+    desk.press("j");
+    assert_eq!(desk.ui.list(ListId::Now).selected, second);
+    // another pod has the place of one that is gone
+    let (mut desk, _) = drawn("5 tab", ListId::Pods);
+    let second = desk.ui.list(ListId::Pods).keys.1[1].clone();
+    let uid = second.clone().unwrap();
+    let like = scene::pods().into_iter().find(|pod| pod.uid == uid).unwrap();
+    let other = Pod { uid: scene::uid(90_000), name: "another".into(), ..like };
+    let facts = [Batch::Gone(gone(&uid)), Batch::Upsert(vec![other])].map(Fact::Pods);
+    hears(&mut desk, facts);
+    desk.press("j");
+    assert_eq!(desk.ui.list(ListId::Pods).selected, second);
+    assert_eq!(planned(desk.press("K")), []);
+    assert_eq!(note(&desk), GONE);
 }

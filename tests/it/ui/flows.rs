@@ -1432,6 +1432,7 @@ fn keys_that_would_be_refused_are_dim_and_the_header_says_so() {
             let is_dim = found.unwrap().fg == dim.fg && found.unwrap().add_modifier == dim.add_modifier;
             assert_eq!(!is_dim, lit, "{header}: {words}");
         }
+        desk.dump(120, 36);
         // a dimmed key still opens the rehearsal, which shows why the action is refused
         assert!(matches!(desk.press("C").as_slice(), [Effect::Plan(..)]));
     }
