@@ -13,6 +13,7 @@ use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::plan::{Confirm, Intent, Plan, Warning};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{ActionView, Outcome};
+use pilothouse_core::plan::watch;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -203,6 +204,7 @@ impl Runner {
             plan.answer = plan.intent.context.to_string();
         }
         if let Some(id) = identity::followed(&intent.act, follows) {
+            watch::resumed(cluster, &mut plan, id);
             self.recognize(id, &plan, &plan_clients, ask).await?.warn(&mut plan);
         }
         Ok((plan, plan_clients))

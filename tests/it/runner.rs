@@ -122,6 +122,13 @@ impl Two {
         self.world.send_replace(Arc::new(World { clusters, ..World::default() }));
     }
 
+    /// The Prometheus of the config is not asked about the cluster B.
+    fn unmeasured(&mut self) {
+        let info = ClusterInfo { is_unmeasured: true, ..info(B) };
+        self.states[1] = ClusterState::new(info);
+        self.sees(3, 1);
+    }
+
     async fn rehearsed(&self, intent: &Intent) -> Plan {
         let plan = self.runner.rehearse(intent, None).await.unwrap();
         assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
@@ -417,6 +424,37 @@ async fn an_action_is_resumed_on_the_cluster_that_it_was_done_in() {
     let id = resume::unfinished(&Journal::new(folder.path().to_owned(), "look"))[0].id.clone();
     let other = two.runner.take_up(&id, Duration::ZERO, |_| ()).await;
     assert!(matches!(&other, Err(NotTakenUp::OtherContext(context)) if *context == "third"), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_watched_action_is_not_resumed_where_the_prometheus_of_the_config_is_not_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::with_journal(folder.path()).await;
+    two.unmeasured();
+    let canary = FailoverPlan {
+        name: "canary".into(),
+        kind: FailoverKind::Evacuate(Pick::Zone("a".into())),
+        watched: Some(Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: 5.0 }),
+        soak_secs: 0,
+        suggested: false,
+        in_context: String::new(),
+    };
+    let act = Act::Failover { plan: Box::new(canary), revert: false };
+    for (cluster, resumes, is_refused) in [(B, Some("7"), true), (B, None, false), (A, Some("7"), false)] {
+        let intent = Intent { act: act.clone(), targets: Vec::new(), ..scale(cluster) };
+        let id = resumes.map(Name::from);
+        let plan = two.runner.rehearse(&intent, id.as_ref()).await.unwrap();
+        let codes: Vec<&str> = plan.refusals.iter().map(Refusal::code).collect();
+        assert_eq!(codes.contains(&"watched-unmeasured"), is_refused, "{cluster:?} {resumes:?}: {codes:?}");
+        assert!(plan.warnings.iter().any(|w| w.code() == "watched-unknown"), "{:?}", plan.warnings);
+        // and one that was confirmed is not carried out
+        let consent = Consent::Typed(plan.answer.clone());
+        let follows = id.map(|id| (id, How::Resumed));
+        let confirmed = Confirmed { read: Arc::new(plan), consent, follows };
+        let done = two.runner.start(confirmed).done.await.unwrap();
+        assert_eq!(done.message.contains("7 must stop if shop/web has more than 5 % errors"), is_refused);
+    }
+    assert_eq!(two.written(), (0, 0));
 }
 
 #[tokio::test]
