@@ -29,9 +29,9 @@ use pilothouse::ui::request::{Effect, LogRequest, Reply, Request, Ticket};
 use pilothouse::ui::run::{Input, queue};
 use pilothouse::wire::decode::{Pools, workload};
 use pilothouse::wire::kubeconfig::Overrides;
-use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
+use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
-use pilothouse_core::domain::plan::{Act, Confirm, Intent, Plan, ScaleBy};
+use pilothouse_core::domain::plan::{Act, Confirm, Intent, Plan, Refusal, ScaleBy};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::{Batch, Fact};
@@ -567,6 +567,47 @@ async fn a_cluster_is_not_closed_while_an_action_starts_there() {
     effects.send(Effect::CloseCluster(B)).await.unwrap();
     let Input::Notice(words) = next(&inbox).await else { panic!() };
     assert_eq!(words, "that cluster is not open", "the action has ended");
+}
+
+#[tokio::test]
+async fn the_standby_of_a_failover_that_starts_is_not_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = Two::with_journal(folder.path()).await;
+    let standby = Standby {
+        context: info(B).context,
+        workloads: vec![(Kind::Deployment, "shop".into(), "web".into())],
+        shift: None,
+        scale_down: false,
+    };
+    let way = FailoverPlan {
+        name: "dr".into(),
+        kind: FailoverKind::Standby(standby),
+        watched: None,
+        soak_secs: 0,
+        suggested: false,
+        in_context: String::new(),
+    };
+    let act = Act::Failover { plan: Box::new(way), revert: false };
+    let intent = Intent { act, targets: Vec::new(), ..scale(A) };
+    let (inbox_in, inbox) = queue();
+    let inbox = Arc::new(Mutex::new(inbox));
+    let (effects, effects_in) = mpsc::channel(64);
+    // its steps are not known before it is rehearsed once more
+    let read = Arc::new(Plan::new(intent, Stamp(0)));
+    let run = Effect::Run { read, answer: "not what is asked for".into(), resumes: None };
+    for effect in [run, Effect::CloseCluster(B), Effect::CloseCluster(A)] {
+        effects.send(effect).await.unwrap();
+    }
+    tokio::spawn(desk(&two, Handles::default(), inbox_in).serve(effects_in));
+    for _ in 0..2 {
+        let Input::Notice(words) = next(&inbox).await else { panic!() };
+        assert_eq!(words, "not closed: an action runs there (failover in other)");
+    }
+    let Input::Notice(words) = next(&inbox).await else { panic!() };
+    assert!(words.starts_with("nothing was sent: "), "{words}");
+    effects.send(Effect::CloseCluster(B)).await.unwrap();
+    let Input::Notice(words) = next(&inbox).await else { panic!() };
+    assert_eq!(words, "that cluster is not open", "the failover has ended");
 }
 
 #[tokio::test]
