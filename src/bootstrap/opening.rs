@@ -9,6 +9,7 @@ use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::link::{ContextLine, Link};
 use pilothouse_core::domain::settings::{ClusterSettings, Settings};
 use pilothouse_core::domain::text;
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::{ClusterInfo, World};
 use tokio::sync::{Notify, mpsc, watch};
@@ -254,9 +255,10 @@ impl Opener {
             let again = held.again.notified();
             tracing::warn!(context = %of.context, %why, "a cluster could not be opened");
             let since = *failing.get_or_insert_with(now);
-            let next = now().plus_secs(waits.now.as_secs().try_into().unwrap_or(i64::MAX)).told(now());
-            let why = Name::from(format!("{}; next try at {next}", text::clean(&why)));
-            let _ended = parts.changes.send(ClusterChange::Linked(id, Link::Failed { since, why })).await;
+            let wait = waits.now.as_millis().try_into().unwrap_or(i64::MAX);
+            let next = Some(Stamp(now().0.saturating_add(wait)));
+            let failed = Link::Failed { since, why: Name::from(&*text::clean(&why)), next };
+            let _ended = parts.changes.send(ClusterChange::Linked(id, failed)).await;
             tokio::select! {
                 () = tokio::time::sleep(waits.now) => waits.draw(),
                 () = again => {}

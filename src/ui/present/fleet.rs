@@ -2,7 +2,6 @@
 //! what is late, and as much of its worst finding as there is room for.
 
 use pilothouse_core::domain::link::Link;
-use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cluster, World};
 
 use super::super::app::Ui;
@@ -29,7 +28,7 @@ impl Entry {
         let now = ui.now_in(world, cluster.id());
         let mut head = vec![cell(ui.tint(world, &cluster.info), cluster.info.name().as_str())];
         if cluster.link != Link::Open {
-            head.extend(unconnected(cluster, now));
+            head.extend(sources::unconnected(cluster, now));
             let text = match &cluster.link {
                 Link::Failed { why, .. } => Some(cell(Role::Text, why.as_str())),
                 Link::Open | Link::Opening { .. } | Link::Closed => None,
@@ -49,13 +48,6 @@ impl Entry {
     fn width(&self) -> usize {
         self.head.iter().map(|cell| text::width(&cell.text) + 1).sum::<usize>().saturating_sub(1)
     }
-}
-
-/// The state of the connection, without its reason.
-fn unconnected(cluster: &Cluster, now: Stamp) -> Option<Cell> {
-    let words = sources::unconnected(cluster, now)?;
-    let short = words.text.split(':').next().unwrap_or_default().to_owned();
-    Some(Cell { text: short, ..words })
 }
 
 /// Builds the line, which is empty if no other cluster is open.
@@ -97,6 +89,7 @@ mod tests {
 
     use pilothouse_core::domain::id::ClusterId;
     use pilothouse_core::domain::settings::UiSettings;
+    use pilothouse_core::domain::time::Stamp;
     use pilothouse_core::facts::world::ClusterInfo;
 
     use super::*;
@@ -119,13 +112,13 @@ mod tests {
             World { clusters: [cluster(0, Link::Open), cluster(1, Link::Closed)].into(), ..World::default() };
         assert_eq!(shown(&alone, 80), "");
         let why = "exec plugin aws: the token has expired".into();
-        let failed = Link::Failed { since: Stamp(0), why };
+        let failed = Link::Failed { since: Stamp(0), why, next: Some(Stamp(100_000)) };
         let clusters =
             [cluster(0, Link::Open), cluster(1, Link::Opening { since: Stamp(0) }), cluster(2, failed)];
         let world = World { clusters: clusters.into(), ..World::default() };
         assert_eq!(
             shown(&world, 120),
-            "cluster-2 NOT CONNECTED now exec plugin aws: the token has expired │ cluster-1 connecting now"
+            "cluster-2 NOT CONNECTED now, retry in 2m exec plugin aws: the token has expired │ cluster-1 connecting now"
         );
         assert!(shown(&world, 120).len() <= 120);
     }
