@@ -35,9 +35,14 @@ impl Entry {
             };
             return Self { head, text };
         }
-        let found = found(cluster);
-        head.push(if found.role == Role::Ok { cell(Role::Ok, "ok") } else { found });
-        head.extend(sources::worst(cluster, now));
+        let (found, late) = (found(cluster), sources::worst(cluster, now));
+        match (&late, found.role == Role::Ok) {
+            (None, true) => head.push(cell(Role::Ok, "ok")),
+            // a finding may be missing because the data is late
+            (Some(_), true) => {}
+            (_, false) => head.push(found),
+        }
+        head.extend(late);
         if !sources::is_seen(cluster) && head.len() == 2 {
             head.push(cell(Role::Dim, "loading"));
         }
@@ -89,7 +94,9 @@ mod tests {
 
     use pilothouse_core::domain::id::ClusterId;
     use pilothouse_core::domain::settings::UiSettings;
+    use pilothouse_core::domain::source::{SourceState, SourceStatus};
     use pilothouse_core::domain::time::Stamp;
+    use pilothouse_core::facts::table::Coverage;
     use pilothouse_core::facts::world::ClusterInfo;
 
     use super::*;
@@ -121,6 +128,20 @@ mod tests {
             "cluster-2 NOT CONNECTED now, retry in 2m exec plugin aws: the token has expired │ cluster-1 connecting now"
         );
         assert!(shown(&world, 120).len() <= 120);
+    }
+
+    #[test]
+    fn a_cluster_whose_data_is_late_is_not_called_ok() {
+        let seen = |state: SourceState| {
+            let mut cluster = Cluster::clone(&self::cluster(1, Link::Open));
+            (cluster.tables.nodes.cover, cluster.tables.pods.cover) =
+                (Coverage::Complete, Coverage::Complete);
+            cluster.sources = [SourceStatus { name: "pods".into(), state, ..SourceStatus::default() }].into();
+            let clusters = [self::cluster(0, Link::Open), Arc::new(cluster)].into();
+            shown(&World { clusters, ..World::default() }, 80)
+        };
+        assert_eq!(seen(SourceState::Live), "cluster-1 ok");
+        assert_eq!(seen(SourceState::Stale { since: Stamp(0) }), "cluster-1 pods STALE now");
     }
 
     #[test]
