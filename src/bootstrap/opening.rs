@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::Start;
 use super::cluster::{Handles, cluster};
 use super::dialer::Dialer;
+use super::failover;
 use super::session::{info, none_of};
 use crate::hub::ClusterChange;
 use crate::source::Wanted;
@@ -309,7 +310,18 @@ impl Opener {
         // the next attempt starts all of them again
         let handle =
             cluster(parts, of, known, connection, sink, sources.clone()).inspect_err(|_| sources.cancel())?;
+        let info = handle.info.clone();
         parts.clusters.insert(handle);
+        let due = if parts.writes { failover::due(&parts.clusters, &info) } else { Vec::new() };
+        if !due.is_empty() {
+            let opener = self.clone();
+            // it ends with the cluster that was opened last
+            sources.spawn_once(async move {
+                let parts = &opener.0.parts;
+                let elsewhere = parts.basis.dialer.opener(true);
+                failover::check(due, &parts.clusters, elsewhere, |why| (parts.tell)(why)).await;
+            });
+        }
         Ok(())
     }
 }
