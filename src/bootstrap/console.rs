@@ -85,7 +85,6 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     // an error in the theme that the config file names is among the errors of the file
     problems.extend(fault.filter(|_| !start.loaded.is_of_file("ui.theme")));
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
-    problems.extend(start.idle_plans());
     let journal = start.journal().quiet();
     let kept = journal.clone();
     let (past, gaps) = journal.history();
@@ -184,13 +183,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     for problem in problems {
         let _full = inbox_in.try_send(Input::Problem(problem));
     }
-    let replaced = start.replaced();
-    if let Some(first) = replaced.first() {
-        let more = match replaced.len() {
-            1 => String::new(),
-            n => format!(" (and {} more: pilothouse config check)", n - 1),
-        };
-        let _full = inbox_in.try_send(Input::Notice(format!("{first}{more}")));
+    if let Some(remarks) = super::choice::in_short(&start.remarks()) {
+        let _full = inbox_in.try_send(Input::Notice(remarks));
     }
     let stage = Stage {
         world: cell,

@@ -48,7 +48,7 @@ fn elsewhere(plans: &[FailoverPlan], cluster: &ClusterSettings, command: &Action
             "failover plan {name} goes over to {context}, so it cannot begin there: name the cluster to leave with --context"
         )
     } else {
-        let what = if is_glob(&plan.in_context) { "choose one of its clusters" } else { "name it" };
+        let what = if is_glob(&plan.in_context) { "name one that matches" } else { "name it" };
         format!(
             "failover plan {name} is for context {}, not {context}: {what} with --context",
             plan.in_context
@@ -69,7 +69,7 @@ impl Start {
             dialer: self.dialer.at(&cluster.context),
             cluster: cluster.clone(),
             voice,
-            left_out: [self.idle_plans(), not_here(&self.settings, &cluster.settings)].concat(),
+            left_out: not_here(&cluster.settings),
             stop: self.stop.clone(),
             #[cfg(feature = "demo")]
             _demo: None,

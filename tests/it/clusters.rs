@@ -281,11 +281,7 @@ fn a_failover_plan_is_carried_out_in_its_own_cluster_only() {
         ("rack", "us-1", None),
         ("eu", "eu-1", None),
         ("eu", "eu-2", None),
-        (
-            "eu",
-            "us-1",
-            Some("plan eu is for context eu-*, not us-1: choose one of its clusters with --context"),
-        ),
+        ("eu", "us-1", Some("plan eu is for context eu-*, not us-1: name one that matches with --context")),
         ("one", "us-1", Some("failover plan one is for context eu-1, not us-1: name it with --context")),
         (
             "dr",
@@ -321,9 +317,11 @@ fn what_the_config_says_about_no_context_is_told_and_is_no_problem() {
     let clusters = Clusters::new(&[Context("eu-1", well(), None)]);
     clusters.config(
         "[clusters.asia]\ncontexts = [\"ap-*\"]\n\
-         [failover.canary]\nkind = \"evacuate\"\nin_context = \"us-9\"\nnodes = [\"n1\"]\n",
+         [failover.canary]\nkind = \"evacuate\"\nin_context = \"us-9\"\nnodes = [\"n1\"]\n\
+         [failover.dr]\nkind = \"standby\"\nin_context = \"eu-1\"\ncontext = \"eu-1\"\nworkloads = [\"deploy/shop/web\"]\n",
     );
     let words = [
+        "failover.dr: in_context \"eu-1\" matches only the plan's own standby, where it cannot begin",
         "clusters.asia: no context matches ap-*",
         "failover.canary: in_context \"us-9\" matches no context of the kubeconfig",
     ];
