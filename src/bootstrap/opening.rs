@@ -137,7 +137,7 @@ struct Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
     New(ClusterId),
-    /// It was open, or could not be opened and is tried again.
+    /// It was open, or it is being opened or tried again.
     Before(ClusterId),
 }
 
