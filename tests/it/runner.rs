@@ -31,7 +31,9 @@ use pilothouse::wire::decode::{Pools, workload};
 use pilothouse::wire::kubeconfig::Overrides;
 use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
-use pilothouse_core::domain::plan::{Act, Confirm, Intent, Plan, Refusal, ScaleBy};
+use pilothouse_core::domain::plan::{
+    Act, Confirm, DerivedPlan, Intent, Plan, Refusal, ScaleBy, Step, StepKind,
+};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::{Batch, Fact};
@@ -431,10 +433,11 @@ async fn a_watched_action_is_not_resumed_where_the_prometheus_of_the_config_is_n
     let folder = tempfile::tempdir().unwrap();
     let mut two = Two::with_journal(folder.path()).await;
     two.unmeasured();
+    let watched = Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: 5.0 };
     let canary = FailoverPlan {
         name: "canary".into(),
         kind: FailoverKind::Evacuate(Pick::Zone("a".into())),
-        watched: Some(Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: 5.0 }),
+        watched: Some(watched.clone()),
         soak_secs: 0,
         suggested: false,
         in_context: String::new(),
@@ -447,14 +450,25 @@ async fn a_watched_action_is_not_resumed_where_the_prometheus_of_the_config_is_n
         let codes: Vec<&str> = plan.refusals.iter().map(Refusal::code).collect();
         assert_eq!(codes.contains(&"watched-unmeasured"), is_refused, "{cluster:?} {resumes:?}: {codes:?}");
         assert!(plan.warnings.iter().any(|w| w.code() == "watched-unknown"), "{:?}", plan.warnings);
-        // and one that was confirmed is not carried out
-        let consent = Consent::Typed(plan.answer.clone());
-        let follows = id.map(|id| (id, How::Resumed));
-        let confirmed = Confirmed { read: Arc::new(plan), consent, follows };
-        let done = two.runner.start(confirmed).done.await.unwrap();
-        assert_eq!(done.message.contains("7 must stop if shop/web has more than 5 % errors"), is_refused);
     }
-    assert_eq!(two.written(), (0, 0));
+    // the steps that are left of another one are not carried out either, although they were confirmed
+    for (cluster, written) in [(B, (0, 0)), (A, (1, 0))] {
+        let rest = DerivedPlan {
+            of: "7".into(),
+            title: "failover dr".into(),
+            steps: vec![Step::new(StepKind::Scale { from: 3, to: 5 }, web(cluster))],
+            not_restored: String::new(),
+            confirm: Confirm::Context,
+            watched: Some(watched.clone()),
+            takes_back: false,
+        };
+        let intent = Intent { act: Act::Resume(Box::new(rest)), ..scale(cluster) };
+        let plan = two.runner.rehearse(&intent, None).await.unwrap();
+        let answer = plan.answer.clone();
+        let done = two.run(plan, &answer).await;
+        let is_refused = done.message.contains("7 must stop if shop/web has more than 5 % errors");
+        assert_eq!((is_refused, two.written()), (cluster == B, written), "{}", done.message);
+    }
 }
 
 #[tokio::test]
