@@ -319,7 +319,7 @@ impl Opener {
             sources.spawn_once(async move {
                 let parts = &opener.0.parts;
                 let elsewhere = parts.basis.dialer.opener(true);
-                failover::check(due, &parts.clusters, elsewhere, |why| (parts.tell)(why)).await;
+                failover::check(due, &parts.clusters, elsewhere, &parts.tell).await;
             });
         }
         Ok(())

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{cluster, here, make, refused, target, warned};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Watched};
 use crate::domain::id::Kind;
-use crate::domain::plan::{Act, Confirm, DerivedPlan, Plan, ScaleBy, Step, StepKind};
+use crate::domain::plan::{Act, Confirm, DerivedPlan, Plan, Refusal, ScaleBy, Step, StepKind};
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::{Cluster, ClusterInfo};
 use crate::plan::watch;
@@ -73,7 +73,7 @@ fn a_watched_action_is_not_resumed_where_nothing_would_stop_it() {
         let (plan, new) = resumed(&elsewhere, Some(watched()));
         assert!(is_told(&plan, "watched-unknown"), "{:?}", plan.warnings);
         assert_eq!(
-            new.iter().map(|refusal| refusal.words()).collect::<Vec<_>>(),
+            new.iter().map(Refusal::words).collect::<Vec<_>>(),
             [
                 "not enough is known: 7 must stop if shop/web has more than 5 % errors, but the Prometheus of the config is only asked about the first cluster: pilothouse resume 7 --context test"
             ]
