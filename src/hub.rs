@@ -402,7 +402,7 @@ mod tests {
         hub.publish(false);
         assert_eq!(hub.world().cluster(ClusterId(2)).unwrap().sources.len(), 1, "the next one has its own");
         let (since, why) = (Stamp(5), pilothouse_core::domain::id::Name::from("401"));
-        hub.change(ClusterChange::Linked(ClusterId(2), Link::Failed { since, why }));
+        hub.change(ClusterChange::Linked(ClusterId(2), Link::Failed { since, why, next: None }));
         assert!(hub.publish(false), "a connection that is lost is published");
     }
 }

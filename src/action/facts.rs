@@ -8,7 +8,7 @@ use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::domain::traffic::TrafficSeen;
 use pilothouse_core::facts::world::{ActionView, Cluster, ClusterInfo, World};
 use pilothouse_core::plan::DataScope;
-use pilothouse_core::plan::failover::error_ratio;
+use pilothouse_core::plan::watch::error_ratio;
 use tokio::sync::watch;
 
 use super::cluster::ClusterClients;

@@ -13,6 +13,7 @@ use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::plan::{Confirm, Intent, Plan, Warning};
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{ActionView, Outcome};
+use pilothouse_core::plan::watch;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -203,6 +204,7 @@ impl Runner {
             plan.answer = plan.intent.context.to_string();
         }
         if let Some(id) = identity::followed(&intent.act, follows) {
+            watch::resumed(cluster, &mut plan, id);
             self.recognize(id, &plan, &plan_clients, ask).await?.warn(&mut plan);
         }
         Ok((plan, plan_clients))
@@ -438,7 +440,7 @@ async fn usable(journal: &Journal) -> Result<(), String> {
 mod tests {
     use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Standby};
     use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
-    use pilothouse_core::domain::plan::{Act, Step, StepKind};
+    use pilothouse_core::domain::plan::{Act, DerivedPlan, Step, StepKind};
 
     use super::*;
 
@@ -459,10 +461,22 @@ mod tests {
             Plan::new(intent, Stamp(0))
         };
         let failover = plan(Act::Failover { plan: Box::new(dr), revert: false });
-        // what takes a failover up says where it goes in its steps
+        // what takes a failover up, or takes it back, says where it goes in its steps
         let mut there = plan(Act::Cordon);
         let on = ObjectRef::new(ClusterId(0), Kind::Node, &Name::default(), &"n".into(), &Uid::default());
-        there.steps = vec![Step { what: StepKind::Cordon, on, context: "us-1".into() }];
+        let step = |context: &str| Step { what: StepKind::Cordon, on: on.clone(), context: context.into() };
+        there.steps = vec![step("us-1")];
+        let rest = || {
+            Box::new(DerivedPlan {
+                of: "7".into(),
+                title: "failover dr".into(),
+                steps: vec![step(""), step("eu-2")],
+                not_restored: String::new(),
+                confirm: Confirm::Context,
+                watched: None,
+                takes_back: false,
+            })
+        };
         let runs = |plan: &Plan| {
             let clusters = [(0, "eu-1"), (1, "eu-2"), (2, "us-1")];
             clusters.map(|(id, context)| is_in(plan, ClusterId(id), context))
@@ -470,5 +484,11 @@ mod tests {
         assert_eq!(runs(&plan(Act::Cordon)), [true, false, false]);
         assert_eq!(runs(&failover), [true, true, false]);
         assert_eq!(runs(&there), [true, false, true]);
+        for act in [Act::Undo(rest()), Act::Resume(rest())] {
+            // before it is planned, and with the steps that are left
+            let unplanned = plan(act.clone());
+            let planned = Plan { steps: vec![step("us-1")], ..plan(act) };
+            assert_eq!([runs(&unplanned), runs(&planned)], [[true, true, false], [true; 3]]);
+        }
     }
 }

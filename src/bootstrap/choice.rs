@@ -117,16 +117,31 @@ fn matching(pattern: &str, contexts: &[String]) -> Vec<String> {
 
 /// Returns the failover plans that are for none of these contexts. Without a kubeconfig there is none to compare with.
 fn idle_plans(plans: &[FailoverPlan], contexts: &[String]) -> Vec<String> {
-    let names_none = |plan: &&FailoverPlan| {
-        !plan.in_context.is_empty() && !contexts.iter().any(|context| plan.names(context))
+    let is_for_none = |plan: &&FailoverPlan| {
+        !plan.in_context.is_empty() && !contexts.iter().any(|context| plan.is_for(context, false))
     };
-    let idle = plans.iter().filter(|_| !contexts.is_empty()).filter(names_none);
+    let idle = plans.iter().filter(|_| !contexts.is_empty()).filter(is_for_none);
     idle.map(|plan| {
         let (name, wanted) = (&plan.name, &plan.in_context);
+        if contexts.iter().any(|context| plan.names(context)) {
+            return format!(
+                "failover.{name}: in_context {wanted:?} matches only the plan's own standby, where it cannot begin"
+            );
+        }
         let meant = meant(wanted, contexts.iter().map(String::as_str));
         format!("failover.{name}: in_context {wanted:?} matches no context of the kubeconfig{meant}")
     })
     .collect()
+}
+
+/// Returns the first remark with the number of the others. One line is enough at each start, because a config that a
+/// team shares names contexts that are not in each kubeconfig.
+pub(super) fn in_short(remarks: &[String]) -> Option<String> {
+    let first = remarks.first()?;
+    Some(match remarks.len() {
+        1 => first.clone(),
+        n => format!("{first} (and {} more: pilothouse config check)", n - 1),
+    })
 }
 
 fn list(contexts: &[String]) -> String {
@@ -219,7 +234,7 @@ impl Start {
     }
 
     /// Returns the sets of the config that have no context in this kubeconfig.
-    pub(super) fn empty_sets(&self) -> Vec<String> {
+    fn empty_sets(&self) -> Vec<String> {
         let Some(contexts) = self.known() else { return Vec::new() };
         let is_empty = |set: &&ClusterSet| !contexts.iter().any(|context| set.has(context));
         let sets = self.settings.clusters.iter().filter(is_empty);
@@ -228,18 +243,24 @@ impl Start {
     }
 
     /// Returns the failover plans of the config that are for no context of this kubeconfig.
-    pub(super) fn idle_plans(&self) -> Vec<String> {
+    fn idle_plans(&self) -> Vec<String> {
         if self.is_demo() {
             // its contexts are not those of the kubeconfig
             return Vec::new();
         }
-        idle_plans(&self.settings.failover, &self.known().unwrap_or_default())
+        // the settings of one cluster have only its own plans
+        idle_plans(&self.loaded.settings.failover, &self.known().unwrap_or_default())
+    }
+
+    /// Returns what the config says that has no effect with this kubeconfig, and the default keys that it replaces.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        [self.replaced(), self.empty_sets(), self.idle_plans()].concat()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pilothouse_core::domain::failover::{FailoverKind, Pick};
+    use pilothouse_core::domain::failover::{FailoverKind, Pick, Standby};
 
     use super::*;
 
@@ -340,19 +361,45 @@ current-context: us-1
     fn a_plan_that_is_for_no_context_is_told() {
         let plan = |name: &str, in_context: &str| FailoverPlan {
             name: name.into(),
-            kind: FailoverKind::Evacuate(Pick::Zone("a".into())),
+            kind: match name {
+                "dr" | "loop" => FailoverKind::Standby(Standby {
+                    context: "eu-1".into(),
+                    workloads: Vec::new(),
+                    shift: None,
+                    scale_down: false,
+                }),
+                _ => FailoverKind::Evacuate(Pick::Zone("a".into())),
+            },
             watched: None,
             soak_secs: 0,
             suggested: false,
             in_context: in_context.into(),
         };
-        let plans = [plan("first", ""), plan("glob", "eu-*"), plan("typo", "eu-9"), plan("case", "EU-1")];
+        let plans = [
+            plan("first", ""),
+            plan("glob", "eu-*"),
+            plan("typo", "eu-9"),
+            plan("case", "EU-1"),
+            plan("loop", "eu-*"),
+            plan("dr", "us-*"),
+        ];
         let told = idle_plans(&plans, &["eu-1".to_owned(), "us-1".to_owned()]);
         let (typo, case) = (
             "failover.typo: in_context \"eu-9\" matches no context of the kubeconfig",
             "failover.case: in_context \"EU-1\" matches no context of the kubeconfig",
         );
-        assert!(matches!(told.as_slice(), [a, b] if a.starts_with(typo) && b.starts_with(case)), "{told:?}");
+        let own =
+            "failover.loop: in_context \"eu-*\" matches only the plan's own standby, where it cannot begin";
+        let [a, b, c] = told.as_slice() else { panic!("{told:?}") };
+        assert!(a.starts_with(typo) && b.starts_with(case) && c == own, "{told:?}");
         assert_eq!(idle_plans(&plans, &[]), [""; 0], "no kubeconfig is read, as in a pod");
+    }
+
+    #[test]
+    fn several_remarks_are_one_line_at_the_start() {
+        let remarks = |n: usize| (0..n).map(|i| format!("remark {i}")).collect::<Vec<_>>();
+        assert_eq!(in_short(&remarks(0)), None);
+        assert_eq!(in_short(&remarks(1)).unwrap(), "remark 0");
+        assert_eq!(in_short(&remarks(4)).unwrap(), "remark 0 (and 3 more: pilothouse config check)");
     }
 }

@@ -72,6 +72,14 @@ impl Handles {
         self.lock().get(&id).cloned().ok_or_else(|| "pilothouse is not connected to that cluster".to_owned())
     }
 
+    /// Returns the failover plans of the config, with the cluster that each is for.
+    pub(super) fn failover(&self) -> Vec<(ClusterId, FailoverPlan)> {
+        let of = |handle: &ClusterHandle| {
+            handle.failover.iter().map(|plan| (handle.info.id, plan.clone())).collect::<Vec<_>>()
+        };
+        self.lock().values().flat_map(of).collect()
+    }
+
     /// Returns the parts of the handles that actions use.
     pub fn clients(&self) -> Clusters {
         self.clients.clone()

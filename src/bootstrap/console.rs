@@ -2,12 +2,8 @@
 //! screen.
 
 use std::collections::HashMap;
-use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use futures::future::join_all;
-use pilothouse_core::domain::id::ClusterId;
-use pilothouse_core::domain::plan::Act;
 use pilothouse_core::domain::preset;
 use pilothouse_core::facts::world::ActionView;
 use tokio::sync::mpsc;
@@ -16,7 +12,6 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::Start;
 use super::appearance as look;
 use super::desk::{Desk, hand};
-use super::failover::validate;
 use super::session::{Begin, Purpose, Session};
 use crate::action::facts::{Facts, FactsError};
 use crate::action::runner::{Parts, Runner, WithoutJournal};
@@ -90,7 +85,6 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     // an error in the theme that the config file names is among the errors of the file
     problems.extend(fault.filter(|_| !start.loaded.is_of_file("ui.theme")));
     problems.extend(start.loaded.problems.iter().map(ToString::to_string));
-    problems.extend(start.idle_plans());
     let journal = start.journal().quiet();
     let kept = journal.clone();
     let (past, gaps) = journal.history();
@@ -110,7 +104,6 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     let reads_only =
         |context: &String| start.settings.of_cluster(context, false).settings.guards.reads_only(context);
     let may_write = !contexts.iter().all(reads_only);
-    let begun = contexts.clone();
     let tap = super::session::recorder_of(start, contexts, ended)?;
     let is_recorded = tap.is_some();
     let told = inbox_in.clone();
@@ -178,11 +171,6 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     {
         problems.push(why);
     }
-    for (id, context) in (0u16..).map(ClusterId).zip(&begun) {
-        if !start.settings.of_cluster(context, id == session.front).settings.failover.is_empty() {
-            session.supervisor.spawn_once(check_plans(start, &session, id, inbox_in.clone()));
-        }
-    }
     let (mut world, told) = (session.world.clone(), inbox_in.clone());
     session.supervisor.spawn_once(async move {
         while world.changed().await.is_ok() {}
@@ -195,13 +183,8 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
     for problem in problems {
         let _full = inbox_in.try_send(Input::Problem(problem));
     }
-    let replaced = start.replaced();
-    if let Some(first) = replaced.first() {
-        let more = match replaced.len() {
-            1 => String::new(),
-            n => format!(" (and {} more: pilothouse config check)", n - 1),
-        };
-        let _full = inbox_in.try_send(Input::Notice(format!("{first}{more}")));
+    if let Some(remarks) = super::choice::in_short(&start.remarks()) {
+        let _full = inbox_in.try_send(Input::Notice(remarks));
     }
     let stage = Stage {
         world: cell,
@@ -238,55 +221,6 @@ fn open(start: &Start, runtime: &tokio::runtime::Runtime) -> Result<Outcome, Str
         tell(&format!("pilothouse: kept in memory only: {record}"));
     }
     Ok(outcome)
-}
-
-/// Checks the failover plans of the config that are for a cluster, as soon as it is connected. One that goes over to
-/// another cluster is checked as soon as that one is open too, because its credential plugin must not run before.
-fn check_plans(
-    start: &Start,
-    session: &Session,
-    id: ClusterId,
-    told: SyncSender<Input>,
-) -> impl Future<Output = ()> + Send + 'static {
-    let (mut world, clusters) = (session.world.clone(), session.clusters.clone());
-    let elsewhere = start.dialer().opener(true);
-    async move {
-        let handle = loop {
-            if let Ok(handle) = clusters.get(id) {
-                break handle;
-            }
-            if world.changed().await.is_err() {
-                return;
-            }
-        };
-        let turn = tokio::sync::Mutex::new(());
-        let checked = handle.failover.iter().map(|plan| {
-            let (mut world, clusters, elsewhere, told) = (world.clone(), &clusters, elsewhere.clone(), &told);
-            let turn = &turn;
-            async move {
-                let contexts = Act::Failover { plan: Box::new(plan.clone()), revert: false }.contexts();
-                let open = clusters.clients();
-                while contexts.iter().any(|context| open.of_context(context).is_none()) {
-                    if world.changed().await.is_err() {
-                        return;
-                    }
-                }
-                let _turn = turn.lock().await;
-                // it can have been closed while the other one was opened
-                let Ok(handle) = clusters.get(id) else { return };
-                // plans are only checked here, so not even a dry run is sent
-                let mut looks = handle.clients.clone();
-                (looks.own.writer, looks.open) = (None, elsewhere);
-                let now = looks.clock.now();
-                for (name, against) in validate(std::slice::from_ref(plan), &looks, &handle.info, now).await {
-                    if let Some(first) = against.first() {
-                        hand(told, Input::Problem(format!("failover plan {name}: {first}"))).await;
-                    }
-                }
-            }
-        });
-        join_all(checked).await;
-    }
 }
 
 /// Tells that an effect was not started because too much is going on.

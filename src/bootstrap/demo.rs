@@ -281,11 +281,25 @@ impl Drop for Cluster {
     }
 }
 
+/// Why `pilothouse sim` did not serve.
+#[derive(Debug)]
+enum NotServed {
+    Failed(String),
+    /// A signal came before the clusters were open.
+    Interrupted,
+}
+
+impl From<String> for NotServed {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
 /// Runs `pilothouse sim` until it is interrupted.
 pub(super) fn serve(flags: &SimFlags, global: &Global) -> u8 {
     let served = || {
         if flags.list {
-            return list();
+            return Ok(list()?);
         }
         is_for_sim(global)?;
         let runtime = runtime()?;
@@ -296,9 +310,13 @@ pub(super) fn serve(flags: &SimFlags, global: &Global) -> u8 {
     };
     match served() {
         Ok(()) => exit::DONE,
-        Err(why) => {
+        Err(NotServed::Failed(why)) => {
             tell(&format!("pilothouse: {why}"));
             exit::USAGE
+        }
+        Err(NotServed::Interrupted) => {
+            tell("pilothouse: interrupted before the cluster was open");
+            exit::INTERRUPTED
         }
     }
 }
@@ -340,16 +358,29 @@ fn audit_of(path: &Path, name: &str) -> PathBuf {
     path.into()
 }
 
-async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
+async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), NotServed> {
+    let mut running = Vec::new();
+    let done = until_interrupted(flags, demo, &mut running).await;
+    for one in running {
+        one.stop().await;
+    }
+    done
+}
+
+/// Opens the clusters one after the other, and waits for a signal. Those that are open are in `running`.
+async fn until_interrupted(
+    flags: &SimFlags,
+    demo: &DemoFlags,
+    running: &mut Vec<Running>,
+) -> Result<(), NotServed> {
     if !(flags.factor.is_finite() && (0.0..=1000.0).contains(&flags.factor)) {
-        return Err(format!("--factor {}: from 0 (time stands still) to 1000", flags.factor));
+        return Err(format!("--factor {}: from 0 (time stands still) to 1000", flags.factor).into());
     }
     let mut ended = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|e| e.to_string())?;
     let mut interrupt = Interrupt::new();
     let (all, _) = options(&flags.scenario, demo)?;
     let several = all.len() > 1;
-    let mut running = Vec::new();
     let runtime = tokio::runtime::Handle::current();
     for (n, options) in (0..).zip(all) {
         // 0 stays any free port, and each further cluster has the next one
@@ -362,28 +393,25 @@ async fn run(flags: &SimFlags, demo: &DemoFlags) -> Result<(), String> {
         let build = tokio::task::spawn_blocking(move || runtime.block_on(Sim::start(options)));
         let built = tokio::select! {
             built = build => built.unwrap_or_else(|e| Err(std::io::Error::other(e))),
-            _ = ended.recv() => return Err("interrupted before the cluster was open".into()),
-            () = interrupt.came() => return Err("interrupted before the cluster was open".into()),
+            _ = ended.recv() => return Err(NotServed::Interrupted),
+            () = interrupt.came() => return Err(NotServed::Interrupted),
         };
         running.push(built.map_err(|e| format!("127.0.0.1:{port}: {e}"))?);
     }
-    write_kubeconfigs(&running, flags)?;
+    write_kubeconfigs(running, flags)?;
     let urls = running.iter().map(Running::url).collect::<Vec<_>>().join(", ");
     tell(&format!("the cluster {} is open on {urls}", flags.scenario));
     let file = flags.kubeconfig_out.clone().or_else(|| Some(flags.people.as_ref()?.join("admin.kubeconfig")));
     let file = file.map_or_else(|| "FILE".to_owned(), |file| file.display().to_string());
     let contexts = if several { " --context '*'" } else { "" };
     tell(&format!("  pilothouse --kubeconfig {file}{contexts}"));
-    for one in &running {
+    for one in running.iter() {
         let (prometheus, alertmanager, loki) = (one.prometheus(), one.alertmanager(), one.loki());
         tell(&format!("  Prometheus {prometheus}, Alertmanager {alertmanager}, Loki {loki}"));
     }
     tokio::select! {
         _ = ended.recv() => {}
         () = interrupt.came() => {}
-    }
-    for one in running {
-        one.stop().await;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures::future::join_all;
 use pilothouse_core::domain::failover::FailoverPlan;
 use pilothouse_core::domain::haproxy::is_server;
-use pilothouse_core::domain::settings::{ClusterSettings, ServerSettings, Settings};
+use pilothouse_core::domain::settings::{ClusterSettings, Settings};
 use pilothouse_core::facts::world::ActionView;
 
 use super::Start;
@@ -21,22 +21,17 @@ fn names(clusters: &[ClusterSettings]) -> String {
     clusters.iter().map(|cluster| cluster.context.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether the address of a server is not used, because it is that of the first cluster.
-fn is_left_out(general: &ServerSettings, own: &ServerSettings) -> bool {
-    !general.url.is_empty() && own.url.is_empty()
-}
-
-/// Returns the addresses that the config gives to the first cluster only.
-fn not_here(general: &Settings, own: &Settings) -> Vec<String> {
+/// Returns the addresses of the config that are not used for this cluster, because they are those of the first one.
+fn not_here(own: &Settings) -> Vec<String> {
     let servers = [
-        ("prometheus", &general.prometheus.server, &own.prometheus.server),
-        ("alertmanager", &general.alertmanager.server, &own.alertmanager.server),
-        ("loki", &general.loki.server, &own.loki.server),
-        ("victorialogs", &general.victorialogs.server, &own.victorialogs.server),
+        ("prometheus", &own.prometheus.server),
+        ("alertmanager", &own.alertmanager.server),
+        ("loki", &own.loki.server),
+        ("victorialogs", &own.victorialogs.server),
     ];
-    let left_out = servers.into_iter().filter(|(_, general, own)| is_left_out(general, own));
+    let left_out = servers.into_iter().filter(|(_, server)| server.is_left_out);
     left_out
-        .map(|(section, ..)| {
+        .map(|(section, _)| {
             format!("{section}.url is not used: only the first cluster has it; [clusters.NAME] can name one for each context")
         })
         .collect()
@@ -53,7 +48,7 @@ fn elsewhere(plans: &[FailoverPlan], cluster: &ClusterSettings, command: &Action
             "failover plan {name} goes over to {context}, so it cannot begin there: name the cluster to leave with --context"
         )
     } else {
-        let what = if is_glob(&plan.in_context) { "choose one of its clusters" } else { "name it" };
+        let what = if is_glob(&plan.in_context) { "name one that matches" } else { "name it" };
         format!(
             "failover plan {name} is for context {}, not {context}: {what} with --context",
             plan.in_context
@@ -74,7 +69,7 @@ impl Start {
             dialer: self.dialer.at(&cluster.context),
             cluster: cluster.clone(),
             voice,
-            left_out: [self.idle_plans(), not_here(&self.settings, &cluster.settings)].concat(),
+            left_out: not_here(&cluster.settings),
             stop: self.stop.clone(),
             #[cfg(feature = "demo")]
             _demo: None,
@@ -151,8 +146,7 @@ impl Start {
             if let Some(action) = recorded.filter(|action| self.has(&action.plan.intent.context)) {
                 let first = self.asked().ok().and_then(|all| all.into_iter().next());
                 let first = first.map(|of| of.context);
-                let resumes = matches!(command, ActionCommand::Resume { .. });
-                return taken_up(&self.settings, action, first.as_deref(), resumes).map(|of| vec![of]);
+                return Ok(vec![recorded_in(&self.settings, action, first.as_deref())]);
             }
         }
         self.asked()
@@ -168,25 +162,6 @@ fn recorded_in(settings: &Settings, action: &ActionView, first: Option<&str>) ->
     settings.of_cluster(context, of_proxies || first == Some(context))
 }
 
-/// The same for an action that is resumed or undone. A watched action is not resumed where the server that tells the error
-/// rate is not asked, because nothing would stop it. To undo it is not watched.
-fn taken_up(
-    settings: &Settings,
-    action: &ActionView,
-    first: Option<&str>,
-    resumes: bool,
-) -> Result<ClusterSettings, String> {
-    let of = recorded_in(settings, action, first);
-    let is_left_out = is_left_out(&settings.prometheus.server, &of.settings.prometheus.server);
-    match action.plan.intent.act.watched() {
-        Some(watched) if resumes && is_left_out => Err(format!(
-            "{} stops if the error rate of {}/{} exceeds {} %, and prometheus.url, which tells it, is used for the first cluster only: add --context {}",
-            action.id, watched.namespace, watched.service, watched.max_error_percent, of.context
-        )),
-        _ => Ok(of),
-    }
-}
-
 fn usage(why: &str) -> u8 {
     tell(&format!("pilothouse: {why}"));
     exit::USAGE
@@ -196,7 +171,6 @@ fn usage(why: &str) -> u8 {
 mod tests {
     use std::sync::Arc;
 
-    use pilothouse_core::domain::failover::{FailoverKind, Pick, Watched};
     use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid};
     use pilothouse_core::domain::plan::{Act, Intent, Plan, Step, StepKind};
     use pilothouse_core::domain::time::Stamp;
@@ -227,47 +201,14 @@ mod tests {
                 ("eu-2", url),
                 "{kind:?} {first:?}"
             );
+            // the command reads the settings once more, as those of its only cluster
+            let again = of.settings.of_cluster("eu-2", true).settings;
+            assert_eq!(
+                again.prometheus.server.is_left_out,
+                url.is_empty(),
+                "the plan knows: {kind:?} {first:?}"
+            );
+            assert_eq!(not_here(&again).len(), usize::from(url.is_empty()));
         }
-    }
-
-    #[test]
-    fn a_watched_action_is_not_resumed_where_nothing_would_stop_it() {
-        let watched = Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: 5.0 };
-        let action = |watched: Option<Watched>| {
-            let plan = FailoverPlan {
-                name: "canary".into(),
-                kind: FailoverKind::Evacuate(Pick::Zone("a".into())),
-                watched,
-                soak_secs: 30,
-                suggested: false,
-                in_context: "eu-2".into(),
-            };
-            let act = Act::Failover { plan: Box::new(plan), revert: false };
-            let intent = Intent { cluster: ClusterId(0), context: "eu-2".into(), act, targets: Vec::new() };
-            ActionView::new("7".into(), Arc::new(Plan::new(intent, Stamp(0))), Stamp(0))
-        };
-        let general = |url: &str| {
-            let mut settings = Settings::default();
-            settings.prometheus.server.url = url.into();
-            settings
-        };
-        let told = |settings: &Settings, action: &ActionView, first: &str| {
-            taken_up(settings, action, Some(first), true).err()
-        };
-        let (general, none) = (general("http://of-the-first:9090"), general(""));
-        let (guarded, plain) = (action(Some(watched)), action(None));
-        let why = told(&general, &guarded, "eu-1").unwrap();
-        assert!(why.contains("shop/web exceeds 5 %") && why.ends_with(": add --context eu-2"), "{why}");
-        assert_eq!(told(&general, &guarded, "eu-2"), None, "its cluster is the first");
-        assert_eq!(told(&none, &guarded, "eu-1"), None, "no address is left out");
-        assert_eq!(told(&general, &plain, "eu-1"), None, "nothing is watched");
-        assert!(taken_up(&general, &guarded, Some("eu-1"), false).is_ok(), "it is undone");
-        let mut of_set = general.clone();
-        of_set.clusters = vec![pilothouse_core::domain::settings::ClusterSet {
-            contexts: vec!["eu-*".into()],
-            prometheus: [("eu-2".to_owned(), "http://two:9090".to_owned())].into(),
-            ..Default::default()
-        }];
-        assert_eq!(told(&of_set, &guarded, "eu-1"), None, "the set names its own");
     }
 }

@@ -157,8 +157,7 @@ impl Start {
                     };
                     let path = self.loaded.path.display();
                     let lines = std::iter::once(format!("{path}: {there}"));
-                    let remarks = [self.empty_sets(), self.idle_plans(), self.replaced()].concat();
-                    let remarks = remarks.into_iter().map(|words| format!("{path}: {words}"));
+                    let remarks = self.remarks().into_iter().map(|words| format!("{path}: {words}"));
                     return said(Ok(lines.chain(remarks).collect::<Vec<_>>().join("\n")));
                 }
                 self.problems()

@@ -298,12 +298,7 @@ pub(super) async fn doctor(start: &Start, flags: &Look) -> u8 {
         now,
         config: &start.loaded.path,
         problems: start.loaded.problems.iter().map(ToString::to_string).collect(),
-        remarks: start
-            .empty_sets()
-            .into_iter()
-            .chain(start.left_out.clone())
-            .chain(start.replaced())
-            .collect(),
+        remarks: [start.remarks(), start.left_out.clone()].concat(),
         sets: &start.cluster.sets,
         journal: super::journal_folder(&start.home),
         permissions,

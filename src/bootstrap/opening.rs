@@ -9,6 +9,7 @@ use pilothouse_core::domain::id::{ClusterId, Name};
 use pilothouse_core::domain::link::{ContextLine, Link};
 use pilothouse_core::domain::settings::{ClusterSettings, Settings};
 use pilothouse_core::domain::text;
+use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::Event;
 use pilothouse_core::facts::world::{ClusterInfo, World};
 use tokio::sync::{Notify, mpsc, watch};
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::Start;
 use super::cluster::{Handles, cluster};
 use super::dialer::Dialer;
+use super::failover;
 use super::session::{info, none_of};
 use crate::hub::ClusterChange;
 use crate::source::Wanted;
@@ -135,7 +137,7 @@ struct Held {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
     New(ClusterId),
-    /// It was open, or could not be opened and is tried again.
+    /// It was open, or it is being opened or tried again.
     Before(ClusterId),
 }
 
@@ -254,9 +256,10 @@ impl Opener {
             let again = held.again.notified();
             tracing::warn!(context = %of.context, %why, "a cluster could not be opened");
             let since = *failing.get_or_insert_with(now);
-            let next = now().plus_secs(waits.now.as_secs().try_into().unwrap_or(i64::MAX)).told(now());
-            let why = Name::from(format!("{}; next try at {next}", text::clean(&why)));
-            let _ended = parts.changes.send(ClusterChange::Linked(id, Link::Failed { since, why })).await;
+            let wait = waits.now.as_millis().try_into().unwrap_or(i64::MAX);
+            let next = Some(Stamp(now().0.saturating_add(wait)));
+            let failed = Link::Failed { since, why: Name::from(&*text::clean(&why)), next };
+            let _ended = parts.changes.send(ClusterChange::Linked(id, failed)).await;
             tokio::select! {
                 () = tokio::time::sleep(waits.now) => waits.draw(),
                 () = again => {}
@@ -307,7 +310,18 @@ impl Opener {
         // the next attempt starts all of them again
         let handle =
             cluster(parts, of, known, connection, sink, sources.clone()).inspect_err(|_| sources.cancel())?;
+        let info = handle.info.clone();
         parts.clusters.insert(handle);
+        let due = if parts.writes { failover::due(&parts.clusters, &info) } else { Vec::new() };
+        if !due.is_empty() {
+            let opener = self.clone();
+            // it ends with the cluster that was opened last
+            sources.spawn_once(async move {
+                let parts = &opener.0.parts;
+                let elsewhere = parts.basis.dialer.opener(true);
+                failover::check(due, &parts.clusters, elsewhere, &parts.tell).await;
+            });
+        }
         Ok(())
     }
 }

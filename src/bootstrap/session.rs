@@ -67,6 +67,7 @@ pub(super) fn info(
         read_only: settings.guards.reads_only(&of.context),
         replayed: false,
         namespaces: basis.namespaces.clone().into(),
+        is_unmeasured: settings.prometheus.server.is_left_out,
         haproxy: settings.haproxy.clone().into(),
         dashboard: settings.traffic.grafana_url.as_str().into(),
         alertmanager: super::alertmanager::url(&settings.alertmanager.server),

@@ -15,6 +15,7 @@ mod proxies;
 mod scale;
 mod silences;
 pub mod undo;
+pub mod watch;
 mod workloads;
 
 #[cfg(test)]
@@ -326,6 +327,9 @@ fn is_ready(node: &serde_json::Value) -> bool {
 /// that was changed after the action is not overwritten.
 fn resume(input: PlanInput<'_>, plan: &mut Plan, derived: &DerivedPlan) {
     plan_recorded_steps(input, plan, derived);
+    if let Some(watched) = &derived.watched {
+        watch::warn(input.cluster, plan, watched);
+    }
     plan.undo = "as the action itself: select it in the list of actions".into();
     plan.kubectl = format!("pilothouse resume {}", quote(&derived.of));
 }

@@ -115,7 +115,7 @@ impl ClusterState {
         if !Arc::ptr_eq(&had_changes, &self.derived.changes) {
             parts.add(Parts::CHANGES);
         }
-        let cluster = self.assemble();
+        let cluster = self.assemble(now);
         if parts.meets(Parts::TRAFFIC) {
             let findings = &self.findings;
             let traffic = self.derivation.traffic().clone();
@@ -160,10 +160,11 @@ impl ClusterState {
         &self.published
     }
 
-    fn assemble(&self) -> Cluster {
+    fn assemble(&self, at: Stamp) -> Cluster {
         let f = &self.facts;
         Cluster {
             info: self.info.clone(),
+            at,
             link: self.link.clone(),
             identity: f.identity.clone(),
             tables: f.rows.published(),

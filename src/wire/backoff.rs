@@ -45,8 +45,9 @@ impl Backoff {
         Self { quick: Some(Duration::from_millis(200)), ..Self::api() }
     }
 
-    /// The next wait: between half of the first limit and the current limit. It is never zero, because a client must not
-    /// retry a refused connection in a tight loop. Each call doubles the limit up to the cap.
+    /// The next wait: between half of the first limit and the current limit, or between half of the current limit and the
+    /// current limit if it is steady. It is never zero, because a client must not retry a refused connection in a tight
+    /// loop. Each call doubles the limit up to the cap.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Duration {
         let before = self.tries;

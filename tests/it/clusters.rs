@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -280,11 +281,7 @@ fn a_failover_plan_is_carried_out_in_its_own_cluster_only() {
         ("rack", "us-1", None),
         ("eu", "eu-1", None),
         ("eu", "eu-2", None),
-        (
-            "eu",
-            "us-1",
-            Some("plan eu is for context eu-*, not us-1: choose one of its clusters with --context"),
-        ),
+        ("eu", "us-1", Some("plan eu is for context eu-*, not us-1: name one that matches with --context")),
         ("one", "us-1", Some("failover plan one is for context eu-1, not us-1: name it with --context")),
         (
             "dr",
@@ -320,9 +317,11 @@ fn what_the_config_says_about_no_context_is_told_and_is_no_problem() {
     let clusters = Clusters::new(&[Context("eu-1", well(), None)]);
     clusters.config(
         "[clusters.asia]\ncontexts = [\"ap-*\"]\n\
-         [failover.canary]\nkind = \"evacuate\"\nin_context = \"us-9\"\nnodes = [\"n1\"]\n",
+         [failover.canary]\nkind = \"evacuate\"\nin_context = \"us-9\"\nnodes = [\"n1\"]\n\
+         [failover.dr]\nkind = \"standby\"\nin_context = \"eu-1\"\ncontext = \"eu-1\"\nworkloads = [\"deploy/shop/web\"]\n",
     );
     let words = [
+        "failover.dr: in_context \"eu-1\" matches only the plan's own standby, where it cannot begin",
         "clusters.asia: no context matches ap-*",
         "failover.canary: in_context \"us-9\" matches no context of the kubeconfig",
     ];
@@ -633,4 +632,31 @@ fn an_action_is_in_its_own_cluster_although_all_names_are_equal() {
     }
     let said = clusters.run(&["undo", &cordoned, "--yes", "--dry-run"]);
     assert_eq!((sims[0].seen(&mut read[0]).0, sims[1].seen(&mut read[1]).0), (false, true), "{said:?}");
+}
+
+#[test]
+fn simulated_clusters_that_are_interrupted_while_they_start_end_in_order() {
+    let home = tempfile::tempdir().unwrap();
+    let audit = |name: &str| home.path().join(format!("audit.{name}"));
+    // the second cluster is opened when the first one is, and begins with this file
+    let pipe = audit("eu-2");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let process = program(&home)
+        .args(["sim", "--scenario", "fleet", "--kubeconfig-out", "k", "--audit-out"])
+        .arg(home.path().join("audit"))
+        .current_dir(home.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (opened, is_open) = std::sync::mpsc::channel();
+    std::thread::spawn(move || opened.send(std::fs::File::open(pipe).unwrap()));
+    let held = is_open.recv_timeout(Duration::from_secs(60)).unwrap();
+    let interrupt = Command::new("kill").args(["-INT", &process.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    let said = process.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(130), "{said:?}");
+    assert_eq!(text(&said.stderr), "pilothouse: interrupted before the cluster was open\n");
+    let of_first = std::fs::read_to_string(audit("eu-1")).unwrap();
+    assert!(of_first.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{of_first}");
+    drop(held);
 }

@@ -2,7 +2,7 @@
 //! other, and one that is closed leaves nothing behind.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pilothouse::bootstrap::cluster::Handles;
@@ -14,7 +14,8 @@ use pilothouse::source::Wanted;
 use pilothouse::source::logs::shares::Shares;
 use pilothouse::source::supervise::Supervisor;
 use pilothouse::wire::kubeconfig::Overrides;
-use pilothouse_core::domain::id::ClusterId;
+use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby};
+use pilothouse_core::domain::id::{ClusterId, Kind};
 use pilothouse_core::domain::link::Link;
 use pilothouse_core::domain::settings::{ClusterSet, Settings};
 use pilothouse_core::domain::source::SourceState;
@@ -37,7 +38,7 @@ struct Console {
     clusters: Handles,
     world: watch::Receiver<Arc<World>>,
     supervisor: Supervisor,
-    told: Arc<Mutex<Vec<String>>>,
+    told: watch::Receiver<Vec<String>>,
     memory: Shares,
     _sim: Running,
     home: tempfile::TempDir,
@@ -149,7 +150,18 @@ async fn waiting(chosen: &[&str], retry: (Duration, Duration)) -> Console {
         colour: "blue".into(),
         ..ClusterSet::default()
     };
-    let settings = Settings { clusters: vec![set], ..Settings::default() };
+    // neither can run: the simulated cluster has no such zone, and no such workload
+    let standby = Standby {
+        context: "again".into(),
+        workloads: vec![(Kind::Deployment, "shop".into(), "none".into())],
+        shift: None,
+        scale_down: false,
+    };
+    let failover = vec![
+        plan("zone", "again", FailoverKind::Evacuate(Pick::Zone("none".into()))),
+        plan("dr", "good", FailoverKind::Standby(standby)),
+    ];
+    let settings = Settings { clusters: vec![set], failover, ..Settings::default() };
     let basis = Basis {
         settings: Arc::new(settings),
         dialer: Dialer::new(Some(kubeconfig), None, Overrides::default(), clock.clone()),
@@ -169,8 +181,7 @@ async fn waiting(chosen: &[&str], retry: (Duration, Duration)) -> Console {
     let clocks = chosen.iter().map(|_| Clock::system()).collect();
     tokio::spawn(hub.opening(clocks).run(queues, CancellationToken::new()));
     let (supervisor, clusters) = (Supervisor::new(), Handles::default());
-    let told: Arc<Mutex<Vec<String>>> = Arc::default();
-    let tell = told.clone();
+    let (tell, told) = watch::channel(Vec::new());
     let memory = Shares::new(16 << 20);
     let opener = Opener::new(Parts {
         basis: basis.clone(),
@@ -184,7 +195,7 @@ async fn waiting(chosen: &[&str], retry: (Duration, Duration)) -> Console {
         supervisor: supervisor.clone(),
         memory: memory.clone(),
         streams: Shares::new(50),
-        tell: Box::new(move |words| tell.lock().unwrap().push(words)),
+        tell: Box::new(move |words| tell.send_modify(|told| told.push(words))),
         retry,
     });
     for context in chosen {
@@ -192,6 +203,17 @@ async fn waiting(chosen: &[&str], retry: (Duration, Duration)) -> Console {
     }
     let dialer = basis.dialer;
     Console { opener, dialer, clusters, world, supervisor, told, memory, _sim: sim, home }
+}
+
+fn plan(name: &str, in_context: &str, kind: FailoverKind) -> FailoverPlan {
+    FailoverPlan {
+        name: name.into(),
+        kind,
+        watched: None,
+        soak_secs: 0,
+        suggested: false,
+        in_context: in_context.into(),
+    }
 }
 
 impl Console {
@@ -268,7 +290,7 @@ async fn one_that_cannot_be_opened_delays_no_other_and_says_why() {
     let began = std::time::Instant::now();
     console.supervisor.shutdown(Duration::from_millis(500)).await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    assert_eq!(*console.told.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(*console.told.borrow(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -315,6 +337,25 @@ async fn a_cluster_is_opened_and_closed_while_the_console_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_plan_is_checked_each_time_that_the_last_of_its_clusters_is_opened() {
+    let mut console = console(&["good"]).await;
+    console.until("the first one is read", |world| is_read(world, "good")).await;
+    for round in 1..3 {
+        let id = new(console.opener.open("again"));
+        let told = tokio::time::timeout(SOON, console.told.wait_for(|told| told.len() == 2 * round)).await;
+        let mut told = told.unwrap().unwrap()[2 * round - 2..].to_vec();
+        told.sort();
+        assert!(
+            told[0].starts_with("failover plan dr: ") && told[0].contains("shop/deploy/none"),
+            "{told:?}"
+        );
+        assert_eq!(told[1], "failover plan zone: the plan selects no node");
+        console.opener.close(id).unwrap();
+        console.until("it is closed", |world| world.of_context("again").is_none()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_could_not_be_opened_is_tried_again_by_a_key_and_seldom_by_itself() {
     // by itself, the next attempt would be in half an hour to an hour, and those after it later and later
     let hour = Duration::from_secs(3600);
@@ -332,12 +373,13 @@ async fn one_that_could_not_be_opened_is_tried_again_by_a_key_and_seldom_by_itse
         assert_eq!(console.opener.open("later"), Ok(of_the_start));
         console.hold(false);
         let world = console.until("it failed again", failed).await;
-        let Link::Failed { why, .. } = &of(&world, "later").link else { panic!() };
-        assert!(why.contains("exit status: 3"), "the reason is told: {why}");
-        let next = why.rsplit("; next try at ").next().unwrap();
-        let time = |secs| format!("{} UTC", Clock::system().now().plus_secs(secs).clock_secs());
-        let soon = (1700..3700).any(|secs| next.ends_with(&time(secs)));
-        assert!(soon, "attempt {attempt}: an attempt by hand does not delay the next one: {why}");
+        let Link::Failed { why, next, .. } = &of(&world, "later").link else { panic!() };
+        assert!(why.contains("exit status: 3") && !why.contains("try"), "the reason and no more: {why}");
+        let soon = next.unwrap().secs_since(Clock::system().now());
+        assert!(
+            (1700..3700).contains(&soon),
+            "attempt {attempt}: an attempt by hand does not delay the next one: {soon} s"
+        );
     }
     assert_eq!(console.runs(), 4);
 }

@@ -29,9 +29,11 @@ use pilothouse::ui::request::{Effect, LogRequest, Reply, Request, Ticket};
 use pilothouse::ui::run::{Input, queue};
 use pilothouse::wire::decode::{Pools, workload};
 use pilothouse::wire::kubeconfig::Overrides;
-use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick};
+use pilothouse_core::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched};
 use pilothouse_core::domain::id::{ClusterId, Kind, Name, ObjectRef, Uid, Version};
-use pilothouse_core::domain::plan::{Act, Confirm, Intent, Plan, ScaleBy};
+use pilothouse_core::domain::plan::{
+    Act, Confirm, DerivedPlan, Intent, Plan, Refusal, ScaleBy, Step, StepKind,
+};
 use pilothouse_core::domain::settings::GuardSettings;
 use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::event::{Batch, Fact};
@@ -120,6 +122,13 @@ impl Two {
         }
         let clusters = self.states.iter().map(|state| state.published().clone()).collect();
         self.world.send_replace(Arc::new(World { clusters, ..World::default() }));
+    }
+
+    /// The Prometheus of the config is not asked about the cluster B.
+    fn unmeasured(&mut self) {
+        let info = ClusterInfo { is_unmeasured: true, ..info(B) };
+        self.states[1] = ClusterState::new(info);
+        self.sees(3, 1);
     }
 
     async fn rehearsed(&self, intent: &Intent) -> Plan {
@@ -420,6 +429,49 @@ async fn an_action_is_resumed_on_the_cluster_that_it_was_done_in() {
 }
 
 #[tokio::test]
+async fn a_watched_action_is_not_resumed_where_the_prometheus_of_the_config_is_not_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut two = Two::with_journal(folder.path()).await;
+    two.unmeasured();
+    let watched = Watched { namespace: "shop".into(), service: "web".into(), max_error_percent: 5.0 };
+    let canary = FailoverPlan {
+        name: "canary".into(),
+        kind: FailoverKind::Evacuate(Pick::Zone("a".into())),
+        watched: Some(watched.clone()),
+        soak_secs: 0,
+        suggested: false,
+        in_context: String::new(),
+    };
+    let act = Act::Failover { plan: Box::new(canary), revert: false };
+    for (cluster, resumes, is_refused) in [(B, Some("7"), true), (B, None, false), (A, Some("7"), false)] {
+        let intent = Intent { act: act.clone(), targets: Vec::new(), ..scale(cluster) };
+        let id = resumes.map(Name::from);
+        let plan = two.runner.rehearse(&intent, id.as_ref()).await.unwrap();
+        let codes: Vec<&str> = plan.refusals.iter().map(Refusal::code).collect();
+        assert_eq!(codes.contains(&"watched-unmeasured"), is_refused, "{cluster:?} {resumes:?}: {codes:?}");
+        assert!(plan.warnings.iter().any(|w| w.code() == "watched-unknown"), "{:?}", plan.warnings);
+    }
+    // the steps that are left of another one are not carried out either, although they were confirmed
+    for (cluster, written) in [(B, (0, 0)), (A, (1, 0))] {
+        let rest = DerivedPlan {
+            of: "7".into(),
+            title: "failover dr".into(),
+            steps: vec![Step::new(StepKind::Scale { from: 3, to: 5 }, web(cluster))],
+            not_restored: String::new(),
+            confirm: Confirm::Context,
+            watched: Some(watched.clone()),
+            takes_back: false,
+        };
+        let intent = Intent { act: Act::Resume(Box::new(rest)), ..scale(cluster) };
+        let plan = two.runner.rehearse(&intent, None).await.unwrap();
+        let answer = plan.answer.clone();
+        let done = two.run(plan, &answer).await;
+        let is_refused = done.message.contains("7 must stop if shop/web has more than 5 % errors");
+        assert_eq!((is_refused, two.written()), (cluster == B, written), "{}", done.message);
+    }
+}
+
+#[tokio::test]
 async fn a_runner_that_is_stopped_waits_for_its_actions_and_leaves_them_to_be_taken_up() {
     let folder = tempfile::tempdir().unwrap();
     let mut two = Two::with_journal(folder.path()).await;
@@ -529,6 +581,47 @@ async fn a_cluster_is_not_closed_while_an_action_starts_there() {
     effects.send(Effect::CloseCluster(B)).await.unwrap();
     let Input::Notice(words) = next(&inbox).await else { panic!() };
     assert_eq!(words, "that cluster is not open", "the action has ended");
+}
+
+#[tokio::test]
+async fn the_standby_of_a_failover_that_starts_is_not_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let two = Two::with_journal(folder.path()).await;
+    let standby = Standby {
+        context: info(B).context,
+        workloads: vec![(Kind::Deployment, "shop".into(), "web".into())],
+        shift: None,
+        scale_down: false,
+    };
+    let way = FailoverPlan {
+        name: "dr".into(),
+        kind: FailoverKind::Standby(standby),
+        watched: None,
+        soak_secs: 0,
+        suggested: false,
+        in_context: String::new(),
+    };
+    let act = Act::Failover { plan: Box::new(way), revert: false };
+    let intent = Intent { act, targets: Vec::new(), ..scale(A) };
+    let (inbox_in, inbox) = queue();
+    let inbox = Arc::new(Mutex::new(inbox));
+    let (effects, effects_in) = mpsc::channel(64);
+    // its steps are not known before it is rehearsed once more
+    let read = Arc::new(Plan::new(intent, Stamp(0)));
+    let run = Effect::Run { read, answer: "not what is asked for".into(), resumes: None };
+    for effect in [run, Effect::CloseCluster(B), Effect::CloseCluster(A)] {
+        effects.send(effect).await.unwrap();
+    }
+    tokio::spawn(desk(&two, Handles::default(), inbox_in).serve(effects_in));
+    for _ in 0..2 {
+        let Input::Notice(words) = next(&inbox).await else { panic!() };
+        assert_eq!(words, "not closed: an action runs there (failover in other)");
+    }
+    let Input::Notice(words) = next(&inbox).await else { panic!() };
+    assert!(words.starts_with("nothing was sent: "), "{words}");
+    effects.send(Effect::CloseCluster(B)).await.unwrap();
+    let Input::Notice(words) = next(&inbox).await else { panic!() };
+    assert_eq!(words, "that cluster is not open", "the failover has ended");
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ pub enum Link {
     Open,
     /// The kubeconfig and the credentials are read, for which a plugin can run. Nothing was sent to the cluster yet.
     Opening { since: Stamp },
-    /// There is no connection, and it is tried again.
-    Failed { since: Stamp, why: Name },
+    /// There is no connection. It is tried again at `next`, or when the user asks for it.
+    Failed { since: Stamp, why: Name, next: Option<Stamp> },
     /// The user closed the cluster. Nothing of it is kept.
     Closed,
 }

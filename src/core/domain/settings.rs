@@ -121,6 +121,9 @@ pub struct ServerSettings {
     pub insecure: bool,
     /// Proxy for all requests; empty: those of the environment.
     pub proxy_url: String,
+    /// The config has a URL, which is not used because these are the settings of another cluster than the first.
+    #[serde(skip)]
+    pub is_left_out: bool,
 }
 
 impl Default for ServerSettings {
@@ -140,6 +143,7 @@ impl Default for ServerSettings {
             key_file: String::new(),
             insecure: false,
             proxy_url: String::new(),
+            is_left_out: false,
         }
     }
 }

@@ -164,6 +164,17 @@ pub fn age_of_state(millis: u64) -> String {
     in_steps(millis, 15)
 }
 
+/// The time until something happens, rounded up, in steps of 15 s below a minute: `in 45s`, `in 3m`, `now`.
+pub fn until(millis: u64) -> String {
+    let secs = millis.div_ceil(1000);
+    match secs.div_ceil(15) * 15 {
+        0 => "now".into(),
+        steps @ 1..=59 => format!("in {steps}s"),
+        60..=7_200 => format!("in {}m", secs.div_ceil(60)),
+        _ => format!("in {}h", secs.div_ceil(3600)),
+    }
+}
+
 fn in_steps(millis: u64, step: u64) -> String {
     let secs = millis / 1000;
     match secs {
@@ -247,6 +258,22 @@ mod tests {
         assert_eq!(all(13), ["13s", "10s", "now"]);
         assert_eq!(all(47), ["47s", "45s", "45s"]);
         assert_eq!(all(60), ["1m"; 3]);
+    }
+
+    #[test]
+    fn a_wait_is_rounded_up() {
+        for (millis, shown) in [
+            (0, "now"),
+            (1, "in 15s"),
+            (15_001, "in 30s"),
+            (45_000, "in 45s"),
+            (46_000, "in 1m"),
+            (61_000, "in 2m"),
+            (1_799_000, "in 30m"),
+            (7_300_000, "in 3h"),
+        ] {
+            assert_eq!(until(millis), shown);
+        }
     }
 
     #[test]

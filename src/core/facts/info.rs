@@ -29,6 +29,8 @@ pub struct ClusterInfo {
     pub replayed: bool,
     /// The namespaces that the user asked for; empty: all.
     pub namespaces: Arc<[Name]>,
+    /// The config has a URL of a Prometheus that is only asked about the first cluster, which this one is not.
+    pub is_unmeasured: bool,
     /// The HAProxies of the config.
     pub haproxy: Arc<[HaproxySettings]>,
     /// The URL of a Service's dashboard from the config, with `$namespace` and `$service`; empty: none.

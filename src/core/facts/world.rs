@@ -37,7 +37,7 @@ pub use crate::domain::node::NodeState;
 pub struct World {
     /// Increases with every publish.
     pub seq: u64,
-    /// When it was published, by our clock.
+    /// When it was published, by the clock of this process, which the server of the first cluster corrects.
     pub at: Stamp,
     pub clusters: Arc<[Arc<Cluster>]>,
     /// Running and past actions of this process and of the journal, newest first.
@@ -69,6 +69,8 @@ impl World {
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     pub info: Arc<ClusterInfo>,
+    /// When it was published last, by the clock of its own server.
+    pub at: Stamp,
     pub link: Link,
     pub identity: Identity,
     /// The tables of the watched kinds: `cluster.pods` is `cluster.tables.pods`.

@@ -5,8 +5,9 @@
 
 use serde_json::Value;
 
+use super::watch::{self, error_ratio};
 use super::{PlanInput, kubectl, nodes};
-use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, Watched, WeightShift};
+use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Standby, WeightShift};
 use crate::domain::id::{Kind, Name, ObjectRef, Uid};
 use crate::domain::plan::{
     Act, All, Change, Confirm, DrainOptions, Elsewhere, FieldChange, Gate, Lookup, LookupResult, Lookups,
@@ -14,7 +15,6 @@ use crate::domain::plan::{
 };
 use crate::domain::selector::Selector;
 use crate::domain::service::ServiceType;
-use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::Cluster;
 use crate::policy::kubectl::{pilothouse_in, quote};
 use crate::policy::pick::nodes_of;
@@ -85,7 +85,10 @@ pub(super) fn plan(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, re
         FailoverKind::Evacuate(pick) => evacuate(input, plan, pick, revert),
         FailoverKind::Standby(standby) => self::standby(input, plan, way, standby, revert),
     }
-    watched(input.cluster, plan, way.watched.as_ref());
+    match &way.watched {
+        Some(watched) => watch::warn(input.cluster, plan, watched),
+        None => plan.warnings.push(Warning::NotWatched),
+    }
     if plan.kubectl.is_empty() {
         let back = if revert { " --revert" } else { "" };
         let words = format!("failover {}{back}", quote(&way.name));
@@ -123,32 +126,6 @@ fn soak(plan: &mut Plan, way: &FailoverPlan) {
         let gate = Gate::Soak { secs: way.soak_secs, watched: way.watched.clone() };
         plan.steps.push(Step::new(StepKind::Check(gate), on));
     }
-}
-
-/// Adds a warning with the error limit that stops the failover, and the current error ratio.
-fn watched(cluster: &Cluster, plan: &mut Plan, watched: Option<&Watched>) {
-    let Some(watched) = watched else {
-        plan.warnings.push(Warning::NotWatched);
-        return;
-    };
-    let ratio = error_ratio(&cluster.traffic, watched);
-    let (namespace, service) = (watched.namespace.clone(), watched.service.clone());
-    let limit = watched.max_error_percent;
-    plan.warnings.push(match ratio {
-        Some(ratio) => Warning::Watched { namespace, service, limit, percent: ratio * 100.0 },
-        None => Warning::WatchedUnknown { namespace, service, limit },
-    });
-}
-
-/// Returns the error ratio of the watched Service, 0..1. Returns `None` if no metric has it.
-pub fn error_ratio(traffic: &TrafficSeen, watched: &Watched) -> Option<f64> {
-    // A proxy outside the cluster has no namespaces. Its backends are usually named NAMESPACE_NAME.
-    let outside = format!("{}_{}", watched.namespace, watched.service);
-    let of = |t: &&std::sync::Arc<ServiceTraffic>| {
-        (t.namespace == watched.namespace && t.name == watched.service)
-            || (t.namespace.is_empty() && t.name == *outside)
-    };
-    traffic.services.iter().filter(of).find_map(|t| t.error_ratio)
 }
 
 /// Plans a blue/green switch: changes the Service's selector from one value to another.

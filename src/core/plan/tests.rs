@@ -6,6 +6,7 @@ mod guards;
 mod out_of_service;
 mod rollback;
 mod stages;
+mod watch;
 
 use std::sync::Arc;
 

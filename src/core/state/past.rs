@@ -105,6 +105,7 @@ pub fn cluster(cluster: &Cluster, at: Stamp) -> Cluster {
     let counts = if known(Track::Findings) { then.counts.unwrap_or(now.counts) } else { Counts::default() };
     let mut past = Cluster {
         info: cluster.info.clone(),
+        at,
         link: cluster.link.clone(),
         identity: cluster.identity.clone(),
         derived: Derived {

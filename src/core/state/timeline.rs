@@ -209,9 +209,9 @@ pub fn lines(world: &World, cluster: &Cluster) -> Vec<Line> {
     let mut all = Vec::new();
     history(cluster, &mut all);
     changes(world, cluster, &mut all);
-    conditions(cluster, world.at, &mut all);
+    conditions(cluster, cluster.at, &mut all);
     events(cluster, &mut all);
-    alerts::alerts(cluster, world.at, &mut all);
+    alerts::alerts(cluster, cluster.at, &mut all);
     actions(world, cluster, &mut all);
     incidents(cluster, &mut all);
     for remark in cluster.derived.remarks.iter() {

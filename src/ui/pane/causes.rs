@@ -133,7 +133,7 @@ fn follow(causes: &[Arc<Cause>], rows: &[u32], selected: &Uid) -> Option<Uid> {
     rows.iter().find_map(|r| at(r).filter(|c| r & FOLDED == 0 && fold_key(c) == *selected)).map(|c| key(c))
 }
 
-/// Where the keys of the rows are pressed.
+/// The contexts in which NOW's keys are looked up.
 fn places() -> &'static [command::Context] {
     super::of(ListId::Now).contexts
 }

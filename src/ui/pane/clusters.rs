@@ -20,7 +20,7 @@ use super::{Enter, Pane, Place, Reads, Shown, sources};
 /// The columns.
 pub const COLUMNS: [Column; 12] = [
     Column::name("CLUSTER", 8, 40),
-    Column::left("STATE", 9, 16, 0),
+    Column::left("STATE", 9, 26, 0).whole(),
     Column::left("FINDINGS", 8, 14, 0).short("FOUND").whole(),
     Column::right("NODES", 5, 11, 4),
     Column::right("BAD", 3, 6, 3),
@@ -95,8 +95,9 @@ fn state(ui: &Ui, world: &World, cluster: &Cluster) -> Cell {
         Link::Opening { since } => {
             cell(Role::Info, format!("connecting {}", age_of_state(today.since(*since))))
         }
-        Link::Failed { since, .. } => {
-            cell(Role::Critical, format!("failing {}", age_of_state(today.since(*since))))
+        Link::Failed { since, next, .. } => {
+            let (lasts, retry) = (age_of_state(today.since(*since)), sources::retry(*next, today));
+            cell(Role::Critical, format!("failing {lasts}{retry}"))
         }
         Link::Closed => cell(Role::Dim, "closed"),
     }

@@ -2,7 +2,7 @@
 
 use pilothouse_core::domain::link::Link;
 use pilothouse_core::domain::source::{Feed, SourceState, SourceStatus};
-use pilothouse_core::domain::time::{Stamp, age_of_state};
+use pilothouse_core::domain::time::{Stamp, age_of_state, until};
 use pilothouse_core::facts::table::{Coverage, Freshness};
 use pilothouse_core::facts::world::Cluster;
 
@@ -64,7 +64,7 @@ pub fn of_table(cluster: &Cluster, source: &str, cover: &Coverage, fresh: Freshn
     let mut state = State::default();
     match cover {
         Coverage::Never if cluster.link != Link::Open => {
-            state.why_empty.extend(unconnected(cluster, now));
+            state.why_empty.extend(unconnected_why(cluster, now));
         }
         Coverage::Never => {
             let failing = cluster.source(source).filter(|s| s.state.is_trouble());
@@ -209,19 +209,33 @@ pub fn is_seen(cluster: &Cluster) -> bool {
     cluster.nodes.cover.is_read() && cluster.pods.cover.is_read()
 }
 
-/// Says that a cluster is not connected, and why.
+/// Says that a cluster is not connected, and when it is tried again.
 pub fn unconnected(cluster: &Cluster, now: Stamp) -> Option<Cell> {
     match &cluster.link {
         Link::Open => None,
         Link::Opening { since } => {
             Some(cell(Role::Info, format!("connecting {}", age_of_state(now.since(*since)))))
         }
-        Link::Failed { since, why } => {
-            let lasts = age_of_state(now.since(*since));
-            Some(cell(Role::Critical, format!("NOT CONNECTED {lasts}: {why}")))
+        Link::Failed { since, next, .. } => {
+            let (lasts, retry) = (age_of_state(now.since(*since)), retry(*next, now));
+            Some(cell(Role::Critical, format!("NOT CONNECTED {lasts}{retry}")))
         }
         Link::Closed => Some(cell(Role::Dim, "closed")),
     }
+}
+
+/// The same, and why.
+fn unconnected_why(cluster: &Cluster, now: Stamp) -> Option<Cell> {
+    let state = unconnected(cluster, now)?;
+    Some(match &cluster.link {
+        Link::Failed { why, .. } => Cell { text: format!("{}: {why}", state.text), ..state },
+        _ => state,
+    })
+}
+
+/// Says when a cluster that could not be opened is tried again, such as `, retry in 15m`.
+pub fn retry(next: Option<Stamp>, now: Stamp) -> String {
+    next.map_or_else(String::new, |next| format!(", retry {}", until(next.since(now))))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! what is late, and as much of its worst finding as there is room for.
 
 use pilothouse_core::domain::link::Link;
-use pilothouse_core::domain::time::Stamp;
 use pilothouse_core::facts::world::{Cluster, World};
 
 use super::super::app::Ui;
@@ -29,16 +28,21 @@ impl Entry {
         let now = ui.now_in(world, cluster.id());
         let mut head = vec![cell(ui.tint(world, &cluster.info), cluster.info.name().as_str())];
         if cluster.link != Link::Open {
-            head.extend(unconnected(cluster, now));
+            head.extend(sources::unconnected(cluster, now));
             let text = match &cluster.link {
                 Link::Failed { why, .. } => Some(cell(Role::Text, why.as_str())),
                 Link::Open | Link::Opening { .. } | Link::Closed => None,
             };
             return Self { head, text };
         }
-        let found = found(cluster);
-        head.push(if found.role == Role::Ok { cell(Role::Ok, "ok") } else { found });
-        head.extend(sources::worst(cluster, now));
+        let (found, late) = (found(cluster), sources::worst(cluster, now));
+        match (&late, found.role == Role::Ok) {
+            (None, true) => head.push(cell(Role::Ok, "ok")),
+            // a finding may be missing because the data is late
+            (Some(_), true) => {}
+            (_, false) => head.push(found),
+        }
+        head.extend(late);
         if !sources::is_seen(cluster) && head.len() == 2 {
             head.push(cell(Role::Dim, "loading"));
         }
@@ -49,13 +53,6 @@ impl Entry {
     fn width(&self) -> usize {
         self.head.iter().map(|cell| text::width(&cell.text) + 1).sum::<usize>().saturating_sub(1)
     }
-}
-
-/// The state of the connection, without its reason.
-fn unconnected(cluster: &Cluster, now: Stamp) -> Option<Cell> {
-    let words = sources::unconnected(cluster, now)?;
-    let short = words.text.split(':').next().unwrap_or_default().to_owned();
-    Some(Cell { text: short, ..words })
 }
 
 /// Builds the line, which is empty if no other cluster is open.
@@ -97,6 +94,9 @@ mod tests {
 
     use pilothouse_core::domain::id::ClusterId;
     use pilothouse_core::domain::settings::UiSettings;
+    use pilothouse_core::domain::source::{SourceState, SourceStatus};
+    use pilothouse_core::domain::time::Stamp;
+    use pilothouse_core::facts::table::Coverage;
     use pilothouse_core::facts::world::ClusterInfo;
 
     use super::*;
@@ -119,15 +119,29 @@ mod tests {
             World { clusters: [cluster(0, Link::Open), cluster(1, Link::Closed)].into(), ..World::default() };
         assert_eq!(shown(&alone, 80), "");
         let why = "exec plugin aws: the token has expired".into();
-        let failed = Link::Failed { since: Stamp(0), why };
+        let failed = Link::Failed { since: Stamp(0), why, next: Some(Stamp(100_000)) };
         let clusters =
             [cluster(0, Link::Open), cluster(1, Link::Opening { since: Stamp(0) }), cluster(2, failed)];
         let world = World { clusters: clusters.into(), ..World::default() };
         assert_eq!(
             shown(&world, 120),
-            "cluster-2 NOT CONNECTED now exec plugin aws: the token has expired │ cluster-1 connecting now"
+            "cluster-2 NOT CONNECTED now, retry in 2m exec plugin aws: the token has expired │ cluster-1 connecting now"
         );
         assert!(shown(&world, 120).len() <= 120);
+    }
+
+    #[test]
+    fn a_cluster_whose_data_is_late_is_not_called_ok() {
+        let seen = |state: SourceState| {
+            let mut cluster = Cluster::clone(&self::cluster(1, Link::Open));
+            (cluster.tables.nodes.cover, cluster.tables.pods.cover) =
+                (Coverage::Complete, Coverage::Complete);
+            cluster.sources = [SourceStatus { name: "pods".into(), state, ..SourceStatus::default() }].into();
+            let clusters = [self::cluster(0, Link::Open), Arc::new(cluster)].into();
+            shown(&World { clusters, ..World::default() }, 80)
+        };
+        assert_eq!(seen(SourceState::Live), "cluster-1 ok");
+        assert_eq!(seen(SourceState::Stale { since: Stamp(0) }), "cluster-1 pods STALE now");
     }
 
     #[test]

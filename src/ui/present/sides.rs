@@ -10,7 +10,7 @@ use pilothouse_core::domain::image;
 use pilothouse_core::domain::link::Link;
 use pilothouse_core::domain::service::Service;
 use pilothouse_core::facts::world::{ActionView, Cluster, World};
-use pilothouse_core::plan::failover::error_ratio;
+use pilothouse_core::plan::watch::error_ratio;
 
 use super::super::cell::{Grade, rate, ratio};
 use super::describe::{Lines, TableRow};

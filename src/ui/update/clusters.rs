@@ -81,8 +81,12 @@ pub(super) fn not_opened(ui: &mut Ui, context: &Name, why: &str) {
     }
     // this message takes the place of the one that the action was started
     let opened = ui.fleet.opened.remove(context).filter(|opened| !opened.seen);
-    let runs = opened.map_or("", |_| "; the action runs");
-    ui.say(text::clean(&format!("{context} was not opened: {why}{runs}")).into_owned());
+    let words = match opened {
+        // the action comes first, so that nobody starts it again because something is to be tried again
+        Some(_) => format!("the action runs; {context} was not opened ({why}): `:ctx {context}` opens it"),
+        None => format!("{context} was not opened: {why}"),
+    };
+    ui.say(text::clean(&words).into_owned());
 }
 
 /// Brings an open cluster to the front. A list stays on the screen with the rows of that cluster; a text, a log and a

@@ -74,7 +74,12 @@ fn first<'s, T>(sets: &[&'s ClusterSet], says: impl FnMut(&'s ClusterSet) -> Opt
 
 /// The address of a server is that of one cluster. The settings that are the same for each cluster stay.
 fn elsewhere(server: &ServerSettings) -> ServerSettings {
-    ServerSettings { service: server.service.clone(), discover: server.discover, ..ServerSettings::default() }
+    ServerSettings {
+        service: server.service.clone(),
+        discover: server.discover,
+        is_left_out: server.is_left_out || !server.url.is_empty(),
+        ..ServerSettings::default()
+    }
 }
 
 impl Settings {
@@ -88,7 +93,12 @@ impl Settings {
         settings.guards = self.all_guards();
         settings.guards.read_only |= settings.guards.reads_only(context);
         let server = |general: &ServerSettings, url: Option<&String>| match url {
-            Some(url) => ServerSettings { url: url.clone(), service: String::new(), ..general.clone() },
+            Some(url) => ServerSettings {
+                url: url.clone(),
+                service: String::new(),
+                is_left_out: false,
+                ..general.clone()
+            },
             None if is_first => general.clone(),
             None => elsewhere(general),
         };
@@ -275,6 +285,8 @@ mod tests {
                 of.loki.server.service, "logs/loki:3100",
                 "{context}: each cluster can have this Service"
             );
+            assert_eq!(prometheus.is_left_out, prometheus.url.is_empty(), "{context} {is_first}");
+            assert!(!of.loki.server.is_left_out, "{context}: the config names no address for it");
             (prometheus.url.clone(), prometheus.token_env.clone(), of.logs.files.len())
         };
         assert_eq!(of("eu-1", true), ("http://one".into(), "TOKEN".into(), 1));

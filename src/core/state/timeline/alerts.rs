@@ -80,6 +80,12 @@ mod tests {
         let hidden = Arc::new(Alert { state: AlertState::Silenced, ..Alert::clone(&full) });
         poll(&mut state, 200, "am", &[hidden]);
         assert_eq!(told(&state, 210), ["200 Down ended after 1m50s", "130 Full fires", "90 Down fires"]);
+        let days = |n: i64| n * 86_400;
+        assert_eq!(
+            told(&state, days(3)),
+            told(&state, 210),
+            "the clock of another cluster's server is ahead"
+        );
         // the alerts of a moment
         let then = |secs: i64| -> Vec<String> {
             let cluster = past::cluster(state.published(), Stamp::from_secs(secs));
