@@ -119,7 +119,8 @@ impl<T: Row> Base<T> {
 /// What a person knows to be selected in a list. A key that acts is for this row and for no other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Known {
-    /// The list was not drawn with the focus yet: not in this order, and not since its cluster came to the front.
+    /// No frame has shown the list with the focus since it was opened, got the focus or its order, or since its cluster came
+    /// to the front.
     #[default]
     Undrawn,
     /// The list was drawn without rows.
@@ -148,6 +149,8 @@ pub struct List {
     /// Whether the user has moved the selection. Before that, the selection stays on the first row.
     pub moved: bool,
     pub known: Known,
+    /// Whether a frame was drawn since the selection became unknown. The terminal may not have shown it yet.
+    pub redrawn: bool,
     /// Whether the World moved the selection to another row, and the terminal has not shown it yet.
     pub slipped: bool,
     /// The time, in milliseconds of the monotonic clock, from which keys act on a row to which the selection moved by
@@ -238,7 +241,10 @@ impl List {
         self.moved = true;
         self.at = at.min(self.ids.len().saturating_sub(1));
         self.selected = self.key_at(self.at, key);
-        if let (Some(selected), false) = (&self.selected, self.known == Known::Undrawn) {
+        // a row that is not on the screen becomes known when a frame shows it
+        if let (Some(selected), true) =
+            (&self.selected, self.known != Known::Undrawn && self.is_drawn(self.at))
+        {
             (self.known, self.slipped, self.known_from) = (Known::Row(selected.clone()), false, 0);
         }
     }
@@ -246,9 +252,16 @@ impl List {
     /// Returns the identity of a row, as it was drawn if it was visible.
     fn key_at(&self, at: usize, key: impl Fn(u32) -> Option<Uid>) -> Option<Uid> {
         let id = *self.ids.get(at)?;
+        self.drawn_at(at).map_or_else(|| key(id), Clone::clone)
+    }
+
+    fn drawn_at(&self, at: usize) -> Option<&Option<Uid>> {
         let (from, keys) = &self.keys;
-        let drawn = at.checked_sub(*from).and_then(|i| keys.get(i));
-        drawn.map_or_else(|| key(id), Clone::clone)
+        keys.get(at.checked_sub(*from)?)
+    }
+
+    fn is_drawn(&self, at: usize) -> bool {
+        self.drawn_at(at).is_some()
     }
 
     /// Selects a row that the user chose by its name.
@@ -265,7 +278,12 @@ impl List {
 
     /// Forgets what a person knows to be selected.
     pub fn not_drawn(&mut self) {
-        (self.known, self.slipped, self.known_from) = (Known::Undrawn, false, 0);
+        self.unknown();
+        (self.slipped, self.known_from) = (false, 0);
+    }
+
+    fn unknown(&mut self) {
+        (self.known, self.redrawn) = (Known::Undrawn, false);
     }
 
     /// Marks or unmarks the selected row.
@@ -282,8 +300,10 @@ impl List {
     /// Marks all rows from the last marked one to the selected one.
     pub fn mark_range(&mut self, key: impl Fn(u32) -> Option<Uid>) {
         self.marks_known();
-        let from =
-            self.last_mark.as_ref().and_then(|m| self.ids.iter().position(|id| key(*id).as_ref() == Some(m)));
+        let from = self
+            .last_mark
+            .as_ref()
+            .and_then(|m| (0..self.ids.len()).find(|at| self.key_at(*at, &key).as_ref() == Some(m)));
         let from = from.unwrap_or(self.at);
         let (a, b) = (from.min(self.at), from.max(self.at));
         for at in a..=b {
@@ -297,7 +317,7 @@ impl List {
     /// A mark on a row that was not shown as selected must be drawn before a key acts on it.
     fn marks_known(&mut self) {
         if !self.is_known() {
-            self.not_drawn();
+            self.unknown();
         }
     }
 }

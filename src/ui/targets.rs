@@ -24,7 +24,11 @@ pub fn needs_row(ui: &Ui, cmd: Cmd) -> bool {
     let Some(on) = command::of(cmd).and_then(|command| command.on) else { return cmd == Cmd::CancelAction };
     // the weight is that of a route, or of the selected server of a HAProxy
     let of_server = cmd == Cmd::Change(ChangeCmd::Weight) && ui.active_list() == Some(ListId::Backends);
-    !matches!(on.fits, Fits::Anything) || (of_server && ui.rows.backends.iter().any(|b| b.server.is_some()))
+    // the plans of a failover and the routes of a weight are those of the row's cluster
+    let of_any_cluster = ui.active_list() == Some(ListId::Now) && ui.fleet.all;
+    !matches!(on.fits, Fits::Anything)
+        || of_any_cluster
+        || (of_server && ui.rows.backends.iter().any(|b| b.server.is_some()))
 }
 
 /// Whether a command acts on the marked rows of the active list, and not on the selected one.

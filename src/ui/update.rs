@@ -86,7 +86,13 @@ fn handle(ui: &mut Ui, world: &World, msg: Msg) -> Vec<Effect> {
         }
         Msg::Notice(words) => ui.say(text::clean(&words).into_owned()),
         Msg::NotOpened(context, why) => clusters::not_opened(ui, &context, &why),
-        Msg::Problem(words) => ui.problems.push(text::clean(&words).into_owned()),
+        Msg::Problem(words) => {
+            let words = text::clean(&words).into_owned();
+            // a failover plan is checked again when one of its clusters is opened again
+            if !ui.problems.contains(&words) {
+                ui.problems.push(words);
+            }
+        }
         Msg::Unrecorded(why) => {
             ui.is_recorded = false;
             ui.problems.push(text::clean(&why).into_owned());
@@ -283,7 +289,7 @@ fn cycle(ui: &mut Ui, forward: bool) {
     let panes: Vec<ListId> = pane::on_first_screen().map(|pane| pane.id).collect();
     let at = panes.iter().position(|id| *id == ui.focus).unwrap_or(0);
     let by = if forward { 1 } else { panes.len().saturating_sub(1) };
-    ui.focus = panes.get((at + by) % panes.len().max(1)).copied().unwrap_or(ListId::Nodes);
+    ui.focuses(panes.get((at + by) % panes.len().max(1)).copied().unwrap_or(ListId::Nodes));
 }
 
 fn toggle_pods(ui: &mut Ui) {
@@ -293,7 +299,11 @@ fn toggle_pods(ui: &mut Ui) {
             *id = ListId::Pods;
         }
         Some(Screen::List(id @ ListId::Pods)) => *id = ListId::Workloads,
-        _ => {}
+        _ => return,
+    }
+    // it can have other rows than when it was left
+    if let Screen::List(id) = *ui.screen() {
+        ui.list_mut(id).not_drawn();
     }
 }
 

@@ -170,7 +170,7 @@ pub fn until(millis: u64) -> String {
     match secs.div_ceil(15) * 15 {
         0 => "now".into(),
         steps @ 1..=59 => format!("in {steps}s"),
-        60..=7_200 => format!("in {}m", secs.div_ceil(60)),
+        60..=3_600 => format!("in {}m", secs.div_ceil(60)),
         _ => format!("in {}h", secs.div_ceil(3600)),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::failover::Watched;
 use crate::domain::id::Name;
 use crate::domain::plan::{Plan, Refusal, Warning};
+use crate::domain::source::{Feed, SourceState, SourceStatus};
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::Cluster;
 
@@ -24,7 +25,9 @@ pub(super) fn warn(cluster: &Cluster, plan: &mut Plan, watched: &Watched) {
 pub fn resumed(cluster: &Cluster, plan: &mut Plan, id: &Name) {
     let Some(watched) = plan.intent.act.watched().filter(|_| cluster.info.is_unmeasured) else { return };
     // the cluster's own Prometheus can have been found
-    if error_ratio(&cluster.traffic, watched).is_some() {
+    let is_asked =
+        |source: &SourceStatus| matches!(source.state, SourceState::Live | SourceState::Stale { .. });
+    if cluster.sources_of(Feed::Traffic).any(is_asked) || error_ratio(&cluster.traffic, watched).is_some() {
         return;
     }
     let refusal = Refusal::WatchedUnmeasured {

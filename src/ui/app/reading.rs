@@ -71,6 +71,11 @@ pub struct TextView {
     pub find: String,
     /// The selected line and its object. The object identifies the line again after the text has changed.
     pub chosen: Option<(usize, ObjectRef)>,
+    /// Whether a person knows what the text is about: it was opened from a row that the terminal has shown as selected,
+    /// or the terminal has shown the text. Only then do keys act on its object.
+    pub is_known: bool,
+    /// The number of the first frame with this text.
+    pub frame: Option<u64>,
     /// The number of visible rows, of all rows, and of cells in a row, as of the last frame.
     pub page: usize,
     pub rows: usize,
@@ -90,6 +95,8 @@ impl TextView {
             wrap: true,
             find: String::new(),
             chosen: None,
+            is_known: false,
+            frame: None,
             page: 0,
             rows: 0,
             columns: 0,

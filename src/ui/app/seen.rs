@@ -11,8 +11,7 @@ use crate::ui::list::{Known, ListId};
 use crate::ui::mouse::Spots;
 use crate::ui::widget::link::Link;
 
-/// How long a key still counts as pressed for the row before, after the terminal has shown that the selection moved by
-/// itself.
+/// For how long, after the terminal has shown that the selection moved by itself, a key counts as pressed for the row before.
 pub const MOVED_FOR_MS: u64 = 300;
 
 /// What a frame shows as selected, until the terminal has shown the frame.
@@ -79,6 +78,7 @@ impl Ui {
             (list.page, list.top) = (seen.page, seen.top);
             list.drawn = seen.drawn;
             if seen.selects {
+                list.redrawn = true;
                 let row = list.chosen().cloned();
                 let (frame, causes) = (self.frame, self.rows.causes.clone());
                 self.seen_row = Some(SeenRow { frame, list: id, row, causes });
@@ -88,6 +88,7 @@ impl Ui {
             (Some(Screen::Text(view)), Some(seen)) => {
                 (view.page, view.top, view.rows, view.columns) =
                     (seen.page, seen.top, seen.rows, seen.columns);
+                view.frame.get_or_insert(self.frame);
             }
             (Some(Screen::Log(view)), Some(seen)) => {
                 (view.page, view.top, view.step) = (seen.page, seen.top, seen.step);
@@ -105,12 +106,38 @@ impl Ui {
         }
     }
 
-    /// Records what the terminal shows as selected, if the frame with this number shows it.
+    /// Gives a pane of the first screen the focus. Its selection counts as unknown until a frame shows it as selected.
+    pub fn focuses(&mut self, id: ListId) {
+        if self.focus != id {
+            self.focus = id;
+            self.list_mut(id).not_drawn();
+        }
+    }
+
+    /// Whether a person knows what is selected on this screen, or what its text is about.
+    pub fn knows_selection(&self) -> bool {
+        match self.screen() {
+            Screen::Text(view) => view.is_known,
+            _ => self.active_list().is_none_or(|id| {
+                let list = self.list(id);
+                list.is_known() && self.clock_ms >= list.known_from
+            }),
+        }
+    }
+
+    /// Records what the terminal shows as selected, and the text that it shows, if the frame with this number shows them.
     pub(super) fn shows_row(&mut self, frame: u64) {
+        if let Some(Screen::Text(view)) = self.screens.last_mut() {
+            view.is_known |= view.frame.is_some_and(|first| frame >= first);
+        }
         let Some(seen) = self.seen_row.take_if(|seen| frame >= seen.frame) else { return };
         self.rows.causes_shown = seen.causes;
         let from = self.clock_ms + MOVED_FOR_MS;
         let list = self.list_mut(seen.list);
+        if !list.redrawn {
+            // it became unknown after that frame was drawn, and the next frame shows it
+            return;
+        }
         if list.slipped && list.chosen() == seen.row.as_ref() {
             (list.slipped, list.known_from) = (false, from);
         }

@@ -69,7 +69,8 @@ pub fn is_there(ui: &Ui, world: &World, key: &Uid) -> bool {
     of_key(ui, world, key).is_some() || ui.shown(world).is_some_and(folds)
 }
 
-/// Whether the terminal has shown NOW with the cause of this identity, of the cluster in front.
+/// Whether the terminal has shown NOW as of a time at which it had this cause, of the cluster in front. The cause can have
+/// been below the last row that fits.
 pub fn is_drawn(ui: &Ui, key: &Uid) -> bool {
     ui.rows.causes_shown.iter().any(|cause| self::key(cause) == *key)
 }

@@ -28,7 +28,8 @@ impl Entry {
         let now = ui.now_in(world, cluster.id());
         let mut head = vec![cell(ui.tint(world, &cluster.info), cluster.info.name().as_str())];
         if cluster.link != Link::Open {
-            head.extend(sources::unconnected(cluster, now));
+            // also at an earlier moment, of which no connection is kept
+            head.extend(sources::unconnected(cluster, ui.at_in(world, cluster.id(), ui.today())));
             let text = match &cluster.link {
                 Link::Failed { why, .. } => Some(cell(Role::Text, why.as_str())),
                 Link::Open | Link::Opening { .. } | Link::Closed => None,

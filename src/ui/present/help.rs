@@ -109,7 +109,8 @@ fn names(ui: &Ui, width: usize) -> Vec<Row> {
     rows
 }
 
-/// Builds the rows of a command: its keys in this place, its id and its description, with continuation lines below the description.
+/// Builds the rows of a command: its keys in this place, its id and its description, with continuation lines below the
+/// description.
 fn entry(ui: &Ui, command: &Command, context: Context, width: usize) -> Vec<Row> {
     let keys: Vec<String> = ui.keymap.keys_in(&[context], command.cmd).map(|key| key.to_string()).collect();
     let keys = if keys.is_empty() { "–".to_owned() } else { keys.join(" ") };

@@ -23,7 +23,7 @@ fn asked(ui: &mut Ui, words: &str, cmd: Cmd) -> bool {
         return true;
     }
     ui.quit_asked = Some(ui.clock_ms + AGAIN_MS);
-    // ctrl-c interrupts whatever the config says
+    // ctrl-c always interrupts; the config cannot change it
     let key = if cmd == Cmd::Interrupt { Key::parse("ctrl-c") } else { ui.key(cmd) };
     let key = key.map_or_else(|| "the key".into(), |key| key.to_string());
     ui.say(words.replace("{key}", &key));

@@ -68,6 +68,6 @@ pub(super) fn take(ui: &mut Ui, world: &World, mouse: Mouse, effects: &mut Vec<E
 
 fn focus(ui: &mut Ui, id: super::super::list::ListId) {
     if matches!(ui.screen(), Screen::Panes) {
-        ui.focus = id;
+        ui.focuses(id);
     }
 }

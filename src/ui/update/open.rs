@@ -36,7 +36,7 @@ pub(super) fn pane(ui: &mut Ui, world: &World, id: ListId, effects: &mut Vec<Eff
     match pane.place {
         Place::Top | Place::First => {
             to_root(ui, effects);
-            ui.focus = id;
+            ui.focuses(id);
         }
         Place::Over if on_screen => {}
         Place::Over => ui.screens.push(Screen::List(id)),
@@ -44,6 +44,10 @@ pub(super) fn pane(ui: &mut Ui, world: &World, id: ListId, effects: &mut Vec<Eff
             to_root(ui, effects);
             ui.screens.push(Screen::List(id));
         }
+    }
+    if !on_screen && !matches!(pane.place, Place::Top | Place::First) {
+        // it can have other rows than when it was left
+        ui.list_mut(id).not_drawn();
     }
     if pane.enter == Enter::Namespace {
         ui.list_mut(id).filter = Filter::default();
@@ -62,10 +66,12 @@ fn deeper(ui: &mut Ui, id: ListId) {
 /// Opens a text about an object.
 pub(super) fn text(ui: &mut Ui, title: String, source: TextSource, object: &ObjectRef) {
     // a text about the same object replaces the open one
+    let is_known = ui.knows_selection();
     if matches!(ui.screen(), Screen::Text(v) if v.object.as_ref() == Some(object)) {
         ui.screens.pop();
     }
-    ui.screens.push(Screen::Text(Box::new(TextView::new(title, source, Some(object.clone())))));
+    let view = TextView { is_known, ..TextView::new(title, source, Some(object.clone())) };
+    ui.screens.push(Screen::Text(Box::new(view)));
 }
 
 /// Requests the object from the API server and shows its YAML.
@@ -245,7 +251,9 @@ pub(super) fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
         (Enter::Yaml, Some(object)) => yaml(ui, &object, effects),
         (_, object) => match present::details::source(ui, world, id) {
             Some((title, source)) => {
-                ui.screens.push(Screen::Text(Box::new(TextView::new(title, source, object))));
+                let is_known = ui.knows_selection();
+                let view = TextView { is_known, ..TextView::new(title, source, object) };
+                ui.screens.push(Screen::Text(Box::new(view)));
                 ask_lines(ui, world, effects);
             }
             None => ui.say("this row has nothing to open"),

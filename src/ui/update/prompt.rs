@@ -304,9 +304,14 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
             Some(Target::Command(id)) => {
                 if let Some(command) = command::by_id(id) {
                     let here = ui.contexts();
-                    if command.contexts.iter().any(|c| here.contains(c)) {
-                        if rows::choose(ui, world, command.cmd) {
-                            super::run(ui, world, command.cmd, effects);
+                    let works =
+                        |cmd| command::of(cmd).is_some_and(|c| c.contexts.iter().any(|c| here.contains(c)));
+                    let own = Some(command.cmd).filter(|cmd| works(*cmd));
+                    if let Some(cmd) =
+                        own.or_else(|| command::stands_in(command.cmd).filter(|cmd| works(*cmd)))
+                    {
+                        if rows::choose(ui, world, cmd) {
+                            super::run(ui, world, cmd, effects);
                         }
                     } else {
                         ui.say(format!("{id} works in: {}", command::places(command)));
@@ -325,7 +330,7 @@ fn accept(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
                     if ui.list(id).chosen() == Some(&object.uid) {
                         super::run(ui, world, cmd, effects);
                     } else {
-                        ui.say(format!("nothing was done: {object} is gone"));
+                        ui.say(format!("nothing was done: {object} is not in the list"));
                     }
                 }
             }

@@ -19,10 +19,14 @@ const EVERY_MS: u64 = 1_000;
 
 /// What is said of a key that acts, if the row that it was pressed for is gone.
 const GONE: &str = "nothing was done: the selected row is gone";
+/// The same if the filter or the namespace hides all rows.
+const HIDDEN: &str = "nothing was done: the filter hides the selected row";
 /// The same if all rows are gone that are marked.
 const MARKED_GONE: &str = "nothing was done: the marked rows are gone";
-/// What is said of a key that acts, if no frame has shown what it would act on.
-const UNDRAWN: &str = "nothing was done: no row was shown as selected yet";
+/// What is said of a key that acts, if the terminal has not shown what it would act on.
+const UNDRAWN: &str = "nothing was done: the selected row was not on the screen yet";
+/// The same for an object whose text is open.
+const UNREAD: &str = "nothing was done: the text was not on the screen yet";
 /// What is said of a key that acts, if it was pressed when the selection had just moved by itself.
 const MOVED: &str = "nothing was done: the selection has just moved to another row";
 
@@ -90,6 +94,10 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
 pub(super) fn choose(ui: &mut Ui, world: &World, cmd: Cmd) -> bool {
     // at an earlier moment, the command says itself that nothing is changed there
     let asks = ui.past.is_none() && targets::needs_row(ui, cmd);
+    if asks && matches!(ui.screen(), Screen::Text(view) if !view.is_known) {
+        ui.say(UNREAD);
+        return false;
+    }
     let Some(id) = ui.active_list().filter(|_| asks) else { return true };
     let list = ui.list(id);
     let (by_filter, anew) = match &list.narrowed {
@@ -126,16 +134,18 @@ fn why_not(ui: &Ui, world: &World, id: ListId, cmd: Cmd) -> Option<&'static str>
     let list = ui.list(id);
     let early = ui.clock_ms < list.known_from;
     let is_row = |uid: &Uid| list.ids.iter().any(|row| pane::key(ui, world, id, *row).as_ref() == Some(uid));
+    let is_hidden = |uid: &Uid| !list.filter.is_empty() && pane::object(ui, world, id, uid).is_some();
     match (&list.known, list.chosen()) {
         (Known::Undrawn, _) => Some(UNDRAWN),
+        (Known::Row(known), Some(chosen)) if early && known == chosen => Some(MOVED),
         _ if targets::takes_marks(ui, cmd) => None,
         (Known::Nothing, None) => None,
         (Known::Nothing, Some(_)) => Some(UNDRAWN),
-        (Known::Row(known), Some(chosen)) if known == chosen => early.then_some(MOVED),
-        (Known::Row(_), None) => {
-            Some(if list.ids.is_empty() && list.narrowed.is_some() { GONE } else { UNDRAWN })
+        (Known::Row(known), Some(chosen)) if known == chosen => None,
+        (Known::Row(known), _) if (list.moved || list.slipped || list.ids.is_empty()) && !is_row(known) => {
+            Some(if is_hidden(known) { HIDDEN } else { GONE })
         }
-        (Known::Row(known), Some(_)) if (list.moved || list.slipped) && !is_row(known) => Some(GONE),
+        (Known::Row(_), None) => Some(UNDRAWN),
         (Known::Row(_), Some(_)) if list.slipped => Some(MOVED),
         (Known::Row(_), Some(_)) => Some(UNDRAWN),
     }

@@ -99,7 +99,20 @@ fn needs(cmd: Cmd) -> String {
     format!("'{title}' needs {what}")
 }
 
-/// Lists the panes where the command works, with their keys, such as `go to Nodes (1) or NOW (Tab)`.
+/// The keys that lead to NOW: back to the first screen, and there from pane to pane the shorter way round.
+fn to_now(ui: &Ui) -> Vec<Option<Key>> {
+    let back = vec![ui.key(Cmd::Back); ui.screens.len() - 1];
+    let panes: Vec<ListId> = pane::on_first_screen().map(|pane| pane.id).collect();
+    let at = |id| panes.iter().position(|pane| *pane == id).unwrap_or(0);
+    let forward = (panes.len() + at(ListId::Now) - at(ui.focus)) % panes.len().max(1);
+    let backward = (panes.len() - forward) % panes.len().max(1);
+    let (cmd, times) =
+        if forward <= backward { (Cmd::NextPane, forward) } else { (Cmd::PreviousPane, backward) };
+    let turn = vec![ui.keymap.key_in(&[Context::Lists, Context::Everywhere], cmd); times];
+    [back, turn].concat()
+}
+
+/// Lists the panes where the command works, with their keys, such as `go to Nodes (1) or NOW (S-Tab)`.
 fn go_to(ui: &Ui, command: &Command) -> String {
     let words = |key: Option<Key>| key.map_or_else(String::new, |key| key.to_string());
     let mut places: Vec<String> = Vec::new();
@@ -107,15 +120,10 @@ fn go_to(ui: &Ui, command: &Command) -> String {
     for context in command.contexts {
         let keys = match context {
             Context::Now if in_now => continue,
-            // from the first screen, to which the key of Back leads
-            Context::Now => {
-                let back = (ui.screens.len() > 1).then(|| words(ui.key(Cmd::Back)));
-                let tab = words(ui.keymap.key_in(&[Context::Lists, Context::Everywhere], Cmd::NextPane));
-                back.into_iter().chain([tab]).collect::<Vec<_>>().join(" ")
-            }
+            Context::Now => to_now(ui).into_iter().map(words).collect::<Vec<_>>().join(" "),
             other => match pane::in_context(*other).map(|pane| (pane.contexts, pane.keys)) {
                 None | Some((_, [])) => continue,
-                // the first key is pressed here, the others in the pane that it opens
+                // the first key is pressed here, the others where it leads, which has the keys of the pane
                 Some((there, [first, rest @ ..])) => {
                     let rest = rest.iter().map(|cmd| ui.keymap.key_in(there, *cmd));
                     std::iter::once(ui.key(*first)).chain(rest).map(words).collect::<Vec<_>>().join(" ")
@@ -191,13 +199,13 @@ mod tests {
     fn the_words() {
         let ui = ui();
         for (pressed, words) in [
-            ("O", "'out of service' needs a node: go to Nodes (1) or NOW (Tab)"),
-            ("B", "'roll back' needs a workload: go to Workloads (5) or NOW (Tab)"),
-            ("K", "'evict' needs a pod: go to Pods (5 Tab) or NOW (Tab)"),
+            ("O", "'out of service' needs a node: go to Nodes (1) or NOW (S-Tab)"),
+            ("B", "'roll back' needs a workload: go to Workloads (5) or NOW (S-Tab)"),
+            ("K", "'evict' needs a pod: go to Pods (5 Tab) or NOW (S-Tab)"),
             ("Q", "Q does nothing here: ? lists the keys"),
             (
                 "S",
-                "'scale' needs a workload: go to Workloads (5) or NOW (Tab); 'bounds' needs an autoscaler: go to Autoscalers (4)",
+                "'scale' needs a workload: go to Workloads (5) or NOW (S-Tab); 'bounds' needs an autoscaler: go to Autoscalers (4)",
             ),
             ("f", "f is 'follow' in log text; not here: ? lists the keys"),
         ] {

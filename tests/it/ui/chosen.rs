@@ -17,7 +17,8 @@ use super::{Desk, scene};
 
 const GONE: &str = "nothing was done: the selected row is gone";
 const MARKED_GONE: &str = "nothing was done: the marked rows are gone";
-const UNDRAWN: &str = "nothing was done: no row was shown as selected yet";
+const HIDDEN: &str = "nothing was done: the filter hides the selected row";
+const UNDRAWN: &str = "nothing was done: the selected row was not on the screen yet";
 const MOVED: &str = "nothing was done: the selection has just moved to another row";
 
 /// The next World arrives, with these facts over those of the beginning. It is not drawn.
@@ -203,7 +204,7 @@ fn a_filter_that_hides_the_chosen_row_leaves_none_to_act_on_until_it_is_drawn() 
     desk.press("/");
     desk.type_text(&other.name);
     assert_eq!(planned(desk.press("enter K K")), []);
-    assert_eq!(note(&desk), GONE);
+    assert_eq!(note(&desk), HIDDEN);
     desk.dump(120, 36);
     assert_eq!(planned(desk.press("K")).first(), Some(&other.uid));
     // nobody chose a row before the filter: the key is for what the filter leaves
@@ -235,7 +236,7 @@ fn an_action_of_the_palette_on_an_object_that_is_gone_is_not_one_on_another() {
     desk.type_text(&format!("drain {}", scene::node_name(5)));
     hears(&mut desk, [Fact::Nodes(Batch::Gone(gone(&scene::uid(1005))))]);
     assert_eq!(planned(desk.press("enter")), []);
-    assert_eq!(note(&desk), format!("nothing was done: node/{} is gone", scene::node_name(5)));
+    assert_eq!(note(&desk), format!("nothing was done: node/{} is not in the list", scene::node_name(5)));
     // what is there is drained
     desk.dump(120, 36);
     desk.press(":");
@@ -270,7 +271,7 @@ fn an_action_of_the_palette_does_not_depend_on_what_was_selected_before() {
     let next = selected(&desk, ListId::Nodes);
     assert_ne!(next, uid);
     assert_eq!(planned(desk.press("1 C")), []);
-    assert_eq!(note(&desk), GONE);
+    assert_eq!(note(&desk), UNDRAWN);
     desk.dump(80, 24);
     assert_eq!(planned(desk.press("C")), [next]);
 }
@@ -401,4 +402,77 @@ fn keys_in_one_go_with_a_new_world_move_among_the_rows_that_were_drawn() {
     assert_eq!(desk.ui.list(ListId::Pods).selected, second);
     assert_eq!(planned(desk.press("K")), []);
     assert_eq!(note(&desk), GONE);
+}
+
+#[test]
+fn the_text_of_a_row_that_was_not_shown_as_selected_is_read_before_a_key_acts_on_its_object() {
+    let (mut desk, uid) = drawn("5 tab", ListId::Pods);
+    assert_eq!(planned(desk.press("d K")), [uid.clone()], "the row was shown");
+    desk.press("esc esc");
+    desk.dump(120, 36);
+    hears(&mut desk, [Fact::Pods(Batch::Gone(gone(&uid)))]);
+    on_its_way(&mut desk, 120, 36);
+    let next = selected(&desk, ListId::Pods);
+    assert_eq!(planned(desk.press("d K")), []);
+    assert_eq!(note(&desk), "nothing was done: the text was not on the screen yet");
+    desk.dump(120, 36);
+    assert_eq!(planned(desk.press("K")), [next]);
+}
+
+#[test]
+fn a_mark_is_for_the_row_that_was_shown_too() {
+    let (mut desk, uid) = drawn("5 tab", ListId::Pods);
+    hears(&mut desk, [Fact::Pods(Batch::Gone(gone(&uid)))]);
+    let frame = on_its_way(&mut desk, 120, 36);
+    // the frame that is on its way does not have the mark
+    desk.press("space");
+    desk.ui.painted(frame);
+    assert_eq!(planned(desk.press("K")), []);
+    assert_eq!(note(&desk), UNDRAWN);
+    // and right after the selection moved, the mark was meant for the row before
+    let (mut desk, uid) = drawn("5 tab", ListId::Pods);
+    hears(&mut desk, [Fact::Pods(Batch::Gone(gone(&uid)))]);
+    desk.dump(120, 36);
+    let next = selected(&desk, ListId::Pods);
+    assert_eq!(planned(desk.press("space K")), []);
+    assert_eq!(note(&desk), MOVED);
+    desk.dump(120, 36);
+    desk.ui.clock_ms += MOVED_FOR_MS;
+    assert_eq!(planned(desk.press("K")), [next]);
+}
+
+#[test]
+fn a_row_that_is_not_on_the_screen_is_shown_before_a_key_acts_on_it() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.dump(80, 24);
+    desk.press("5 tab");
+    desk.dump(80, 24);
+    assert_eq!(planned(desk.press("G K")), []);
+    assert_eq!(note(&desk), UNDRAWN);
+    desk.dump(80, 24);
+    let last = selected(&desk, ListId::Pods);
+    assert_eq!(planned(desk.press("K")), [last]);
+}
+
+#[test]
+fn a_list_that_is_opened_again_is_shown_before_a_key_acts_on_its_first_row() {
+    for (list, leaves, key, id) in [("5 tab", "esc", "K", ListId::Pods), ("1", "2", "C", ListId::Nodes)] {
+        let (mut desk, _) = drawn(list, id);
+        desk.press(leaves);
+        desk.dump(120, 36);
+        assert_eq!(planned(desk.press(list)), []);
+        assert_eq!(planned(desk.press(key)), [], "{list}");
+        assert_eq!(note(&desk), UNDRAWN, "{list}");
+        desk.dump(120, 36);
+        assert_eq!(planned(desk.press(key)), [selected(&desk, id)], "{list}");
+    }
+}
+
+#[test]
+fn a_row_that_the_filter_hides_is_not_said_to_be_gone() {
+    let (mut desk, _) = drawn("5 tab", ListId::Pods);
+    desk.press("/");
+    desk.type_text("no-such-pod");
+    assert_eq!(planned(desk.press("enter K")), []);
+    assert_eq!(note(&desk), HIDDEN);
 }

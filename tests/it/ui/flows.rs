@@ -452,11 +452,11 @@ fn k9s_habits_change_nothing() {
 #[test]
 fn a_capital_that_fits_nothing_here_says_why_and_where_it_works() {
     for (view, key, words) in [
-        ("2", "D", "'drain' needs a node: go to Nodes (1) or NOW (Tab)"),
+        ("2", "D", "'drain' needs a node: go to Nodes (1) or NOW (S-Tab S-Tab)"),
         ("3", "K", "'evict' needs a pod: go to Pods (5 Tab)"),
-        ("3", "W", "'weight' needs a service: go to NOW (Tab) or Traffic (2)"),
+        ("3", "W", "'weight' needs a service: go to NOW (Tab Tab) or Traffic (2)"),
         ("5", "X", "'out/in rotation' needs a pod"),
-        ("5 tab", "R", "'restart' needs a workload: go to Workloads (5) or NOW (Esc Tab)"),
+        ("5 tab", "R", "'restart' needs a workload: go to Workloads (5) or NOW (Esc)"),
         ("8", "D", "'drain' needs a node: go to Nodes (1)"),
         ("n", "C", "'cordon' needs a node: go to Nodes (1)"),
         ("2 d", "D", "'drain' needs a node, not shop/svc/"),
@@ -1720,7 +1720,7 @@ fn a_described_object_is_acted_on_where_it_is_described() {
     assert_eq!(desk.press("D"), Vec::new(), "a Deployment is not drained");
     let text = desk.dump(120, 36);
     assert!(
-        text.contains("'drain' needs a node, not shop/deploy/cart: go to Nodes (1) or NOW (Esc Tab)"),
+        text.contains("'drain' needs a node, not shop/deploy/cart: go to Nodes (1) or NOW (Esc)"),
         "{text}"
     );
 
@@ -1844,6 +1844,13 @@ fn the_bounds_of_an_autoscaler_are_changed_from_now_from_its_text_and_from_other
         assert!(way != "enter" || text.contains("S: bounds of"), "{text}");
         desk.press("S");
         assert!(asks(&desk), "{way}: {}", desk.dump(200, 50));
+        // by its name
+        desk.press("esc");
+        desk.dump(200, 50);
+        desk.press(":");
+        desk.type_text("bounds");
+        desk.press("enter");
+        assert!(way == "1" || asks(&desk), "{way}: {}", desk.dump(200, 50));
     }
 }
 

@@ -8,6 +8,8 @@ use super::{cluster, here, make, refused, target, warned};
 use crate::domain::failover::{FailoverKind, FailoverPlan, Pick, Watched};
 use crate::domain::id::Kind;
 use crate::domain::plan::{Act, Confirm, DerivedPlan, Plan, Refusal, ScaleBy, Step, StepKind};
+use crate::domain::source::{Feed, SourceState, SourceStatus};
+use crate::domain::time::Stamp;
 use crate::domain::traffic::{ServiceTraffic, TrafficSeen};
 use crate::facts::world::{Cluster, ClusterInfo};
 use crate::plan::watch;
@@ -75,7 +77,7 @@ fn a_watched_action_is_not_resumed_where_nothing_would_stop_it() {
         assert_eq!(
             new.iter().map(Refusal::words).collect::<Vec<_>>(),
             [
-                "not enough is known: 7 must stop if shop/web has more than 5 % errors, but the Prometheus of the config is only asked about the first cluster: pilothouse resume 7 --context test"
+                "not enough is known: 7 must stop if shop/web has more than 5 % errors, but prometheus.url is only asked about the first cluster: name the Prometheus of test in [clusters.NAME] prometheus; if that URL has the metrics of test too: pilothouse resume 7 --context test"
             ]
         );
         // a Prometheus that is late, or none at all, is a warning, as for a new action
@@ -84,6 +86,11 @@ fn a_watched_action_is_not_resumed_where_nothing_would_stop_it() {
         assert_eq!(plan.confirm, Confirm::Context);
         let (plan, new) = resumed(&measured, Some(watched()));
         assert!(is_told(&plan, "watched") && new.is_empty(), "its own Prometheus was found: {new:?}");
+        let mut late = elsewhere.clone();
+        let state = SourceState::Stale { since: Stamp(0) };
+        late.sources = [SourceStatus { feed: Feed::Traffic, state, ..SourceStatus::default() }].into();
+        let (plan, new) = resumed(&late, Some(watched()));
+        assert!(is_told(&plan, "watched-unknown") && new.is_empty(), "its own Prometheus is late: {new:?}");
         assert_eq!(resumed(&elsewhere, None).1, [], "nothing is watched");
     }
     // a new action is planned with the warning
