@@ -205,8 +205,10 @@ impl Seat {
         out.flush().unwrap();
     }
 
-    /// Types and waits for what follows.
+    /// Types and waits for what follows. A person sees a frame before they press the key that it is about, so what is on its
+    /// way comes first.
     pub fn press(&mut self, keys: &str, then: &[&str]) {
+        self.quiet(Duration::from_millis(30), Duration::from_millis(300));
         self.types(keys);
         self.sees(then);
     }

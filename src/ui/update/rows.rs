@@ -6,7 +6,7 @@ use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
 use super::super::command::Cmd;
-use super::super::list::{Known, ListId, Spec};
+use super::super::list::{Filter, Known, ListId, Spec};
 use super::super::pane::{self, Reads, Shown, causes};
 use super::super::present;
 use super::super::targets;
@@ -80,6 +80,16 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     let moved_by_itself = before.is_some() && list.selected != before && list.narrowed == narrowed;
     // when a list gets the focus, its user looks at what is selected
     list.slipped = focused && (list.slipped || moved_by_itself);
+    let is_filtered_anew =
+        !list.filter.is_empty() && list.narrowed.as_ref().is_some_and(|(filter, _)| *filter != list.filter);
+    if is_filtered_anew
+        && !list.moved
+        && list.known != Known::Undrawn
+        && let Some(first) = list.chosen().cloned()
+    {
+        // who types a filter knows which rows it leaves
+        list.known = Known::Row(first);
+    }
     (list.narrowed, list.keys) = (narrowed, (0, Vec::new()));
     ui.put_list(id, list);
     // a message that a key did nothing because of this says the same and more
@@ -100,23 +110,9 @@ pub(super) fn choose(ui: &mut Ui, world: &World, cmd: Cmd) -> bool {
     }
     let Some(id) = ui.active_list().filter(|_| asks) else { return true };
     let list = ui.list(id);
-    let (by_filter, anew) = match &list.narrowed {
-        Some((filter, namespace)) => {
-            let by_filter = *filter != list.filter;
-            (by_filter && !list.filter.is_empty(), by_filter || *namespace != ui.namespace)
-        }
-        None => (false, false),
-    };
-    if anew {
+    let anew = |(filter, namespace): &(Filter, _)| *filter != list.filter || *namespace != ui.namespace;
+    if list.narrowed.as_ref().is_some_and(anew) {
         refresh(ui, world, id, true);
-    }
-    let list = ui.list_mut(id);
-    if by_filter
-        && !list.moved
-        && list.known != Known::Undrawn
-        && let Some(first) = list.chosen().cloned()
-    {
-        list.known = Known::Row(first);
     }
     let why_not = why_not(ui, world, id, cmd);
     let why_not = why_not.or_else(|| {

@@ -456,7 +456,7 @@ fn a_capital_that_fits_nothing_here_says_why_and_where_it_works() {
         ("3", "K", "'evict' needs a pod: go to Pods (5 Tab)"),
         ("3", "W", "'weight' needs a service: go to NOW (Tab Tab) or Traffic (2)"),
         ("5", "X", "'out/in rotation' needs a pod"),
-        ("5 tab", "R", "'restart' needs a workload: go to Workloads (5) or NOW (Esc)"),
+        ("5 tab", "R", "'restart' needs a workload: go to Workloads (5) or NOW (Esc S-Tab)"),
         ("8", "D", "'drain' needs a node: go to Nodes (1)"),
         ("n", "C", "'cordon' needs a node: go to Nodes (1)"),
         ("2 d", "D", "'drain' needs a node, not shop/svc/"),
@@ -1720,7 +1720,7 @@ fn a_described_object_is_acted_on_where_it_is_described() {
     assert_eq!(desk.press("D"), Vec::new(), "a Deployment is not drained");
     let text = desk.dump(120, 36);
     assert!(
-        text.contains("'drain' needs a node, not shop/deploy/cart: go to Nodes (1) or NOW (Esc)"),
+        text.contains("'drain' needs a node, not shop/deploy/cart: go to Nodes (1) or NOW (Esc Esc S-Tab)"),
         "{text}"
     );
 
