@@ -245,8 +245,7 @@ where
             fastrand::u32(240..300)
         );
         let path = join(&place.path, &[&ask, &self.plan.query]);
-        let opened = self.client.stream(&path, "application/json").await;
-        let response = match opened {
+        let response = match self.ask(run, &path).await {
             Ok(response) => response,
             Err(ApiError::Gone { .. }) => return Ok(Next::Relist),
             Err(error) => {

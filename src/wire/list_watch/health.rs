@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::Response;
+use kube::client::Body;
 use pilothouse_core::domain::id::Name;
 use pilothouse_core::domain::source::{SourceState, SourceStatus};
 use pilothouse_core::domain::text;
@@ -71,6 +73,29 @@ where
             let words = run.unread.words();
             let state = if run.stale { run.state.clone() } else { SourceState::Live };
             self.tell(run, state, words, None).await;
+        }
+    }
+
+    /// Asks for a stream. The heartbeat tells that the server does not answer long before this request times out, for
+    /// example if a load balancer accepts connections for it. When the server answers again, it is asked anew.
+    pub(super) async fn ask(&self, run: &mut Run, path: &str) -> Result<Response<Body>, ApiError> {
+        let mut pulse = self.pulse.clone();
+        let ask = || self.client.stream(path, "application/json");
+        let answer = ask();
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                Ok(()) = pulse.changed() => {
+                    let lost = pulse.borrow_and_update().lost.clone();
+                    match lost {
+                        Some(words) if run.ever => self.lost(run, &words).await,
+                        Some(_) => {}
+                        None => answer.set(ask()),
+                    }
+                }
+            }
         }
     }
 

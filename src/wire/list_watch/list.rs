@@ -82,7 +82,7 @@ where
     /// Lists once, in one generation, to the last page.
     async fn list_pages(&mut self, run: &mut Run, path: &str, place: &Place) -> Result<(), ApiError> {
         let of = if self.plan.count && !run.ever { self.estimate(&place.path).await } else { None };
-        let mut response = self.client.stream(path, "application/json").await?;
+        let mut response = self.ask(run, path).await?;
         run.generation = run.generation.wrapping_add(1);
         run.unread = Unread::default();
         let generation = run.generation;
@@ -109,7 +109,7 @@ where
             // a request with a continue token must not have a version
             let next = pages::next(&join(&place.path, &[&self.plan.query]), &more, token.as_deref(), pages)?;
             token = Some(more);
-            response = self.client.stream(&next, "application/json").await?;
+            response = self.ask(run, &next).await?;
         }
         if let Some(words) = run.unread.words().filter(|_| self.plan.exact) {
             return Err(ApiError::Decode(words));

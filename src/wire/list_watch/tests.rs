@@ -1,9 +1,10 @@
 //! Tests of the list-watch machine against a scripted server: its requests, and the rows and status that it reports.
 
 mod absent;
+mod silent;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use pilothouse_core::domain::id::Version;
 use pilothouse_core::facts::event::Gone;
@@ -18,7 +19,7 @@ use crate::wire::connect::{ConnectOptions, Connection};
 /// Answers requests in order; after the script's end, the last connection stays open.
 struct Server {
     port: u16,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: watch::Receiver<Vec<String>>,
 }
 
 fn ok(body: &str) -> String {
@@ -32,8 +33,7 @@ fn refuse(code: u16, body: &str) -> String {
 async fn serve(script: Vec<String>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let seen = asked.clone();
+    let (seen, asked) = watch::channel(Vec::new());
     let mut script: VecDeque<String> = script.into();
     #[allow(clippy::disallowed_methods)]
     tokio::spawn(async move {
@@ -45,8 +45,13 @@ async fn serve(script: Vec<String>) -> Server {
                 head.push(socket.read_u8().await.unwrap());
             }
             let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
-            seen.lock().unwrap().push(line.split(' ').nth(1).unwrap_or_default().to_owned());
+            seen.send_modify(|asked| asked.push(line.split(' ').nth(1).unwrap_or_default().to_owned()));
             if let Some(answer) = script.pop_front() {
+                if answer.is_empty() {
+                    // it is accepted, and never answered
+                    held.push(socket);
+                    continue;
+                }
                 socket.write_all(answer.as_bytes()).await.unwrap();
             } else {
                 socket.write_all(ok("").as_bytes()).await.unwrap();
@@ -96,7 +101,18 @@ async fn run_with(
     tune: impl FnOnce(&mut Plan),
     done: impl Fn(&[Reported]) -> bool,
 ) -> (Vec<Reported>, Vec<String>) {
-    let server = serve(script).await;
+    let (_heart, pulse) = watch::channel(Pulse::default());
+    run_beating(pulse, path, serve(script).await, tune, done).await
+}
+
+/// The same with a heartbeat.
+async fn run_beating(
+    pulse: watch::Receiver<Pulse>,
+    path: &str,
+    server: Server,
+    tune: impl FnOnce(&mut Plan),
+    done: impl Fn(&[Reported]) -> bool,
+) -> (Vec<Reported>, Vec<String>) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = format!(
         "clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{}'}}}}]\ncontexts: [{{name: a, context: {{cluster: c}}}}]\ncurrent-context: a\n",
@@ -107,7 +123,6 @@ async fn run_with(
     let options = ConnectOptions { kubeconfig: Some(file.path().into()), ..ConnectOptions::default() };
     let client = Connection::open(options).await.unwrap().reader().unwrap();
     let (out, mut reported) = mpsc::unbounded_channel();
-    let (_pulse, pulse) = watch::channel(Pulse::default());
     let place = |path: &str, ns: Option<&str>| Place { path: path.into(), namespace: ns.map(Name::from) };
     let mut machine = ListWatch {
         client,
@@ -153,7 +168,7 @@ async fn run_with(
         () = collect => {}
         () = tokio::time::sleep(Duration::from_secs(20)) => panic!("not within 20 s"),
     }
-    let asked = server.asked.lock().unwrap().clone();
+    let asked = server.asked.borrow().clone();
     (all, asked)
 }
 
@@ -429,21 +444,4 @@ async fn what_is_no_list_is_a_failure_and_never_an_empty_list() {
         let wait = down.retry_at.unwrap().0 - Clock::system().now().0;
         assert!(wait < 500, "after the first failure, the list is repeated very soon, not after {wait} ms");
     }
-}
-
-#[tokio::test]
-async fn an_api_that_is_not_there_is_no_fault_and_is_found_when_it_comes() {
-    let page = "<html>404 page not found";
-    let (reported, _) = run_at("/apis/x/v1/things", vec![refuse(404, page)], |reported| {
-        statuses(reported).iter().any(|s| s.state == SourceState::NotInstalled)
-    })
-    .await;
-    assert!(reported.iter().any(|s| matches!(s, Reported::Rows(Batch::NotInstalled))));
-    assert!(statuses(&reported).iter().all(|s| !s.state.is_trouble()));
-    // an API that every Kubernetes server has is not reported as "not installed"
-    let (reported, _) =
-        run_at("/api/v1/things", vec![refuse(404, page)], |reported| statuses(reported).len() > 1).await;
-    let down = statuses(&reported)[1];
-    assert!(matches!(down.state, SourceState::Down { .. }) && down.lasting, "{down:?}");
-    assert!(down.error.as_deref().unwrap().starts_with("404, no Kubernetes API answers"), "{down:?}");
 }

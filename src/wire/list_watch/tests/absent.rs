@@ -31,3 +31,20 @@ async fn an_api_that_does_not_exist_may_fail_in_any_way() {
         assert_eq!(ends(&reported) == 1, installed, "{reported:?}");
     }
 }
+
+#[tokio::test]
+async fn an_api_that_is_not_there_is_no_fault_and_is_found_when_it_comes() {
+    let page = "<html>404 page not found";
+    let (reported, _) = run_at("/apis/x/v1/things", vec![refuse(404, page)], |reported| {
+        statuses(reported).iter().any(|s| s.state == SourceState::NotInstalled)
+    })
+    .await;
+    assert!(reported.iter().any(|s| matches!(s, Reported::Rows(Batch::NotInstalled))));
+    assert!(statuses(&reported).iter().all(|s| !s.state.is_trouble()));
+    // an API that every Kubernetes server has is not reported as "not installed"
+    let (reported, _) =
+        run_at("/api/v1/things", vec![refuse(404, page)], |reported| statuses(reported).len() > 1).await;
+    let down = statuses(&reported)[1];
+    assert!(matches!(down.state, SourceState::Down { .. }) && down.lasting, "{down:?}");
+    assert!(down.error.as_deref().unwrap().starts_with("404, no Kubernetes API answers"), "{down:?}");
+}
