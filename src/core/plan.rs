@@ -85,7 +85,7 @@ pub fn plan(input: PlanInput<'_>, intent: &Intent) -> Plan {
         Act::Bounds { min, max } => scale::bounds(input, &mut plan, *min, *max),
         Act::PauseAutoscaler => autoscaler::pause(input, &mut plan, true),
         Act::ResumeAutoscaler => autoscaler::pause(input, &mut plan, false),
-        Act::Evict(options) => pods::evict(cluster, &mut plan, options),
+        Act::Evict(options) => pods::evict(input, &mut plan, options),
         Act::OutOfRotation { service } => pods::out_of_rotation(input, &mut plan, service),
         Act::IntoRotation => pods::into_rotation(input, &mut plan),
         Act::SilenceAlerts(new) => silences::silence(input, &mut plan, new),

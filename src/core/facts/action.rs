@@ -129,7 +129,8 @@ impl ActionView {
     /// another cluster.
     pub fn is_of(&self, cluster: &Cluster) -> bool {
         if !self.foreign {
-            return self.cluster == cluster.info.id;
+            // a cluster that was closed and opened again has another ID
+            return self.cluster == cluster.info.id || self.plan.intent.context == cluster.info.context;
         }
         match &cluster.identity.uid {
             Some(uid) if !self.place.uid.is_empty() => self.place.uid == *uid,
@@ -208,5 +209,11 @@ mod tests {
             ours.is_of(&cluster("a", Some("1"))),
             "an action of this process belongs to the cluster with its ID"
         );
+        // or to the cluster of its context, which was closed and opened again
+        let mut opened = cluster("a", Some("1"));
+        opened.info = Arc::new(ClusterInfo { id: ClusterId(3), ..ClusterInfo::clone(&opened.info) });
+        assert!(!ours.is_of(&opened), "its context is test");
+        let ours = ActionView { foreign: false, ..action("prod", "z", "9") };
+        assert!(ours.is_of(&opened));
     }
 }

@@ -1,19 +1,22 @@
 //! Actions on single pods: eviction, and moving a pod out of or into the rotation of a Service.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::{PlanInput, gone, kubectl, live};
 use crate::domain::id::{Kind, Name, ObjectRef};
+use crate::domain::node::Node;
 use crate::domain::plan::{
     Act, Change, Choice, Confirm, DrainOptions, EvictOptions, Fate, FieldChange, Plan, PodFate, Refusal,
-    Step, StepKind, Warning,
+    Since, Step, StepKind, Warning,
 };
 use crate::domain::pod::Pod;
 use crate::domain::workload::POD_NAME;
 use crate::facts::world::Cluster;
-use crate::policy::drain as draining;
 use crate::policy::kubectl::quote;
 use crate::policy::whatif::{Leaving, service_effect};
+use crate::policy::{drain as draining, health};
 
 fn pod<'a>(cluster: &'a Cluster, plan: &mut Plan, target: &ObjectRef) -> Option<&'a Pod> {
     let found = cluster.pods.iter().find(|p| p.uid == target.uid);
@@ -24,7 +27,8 @@ fn pod<'a>(cluster: &'a Cluster, plan: &mut Plan, target: &ObjectRef) -> Option<
 }
 
 /// Plans the eviction of single pods by the eviction API, or by DELETE.
-pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) {
+pub(super) fn evict(input: PlanInput<'_>, plan: &mut Plan, options: &EvictOptions) {
+    let PlanInput { cluster, now, .. } = input;
     plan.confirm = Confirm::Suffix;
     let grace_period = options.grace_period;
     for target in plan.intent.targets.clone() {
@@ -58,6 +62,15 @@ pub(super) fn evict(cluster: &Cluster, plan: &mut Plan, options: &EvictOptions) 
     plan.pods = judged.pods;
     plan.pdbs = judged.pdbs;
     plan.services = judged.services;
+    let on_one = |node: &&Arc<Node>| plan.pods.iter().any(|pod| pod.node == node.name);
+    for node in cluster.nodes.iter().filter(on_one) {
+        let verdict = health::judge(node, None, None, now);
+        if verdict.state.is_dead() {
+            let since = Since(verdict.since.map(|at| at.told(now)));
+            let (node, state) = (node.name.clone(), verdict.state.as_str());
+            plan.warnings.push(Warning::NodeNotReady { node, state, since });
+        }
+    }
     plan.warnings.extend(judged.warnings);
     plan.unread = judged.unread;
     plan.choices.push(Choice {

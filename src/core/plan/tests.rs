@@ -331,6 +331,7 @@ fn an_eviction_says_what_does_not_come_back() {
         (1, "a", true, "delete a", vec!["burdened", "budgets-not-asked"]),
         (3, "scratch", false, "evict scratch", vec!["no-controller", "empty-dir-lost", "not-readable"]),
         (4, "static", false, "evict static", vec!["not-readable", "static-pod"]),
+        (7, "left", false, "evict left", vec!["node-not-ready", "not-readable"]),
     ] {
         let act = Act::Evict(EvictOptions { delete, grace_period: 7 });
         let p = make(&cluster, act, vec![target(Kind::Pod, uid, name)], vec![]);

@@ -21,7 +21,7 @@ pub struct Rule {
     /// How long the expression must hold before the alert fires.
     pub hold: Duration,
     pub labels: BTreeMap<String, String>,
-    /// May contain `{{ $labels.NAME }}`, `{{ $value }}` and `{{ $value | humanizePercentage }}`.
+    /// May contain `{{ $labels.NAME }}`, `{{ $value }}`, `{{ printf "%.4g" $value }}` and `{{ $value | humanizePercentage }}`.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -64,7 +64,7 @@ pub fn built_in() -> Vec<Rule> {
             "histogram_quantile(0.95, sum by (namespace, service, le) (rate(http_request_duration_seconds_bucket[2m]))) > 0.5",
             60,
             "warning",
-            "95 % of the requests to {{ $labels.namespace }}/{{ $labels.service }} take up to {{ $value }} s.",
+            "95 % of the requests to {{ $labels.namespace }}/{{ $labels.service }} take up to {{ printf \"%.4g\" $value }} s.",
         ),
         rule(
             "HpaMaxedOut",
@@ -78,7 +78,7 @@ pub fn built_in() -> Vec<Rule> {
             "100 * (count by (namespace, service, job) (up == 0) / count by (namespace, service, job) (up)) > 10",
             120,
             "warning",
-            "{{ $value }} % of the {{ $labels.job }} targets are down.",
+            "{{ printf \"%.4g\" $value }} % of the {{ $labels.job }} targets are down.",
         ),
     ]
 }
@@ -125,8 +125,17 @@ fn short(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// A number with four digits that count.
+fn four_digits(value: f64) -> String {
+    let before = if value == 0.0 { 1.0 } else { value.abs().log10().floor() + 1.0 };
+    let decimals = (4.0 - before).clamp(0.0, 9.0);
+    let text = format!("{value:.*}", decimals as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 fn filled(template: &str, labels: &Labels, value: f64) -> String {
     let mut out = template
+        .replace("{{ printf \"%.4g\" $value }}", &four_digits(value))
         .replace("{{ $value | humanizePercentage }}", &format!("{}%", short((value * 1e4).round() / 100.0)))
         .replace("{{ $value }}", &short(value));
     for (name, value) in labels.iter() {

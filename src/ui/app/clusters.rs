@@ -41,6 +41,8 @@ pub struct Fleet {
     pub contexts_of: Option<Ticket>,
     /// The context whose cluster is shown as soon as it is in the World.
     pub awaited: Option<Name>,
+    /// The cluster that the next press of the key closes, and until when: it has an open incident.
+    pub closing: Option<(ClusterId, u64)>,
     /// The clusters that an action opened, by context. They stay open when it has ended.
     pub opened: BTreeMap<Name, OpenedBy>,
     /// The colours that the config has for clusters.

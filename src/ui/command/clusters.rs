@@ -39,6 +39,6 @@ pub(super) const CLUSTERS: &[Command] = &[
         "compare the service in all open clusters: versions, replicas, requests, errors",
         &[Traffic, Backends],
         &["a"],
-        5,
+        1,
     ),
 ];

@@ -22,15 +22,16 @@ pub const COLUMNS: [Column; 12] = [
     Column::name("CLUSTER", 8, 40),
     Column::left("STATE", 9, 26, 0).whole(),
     Column::left("FINDINGS", 8, 14, 0).short("FOUND").whole(),
-    Column::right("NODES", 5, 11, 4),
-    Column::right("BAD", 3, 6, 3),
-    Column::right("PODS", 4, 8, 6),
-    Column::right("RPS", 4, 7, 5),
-    Column::right("ERR%", 4, 5, 2).named("errors"),
-    Column::left("DATA", 7, 28, 1),
-    Column::right("ACTIONS", 7, 7, 8),
-    Column::left("VERSION", 7, 14, 7),
-    Column { cut: Cut::Head, ..Column::text("WORST", 16, 9) },
+    Column::right("NODES", 5, 11, 5),
+    Column::right("BAD", 3, 6, 4),
+    Column::right("PODS", 4, 8, 7),
+    Column::right("RPS", 4, 7, 6),
+    Column::right("ERR%", 4, 5, 3).named("errors"),
+    Column::left("DATA", 7, 28, 2),
+    Column::right("ACTIONS", 7, 7, 9),
+    Column::left("VERSION", 7, 14, 8),
+    // why a cluster fails, or what is worst in it, is what a narrow screen shows too
+    Column { cut: Cut::Head, ..Column::text("WORST", 24, 1) },
 ];
 
 /// The entry of the table of panes.

@@ -6,12 +6,13 @@ use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Ui};
-use super::super::command::Cmd;
+use super::super::command::{Cmd, Context};
 use super::super::list::{Filter, ListId};
 use super::super::pane::{self, Place, clusters};
 use super::super::request::Effect;
 use super::super::rows::clusters::by_trouble;
 use super::super::widget::input::InputLine;
+use super::leave::AGAIN_MS;
 use super::{open, rows};
 
 /// Requests the contexts of the kubeconfig.
@@ -131,7 +132,16 @@ pub(super) fn close(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     if !world.has_several() {
         return ui.say(format!("{} is the only open cluster; :q leaves pilothouse", line.name));
     }
-    effects.push(Effect::CloseCluster(cluster.id()));
+    let id = cluster.id();
+    let is_asked = ui.fleet.closing.take().is_some_and(|(asked, until)| asked == id && ui.clock_ms <= until);
+    if !is_asked && cluster.derived.incidents.first().is_some_and(|incident| incident.is_open()) {
+        ui.fleet.closing = Some((id, ui.clock_ms + AGAIN_MS));
+        let key = ui.keymap.key_in(&[Context::Clusters], Cmd::CloseCluster);
+        let key = key.map_or_else(|| "the key".into(), |key| key.to_string());
+        return ui
+            .say(format!("{} has an open incident, which is not kept: {key} again closes it", line.name));
+    }
+    effects.push(Effect::CloseCluster(id));
 }
 
 /// Handles what the World says about clusters: one that was opened by hand comes to the front, and one that was closed

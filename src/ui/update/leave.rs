@@ -9,7 +9,7 @@ use super::super::key::Key;
 use super::super::request::Effect;
 
 /// How long a second press counts as confirmation.
-const AGAIN_MS: u64 = 3_000;
+pub(super) const AGAIN_MS: u64 = 3_000;
 
 /// Describes the first action that runs in this process.
 fn acts(world: &World) -> Option<String> {

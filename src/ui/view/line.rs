@@ -39,12 +39,19 @@ pub(super) fn header(canvas: &mut Canvas<'_>, area: Rect, view: &HeaderView) {
     let mut x = area.left() + 1;
     for (i, group) in groups.iter().enumerate() {
         if i > 0 {
-            if x + 3 + width_of(group).min(12) > end {
+            // a group loses its last cells before one of them is cut, but not all that its first one is about
+            let fits = |cells: &[Cell]| x + 2 + width_of(cells) <= end;
+            let least = if group.first().is_some_and(|cell| cell.role == Role::Text) { 2 } else { 1 };
+            let kept = (least..=group.len()).rev().find(|kept| fits(group.get(..*kept).unwrap_or(group)));
+            let whole = group.get(..kept.unwrap_or(least)).unwrap_or(group);
+            if x + 3 + width_of(whole).min(12) > end {
                 break;
             }
             x = canvas.put(x + 1, area.top(), 1, Role::Border, "│") + 1;
+            x = canvas.cells(x, area.top(), end, whole);
+        } else {
+            x = canvas.cells(x, area.top(), end, group);
         }
-        x = canvas.cells(x, area.top(), end, group);
     }
     if right_width < area.width {
         canvas.cells(area.right() - right_width - 1, area.top(), area.right(), &right);

@@ -4,7 +4,6 @@ mod absent;
 mod silent;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use pilothouse_core::domain::id::Version;
 use pilothouse_core::facts::event::Gone;

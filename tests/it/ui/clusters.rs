@@ -161,6 +161,30 @@ fn a_cluster_that_was_opened_comes_to_the_front_when_it_is_there_and_one_that_wa
 }
 
 #[test]
+fn a_cluster_with_an_open_incident_is_closed_by_the_second_press() {
+    let mut desk = two();
+    desk.press("ctrl-t");
+    desk.type_text("eu-1");
+    desk.dump(80, 24);
+    assert_eq!(desk.press("ctrl-x"), []);
+    let shown = desk.dump(80, 24);
+    assert!(shown.contains("eu-1 has an open incident, which is not kept: ^x again closes it"), "{shown}");
+    desk.ui.clock_ms += 3_001;
+    assert_eq!(desk.press("ctrl-x"), [], "too late");
+    assert_eq!(desk.press("ctrl-x"), [Effect::CloseCluster(A)]);
+}
+
+#[test]
+fn a_narrow_list_says_why_a_cluster_fails() {
+    let mut desk = two();
+    let why = "exec plugin aws: exit status 255".into();
+    linked(&mut desk, B, &Link::Failed { since: scene::NOW, why, next: None });
+    desk.press("ctrl-t");
+    let shown = desk.dump(80, 24);
+    assert!(shown.contains("WORST") && shown.contains("exit status 255"), "{shown}");
+}
+
+#[test]
 fn filters_marks_and_selection_are_those_of_the_cluster_in_front() {
     let mut desk = two();
     desk.press("1");

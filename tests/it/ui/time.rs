@@ -184,6 +184,10 @@ fn an_incident_is_acknowledged_diagnosed_noted_and_closed_by_keys() {
     hear(&mut desk, &mut state, Vec::new(), ago(100));
     let text = desk.dump(120, 36);
     assert!(text.contains("INCIDENT 10m a ack"), "{text}");
+    // on a narrow screen it is shown whole or not at all
+    let narrow = desk.dump(80, 24);
+    let header = narrow.lines().next().unwrap();
+    assert!(!header.contains('…'), "{header}");
     desk.press("back-tab");
     desk.dump(120, 36);
     let effects = desk.press("a");

@@ -180,7 +180,8 @@ impl Cause {
         match &self.finding {
             Finding::AlertFiring { name, summary, more } => {
                 write!(f, "alert {name}")?;
-                match (about.as_str(), summary.as_str()) {
+                // what follows the sentence of the rule belongs to the same line
+                match (about.as_str(), summary.trim_end_matches('.')) {
                     ("", "") => {}
                     ("", text) => write!(f, ": {text}")?,
                     (about, "") => write!(f, ": {about}")?,

@@ -267,10 +267,10 @@ mod tests {
                 (
                     "alert-firing",
                     Severity::Critical,
-                    "alert Full: n1: It is bad. (and 1 more alert)".into(),
+                    "alert Full: n1: It is bad (and 1 more alert)".into(),
                     2
                 ),
-                ("alert-firing", Severity::Warning, "alert Nowhere: It is bad.".into(), 1),
+                ("alert-firing", Severity::Warning, "alert Nowhere: It is bad".into(), 1),
             ]
         );
     }
