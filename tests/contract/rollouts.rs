@@ -349,7 +349,14 @@ fn a_rollout_stands_where_kubectl_says() {
     let at_its_end = |compared: &Compared, c: &Case| {
         compared.get(c.0).and_then(|seen| seen.get(c.4)).is_some_and(|n| *n >= 2)
     };
-    until(240, "each rollout compared to its end", || {
+    // a machine that is busy with other work sees few rollouts under way: those are rolled out once more
+    let moved = |compared: &Compared, c: &Case| compared.get(c.0).is_some_and(|seen| seen.len() > 1);
+    let are_enough = |compared: &Compared| {
+        let of = |kind| CASES.iter().any(|c| c.1 == kind && moved(compared, c));
+        CASES.iter().filter(|c| moved(compared, c)).count() >= 4 && of("Deployment") && of("StatefulSet")
+    };
+    let (mut second, mut again) = (true, false);
+    until(300, "each rollout compared to its end, and enough of them under way", || {
         let before = versions();
         let snapshot = rig.json(&["-n", NAMESPACE, "snapshot", "-o", "json"], 0);
         // the sooner all are asked, the more of them have not moved meanwhile; an end that is called as the way there
@@ -357,7 +364,11 @@ fn a_rollout_stands_where_kubectl_says() {
         // each with the version right after its answer: what comes first has the shortest time to move
         let theirs: Vec<(&Case, String, String)> = CASES
             .iter()
-            .filter(|c| !at_its_end(&compared, c) || ["progressing", "paused"].contains(&c.4))
+            .filter(|c| {
+                let goes_on =
+                    if again { c.4 == "complete" } else { ["progressing", "paused"].contains(&c.4) };
+                !at_its_end(&compared, c) || goes_on && !(again && moved(&compared, c))
+            })
             .map(|c| {
                 let said = rig.kubectl(&["-n", NAMESPACE, "rollout", "status", "--watch=false", &object(c)]);
                 let version =
@@ -379,19 +390,17 @@ fn a_rollout_stands_where_kubectl_says() {
             *compared.entry(c.0).or_default().entry(phase.to_owned()).or_default() += 1;
         }
         let missing: Vec<&str> = CASES.iter().filter(|c| !at_its_end(&compared, c)).map(|c| c.0).collect();
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("not yet at the end: {missing:?}: {compared:?}"))
+        if !missing.is_empty() {
+            return Err(format!("not yet at the end: {missing:?}: {compared:?}"));
         }
+        if are_enough(&compared) {
+            return Ok(());
+        }
+        (second, again) = (!second, true);
+        let unseen = CASES.iter().filter(|c| c.4 == "complete" && !moved(&compared, c));
+        rig.apply_in(NAMESPACE, &unseen.map(|c| case(c, second)).collect::<String>());
+        Err(format!("hardly any rollout was seen under way: {compared:?}"))
     });
     eprintln!("compared: {compared:?}");
-    let total: u32 = compared.values().flat_map(BTreeMap::values).sum();
-    let moving = compared.values().filter(|seen| seen.len() > 1).count();
-    assert!(moving >= 4, "hardly any rollout was seen under way ({total} comparisons): {compared:?}");
-    for kind in ["Deployment", "StatefulSet"] {
-        let moved = |c: &Case| c.1 == kind && compared.get(c.0).is_some_and(|seen| seen.len() > 1);
-        assert!(CASES.iter().any(moved), "no {kind} was seen under way ({total} comparisons): {compared:?}");
-    }
     rig.kubectl_ok(&["-n", NAMESPACE, "delete", "deploy,sts,ds", "--all", "--wait=false"]);
 }

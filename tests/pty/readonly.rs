@@ -138,11 +138,21 @@ fn all_keys(seat: &mut Seat, view: &View, keys: &BTreeSet<String>) -> BTreeSet<S
         go(seat, view);
         seat.types(&bytes(key).unwrap());
         if view.3.contains(key.as_str()) {
-            // some ask for a number or a plan first
-            seat.wait_for(&format!("an answer to {key} in {}", view.0), PATIENCE, |seat| {
-                // a row of the list of plans, or what is asked
-                ["Rehearsal", "to:", "bounds", "│  plan "].iter().any(|w| seat.text().contains(w))
-            });
+            // some ask for a number or a plan first: a row of the list of plans, or what is asked
+            let is_asked =
+                |text: &str| ["Rehearsal", "to:", "bounds", "│  plan "].iter().any(|w| text.contains(w));
+            // on a busy machine rows change places, and a key that was for another row is pressed again
+            let is_put_off = |text: &str| !is_asked(text) && text.contains("nothing was done");
+            let answered = |seat: &Seat| is_asked(&seat.text()) || is_put_off(&seat.text());
+            let answer = format!("an answer to {key} in {}", view.0);
+            seat.wait_for(&answer, PATIENCE, answered);
+            let deadline = Instant::now() + Duration::from_secs(PATIENCE);
+            while is_put_off(&seat.text()) {
+                assert!(Instant::now() < deadline, "{key} is always put off in {}:\n{}", view.0, seat.text());
+                go(seat, view);
+                seat.types(&bytes(key).unwrap());
+                seat.wait_for(&answer, PATIENCE, answered);
+            }
         }
         seat.quiet(Duration::from_millis(40), Duration::from_secs(1));
         // a number where one is asked for, the first that is offered where one picks
