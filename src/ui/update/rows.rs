@@ -153,13 +153,13 @@ fn why_not(ui: &Ui, world: &World, id: ListId, cmd: Cmd) -> Option<&'static str>
 fn gone(ui: &Ui, world: &World, cmd: Cmd) -> Option<&'static str> {
     let id = ui.active_list()?;
     let list = ui.list(id);
-    let is_here = |uid: &Uid| match id {
-        // the rows are numbers of causes, which can have another order now
-        ListId::Now => causes::is_there(ui, world, uid),
-        _ => {
-            let is_row = |row: &u32| pane::key(ui, world, id, *row).as_ref() == Some(uid);
-            pane::object(ui, world, id, uid).is_some() || list.ids.iter().any(is_row)
+    let is_here = |uid: &Uid| {
+        if id == ListId::Now {
+            // the rows are numbers of causes, which can have another order now
+            return causes::is_there(ui, world, uid);
         }
+        let is_row = |row: &u32| pane::key(ui, world, id, *row).as_ref() == Some(uid);
+        pane::object(ui, world, id, uid).is_some() || list.ids.iter().any(is_row)
     };
     if targets::takes_marks(ui, cmd) {
         return (!list.marks.iter().any(is_here)).then_some(MARKED_GONE);
