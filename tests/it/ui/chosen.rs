@@ -407,7 +407,7 @@ fn keys_in_one_go_with_a_new_world_move_among_the_rows_that_were_drawn() {
 #[test]
 fn the_text_of_a_row_that_was_not_shown_as_selected_is_read_before_a_key_acts_on_its_object() {
     let (mut desk, uid) = drawn("5 tab", ListId::Pods);
-    assert_eq!(planned(desk.press("d K")), [uid.clone()], "the row was shown");
+    assert_eq!(planned(desk.press("d K")).first(), Some(&uid), "the row was shown");
     desk.press("esc esc");
     desk.dump(120, 36);
     hears(&mut desk, [Fact::Pods(Batch::Gone(gone(&uid)))]);
