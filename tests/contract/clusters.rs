@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::readonly::is_change;
-use crate::rig::{Rig, audit_mark_in, err, out, real, until};
+use crate::rig::{Rig, audit_mark_in, err, out, real};
 use crate::standby::both;
 
 /// The namespace and the node of this test.
@@ -68,12 +68,7 @@ fn fresh(rig: &Rig, admin: &Path) {
         // an earlier run did not wait until they were gone
         rig.kubectl_at(admin, &["delete", what[0], what[1], "--ignore-not-found", "--timeout=120s"]);
     }
-    rig.apply_at(admin, &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SPACE}}}\n"));
-    until(20, "the default service account", || {
-        let get = ["-n", SPACE, "get", "serviceaccount", "default"];
-        let account = rig.kubectl_command(admin).args(get).output().unwrap();
-        if account.status.success() { Ok(()) } else { Err(err(&account)) }
-    });
+    rig.namespace_at(admin, SPACE);
     rig.apply_at(admin, &OBJECTS.replace("SPACE", SPACE));
     for on in ["deploy/web", "deploy/web-green", "deploy/scaled"] {
         rig.kubectl_at(admin, &["-n", SPACE, "rollout", "status", on, "--timeout=60s"]);

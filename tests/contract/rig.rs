@@ -124,9 +124,16 @@ impl Rig {
 
     /// A namespace with its default service account, without which no pod can be created in it.
     pub fn namespace(&self, name: &str) {
-        self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"));
-        until(20, "the default service account", || {
-            let account = self.kubectl(&["-n", name, "get", "serviceaccount", "default"]);
+        self.namespace_at(&self.kubeconfig, name);
+    }
+
+    /// On another cluster.
+    pub fn namespace_at(&self, kubeconfig: &Path, name: &str) {
+        self.apply_at(kubeconfig, &format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"));
+        // after an outage of the API server controllers wait for up to a minute before they watch again
+        until(120, "the default service account", || {
+            let get = ["-n", name, "get", "serviceaccount", "default"];
+            let account = self.kubectl_command(kubeconfig).args(get).output().unwrap();
             if account.status.success() { Ok(()) } else { Err(err(&account)) }
         });
     }

@@ -213,6 +213,8 @@ fn presses(seat: &mut Seat, rounds: u64) -> Vec<Duration> {
 
 /// How long it takes until a change of the cluster in front is on the screen.
 fn change(seat: &mut Seat, plane: &Plane, verb: &str) -> Duration {
+    // the page follows the selected row, which may be far from the first one
+    seat.selects("1", "1 Nodes", SPACE);
     plane.ask(&[verb, SPACE]);
     let changed = Instant::now();
     // in the list of nodes, not among the changes

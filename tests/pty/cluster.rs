@@ -12,6 +12,10 @@ static TURN: Mutex<()> = Mutex::new(());
 
 pub const NAMESPACE: &str = "pty-console";
 
+/// How long what controllers do may take, in seconds: after an outage of the API server they wait for up to a minute before they
+/// watch again.
+pub const CONTROLLERS: u64 = 120;
+
 /// A control plane, with the kubeconfig of its administrator.
 pub struct Plane {
     pub kubeconfig: PathBuf,
@@ -73,7 +77,7 @@ impl Plane {
 
     /// Repeats until kubectl's answer is as expected.
     pub fn until(&self, args: &[&str], wanted: impl Fn(&str) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(PATIENCE);
+        let deadline = Instant::now() + Duration::from_secs(CONTROLLERS);
         loop {
             let answer = self.ask(args);
             if wanted(&answer) {
@@ -81,6 +85,18 @@ impl Plane {
             }
             assert!(Instant::now() < deadline, "kubectl {args:?}: still {answer:?}");
         }
+    }
+
+    /// A namespace with its default service account, without which no pod can be created in it.
+    pub fn namespace(&self, name: &str) {
+        self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"));
+        let account = ["-n", name, "get", "serviceaccount", "--ignore-not-found", "-o", "name"];
+        self.until(&account, |accounts| accounts.contains("default"));
+    }
+
+    /// Waits until a rollout is complete.
+    pub fn rolled_out(&self, namespace: &str, workload: &str) {
+        self.ask(&["-n", namespace, "rollout", "status", workload, &format!("--timeout={CONTROLLERS}s")]);
     }
 
     pub fn apply(&self, yaml: &str) {
@@ -106,9 +122,7 @@ impl Plane {
 impl Rig {
     /// A Deployment of two ready pods, whose logs can be read, in a namespace of our own.
     pub fn deployment(&self, name: &str) {
-        self.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n"));
-        let account = ["-n", NAMESPACE, "get", "serviceaccount", "--ignore-not-found", "-o", "name"];
-        self.until(&account, |accounts| accounts.contains("default"));
+        self.namespace(NAMESPACE);
         let log = self.folder.join("logs/shop.log");
         self.apply(&format!(
             r#"
@@ -131,7 +145,7 @@ spec:
 "#,
             log = log.display()
         ));
-        self.ask(&["-n", NAMESPACE, "rollout", "status", &format!("deploy/{name}"), "--timeout=60s"]);
+        self.rolled_out(NAMESPACE, &format!("deploy/{name}"));
     }
 
     fn replicas(&self, name: &str) -> String {

@@ -139,9 +139,7 @@ fn grouped(n: usize) -> String {
 fn an_open_log_and_the_errors_are_whole_while_the_server_is_killed_twice() {
     let rig = rig();
     drop(rig.kubectl(&["delete", "namespace", SPACE, "--ignore-not-found"]));
-    rig.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SPACE}}}\n"));
-    let account = ["-n", SPACE, "get", "serviceaccount", "--ignore-not-found", "-o", "name"];
-    rig.until(&account, |accounts| accounts.contains("default"));
+    rig.namespace(SPACE);
     let space = Space(&rig, rig.folder.join("logs/followed"));
     let logs = Logs::new(&rig, &space.1);
 

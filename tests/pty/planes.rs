@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Plane, Rig, rig};
+use crate::cluster::{CONTROLLERS, Plane, Rig, rig};
 use crate::readonly::is_change;
 use crate::seat::{PATIENCE, READING, Seat};
 
@@ -61,14 +61,12 @@ impl Planes {
             // an earlier run did not wait until they were gone
             plane.ask(&["delete", kind, self.space, "--ignore-not-found", "--timeout=120s"]);
         }
-        plane.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {}}}\n", self.space));
-        let account = ["-n", self.space, "get", "serviceaccount", "--ignore-not-found", "-o", "name"];
-        plane.until(&account, |accounts| accounts.contains("default"));
+        plane.namespace(self.space);
         plane.apply(&objects.replace("SPACE", self.space));
         for deployment in plane.ask(&["-n", self.space, "get", "deploy", "-o", "name"]).lines() {
-            plane.ask(&["-n", self.space, "rollout", "status", deployment, "--timeout=60s"]);
+            plane.rolled_out(self.space, deployment);
         }
-        let ready = ["-n", self.space, "wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s"];
+        let ready = ["-n", self.space, "wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s"];
         if !plane.ask(&["-n", self.space, "get", "pods", "-o", "name"]).is_empty() {
             plane.ask(&ready);
         }
@@ -223,7 +221,7 @@ impl Seat {
 
     /// Repeats until this is so, and takes in what comes meanwhile.
     pub fn until(&mut self, what: &str, is_so: impl Fn() -> Result<(), String>) {
-        let deadline = Instant::now() + Duration::from_secs(2 * PATIENCE);
+        let deadline = Instant::now() + Duration::from_secs(CONTROLLERS);
         while let Err(seen) = is_so() {
             assert!(Instant::now() < deadline, "{what}: {seen}:\n{}", self.text());
             self.bytes_within(Duration::from_millis(50));
