@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pilothouse_core::domain::id::Name;
+use pilothouse_core::facts::action::undone;
 use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
 use pilothouse_core::plan::undo;
 
@@ -48,10 +49,15 @@ fn journal_text(
             serde_json::to_string(&docs).map_err(|e| e.to_string())
         }
         JournalCommand::List { .. } => {
+            let undone = undone(actions);
             let line = |a: &Arc<ActionView>| {
                 let outcome = a.outcome.map_or("running", Outcome::as_str);
                 let title = undo::title(&a.plan);
-                let open = if unfinished.contains(&a.id) { "; UNFINISHED: pilothouse resume" } else { "" };
+                let open = match a {
+                    a if unfinished.contains(&a.id) => "; UNFINISHED: pilothouse resume",
+                    a if undone.contains(&a.id) => "; undone",
+                    _ => "",
+                };
                 format!("{}  {}  {title}  {outcome}: {}{open}", a.id, a.started, a.message)
             };
             Ok(actions.iter().map(line).collect::<Vec<_>>().join("\n"))
@@ -82,6 +88,7 @@ pub(super) fn undoable(start: &Start, output: Output) -> u8 {
         tell(&format!("pilothouse: {gap}"));
     }
     let sent = |a: &&Arc<ActionView>| a.steps.iter().any(|s| s.state != StepState::Waiting);
+    let undone = undone(&actions);
     let actions: Vec<_> = actions.iter().filter(sent).take(UNDOABLE).collect();
     if output == Output::Json {
         let documents: Vec<_> = actions.iter().map(|a| plan::document(&a.plan, Some(a))).collect();
@@ -93,7 +100,10 @@ pub(super) fn undoable(start: &Start, output: Output) -> u8 {
     }
     let mut table = Table::new(["ID", "STARTED", "OUTCOME", "ACTION"]);
     for action in actions {
-        let outcome = action.outcome.map_or("running", Outcome::as_str);
+        let outcome = match action.outcome {
+            Some(_) if undone.contains(&action.id) => "undone",
+            outcome => outcome.map_or("running", Outcome::as_str),
+        };
         let title = undo::title(&action.plan);
         table.row([action.id.to_string(), action.started.to_string(), outcome.to_owned(), title]);
     }

@@ -144,22 +144,22 @@ pub enum Opened {
 /// The waits between the attempts to open a cluster.
 struct Waits {
     backoff: Backoff,
-    /// The wait after the next failure. An attempt that the user asks for does not change it: otherwise, a few of them
-    /// would delay the next attempt of the console's own by the longest wait.
-    now: Duration,
+    /// The wait after the next failure. It stays the same after an attempt that the user asked for: otherwise, a few of these
+    /// would make it the longest wait.
+    next: Duration,
 }
 
 impl Waits {
     fn new((first, longest): (Duration, Duration)) -> Self {
         let backoff = Backoff::new(first, longest).unwrap_or_else(|_| Backoff::api());
-        let mut waits = Self { backoff: backoff.steady(), now: first };
+        let mut waits = Self { backoff: backoff.steady(), next: first };
         waits.draw();
         waits
     }
 
     /// Draws the next wait, after the last one has passed.
     fn draw(&mut self) {
-        self.now = self.backoff.next();
+        self.next = self.backoff.next();
     }
 }
 
@@ -256,12 +256,12 @@ impl Opener {
             let again = held.again.notified();
             tracing::warn!(context = %of.context, %why, "a cluster could not be opened");
             let since = *failing.get_or_insert_with(now);
-            let wait = waits.now.as_millis().try_into().unwrap_or(i64::MAX);
+            let wait = waits.next.as_millis().try_into().unwrap_or(i64::MAX);
             let next = Some(Stamp(now().0.saturating_add(wait)));
             let failed = Link::Failed { since, why: Name::from(&*text::clean(&why)), next };
             let _ended = parts.changes.send(ClusterChange::Linked(id, failed)).await;
             tokio::select! {
-                () = tokio::time::sleep(waits.now) => waits.draw(),
+                () = tokio::time::sleep(waits.next) => waits.draw(),
                 () = again => {}
             }
             let opening = Link::Opening { since: now() };
@@ -335,7 +335,7 @@ mod tests {
         let (mut waits, mut passed, mut runs) = (Waits::new(RETRY), Duration::ZERO, 0);
         let mut limit = RETRY.0;
         while passed < Duration::from_secs(8 * 3600) {
-            let wait = waits.now;
+            let wait = waits.next;
             assert!(limit / 2 <= wait && wait <= limit, "run {runs}: {wait:?} of {limit:?}");
             limit = (limit * 2).min(Duration::from_secs(30 * 60));
             passed += wait;

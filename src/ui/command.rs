@@ -375,8 +375,8 @@ pub fn of(cmd: Cmd) -> Option<&'static Command> {
     COMMANDS.iter().find(|c| c.cmd == cmd)
 }
 
-/// The command whose key runs another one where that one has none. NOW and a text are about objects of all kinds: there,
-/// the key of the replicas is about the bounds if an autoscaler is selected.
+/// Returns the command whose key is used for this one where this one has no key. In NOW and in a text, the key of `scale` changes
+/// the bounds if an autoscaler is selected.
 pub fn stands_in(cmd: Cmd) -> Option<Cmd> {
     (cmd == Cmd::Change(ChangeCmd::Bounds)).then_some(Cmd::Change(ChangeCmd::Scale))
 }

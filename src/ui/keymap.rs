@@ -167,8 +167,8 @@ impl Keymap {
         places.iter().find_map(|context| self.map.get(&(*context, key)).copied())
     }
 
-    /// The key to show for a command in these places, the narrowest first: the first key that runs it there. In one place,
-    /// a key can be that of another command.
+    /// Returns the first key that runs the command in these places, the narrowest first. A key that another command has taken in one
+    /// of them does not count. If the command has no key there, returns that of the command that stands in for it.
     pub fn key_in(&self, places: &[Context], cmd: Cmd) -> Option<Key> {
         let own = |cmd| self.keys_in(places, cmd).next();
         own(cmd).or_else(|| command::stands_in(cmd).and_then(own))

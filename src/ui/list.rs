@@ -2,6 +2,7 @@
 //! a row number. The rows are IDs of what the list shows. They are sorted once, and repaired where the table changes.
 
 pub mod held;
+pub mod known;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashSet};
@@ -11,6 +12,7 @@ use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::facts::table::{CHUNK, Row, Table};
 
 use self::held::Held;
+pub use self::known::Known;
 pub use super::filter::{Filter, NO_MORE};
 
 /// Identifies a list.
@@ -116,17 +118,12 @@ impl<T: Row> Base<T> {
     }
 }
 
-/// What a person knows to be selected in a list. A key that acts is for this row and for no other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Known {
-    /// No frame has shown the list with the focus since it was opened, got the focus or its order, or since its cluster came
-    /// to the front.
-    #[default]
-    Undrawn,
-    /// The list was drawn without rows.
-    Nothing,
-    /// The terminal has shown this row as selected, or the user chose it by a key or by its name.
-    Row(Uid),
+/// The rows of a list that a frame shows.
+#[derive(Clone, Debug, Default)]
+pub struct DrawnRows {
+    /// The index of the first of them among all rows.
+    pub first: usize,
+    pub uids: Vec<Option<Uid>>,
 }
 
 /// The state of one list.
@@ -149,19 +146,12 @@ pub struct List {
     /// Whether the user has moved the selection. Before that, the selection stays on the first row.
     pub moved: bool,
     pub known: Known,
-    /// Whether a frame was drawn since the selection became unknown. The terminal may not have shown it yet.
-    pub redrawn: bool,
-    /// Whether the World moved the selection to another row, and the terminal has not shown it yet.
-    pub slipped: bool,
-    /// The time, in milliseconds of the monotonic clock, from which keys act on a row to which the selection moved by
-    /// itself. A key that is pressed earlier is for the row before.
-    pub known_from: u64,
     /// The filter and the namespace of the rows; None: there are no rows yet. A filter that is typed and confirmed in one
     /// go has not been drawn when the next key comes, and this tells that the rows are still those before it.
     pub narrowed: Option<(Filter, Option<Name>)>,
-    /// The index of the first visible row in the last frame, and the identities of those that were visible. A key that
-    /// comes with the next World, before its frame, moves among these: the numbers in `ids` can stand for other objects.
-    pub keys: (usize, Vec<Option<Uid>>),
+    /// The rows that the last frame showed. A key that comes with the next World, before its frame, moves among these: the numbers
+    /// in `ids` can stand for other objects.
+    pub keys: DrawnRows,
     /// The rows as shown.
     pub ids: Vec<u32>,
     /// The rows in the order of the list. The shown rows can differ, because rows keep their places for a while.
@@ -218,21 +208,17 @@ impl List {
         self.top.min(last).min(self.at).max((self.at + 1).saturating_sub(page.max(1)))
     }
 
-    /// Whether the selected row is the one that a person knows to be selected.
-    pub fn is_known(&self) -> bool {
-        matches!((&self.known, self.chosen()), (Known::Row(known), Some(chosen)) if known == chosen)
-    }
-
     /// Moves the selection by rows.
     pub fn step(&mut self, by: isize, key: impl Fn(u32) -> Option<Uid>) {
         let last = self.ids.len().saturating_sub(1);
-        let (before, slipped, from) = (self.known.clone(), self.slipped, self.known_from);
-        let is_known = self.is_known();
+        let before = self.known.clone();
+        let is_known = before.is(self.chosen());
         self.go(self.at.saturating_add_signed(by).min(last), key);
-        self.known_from = from;
-        // nobody knows the row that is next to one that was not shown
-        if !is_known {
-            (self.known, self.slipped) = (before, slipped);
+        match (&mut self.known, before) {
+            // nobody knows the row that is next to one that was not shown
+            (known, before) if !is_known => *known = before,
+            (Known::Row { from, .. }, Known::Row { from: before, .. }) => *from = before,
+            _ => {}
         }
     }
 
@@ -242,10 +228,8 @@ impl List {
         self.at = at.min(self.ids.len().saturating_sub(1));
         self.selected = self.key_at(self.at, key);
         // a row that is not on the screen becomes known when a frame shows it
-        if let (Some(selected), true) =
-            (&self.selected, self.known != Known::Undrawn && self.is_drawn(self.at))
-        {
-            (self.known, self.slipped, self.known_from) = (Known::Row(selected.clone()), false, 0);
+        if let (Some(selected), true) = (&self.selected, !self.known.is_undrawn() && self.is_drawn(self.at)) {
+            self.known.chooses(selected.clone());
         }
     }
 
@@ -256,8 +240,7 @@ impl List {
     }
 
     fn drawn_at(&self, at: usize) -> Option<&Option<Uid>> {
-        let (from, keys) = &self.keys;
-        keys.get(at.checked_sub(*from)?)
+        self.keys.uids.get(at.checked_sub(self.keys.first)?)
     }
 
     fn is_drawn(&self, at: usize) -> bool {
@@ -266,40 +249,33 @@ impl List {
 
     /// Selects a row that the user chose by its name.
     pub fn choose(&mut self, row: Uid) {
-        (self.known, self.slipped, self.known_from) = (Known::Row(row.clone()), false, 0);
+        self.known.chooses(row.clone());
         (self.selected, self.moved) = (Some(row), true);
     }
 
     /// Moves to the first row and resets `moved`.
     pub fn to_top(&mut self) {
         (self.at, self.top, self.moved, self.selected) = (0, 0, false, None);
-        self.not_drawn();
+        self.known.forgets();
     }
 
-    /// Forgets what a person knows to be selected.
-    pub fn not_drawn(&mut self) {
-        self.unknown();
-        (self.slipped, self.known_from) = (false, 0);
-    }
-
-    fn unknown(&mut self) {
-        (self.known, self.redrawn) = (Known::Undrawn, false);
-    }
-
-    /// Marks or unmarks the selected row.
+    /// Marks or unmarks the selected row, unless the filter hides it.
     pub fn mark(&mut self) {
         self.marks_known();
-        if let Some(selected) = &self.selected {
-            if !self.marks.remove(selected) {
+        if let Some(selected) = self.chosen().cloned() {
+            if !self.marks.remove(&selected) {
                 self.marks.insert(selected.clone());
             }
-            self.last_mark = Some(selected.clone());
+            self.last_mark = Some(selected);
         }
     }
 
     /// Marks all rows from the last marked one to the selected one.
     pub fn mark_range(&mut self, key: impl Fn(u32) -> Option<Uid>) {
         self.marks_known();
+        if self.ids.is_empty() {
+            return;
+        }
         let from = self
             .last_mark
             .as_ref()
@@ -316,8 +292,8 @@ impl List {
 
     /// A mark on a row that was not shown as selected must be drawn before a key acts on it.
     fn marks_known(&mut self) {
-        if !self.is_known() {
-            self.unknown();
+        if !self.known.is(self.chosen()) {
+            self.known.forgets();
         }
     }
 }

@@ -33,7 +33,7 @@ use pilothouse_core::facts::table::Coverage;
 use pilothouse_core::facts::world::{Cluster, World};
 use pilothouse_core::state::timeline::Line;
 
-pub use self::ask::{Shown, columns, in_context, key, object, of, of_kind, on_first_screen, row};
+pub use self::ask::{Shown, columns, in_context, key, object, objects, of, of_kind, on_first_screen, row};
 pub use self::choice::{NotThere, chosen, columns_markdown};
 pub use self::place::{Enter, Place, Reads};
 use super::app::Ui;

@@ -56,6 +56,8 @@ pub struct PaneRows {
     pub events: events::EventGroups,
     pub alerts: alerts::AlertLines,
     pub clusters: Vec<clusters::ClusterLine>,
+    /// The actions that another one has undone.
+    pub undone: BTreeSet<Name>,
     /// The findings of the cluster in front that the rows of NOW were made from, and those that the terminal has shown.
     pub causes: Arc<[Arc<Cause>]>,
     pub causes_shown: Arc<[Arc<Cause>]>,

@@ -74,10 +74,13 @@ pub fn of(ui: &Ui, world: &World, cmd: Cmd) -> Vec<ObjectRef> {
     if id == ListId::Now {
         return list.chosen().map_or_else(Vec::new, |key| by_cause(ui, world, key, cmd));
     }
-    let chosen: Vec<&Uid> =
-        if list.marks.is_empty() { list.chosen().into_iter().collect() } else { list.marks.iter().collect() };
-    let objects = chosen.into_iter().filter_map(|uid| pane::object(ui, world, id, uid));
-    objects.filter(|o| fits(cmd, &o.kind)).collect()
+    let mut objects = if list.marks.is_empty() {
+        list.chosen().and_then(|uid| pane::object(ui, world, id, uid)).into_iter().collect()
+    } else {
+        pane::objects(ui, world, id, &list.marks)
+    };
+    objects.retain(|o| fits(cmd, &o.kind));
+    objects
 }
 
 /// Whether all the chosen nodes are dead or said to be off: no other is a machine that may be off.

@@ -303,7 +303,7 @@ fn toggle_pods(ui: &mut Ui) {
     }
     // it can have other rows than when it was left
     if let Screen::List(id) = *ui.screen() {
-        ui.list_mut(id).not_drawn();
+        ui.list_mut(id).known.forgets();
     }
 }
 

@@ -574,7 +574,6 @@ async fn a_cluster_is_not_closed_while_an_action_starts_there() {
         let Input::Notice(words) = next(&inbox).await else { panic!() };
         told.push(words);
     }
-    assert!(two.world.borrow().actions.is_empty(), "the World does not know the action");
     assert_eq!(told[0], "not closed: an action runs there (scale in test)");
     assert_eq!(told[1], "that cluster is not open", "nothing runs in A");
     assert!(told[2].starts_with("scale done: "), "{told:?}");

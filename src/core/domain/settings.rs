@@ -121,7 +121,7 @@ pub struct ServerSettings {
     pub insecure: bool,
     /// Proxy for all requests; empty: those of the environment.
     pub proxy_url: String,
-    /// The config has a URL, which is not used because these are the settings of another cluster than the first.
+    /// The config has a URL, but it is that of the first cluster, and these are the settings of another one.
     #[serde(skip)]
     pub is_left_out: bool,
 }

@@ -70,6 +70,9 @@ pub struct Workload {
     /// The tool that owns or reverts changes (Argo CD, Flux, Helm, an operator), from labels and annotations.
     pub managed_by: Option<ManagedBy>,
     pub changed: Option<ChangedBy>,
+    /// Who last changed `spec.template` and when, from managedFields. The time is later if the same manager has changed another
+    /// of its fields since.
+    pub rolled_out: Option<ChangedBy>,
     /// Annotation `kubectl.kubernetes.io/restartedAt` of the template.
     pub restarted_at: Option<Name>,
 }
@@ -172,6 +175,7 @@ impl Default for Workload {
             owner: None,
             managed_by: None,
             changed: None,
+            rolled_out: None,
             restarted_at: None,
         }
     }

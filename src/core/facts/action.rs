@@ -1,11 +1,12 @@
 //! The state of actions, as the executor reports it, the journal keeps it and the screen shows it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::{ClusterId, Name, ObjectRef};
-use crate::domain::plan::{Plan, Step};
+use crate::domain::plan::{Act, Plan, Step};
 use crate::domain::time::Stamp;
 use crate::facts::world::Cluster;
 
@@ -140,6 +141,27 @@ impl ActionView {
     }
 }
 
+/// Returns the IDs of the actions that another action has undone. `actions` are sorted, the newest first.
+pub fn undone(actions: &[Arc<ActionView>]) -> BTreeSet<Name> {
+    let (mut undone, mut completed) = (BTreeSet::new(), BTreeSet::new());
+    for action in actions {
+        let is_done = action.outcome == Some(Outcome::Done);
+        match &action.plan.intent.act {
+            Act::Resume(rest) if is_done => {
+                completed.insert(rest.of.clone());
+            }
+            // an undo that was undone itself takes nothing back
+            Act::Undo(inverse)
+                if !undone.contains(&action.id) && (is_done || completed.contains(&action.id)) =>
+            {
+                undone.insert(inverse.of.clone());
+            }
+            _ => {}
+        }
+    }
+    undone
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepView {
     pub what: String,
@@ -165,7 +187,7 @@ impl StepView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::plan::{Act, Intent};
+    use crate::domain::plan::{Confirm, DerivedPlan, Intent};
     use crate::facts::event::Identity;
     use crate::facts::world::ClusterInfo;
 
@@ -215,5 +237,37 @@ mod tests {
         assert!(!ours.is_of(&opened), "its context is test");
         let ours = ActionView { foreign: false, ..action("prod", "z", "9") };
         assert!(ours.is_of(&opened));
+    }
+
+    #[test]
+    fn an_action_is_undone_while_its_undo_is_done_and_stands() {
+        let act = |of: &str, act: fn(Box<DerivedPlan>) -> Act| {
+            act(Box::new(DerivedPlan {
+                of: of.into(),
+                title: String::new(),
+                steps: Vec::new(),
+                not_restored: String::new(),
+                confirm: Confirm::Yes,
+                watched: None,
+                takes_back: true,
+            }))
+        };
+        let action = |id: &str, act: Act, outcome| {
+            let intent = Intent { cluster: ClusterId(0), context: "prod".into(), act, targets: Vec::new() };
+            let plan = Arc::new(Plan::new(intent, Stamp(0)));
+            Arc::new(ActionView { outcome, ..ActionView::new(id.into(), plan, Stamp(0)) })
+        };
+        let done = Some(Outcome::Done);
+        let first = action("1", Act::Cordon, done);
+        let undo = |outcome| action("2", act("1", Act::Undo), outcome);
+        let ids =
+            |actions: &[Arc<ActionView>]| undone(actions).iter().map(Name::to_string).collect::<Vec<_>>();
+        assert_eq!(ids(&[undo(done), first.clone()]), ["1"]);
+        assert!(ids(&[undo(None), first.clone()]).is_empty(), "the undo still runs");
+        assert!(ids(&[undo(Some(Outcome::Failed)), first.clone()]).is_empty());
+        let again = action("3", act("2", Act::Undo), done);
+        assert_eq!(ids(&[again, undo(done), first.clone()]), ["2"], "what it did is there again");
+        let rest = action("3", act("2", Act::Resume), done);
+        assert_eq!(ids(&[rest, undo(Some(Outcome::Unknown)), first]), ["1"], "the undo was resumed");
     }
 }

@@ -29,7 +29,7 @@ pub struct ClusterInfo {
     pub replayed: bool,
     /// The namespaces that the user asked for; empty: all.
     pub namespaces: Arc<[Name]>,
-    /// The config has a URL of a Prometheus that is only asked about the first cluster, which this one is not.
+    /// The config names a Prometheus, but only for the first cluster, and this is another one.
     pub is_unmeasured: bool,
     /// The HAProxies of the config.
     pub haproxy: Arc<[HaproxySettings]>,

@@ -14,7 +14,7 @@ use crate::domain::plan::{
     Plan, Refusal, ServiceEffect, Step, StepKind, Warning,
 };
 use crate::domain::selector::Selector;
-use crate::domain::service::ServiceType;
+use crate::domain::service::{Service, ServiceType};
 use crate::facts::world::Cluster;
 use crate::policy::kubectl::{pilothouse_in, quote};
 use crate::policy::pick::nodes_of;
@@ -272,7 +272,8 @@ fn weight(input: PlanInput<'_>, plan: &mut Plan, way: &FailoverPlan, shift: &Wei
     if plan.steps.is_empty() {
         plan.warnings.push(Warning::WeightsAlready { route });
     }
-    plan.undo = format!("weights back to {}", pairs.first().map(now).unwrap_or_default());
+    let weights = pairs.first().map(now).unwrap_or_default();
+    plan.undo = format!("weight {}:{} back to {weights}", shift.from, shift.to);
 }
 
 /// Describes the two backends as they are: the weight, and the share of the requests of both that each gets.
@@ -318,16 +319,30 @@ fn ready_behind(cluster: &Cluster, plan: &mut Plan, shift: &WeightShift, rises: 
         Some(row) => {
             let from = cluster.measured(&shift.namespace, routes::service_name(&shift.from));
             let moved = from.and_then(|from| from.traffic.rps).filter(|rps| rps.is_finite());
-            let mut effect = service_effect(cluster, row, Leaving::All, row.ready);
+            let ready = row.ready.saturating_add(rising(cluster, plan, &row.service));
+            let mut effect = service_effect(cluster, row, Leaving::All, ready);
             // The last step counts: the requests of both, by the new weights.
             let percent = shift.steps.last().copied().unwrap_or(100);
             let here = effect.rps_before.unwrap_or(0.0) * f64::from(row.ready);
             effect.rps_after =
-                moved.map(|moved| (moved + here) * f64::from(percent) / 100.0 / f64::from(row.ready));
+                moved.map(|moved| (moved + here) * f64::from(percent) / 100.0 / f64::from(ready));
             plan.services.push(effect);
         }
         None => plan.warnings.push(Warning::BackendUnknown { backend: shift.to.clone() }),
     }
+}
+
+/// Counts the pods that the steps so far start behind a Service of this cluster.
+fn rising(cluster: &Cluster, plan: &Plan, service: &Service) -> u32 {
+    let started = |step: &Step| match step.what {
+        StepKind::Scale { from, to } if step.context.is_empty() && step.on.namespace == service.namespace => {
+            let workload = cluster.workload(&step.on.kind, &step.on.namespace, &step.on.name)?;
+            let serves = !service.selector.is_empty() && workload.may_have_pods_for(&service.selector);
+            u32::try_from(to.saturating_sub(from)).ok().filter(|_| serves)
+        }
+        _ => None,
+    };
+    plan.steps.iter().filter_map(started).sum()
 }
 
 /// Plans a drain of the nodes. They stay cordoned until the revert.

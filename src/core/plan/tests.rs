@@ -65,6 +65,7 @@ fn workload(kind: Kind, uid: u128, name: &str, selects: &str) -> Workload {
         ready: 3,
         available: 3,
         selector: Arc::new(Selector::from_labels(labels(selects))),
+        template_labels: labels(selects).into(),
         ..Workload::default()
     }
 }

@@ -86,6 +86,8 @@ pub struct Derivation {
     pub changes: Changes,
     /// ReplicaSets that arrived before their list was complete.
     waiting_replicasets: Vec<Delta<crate::domain::workload::Workload>>,
+    /// Whether the roll-backs from before the start were added to the changes.
+    roll_backs_told: bool,
 }
 
 impl Derivation {
@@ -363,6 +365,10 @@ impl Derivation {
         }
         for delta in std::mem::take(&mut self.waiting_replicasets) {
             self.changes.replicaset(facts, &delta, now);
+        }
+        if !self.roll_backs_told && facts.deployments.table().cover.is_read() {
+            self.roll_backs_told = true;
+            self.changes.rolled_back(facts, now);
         }
     }
 

@@ -91,7 +91,7 @@ impl Ui {
         };
         self.fleet.parked.insert(self.cluster, left);
         // a key that was pressed for the other cluster must not act on a row of this one
-        self.lists.iter_mut().for_each(List::not_drawn);
+        self.lists.iter_mut().for_each(|list| list.known.forgets());
         self.seen_row = None;
         self.cluster = id;
         self.rows = PaneRows::default();

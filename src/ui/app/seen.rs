@@ -7,7 +7,7 @@ use pilothouse_core::domain::id::Uid;
 use pilothouse_core::facts::world::Cause;
 
 use crate::ui::app::{Screen, Stage, Ui};
-use crate::ui::list::{Known, ListId};
+use crate::ui::list::{DrawnRows, ListId};
 use crate::ui::mouse::Spots;
 use crate::ui::widget::link::Link;
 
@@ -28,15 +28,13 @@ pub struct SeenRow {
 /// A list as drawn.
 #[derive(Clone, Debug, Default)]
 pub struct SeenList {
-    /// Whether it has the focus and room for a row: its selected row is drawn as selected.
+    /// Whether it has the focus and its selected row is drawn as selected, or it has no rows.
     pub selects: bool,
     /// The number of rows that fit, and the first of them.
     pub page: usize,
     pub top: usize,
     /// The columns that fit, by their index among the selected ones.
     pub drawn: Vec<usize>,
-    /// The identities of the rows.
-    pub keys: Vec<Option<Uid>>,
 }
 
 /// A text, a log or the plan of a dialog as drawn.
@@ -60,6 +58,8 @@ pub struct Seen {
     /// The texts that lead to a URL.
     pub links: Vec<Link>,
     pub lists: Vec<(ListId, SeenList)>,
+    /// The rows of each list, also of one that is drawn as lines without a frame.
+    pub rows: Vec<(ListId, DrawnRows)>,
     /// The list with details below it.
     pub details: Option<ListId>,
     pub reading: Option<SeenText>,
@@ -74,15 +74,17 @@ impl Ui {
         self.details.list = seen.details;
         for (id, seen) in seen.lists {
             let list = self.list_mut(id);
-            list.keys = (seen.top, seen.keys);
             (list.page, list.top) = (seen.page, seen.top);
             list.drawn = seen.drawn;
             if seen.selects {
-                list.redrawn = true;
+                list.known.draws();
                 let row = list.chosen().cloned();
                 let (frame, causes) = (self.frame, self.rows.causes.clone());
                 self.seen_row = Some(SeenRow { frame, list: id, row, causes });
             }
+        }
+        for (id, rows) in seen.rows {
+            self.list_mut(id).keys = rows;
         }
         match (self.screens.last_mut(), seen.reading) {
             (Some(Screen::Text(view)), Some(seen)) => {
@@ -110,7 +112,7 @@ impl Ui {
     pub fn focuses(&mut self, id: ListId) {
         if self.focus != id {
             self.focus = id;
-            self.list_mut(id).not_drawn();
+            self.list_mut(id).known.forgets();
         }
     }
 
@@ -120,7 +122,7 @@ impl Ui {
             Screen::Text(view) => view.is_known,
             _ => self.active_list().is_none_or(|id| {
                 let list = self.list(id);
-                list.is_known() && self.clock_ms >= list.known_from
+                list.known.acts(list.chosen(), self.clock_ms)
             }),
         }
     }
@@ -134,16 +136,7 @@ impl Ui {
         self.rows.causes_shown = seen.causes;
         let from = self.clock_ms + MOVED_FOR_MS;
         let list = self.list_mut(seen.list);
-        if !list.redrawn {
-            // it became unknown after that frame was drawn, and the next frame shows it
-            return;
-        }
-        if list.slipped && list.chosen() == seen.row.as_ref() {
-            (list.slipped, list.known_from) = (false, from);
-        }
-        // a row that the user chose after that frame was drawn stays known
-        if !list.is_known() {
-            list.known = seen.row.map_or(Known::Nothing, Known::Row);
-        }
+        let selected = list.chosen().cloned();
+        list.known.shows(seen.row, selected.as_ref(), from);
     }
 }

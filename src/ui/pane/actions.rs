@@ -2,12 +2,12 @@
 
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::time::{Stamp, age_of_running};
+use pilothouse_core::facts::action::undone;
 use pilothouse_core::facts::world::{ActionView, Cluster, World};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, RowView, cell, plain};
 use super::super::command::{ChangeCmd, Cmd};
-use super::super::key::Key;
 use super::super::list::{List, ListId, Spec};
 use super::super::rows::actions::{grade, is_left, key, state, steps, title};
 use super::super::theme::Role;
@@ -28,8 +28,10 @@ pub const COLUMNS: [Column; 6] = [
 const CONTEXT: Column = Column::left("CONTEXT", 7, 30, 1);
 
 /// Whether the list contains the action: actions of this cluster, or of all clusters if `all` is set.
-pub fn passes(action: &ActionView, cluster: &Cluster, all: bool, spec: &Spec) -> bool {
-    let mut texts = vec![title(action), state(action).to_owned(), steps(action), action.message.clone()];
+pub fn passes(action: &ActionView, ui: &Ui, cluster: &Cluster, spec: &Spec) -> bool {
+    let all = ui.all_actions;
+    let state = state(action, &ui.rows.undone).to_owned();
+    let mut texts = vec![title(action), state, steps(action), action.message.clone()];
     if all {
         texts.push(action.plan.intent.context.to_string());
     }
@@ -37,15 +39,10 @@ pub fn passes(action: &ActionView, cluster: &Cluster, all: bool, spec: &Spec) ->
     (all || action.is_of(cluster)) && spec.filter.passes(&texts)
 }
 
-/// Returns the key that is pressed for a command in the list of actions.
-fn pressed(ui: &Ui, cmd: Cmd) -> Option<Key> {
-    ui.keymap.key_in(super::of(ListId::Actions).contexts, cmd)
-}
-
 /// Counts the actions of other clusters, for the title.
 pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     let others = s.world.actions.iter().filter(|a| !a.is_of(s.cluster)).count();
-    match (others, s.ui.all_actions, pressed(s.ui, Cmd::AllActions)) {
+    match (others, s.ui.all_actions, s.ui.key_of(ListId::Actions, Cmd::AllActions)) {
         (0, ..) => Vec::new(),
         (_, true, _) => vec![cell(Role::Info, "of all clusters")],
         (n, false, key) => {
@@ -58,11 +55,11 @@ pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
 /// Builds one row. An action is timed by the server of its cluster.
 pub fn row_of(s: &Shown<'_>, row: u32) -> Option<RowView> {
     let action = s.world.actions.get(row as usize)?;
-    Some(self::row(action, s.ui.now_in(s.world, action.cluster)))
+    Some(self::row(action, state(action, &s.ui.rows.undone), s.ui.now_in(s.world, action.cluster)))
 }
 
-/// Builds the row of an action.
-pub fn row(action: &ActionView, now: Stamp) -> RowView {
+/// Builds the row of an action, with its state in one word.
+pub fn row(action: &ActionView, state: &'static str, now: Stamp) -> RowView {
     let grade = grade(action);
     let mut message = action.message.clone();
     // the owner no longer matters after the action has ended
@@ -72,7 +69,7 @@ pub fn row(action: &ActionView, now: Stamp) -> RowView {
     let cells = vec![
         cell(Role::Strong, title(action)),
         plain(action.plan.intent.context.as_str()),
-        cell(grade.role(), state(action)),
+        cell(grade.role(), state),
         plain(steps(action)),
         cell(Role::Dim, age_of_running(now.since(action.started))),
         plain(message),
@@ -88,8 +85,8 @@ pub fn unfinished(ui: &Ui, world: &World, cluster: &Cluster) -> Vec<Cell> {
     let mut line = vec![cell(Role::Warning, "! unfinished:"), cell(Role::Strong, title(action))];
     let keys = (
         ui.key(Cmd::Open(ListId::Actions)),
-        pressed(ui, Cmd::Change(ChangeCmd::ResumeAction)),
-        pressed(ui, Cmd::CancelAction),
+        ui.key_of(ListId::Actions, Cmd::Change(ChangeCmd::ResumeAction)),
+        ui.key_of(ListId::Actions, Cmd::CancelAction),
     );
     if let (Some(list), Some(resume), Some(dismiss)) = keys {
         line.push(cell(Role::Key, format!("· {list}, then {resume} resumes or {dismiss} dismisses it")));
@@ -112,18 +109,20 @@ pub fn job(ui: &Ui, world: &World) -> Vec<Cell> {
     let ended = |a: &ActionView, at| ui.now_in(world, a.cluster).secs_since(at) < STAYS_SECS;
     let recent = ours().find(|a| is_live(a) && a.ended.is_some_and(|at| ended(a, at)));
     let Some(action) = running.first().copied().or(recent) else { return Vec::new() };
-    let grade = grade(action);
+    let (grade, state) = (grade(action), state(action, &undone(&world.actions)));
     let mut line = vec![
         cell(Role::Job, "JOB"),
         cell(Role::Strong, title(action)),
-        cell(grade.role(), format!("{} {}", grade.glyph().trim(), state(action)).trim().to_owned()),
+        cell(grade.role(), format!("{} {state}", grade.glyph().trim()).trim().to_owned()),
         plain(format!("{} steps", steps(action))),
     ];
     if world.has_several() {
         line.insert(2, plain(format!("in {}", action.plan.intent.context)));
     }
-    let (view, resume) =
-        (ui.key(Cmd::Open(ListId::Actions)), pressed(ui, Cmd::Change(ChangeCmd::ResumeAction)));
+    let (view, resume) = (
+        ui.key(Cmd::Open(ListId::Actions)),
+        ui.key_of(ListId::Actions, Cmd::Change(ChangeCmd::ResumeAction)),
+    );
     if let (Some(view), Some(resume), true) = (&view, resume, is_left(action)) {
         // the key precedes the reason, because the reason can be long
         line.push(cell(Role::Key, format!("· {view}, then {resume} resumes it")));
@@ -142,7 +141,8 @@ pub fn job(ui: &Ui, world: &World) -> Vec<Cell> {
 
 /// Updates the rows.
 pub fn refresh(ui: &mut Ui, world: &World, cluster: &Cluster, spec: &mut Spec, list: &mut List) {
-    list.sorted = indexes(&world.actions, |a| passes(a, cluster, ui.all_actions, spec));
+    ui.rows.undone = undone(&world.actions);
+    list.sorted = indexes(&world.actions, |a| passes(a, ui, cluster, spec));
 }
 
 /// Shows the CONTEXT column only if actions of other clusters are listed.

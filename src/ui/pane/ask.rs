@@ -1,5 +1,7 @@
 //! Queries on the table of panes.
 
+use std::collections::BTreeSet;
+
 use pilothouse_core::domain::id::{Kind, ObjectRef, Uid};
 use pilothouse_core::facts::table::{Coverage, Freshness};
 use pilothouse_core::facts::world::{Cluster, World};
@@ -106,6 +108,19 @@ pub fn object(ui: &Ui, world: &World, id: ListId, uid: &Uid) -> Option<ObjectRef
     (of(id).object)(&Shown::of(ui, world)?, uid)
 }
 
+/// Returns the objects that rows are about, in the order of their identities.
+pub fn objects(ui: &Ui, world: &World, id: ListId, uids: &BTreeSet<Uid>) -> Vec<ObjectRef> {
+    let Some(shown) = Shown::of(ui, world) else { return Vec::new() };
+    if id != ListId::Pods {
+        return uids.iter().filter_map(|uid| (of(id).object)(&shown, uid)).collect();
+    }
+    // there can be very many pods: one walk over all of them, and not one for each row
+    let pods = shown.cluster.pods.iter().filter(|pod| uids.contains(&pod.uid));
+    let mut found: Vec<ObjectRef> = pods.map(|pod| pod.reference(shown.cluster.id())).collect();
+    found.sort_by(|a, b| a.uid.cmp(&b.uid));
+    found
+}
+
 /// Returns the columns of a list for the current screen, each with its index in the table.
 pub fn columns(ui: &Ui, id: ListId) -> Vec<(usize, Column)> {
     let pane = of(id);
@@ -147,6 +162,11 @@ impl Ui {
     /// Returns the key to show for a command on this screen. A dialog over it does not change what the screen says.
     pub fn key(&self, cmd: Cmd) -> Option<Key> {
         self.keymap.key_in(self.contexts_of(self.screen()), cmd)
+    }
+
+    /// Returns the key to show for a command in a pane, wherever the person is.
+    pub fn key_of(&self, pane: ListId, cmd: Cmd) -> Option<Key> {
+        self.keymap.key_in(super::of(pane).contexts, cmd)
     }
 
     /// Returns the contexts of the screen below the top one. Help needs them, because help is a screen itself and

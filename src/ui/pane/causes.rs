@@ -69,8 +69,8 @@ pub fn is_there(ui: &Ui, world: &World, key: &Uid) -> bool {
     of_key(ui, world, key).is_some() || ui.shown(world).is_some_and(folds)
 }
 
-/// Whether the terminal has shown NOW as of a time at which it had this cause, of the cluster in front. The cause can have
-/// been below the last row that fits.
+/// Whether the findings from which the terminal last showed NOW included this cause of the cluster in front. Its row may have been
+/// below the last one that fits.
 pub fn is_drawn(ui: &Ui, key: &Uid) -> bool {
     ui.rows.causes_shown.iter().any(|cause| self::key(cause) == *key)
 }
@@ -299,7 +299,7 @@ pub fn change_rows(ui: &Ui, world: &World, cluster: &Cluster) -> Vec<RowView> {
 /// Builds the box with the recent changes.
 pub fn changes_view(ui: &Ui, rows: &[RowView], room: usize) -> ListView {
     let mut notes = vec![cell(Role::Dim, format!("in the last {} min", ClusterState::window_minutes()))];
-    let key = ui.keymap.key_in(ui.contexts(), command::Cmd::Open(ListId::Timeline));
+    let key = ui.key(command::Cmd::Open(ListId::Timeline));
     notes.extend(key.map(|key| cell(Role::Key, format!("{key} all"))));
     ListView {
         title: "Changed".into(),
@@ -313,10 +313,8 @@ pub fn changes_view(ui: &Ui, rows: &[RowView], room: usize) -> ListView {
 
 /// Builds the last line with the recent changes. If `brief` is set, the line has little room.
 pub fn changes(ui: &Ui, world: &World, cluster: &Cluster, brief: bool) -> Vec<Cell> {
-    let key = ui
-        .keymap
-        .key_in(ui.contexts(), command::Cmd::Open(ListId::Timeline))
-        .map_or_else(String::new, |key| format!("{key} all"));
+    let key =
+        ui.key(command::Cmd::Open(ListId::Timeline)).map_or_else(String::new, |key| format!("{key} all"));
     let mut line = vec![cell(Role::Title, format!("changed {}m", ClusterState::window_minutes()))];
     line.push(cell(Role::Key, key));
     line.push(cell(Role::Title, ":"));

@@ -130,9 +130,7 @@ pub fn counts(s: &Shown<'_>) -> Vec<Cell> {
     let lines = &s.ui.rows.timeline.list;
     let shown = lines.iter().filter(|line| s.ui.kinds_of_lines.shows(line)).count();
     let key =
-        s.ui.keymap
-            .key_in(super::of(ListId::Timeline).contexts, Cmd::LineKinds)
-            .map_or_else(String::new, |key| format!("{key}: "));
+        s.ui.key_of(ListId::Timeline, Cmd::LineKinds).map_or_else(String::new, |key| format!("{key}: "));
     vec![
         plain(format!("{shown} of {}", count(lines.len(), "line"))),
         cell(Role::Info, format!("{key}{}", s.ui.kinds_of_lines.words())),

@@ -30,11 +30,11 @@ impl Entry {
         if cluster.link != Link::Open {
             // also at an earlier moment, of which no connection is kept
             head.extend(sources::unconnected(cluster, ui.at_in(world, cluster.id(), ui.today())));
-            let text = match &cluster.link {
-                Link::Failed { why, .. } => Some(cell(Role::Text, why.as_str())),
-                Link::Open | Link::Opening { .. } | Link::Closed => None,
-            };
-            return Self { head, text };
+            let Link::Failed { why, .. } = &cluster.link else { return Self { head, text: None } };
+            if let Some(state) = head.last_mut() {
+                state.text.push(':');
+            }
+            return Self { head, text: Some(cell(Role::Text, why.as_str())) };
         }
         let (found, late) = (found(cluster), sources::worst(cluster, now));
         match (&late, found.role == Role::Ok) {
@@ -126,7 +126,7 @@ mod tests {
         let world = World { clusters: clusters.into(), ..World::default() };
         assert_eq!(
             shown(&world, 120),
-            "cluster-2 NOT CONNECTED now, retry in 2m exec plugin aws: the token has expired │ cluster-1 connecting now"
+            "cluster-2 NOT CONNECTED now, retry in 2m: exec plugin aws: the token has expired │ cluster-1 connecting now"
         );
         assert!(shown(&world, 120).len() <= 120);
     }

@@ -52,32 +52,27 @@ pub fn lines(out: &mut Lines, ui: &Ui) {
         out.0.extend(beside(&[names], NAMES, (cells + 1) / NAMES - 1, 1));
         out.say(Role::Text, String::new());
     }
-    out.0.extend(beside(&blocks(ui, width), columns, width, GAP));
-}
-
-/// Builds one block of lines for each context: first the contexts of the screen below, then the others.
-fn blocks(ui: &Ui, width: usize) -> Vec<Vec<Row>> {
     // the most specific context comes first
     let here = ui.contexts_below();
-    let rest = Context::ALL.into_iter().filter(|c| !here.contains(c));
-    let title = |context: Context, works: bool| {
-        if works {
-            format!("works here: {}", context.title())
-        } else {
-            format!("elsewhere: {}", context.title())
-        }
-    };
-    let all = here.iter().map(|c| (*c, true)).chain(rest.map(|c| (c, false)));
-    all.filter_map(|(context, works)| {
-        let commands = commands(context);
+    let rest: Vec<Context> = Context::ALL.into_iter().filter(|c| !here.contains(c)).collect();
+    out.0.extend(beside(&blocks(ui, here, "works here", width), columns, width, GAP));
+    // below all that works here, so that no column of it goes on a page later
+    out.say(Role::Text, String::new());
+    out.0.extend(beside(&blocks(ui, &rest, "elsewhere", width), columns, width, GAP));
+}
+
+/// Builds one block of lines for each context. `place` precedes its title.
+fn blocks(ui: &Ui, contexts: &[Context], place: &str, width: usize) -> Vec<Vec<Row>> {
+    let block = |context: &Context| {
+        let commands = commands(*context);
         if commands.is_empty() {
             return None;
         }
-        let head = Row { role: Role::Title, text: title(context, works), keys: 0 };
-        let rows = commands.into_iter().flat_map(|c| entry(ui, c, context, width));
+        let head = Row { role: Role::Title, text: format!("{place}: {}", context.title()), keys: 0 };
+        let rows = commands.into_iter().flat_map(|c| entry(ui, c, *context, width));
         Some([head].into_iter().chain(rows).collect())
-    })
-    .collect()
+    };
+    contexts.iter().filter_map(block).collect()
 }
 
 /// The commands of a context in the order of the line of keys: those that change the cluster come first.

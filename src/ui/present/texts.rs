@@ -3,6 +3,7 @@
 
 use pilothouse_core::domain::id::{Name, ObjectRef, Uid};
 use pilothouse_core::domain::time::{Stamp, age_of_running};
+use pilothouse_core::facts::action::undone;
 use pilothouse_core::facts::world::{Cause, Cluster, Silenced, StepState, World};
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
@@ -189,8 +190,7 @@ fn choices(out: &mut Lines, ui: &Ui, cause: &Cause) {
     let fitting = COMMANDS.iter().filter(|c| {
         c.risk == Risk::Rehearsed && c.contexts.contains(&Context::Text) && targets::fits(c.cmd, &main.kind)
     });
-    let key = |cmd| ui.keymap.key_in(ui.contexts(), cmd);
-    let fitting: Vec<_> = fitting.filter_map(|c| Some((key(c.cmd)?, c))).collect();
+    let fitting: Vec<_> = fitting.filter_map(|c| Some((ui.key(c.cmd)?, c))).collect();
     if fitting.is_empty() {
         return;
     }
@@ -226,7 +226,7 @@ pub fn error_lines(lines: &[LogLine]) -> Vec<TextLine> {
 fn action(out: &mut Lines, world: &World, id: &str, now: Stamp) -> Option<()> {
     let action = world.actions.iter().find(|a| a.id == *id)?;
     let grade = actions::grade(action);
-    let state = actions::state(action);
+    let state = actions::state(action, &undone(&world.actions));
     out.say(Role::Strong, actions::title(action));
     out.say(grade.role(), format!("{} {state} {}", grade.glyph().trim(), action.message).trim().to_owned());
     out.say(Role::Text, String::new());

@@ -1,6 +1,8 @@
 //! The titles and states of actions.
 
-use pilothouse_core::domain::id::Uid;
+use std::collections::BTreeSet;
+
+use pilothouse_core::domain::id::{Name, Uid};
 use pilothouse_core::domain::plan::Act;
 use pilothouse_core::facts::world::{ActionView, Outcome, StepState};
 use pilothouse_core::plan::undo;
@@ -31,9 +33,14 @@ pub fn steps(action: &ActionView) -> String {
     format!("{done}/{}", action.steps.len())
 }
 
-/// Describes the state in one word.
-pub fn state(action: &ActionView) -> &'static str {
-    action.outcome.map_or(if action.paused { "paused" } else { "running" }, Outcome::as_str)
+/// Describes the state in one word. `undone` contains the actions that another one has undone.
+pub fn state(action: &ActionView, undone: &BTreeSet<Name>) -> &'static str {
+    match action.outcome {
+        Some(_) if undone.contains(&action.id) => "undone",
+        Some(outcome) => outcome.as_str(),
+        None if action.paused => "paused",
+        None => "running",
+    }
 }
 
 /// Returns the identity of a row.

@@ -6,7 +6,7 @@ use pilothouse_core::domain::text;
 use pilothouse_core::facts::world::World;
 
 use super::super::app::{Prompt, Screen, Ui};
-use super::super::command::{Cmd, Context};
+use super::super::command::Cmd;
 use super::super::list::{Filter, ListId};
 use super::super::pane::{self, Place, clusters};
 use super::super::request::Effect;
@@ -37,7 +37,7 @@ pub(super) fn list(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
 
 /// Names the key of the list of clusters, for the end of a message.
 pub(super) fn opens(ui: &Ui, what: &str) -> String {
-    let key = ui.keymap.key_in(ui.contexts(), Cmd::Open(ListId::Clusters));
+    let key = ui.key(Cmd::Open(ListId::Clusters));
     key.map_or_else(String::new, |key| format!(": {key} opens {what}"))
 }
 
@@ -136,7 +136,7 @@ pub(super) fn close(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     let is_asked = ui.fleet.closing.take().is_some_and(|(asked, until)| asked == id && ui.clock_ms <= until);
     if !is_asked && cluster.derived.incidents.first().is_some_and(|incident| incident.is_open()) {
         ui.fleet.closing = Some((id, ui.clock_ms + AGAIN_MS));
-        let key = ui.keymap.key_in(&[Context::Clusters], Cmd::CloseCluster);
+        let key = ui.key_of(ListId::Clusters, Cmd::CloseCluster);
         let key = key.map_or_else(|| "the key".into(), |key| key.to_string());
         return ui
             .say(format!("{} has an open incident, which is not kept: {key} again closes it", line.name));

@@ -26,7 +26,9 @@ pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effe
     if key == interrupt {
         return run(ui, world, Cmd::Interrupt, effects);
     }
-    if ui.keymap.lookup(&[Context::Everywhere], key) == Some(Cmd::Suspend) && key.typed().is_none() {
+    // it works in a dialog too, unless the config has given its key to another command here
+    let here = ui.keymap.lookup(ui.contexts(), key).or_else(|| ui.keymap.lookup(&[Context::Everywhere], key));
+    if here == Some(Cmd::Suspend) && key.typed().is_none() {
         return run(ui, world, Cmd::Suspend, effects);
     }
     if ui.prompt.is_some() {

@@ -35,8 +35,13 @@ pub(super) fn pane(ui: &mut Ui, world: &World, id: ListId, effects: &mut Vec<Eff
     let on_screen = matches!(ui.screen(), Screen::List(on_top) if *on_top == id);
     match pane.place {
         Place::Top | Place::First => {
+            let comes_back = ui.screens.len() > 1;
             to_root(ui, effects);
             ui.focuses(id);
+            if comes_back {
+                // it can have other rows than when it was left
+                ui.list_mut(id).known.forgets();
+            }
         }
         Place::Over if on_screen => {}
         Place::Over => ui.screens.push(Screen::List(id)),
@@ -47,7 +52,7 @@ pub(super) fn pane(ui: &mut Ui, world: &World, id: ListId, effects: &mut Vec<Eff
     }
     if !on_screen && !matches!(pane.place, Place::Top | Place::First) {
         // it can have other rows than when it was left
-        ui.list_mut(id).not_drawn();
+        ui.list_mut(id).known.forgets();
     }
     if pane.enter == Enter::Namespace {
         ui.list_mut(id).filter = Filter::default();

@@ -6,7 +6,7 @@ use pilothouse_core::facts::world::World;
 
 use super::super::app::{Screen, TextLine, TextSource, Ui};
 use super::super::command::Cmd;
-use super::super::list::{Filter, Known, ListId, Spec};
+use super::super::list::{DrawnRows, Filter, Known, ListId, Spec};
 use super::super::pane::{self, Reads, Shown, causes};
 use super::super::present;
 use super::super::targets;
@@ -20,7 +20,7 @@ const EVERY_MS: u64 = 1_000;
 /// What is said of a key that acts, if the row that it was pressed for is gone.
 const GONE: &str = "nothing was done: the selected row is gone";
 /// The same if the filter or the namespace hides all rows.
-const HIDDEN: &str = "nothing was done: the filter hides the selected row";
+const HIDDEN: &str = "nothing was done: the filter or the namespace hides the selected row";
 /// The same if all rows are gone that are marked.
 const MARKED_GONE: &str = "nothing was done: the marked rows are gone";
 /// What is said of a key that acts, if the terminal has not shown what it would act on.
@@ -64,8 +64,8 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
         namespace: ui.namespace.clone(),
         ..Spec::default()
     };
-    (pane.refresh)(ui, world, &cluster, &mut spec, &mut list);
     let before = list.selected.clone();
+    (pane.refresh)(ui, world, &cluster, &mut spec, &mut list);
     let shown = Shown { ui, world, cluster: &cluster };
     list.ids = match pane.grade {
         Some(grade) => {
@@ -79,18 +79,20 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     let narrowed = Some((list.filter.clone(), ui.namespace.clone()));
     let moved_by_itself = before.is_some() && list.selected != before && list.narrowed == narrowed;
     // when a list gets the focus, its user looks at what is selected
-    list.slipped = focused && (list.slipped || moved_by_itself);
+    if focused && moved_by_itself {
+        list.known.leaves();
+    }
     let is_filtered_anew =
         !list.filter.is_empty() && list.narrowed.as_ref().is_some_and(|(filter, _)| *filter != list.filter);
     if is_filtered_anew
         && !list.moved
-        && list.known != Known::Undrawn
+        && !list.known.is_undrawn()
         && let Some(first) = list.chosen().cloned()
     {
         // who types a filter knows which rows it leaves
-        list.known = Known::Row(first);
+        list.known.chooses(first);
     }
-    (list.narrowed, list.keys) = (narrowed, (0, Vec::new()));
+    (list.narrowed, list.keys) = (narrowed, DrawnRows::default());
     ui.put_list(id, list);
     // a message that a key did nothing because of this says the same and more
     if lost.is_some() && focused && ui.note.as_ref().is_none_or(|(note, _)| note != GONE) {
@@ -98,9 +100,9 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     }
 }
 
-/// Prepares the selection for a key that acts on it, and returns whether the key may act. It is for the row that the
-/// terminal has shown as selected, so the rows stay as they are. Only a filter that was typed directly before has not been
-/// drawn yet, and the key is for the rows that it leaves, but not for one in the place of a row that the user chose.
+/// Whether a key may act. If not, the reason is said. A key acts only on the row that the terminal has shown as selected, so the
+/// rows are not updated here. The exception is a filter or a namespace that was changed just before and is not drawn yet: then the
+/// rows are updated, and the key is for the first row that is left, unless the user had chosen another row.
 pub(super) fn choose(ui: &mut Ui, world: &World, cmd: Cmd) -> bool {
     // at an earlier moment, the command says itself that nothing is changed there
     let asks = ui.past.is_none() && targets::needs_row(ui, cmd);
@@ -128,22 +130,19 @@ pub(super) fn choose(ui: &mut Ui, world: &World, cmd: Cmd) -> bool {
 /// Why a key must not act on what is marked or selected in a list: the terminal has not shown it.
 fn why_not(ui: &Ui, world: &World, id: ListId, cmd: Cmd) -> Option<&'static str> {
     let list = ui.list(id);
-    let early = ui.clock_ms < list.known_from;
     let is_row = |uid: &Uid| list.ids.iter().any(|row| pane::key(ui, world, id, *row).as_ref() == Some(uid));
-    let is_hidden = |uid: &Uid| !list.filter.is_empty() && pane::object(ui, world, id, uid).is_some();
+    let narrows = !list.filter.is_empty() || (ui.namespace.is_some() && (pane::of(id).narrows)(ui));
+    let left = |uid| if narrows && pane::object(ui, world, id, uid).is_some() { HIDDEN } else { GONE };
     match (&list.known, list.chosen()) {
-        (Known::Undrawn, _) => Some(UNDRAWN),
-        (Known::Row(known), Some(chosen)) if early && known == chosen => Some(MOVED),
+        (Known::Undrawn { .. }, _) => Some(UNDRAWN),
+        (known, chosen) if known.is(chosen) && !known.acts(chosen, ui.clock_ms) => Some(MOVED),
         _ if targets::takes_marks(ui, cmd) => None,
         (Known::Nothing, None) => None,
-        (Known::Nothing, Some(_)) => Some(UNDRAWN),
-        (Known::Row(known), Some(chosen)) if known == chosen => None,
-        (Known::Row(known), _) if (list.moved || list.slipped || list.ids.is_empty()) && !is_row(known) => {
-            Some(if is_hidden(known) { HIDDEN } else { GONE })
-        }
-        (Known::Row(_), None) => Some(UNDRAWN),
-        (Known::Row(_), Some(_)) if list.slipped => Some(MOVED),
-        (Known::Row(_), Some(_)) => Some(UNDRAWN),
+        (known, chosen) if known.is(chosen) => None,
+        (Known::Left(uid), _) if !is_row(uid) => Some(left(uid)),
+        (Known::Left(_), Some(_)) => Some(MOVED),
+        (Known::Row { uid, .. }, _) if (list.moved || list.ids.is_empty()) && !is_row(uid) => Some(left(uid)),
+        _ => Some(UNDRAWN),
     }
 }
 
@@ -153,18 +152,21 @@ fn why_not(ui: &Ui, world: &World, id: ListId, cmd: Cmd) -> Option<&'static str>
 fn gone(ui: &Ui, world: &World, cmd: Cmd) -> Option<&'static str> {
     let id = ui.active_list()?;
     let list = ui.list(id);
-    let is_here = |uid: &Uid| {
-        if id == ListId::Now {
-            // the rows are numbers of causes, which can have another order now
-            return causes::is_there(ui, world, uid);
-        }
-        let is_row = |row: &u32| pane::key(ui, world, id, *row).as_ref() == Some(uid);
-        pane::object(ui, world, id, uid).is_some() || list.ids.iter().any(is_row)
+    let is_a_row = |is_one: &dyn Fn(&Uid) -> bool| {
+        list.ids.iter().any(|row| pane::key(ui, world, id, *row).is_some_and(|uid| is_one(&uid)))
     };
     if targets::takes_marks(ui, cmd) {
-        return (!list.marks.iter().any(is_here)).then_some(MARKED_GONE);
+        let are_here = !pane::objects(ui, world, id, &list.marks).is_empty()
+            || is_a_row(&|uid| list.marks.contains(uid));
+        return (!are_here).then_some(MARKED_GONE);
     }
-    list.chosen().is_some_and(|chosen| !is_here(chosen)).then_some(GONE)
+    let chosen = list.chosen()?;
+    let is_here = match id {
+        // the rows are numbers of causes, which can have another order now
+        ListId::Now => causes::is_there(ui, world, chosen),
+        _ => pane::object(ui, world, id, chosen).is_some() || is_a_row(&|uid| uid == chosen),
+    };
+    (!is_here).then_some(GONE)
 }
 
 /// Updates the lines of the open text from the shared state.

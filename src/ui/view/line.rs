@@ -174,7 +174,10 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
             Cmd::Back => ui.screens.len() > 1,
             Cmd::AllClusters | Cmd::Compare => world.has_several(),
             Cmd::NextPane => matches!(ui.screen(), Screen::Panes),
-            Cmd::Why => !matches!(ui.screen(), Screen::Text(view) if view.chosen.is_none()),
+            Cmd::Why => match ui.screen() {
+                Screen::Text(view) => view.chosen.is_some(),
+                _ => ui.active_list().is_none_or(|id| !ui.list(id).ids.is_empty()),
+            },
             Cmd::CancelAction => targets::offered(ui, world, c.cmd),
             // the keys for matches are shown only after a search
             Cmd::NextMatch | Cmd::PreviousMatch => match ui.screen() {

@@ -1,5 +1,7 @@
 //! Draws a list in its frame: title, column headers, rows and footer.
 
+use std::ops::Range;
+
 use ratatui::layout::Rect;
 
 use super::super::cell::{Cell, ListView, cell};
@@ -44,14 +46,23 @@ fn shorten(view: &mut ListView, area: Rect) {
     view.selected = view.selected.map(|at| at.saturating_sub(from));
 }
 
-/// Draws the list. Returns the columns that fit, by their index.
+/// What was drawn of a list.
+#[derive(Debug, Default)]
+pub(super) struct Drawn {
+    /// The columns that fit, by their index.
+    pub columns: Vec<usize>,
+    /// The rows, by their index among all rows.
+    pub rows: Range<usize>,
+}
+
+/// Draws the list.
 pub(super) fn draw(
     canvas: &mut Canvas<'_>,
     area: Rect,
     view: &ListView,
     chrome: Chrome,
     heads: bool,
-) -> Vec<usize> {
+) -> Drawn {
     let mut view = view.clone();
     if canvas.ascii {
         let cells = view.rows.iter_mut().flat_map(|r| r.cells.iter_mut().chain(r.below.iter_mut()));
@@ -110,7 +121,7 @@ pub(super) fn draw(
     }
     if view.rows.is_empty() {
         empty(canvas, inner, &view.empty);
-        return Vec::new();
+        return Drawn::default();
     }
     rows(canvas, inner, view, heads)
 }
@@ -149,7 +160,7 @@ fn empty(canvas: &mut Canvas<'_>, area: Rect, words: &[Cell]) {
     }
 }
 
-fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) -> Vec<usize> {
+fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) -> Drawn {
     let layout = Layout::new(&view.columns, &view.heads, &view.rows, area.width);
     let mut y = area.y;
     if heads && area.height > 1 {
@@ -169,10 +180,12 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) -> Ve
         y += 1;
     }
     let spare = usize::from(area.bottom().saturating_sub(y)).saturating_sub(view.rows.len());
+    let mut drawn = view.above..view.above;
     for (i, lines) in layout.spend(spare).into_iter().enumerate() {
         if y >= area.bottom() {
             break;
         }
+        drawn.end += 1;
         let next = layout.draw(canvas, area, y, view, i, lines);
         if view.selected == Some(i) && view.focused {
             canvas.cover(Rect::new(area.x, y, area.width, next - y), Role::Selected);
@@ -182,5 +195,5 @@ fn rows(canvas: &mut Canvas<'_>, area: Rect, view: &ListView, heads: bool) -> Ve
         }
         y = next;
     }
-    layout.placed.iter().map(|p| p.index).collect()
+    Drawn { columns: layout.placed.iter().map(|p| p.index).collect(), rows: drawn }
 }

@@ -1,12 +1,14 @@
 //! Draws the whole screen: header, NOW, panes, job, keys, and any dialog above them.
 
+use std::ops::Range;
+
 use pilothouse_core::facts::world::World;
 use ratatui::layout::Rect;
 
 use super::super::app::{Grid, Prompt, Screen, SeenList, SeenText, Ui};
 use super::super::cell::{Cell, RowView};
 use super::super::command::Cmd;
-use super::super::list::ListId;
+use super::super::list::{DrawnRows, ListId};
 use super::super::mouse::Spot;
 use super::super::pane::{self, Place, Reads, causes};
 use super::super::present::{dialog as dialogs, fleet, header, lists, plot, sheet};
@@ -121,10 +123,16 @@ fn one(
         }
     }
     let drawn = list::draw(canvas, area, &view, chrome, heads);
-    let selects = focused && page > 0;
-    let ids = ui.list(id).ids.iter().skip(top).take(page);
-    let keys = ids.map(|row| pane::key(ui, world, id, *row)).collect();
-    canvas.seen.lists.push((id, SeenList { selects, page, top, drawn, keys }));
+    let list = ui.list(id);
+    let selects = focused && if list.ids.is_empty() { page > 0 } else { drawn.rows.contains(&list.at) };
+    canvas.seen.lists.push((id, SeenList { selects, page, top, drawn: drawn.columns }));
+    canvas.seen.rows.push((id, identities(ui, world, id, drawn.rows)));
+}
+
+/// Returns the identities of rows that were drawn.
+fn identities(ui: &Ui, world: &World, id: ListId, rows: Range<usize>) -> DrawnRows {
+    let ids = ui.list(id).ids.get(rows.clone()).unwrap_or_default();
+    DrawnRows { first: rows.start, uids: ids.iter().map(|row| pane::key(ui, world, id, *row)).collect() }
 }
 
 /// Returns the lines above the rows of a list, which take no more than a third of its height.
@@ -157,7 +165,7 @@ fn full(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect, id: ListId)
 
 /// Names the key that opens the details of a list as a text.
 fn reads_all(ui: &Ui, id: ListId, cmd: Cmd) -> String {
-    let key = ui.keymap.key_in(pane::of(id).contexts, cmd);
+    let key = ui.key_of(id, cmd);
     key.map_or_else(String::new, |key| format!("{key} reads all"))
 }
 
@@ -346,6 +354,8 @@ fn compact(ui: &Ui, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
             {
                 cell.text = format!("+{} Tab", found - shown);
             }
+            let rows = view.above..view.above + view.rows.len();
+            canvas.seen.rows.push((ListId::Now, identities(ui, world, ListId::Now, rows)));
             let edge = line::edge(&view.rows);
             for (i, row) in view.rows.iter().enumerate() {
                 let line = Rect::new(area.x, y, area.width, 1 + spare.min(2));

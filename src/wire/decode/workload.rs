@@ -170,6 +170,7 @@ pub fn workload(pools: &mut Pools, kind: &Kind, json: &[u8]) -> Result<Workload,
         owner: pools.owner(meta),
         managed_by: managed_by(pools, meta),
         changed: pools.changed(meta, &["\"f:spec\""]),
+        rolled_out: pools.changed(meta, &["\"f:template\""]),
         restarted_at: pod_meta.annotations.get("kubectl.kubernetes.io/restartedAt").map(single),
     };
     match kind {

@@ -77,9 +77,16 @@ where
     }
 
     /// Asks for a stream. The heartbeat tells that the server does not answer long before this request times out, for
-    /// example if a load balancer accepts connections for it. When the server answers again, it is asked anew.
+    /// example if a load balancer accepts connections for it. When the server answers again, it is asked anew, but only once: a
+    /// heartbeat that comes and goes must not keep a slow list from its answer.
     pub(super) async fn ask(&self, run: &mut Run, path: &str) -> Result<Response<Body>, ApiError> {
         let mut pulse = self.pulse.clone();
+        // a recovery from before this request says nothing about it
+        let lost = pulse.borrow_and_update().lost.clone();
+        if let Some(words) = lost.as_ref().filter(|_| run.ever) {
+            self.lost(run, words).await;
+        }
+        let (mut was_lost, mut may_repeat) = (lost.is_some(), true);
         let ask = || self.client.stream(path, "application/json");
         let answer = ask();
         tokio::pin!(answer);
@@ -90,9 +97,16 @@ where
                 Ok(()) = pulse.changed() => {
                     let lost = pulse.borrow_and_update().lost.clone();
                     match lost {
-                        Some(words) if run.ever => self.lost(run, &words).await,
-                        Some(_) => {}
-                        None => answer.set(ask()),
+                        Some(words) => {
+                            was_lost = true;
+                            if run.ever {
+                                self.lost(run, &words).await;
+                            }
+                        }
+                        None if std::mem::take(&mut was_lost) && std::mem::take(&mut may_repeat) => {
+                            answer.set(ask());
+                        }
+                        None => {}
                     }
                 }
             }

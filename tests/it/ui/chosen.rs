@@ -17,7 +17,7 @@ use super::{Desk, scene};
 
 const GONE: &str = "nothing was done: the selected row is gone";
 const MARKED_GONE: &str = "nothing was done: the marked rows are gone";
-const HIDDEN: &str = "nothing was done: the filter hides the selected row";
+const HIDDEN: &str = "nothing was done: the filter or the namespace hides the selected row";
 const UNDRAWN: &str = "nothing was done: the selected row was not on the screen yet";
 const MOVED: &str = "nothing was done: the selection has just moved to another row";
 
@@ -312,10 +312,14 @@ fn a_fold_whose_causes_change_their_order_is_not_gone() {
         desk.world.clusters[0].derived.causes.iter().any(|cause| causes::fold_key(cause) == selected)
     };
     desk.dump(120, 36);
-    while !is_fold(&desk) {
-        desk.press("j");
-        desk.dump(120, 36);
+    let rows = desk.ui.list(ListId::Now).ids.len();
+    for _ in 0..rows {
+        if !is_fold(&desk) {
+            desk.press("j");
+            desk.dump(120, 36);
+        }
     }
+    assert!(is_fold(&desk), "{}", desk.dump(120, 36));
     finds(&mut desk, |causes| causes.reverse());
     assert_eq!(planned(desk.press("C")), []);
     assert_eq!(note(&desk), "this line stands for several causes: Enter lists them");
@@ -386,13 +390,13 @@ fn keys_in_one_go_with_a_new_world_move_among_the_rows_that_were_drawn() {
     let mut desk = Desk::new(scene::trouble());
     desk.press("back-tab");
     desk.dump(120, 36);
-    let second = desk.ui.list(ListId::Now).keys.1[1].clone();
+    let second = desk.ui.list(ListId::Now).keys.uids[1].clone();
     finds(&mut desk, |causes| causes.reverse());
     desk.press("j");
     assert_eq!(desk.ui.list(ListId::Now).selected, second);
     // another pod has the place of one that is gone
     let (mut desk, _) = drawn("5 tab", ListId::Pods);
-    let second = desk.ui.list(ListId::Pods).keys.1[1].clone();
+    let second = desk.ui.list(ListId::Pods).keys.uids[1].clone();
     let uid = second.clone().unwrap();
     let like = scene::pods().into_iter().find(|pod| pod.uid == uid).unwrap();
     let other = Pod { uid: scene::uid(90_000), name: "another".into(), ..like };
@@ -456,7 +460,12 @@ fn a_row_that_is_not_on_the_screen_is_shown_before_a_key_acts_on_it() {
 
 #[test]
 fn a_list_that_is_opened_again_is_shown_before_a_key_acts_on_its_first_row() {
-    for (list, leaves, key, id) in [("5 tab", "esc", "K", ListId::Pods), ("1", "2", "C", ListId::Nodes)] {
+    for (list, leaves, key, id) in [
+        ("5 tab", "esc", "K", ListId::Pods),
+        ("1", "2", "C", ListId::Nodes),
+        // it keeps the focus while another list fills the screen
+        ("1", "5", "C", ListId::Nodes),
+    ] {
         let (mut desk, _) = drawn(list, id);
         desk.press(leaves);
         desk.dump(120, 36);
@@ -475,4 +484,68 @@ fn a_row_that_the_filter_hides_is_not_said_to_be_gone() {
     desk.type_text("no-such-pod");
     assert_eq!(planned(desk.press("enter K")), []);
     assert_eq!(note(&desk), HIDDEN);
+}
+
+#[test]
+fn a_row_that_the_namespace_hides_is_not_said_to_be_gone() {
+    let (mut desk, _) = drawn("5 tab j j", ListId::Pods);
+    desk.ui.namespace = Some("default".into());
+    assert_eq!(planned(desk.press("K")), []);
+    assert_eq!(note(&desk), HIDDEN);
+}
+
+#[test]
+fn a_mark_is_for_no_row_that_the_filter_hides() {
+    let (mut desk, _) = drawn("5 tab j j", ListId::Pods);
+    desk.press("/");
+    desk.type_text("no-such-pod");
+    desk.press("enter");
+    desk.dump(120, 36);
+    desk.press("space");
+    desk.dump(120, 36);
+    assert!(desk.ui.list(ListId::Pods).marks.is_empty());
+    assert_eq!(planned(desk.press("K")), []);
+}
+
+#[test]
+fn a_finding_that_has_no_room_is_shown_before_a_key_acts_on_it() {
+    let mut state = scene::trouble();
+    scene::many_at_max(&mut state, 30);
+    let mut desk = Desk::new(state);
+    desk.press("back-tab z");
+    let text = desk.dump(80, 24);
+    // each finding has as many lines as it needs
+    let list = desk.ui.list(ListId::Now);
+    let (rows, page, drawn) = (list.ids.len(), list.page, list.keys.uids.len());
+    assert!(rows > page && drawn < page, "{drawn} of {rows}, {page} lines:\n{text}");
+    let keys = format!("{}S", "j ".repeat(page - 1));
+    assert_eq!(planned(desk.press(&keys)), []);
+    assert_eq!(note(&desk), UNDRAWN);
+    desk.dump(80, 24);
+    desk.press("S");
+    assert!(matches!(desk.ui.prompt, Some(Prompt::Bounds { .. })), "{}", note(&desk));
+}
+
+#[test]
+fn a_dialog_over_a_text_takes_no_line_from_it() {
+    let mut desk = Desk::new(scene::trouble());
+    finds(&mut desk, |causes| {
+        causes.retain(|cause| cause.objects.iter().any(|o| o.uid == scene::uid(1005)));
+    });
+    desk.dump(120, 36);
+    assert_eq!(desk.ui.focus, ListId::Now);
+    desk.press("enter");
+    desk.dump(120, 36);
+    let lines = |desk: &Desk| match desk.ui.screen() {
+        Screen::Text(view) => view.lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    let before = lines(&desk);
+    assert!(before.iter().any(|line| line.contains("Actions on ")), "{before:#?}");
+    assert_eq!(planned(desk.press("C")), [scene::uid(1005)]);
+    desk.dump(120, 36);
+    update(&mut desk.ui, &desk.world, Msg::WorldChanged);
+    desk.dump(120, 36);
+    assert!(desk.ui.dialog.is_some());
+    assert_eq!(lines(&desk), before);
 }

@@ -234,7 +234,7 @@ fn the_line_below_the_header_tells_of_the_others_at_any_width() {
         linked(&mut desk, B, &Link::Failed { since: scene::ago(60), why: "401 Unauthorized".into(), next });
         let shown = desk.dump(width, height);
         let line = shown.lines().nth(1).unwrap();
-        assert!(line.contains("eu-2 NOT CONNECTED 1m, retry in 15m 401 Unauthorized"), "{line}");
+        assert!(line.contains("eu-2 NOT CONNECTED 1m, retry in 15m: 401 Unauthorized"), "{line}");
         assert!(shown.contains("Nodes"), "the one in front is not affected:\n{shown}");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pilothouse::ui::app::{Hit, Target};
 use pilothouse::ui::app::{Prompt, Screen, Stage};
 use pilothouse::ui::clipboard::Clipboard;
+use pilothouse::ui::keymap::Keymap;
 use pilothouse::ui::list::ListId;
 use pilothouse::ui::mouse::{Gesture, Mouse};
 use pilothouse::ui::paint::text_of;
@@ -34,6 +35,7 @@ use pilothouse_core::facts::world::{ActionView, Cluster, Outcome, Place, World};
 use pilothouse_core::state::ClusterState;
 
 use pilothouse_core::logs::targets::pods_of;
+use pilothouse_core::plan::undo;
 
 use super::{Desk, scene};
 
@@ -853,6 +855,30 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
     }
 }
 
+#[test]
+fn an_action_that_was_undone_says_so() {
+    let mut desk = Desk::new(scene::trouble_with(|info| info.server = "https://here".into()));
+    let outcome = Some(Outcome::Done);
+    let done = |id: &str, intent: Intent| {
+        let plan = Arc::new(plan(&intent, Confirm::Yes, "y"));
+        Arc::new(ActionView { outcome, ..ActionView::new(id.into(), plan, scene::NOW) })
+    };
+    let first = left_behind("a", "prod-eu", "https://here", false);
+    let first = done("a", first.plan.intent.clone());
+    let undo = done("b", undo::intent(&first));
+    desk.world.actions = [first.clone()].into();
+    desk.press("8");
+    assert!(!desk.dump(120, 36).contains("undone"), "nobody undid it");
+    desk.world.actions = [undo, first].into();
+    // the text below the list is made anew once a second
+    desk.ui.clock_ms += 1_000;
+    let text = desk.dump(120, 36);
+    let states = |word: &str| text.lines().filter(|line| line.split_whitespace().any(|w| w == word)).count();
+    assert_eq!((states("undone"), states("done")), (2, 1), "the row and its text: {text}");
+    desk.press("/ u n d o n e enter");
+    assert_eq!(desk.ui.list(ListId::Actions).ids.len(), 1, "a filter finds it");
+}
+
 /// An action that another process left, in the journal of a cluster.
 fn left_behind(id: &str, context: &str, server: &str, unfinished: bool) -> Arc<ActionView> {
     let targets = vec![];
@@ -1517,6 +1543,15 @@ fn ctrl_z_suspends_and_asks_once_while_an_action_runs() {
     desk.world.actions = [Arc::new(running)].into();
     assert_eq!(desk.press("ctrl-z"), []);
     assert!(desk.dump(120, 36).contains("is running and would stop until fg: ^z again suspends it"));
+    assert_eq!(desk.press("ctrl-z"), [Effect::Suspend]);
+    // a command to which the config gives its key has it in its own place
+    let mut desk = Desk::new(scene::trouble());
+    desk.ui.keymap = Keymap::new(&[("evict".to_owned(), vec!["ctrl-z".to_owned()])].into()).0;
+    desk.press("5 tab");
+    desk.dump(120, 36);
+    assert!(matches!(planned(desk.press("ctrl-z")).act, Act::Evict(_)));
+    desk.press("esc 1");
+    desk.dump(120, 36);
     assert_eq!(desk.press("ctrl-z"), [Effect::Suspend]);
 }
 

@@ -97,7 +97,7 @@ coded! {
     "node-is-ready" NodeIsReady { node: ObjectRef } = "{node} is Ready: the out-of-service taint would delete its pods by force"
     "changed-since" ChangedSince { on: ObjectRef; why: String } = "{on} was changed since: {why}"
     "watched-unmeasured" WatchedUnmeasured { id: Name, namespace: Name, service: Name, context: Name; limit: f64 }
-        = "{id} must stop if {namespace}/{service} has more than {limit} % errors, but prometheus.url is only asked about the first cluster: name the Prometheus of {context} in [clusters.NAME] prometheus; if that URL has the metrics of {context} too: pilothouse resume {id} --context {context}"
+        = "{id} must stop if {namespace}/{service} has more than {limit} % errors, and nothing measures them here: prometheus.url is only used for the first cluster; either name the Prometheus of {context} in [clusters.NAME] prometheus, or, if prometheus.url has the metrics of {context} too, run: pilothouse resume {id} --context {context}"
     "nothing-to-undo" NothingToUndo { title: String, why: String } = "nothing of {title} can be undone: {why}"
 
     // For nodes.

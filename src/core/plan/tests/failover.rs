@@ -105,7 +105,7 @@ fn weights_move_in_steps_with_a_look_after_each() {
             "wait 5 s r"
         ]
     );
-    assert_eq!(p.undo, "weights back to 100:0");
+    assert_eq!(p.undo, "weight web:all back to 100:0");
     assert_eq!(p.kubectl, "pilothouse failover way --context test");
     assert_eq!(p.diff, ["  now: web weight 100", "  now: all weight 0"]);
     // The revert runs in one step.
@@ -262,6 +262,11 @@ fn a_standby_is_up_before_anything_moves_and_this_goes_down_last() {
     assert!(kinds[2].starts_with("check that it is served by 1 or more of app=none"), "{kinds:?}");
     assert!(kinds[3].starts_with("weight outside:none"), "{kinds:?}");
     assert_eq!(kinds.last().map(String::as_str), Some("scale 3 to 0@dr"));
+    // The traffic comes when the pods that the plan starts are there.
+    let all = WeightShift { from: "all".into(), ..shift("TraefikService", "outside") };
+    let p = plan(live(1, "a:1"), live(3, "a:1"), Some(all), true);
+    let ready: Vec<_> = p.services.iter().map(|s| (s.name.as_str(), s.ready_before, s.ready_after)).collect();
+    assert_eq!(ready, [("all", 3, 5)]);
     for (there, guard, said) in [
         (LookupResult::Absent, Guard::Precondition, "shop/deploy/web does not exist in dr"),
         // The error text of the server decides nothing.

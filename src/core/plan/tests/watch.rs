@@ -77,7 +77,7 @@ fn a_watched_action_is_not_resumed_where_nothing_would_stop_it() {
         assert_eq!(
             new.iter().map(Refusal::words).collect::<Vec<_>>(),
             [
-                "not enough is known: 7 must stop if shop/web has more than 5 % errors, but prometheus.url is only asked about the first cluster: name the Prometheus of test in [clusters.NAME] prometheus; if that URL has the metrics of test too: pilothouse resume 7 --context test"
+                "not enough is known: 7 must stop if shop/web has more than 5 % errors, and nothing measures them here: prometheus.url is only used for the first cluster; either name the Prometheus of test in [clusters.NAME] prometheus, or, if prometheus.url has the metrics of test too, run: pilothouse resume 7 --context test"
             ]
         );
         // a Prometheus that is late, or none at all, is a warning, as for a new action
