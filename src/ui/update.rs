@@ -120,7 +120,7 @@ pub fn run(ui: &mut Ui, world: &World, cmd: Cmd, effects: &mut Vec<Effect>) {
         Cmd::NextPane => cycle(ui, true),
         Cmd::PreviousPane => cycle(ui, false),
         Cmd::Zoom => match ui.screen() {
-            Screen::Panes => ui.zoom = !ui.zoom,
+            Screen::Panes => open::zoom(ui, !ui.zoom),
             Screen::List(_) => ui.details.off = !ui.details.off,
             Screen::Text(_) | Screen::Log(_) | Screen::Plots(_) => ui.say("this is already full screen"),
         },
@@ -351,7 +351,7 @@ fn back(ui: &mut Ui, effects: &mut Vec<Effect>) {
     } else if ui.screens.len() > 1 {
         open::close(ui, effects);
     } else if ui.zoom {
-        ui.zoom = false;
+        open::zoom(ui, false);
     }
 }
 

@@ -70,8 +70,8 @@ pub struct Workload {
     /// The tool that owns or reverts changes (Argo CD, Flux, Helm, an operator), from labels and annotations.
     pub managed_by: Option<ManagedBy>,
     pub changed: Option<ChangedBy>,
-    /// Who last changed `spec.template` and when, from managedFields. The time is later if the same manager has changed another
-    /// of its fields since.
+    /// Who last changed `spec.template`, and when, from managedFields. These have one time for each manager: if the same manager
+    /// changed another field later, such as the replicas, it is that later time.
     pub rolled_out: Option<ChangedBy>,
     /// Annotation `kubectl.kubernetes.io/restartedAt` of the template.
     pub restarted_at: Option<Name>,

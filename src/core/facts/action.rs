@@ -145,15 +145,13 @@ impl ActionView {
 pub fn undone(actions: &[Arc<ActionView>]) -> BTreeSet<Name> {
     let (mut undone, mut completed) = (BTreeSet::new(), BTreeSet::new());
     for action in actions {
-        let is_done = action.outcome == Some(Outcome::Done);
+        let is_done = action.outcome == Some(Outcome::Done) || completed.contains(&action.id);
         match &action.plan.intent.act {
             Act::Resume(rest) if is_done => {
                 completed.insert(rest.of.clone());
             }
             // an undo that was undone itself takes nothing back
-            Act::Undo(inverse)
-                if !undone.contains(&action.id) && (is_done || completed.contains(&action.id)) =>
-            {
+            Act::Undo(inverse) if is_done && !undone.contains(&action.id) => {
                 undone.insert(inverse.of.clone());
             }
             _ => {}
@@ -268,6 +266,10 @@ mod tests {
         let again = action("3", act("2", Act::Undo), done);
         assert_eq!(ids(&[again, undo(done), first.clone()]), ["2"], "what it did is there again");
         let rest = action("3", act("2", Act::Resume), done);
-        assert_eq!(ids(&[rest, undo(Some(Outcome::Unknown)), first]), ["1"], "the undo was resumed");
+        let unknown = Some(Outcome::Unknown);
+        assert_eq!(ids(&[rest, undo(unknown), first.clone()]), ["1"], "the undo was resumed");
+        let (last, rest) =
+            (action("4", act("3", Act::Resume), done), action("3", act("2", Act::Resume), unknown));
+        assert_eq!(ids(&[last, rest, undo(unknown), first]), ["1"], "and resumed again");
     }
 }

@@ -1,7 +1,9 @@
 //! The changes of the last hours: rollouts, scalings, autoscaler edits, and nodes that joined, left, were cordoned or
 //! changed state. At the start, the list is filled from the timestamps in the objects.
 
-use std::collections::{HashMap, VecDeque};
+mod rollouts;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::domain::autoscaler::Hpa;
@@ -13,7 +15,7 @@ use crate::domain::time::Stamp;
 use crate::domain::workload::Workload;
 
 use crate::domain::change::{Bound, Change, ChangeKind, Moved};
-use crate::facts::reduce::{Delta, Facts};
+use crate::facts::reduce::Delta;
 
 /// How long changes are kept.
 pub const WINDOW_SECS: i64 = 6 * 3600;
@@ -159,105 +161,6 @@ impl Changes {
         }
     }
 
-    /// Adds a rollout of a Deployment if its ReplicaSet is new, or if it became the current one again.
-    pub fn replicaset(&mut self, facts: &Facts, delta: &Delta<Workload>, now: Stamp) {
-        let Some(new) = delta.new.as_deref() else { return };
-        let (Some(owner), Some(revision)) = (&new.owner, new.revision) else { return };
-        if revision < 2 || owner.kind != Kind::Deployment {
-            return;
-        }
-        let at = match delta.old.as_deref() {
-            None => new.created,
-            Some(old) if old.revision != new.revision => now,
-            Some(_) => return,
-        };
-        if at < now.plus_secs(-WINDOW_SECS) {
-            return;
-        }
-        // An existing ReplicaSet has an earlier template.
-        let again = delta.old.is_some();
-        let created_before =
-            || siblings(facts, new).filter(|rs| rs.created < new.created).max_by_key(|rs| rs.created);
-        let before = match lower_revision(facts, new, revision) {
-            // Both were there at the start. This one was created first, with a revision that is no longer known.
-            Some(later) if !again && later.created > new.created => match created_before() {
-                None => return,
-                before => before,
-            },
-            // The Deployment was rolled back to the one before, which has a higher revision since.
-            None if !again => created_before(),
-            before => before,
-        };
-        let kind = match before {
-            Some(before) => self.rollout(&owner.uid, before, new, again),
-            None => ChangeKind::Rollout { moved: Moved::Revision(revision), back: again },
-        };
-        let deployment = facts.deployments.get(&owner.uid);
-        let by = deployment
-            .and_then(|d| d.rolled_out.as_ref())
-            .filter(|c| c.at.0.abs_diff(at.0) < 60_000)
-            .map(|c| c.manager.clone());
-        let object = ObjectRef::new(self.cluster, Kind::Deployment, &new.namespace, &owner.name, &owner.uid);
-        self.say(at, kind, object, by, now);
-    }
-
-    /// Adds the roll-backs from before Pilothouse started: the newest revision of such a Deployment is that of a ReplicaSet that
-    /// was created before another one. The Deployments and their ReplicaSets must be known.
-    pub fn rolled_back(&mut self, facts: &Facts, now: Stamp) {
-        let mut newest: HashMap<&Uid, [&Arc<Workload>; 2]> = HashMap::new();
-        for rs in facts.replicasets.table().iter().filter(|rs| rs.revision.is_some()) {
-            let Some(owner) = &rs.owner else { continue };
-            let [revised, created] = newest.entry(&owner.uid).or_insert([rs, rs]);
-            if rs.revision > revised.revision {
-                *revised = rs;
-            }
-            if rs.created > created.created {
-                *created = rs;
-            }
-        }
-        for (owner, [current, last]) in newest {
-            let (Some(deployment), Some(revision)) = (facts.deployments.get(owner), current.revision) else {
-                continue;
-            };
-            let rolled_out = deployment.rolled_out.as_ref().filter(|by| by.at >= last.created);
-            let Some((before, by)) = lower_revision(facts, current, revision).zip(rolled_out) else {
-                continue;
-            };
-            if last.created > current.created {
-                let kind = self.rollout(owner, before, current, true);
-                self.say(by.at, kind, deployment.reference(self.cluster), Some(by.manager.clone()), now);
-            }
-        }
-    }
-
-    /// Returns the change from one ReplicaSet of a Deployment to another.
-    fn rollout(&self, deployment: &Uid, from: &Workload, to: &Workload, again: bool) -> ChangeKind {
-        if from.images == to.images {
-            return ChangeKind::SameImages;
-        }
-        let moved = Moved::between(&from.images, &to.images);
-        let back = again || self.was_left(deployment, &moved.tags().1);
-        ChangeKind::Rollout { moved, back }
-    }
-
-    /// Adds who made the rollouts of a Deployment that was read after its ReplicaSets.
-    fn name_author(&mut self, deployment: &Workload) {
-        let Some(changed) = &deployment.rolled_out else { return };
-        for change in self.list.iter_mut().filter(|c| c.object.uid == deployment.uid && c.by.is_none()) {
-            if change.kind.is_rollout() && changed.at.0.abs_diff(change.at.0) < 60_000 {
-                Arc::make_mut(change).by = Some(changed.manager.clone());
-                self.dirty = true;
-            }
-        }
-    }
-
-    /// Returns true if a rollout in the list replaced this tag.
-    fn was_left(&self, workload: &Uid, tag: &Name) -> bool {
-        let left =
-            |c: &Arc<Change>| matches!(&c.kind, ChangeKind::Rollout { moved, .. } if moved.tags().0 == *tag);
-        !tag.is_empty() && self.list.iter().any(|c| c.object.uid == *workload && left(c))
-    }
-
     pub fn hpa(&mut self, delta: &Delta<Hpa>, now: Stamp) {
         let Some(new) = delta.new.as_deref() else { return };
         let object = new.reference(self.cluster);
@@ -279,18 +182,6 @@ impl Changes {
     fn say(&mut self, at: Stamp, kind: ChangeKind, object: ObjectRef, by: Option<Name>, now: Stamp) {
         self.add(Change { at, kind, object, by }, now);
     }
-}
-
-/// Returns the other ReplicaSets of the same owner.
-fn siblings<'a>(facts: &'a Facts, of: &'a Workload) -> impl Iterator<Item = &'a Arc<Workload>> {
-    let is_of_same =
-        |rs: &Workload| rs.owner.as_ref().zip(of.owner.as_ref()).is_some_and(|(a, b)| a.uid == b.uid);
-    facts.replicasets.table().iter().filter(move |rs| rs.uid != of.uid && is_of_same(rs))
-}
-
-/// Returns the ReplicaSet of the same owner with the highest revision below this one.
-fn lower_revision<'a>(facts: &'a Facts, of: &'a Workload, revision: i64) -> Option<&'a Arc<Workload>> {
-    siblings(facts, of).filter(|rs| rs.revision.is_some_and(|r| r < revision)).max_by_key(|rs| rs.revision)
 }
 
 /// Returns the changes of the last half hour.
@@ -430,10 +321,6 @@ fn taints(old: &Node, new: &Node) -> Vec<ChangeKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::{Owner, Version};
-    use crate::facts::event::{Batch, Fact};
-    use crate::facts::world::ClusterInfo;
-    use crate::state::ClusterState;
 
     fn change(secs: i64, kind: Kind, name: &str, what: ChangeKind) -> Arc<Change> {
         let namespace = if kind == Kind::Node { "" } else { "shop" };
@@ -486,94 +373,6 @@ mod tests {
             change(100 - i64::from(from), Kind::Deployment, "web", ChangeKind::Scaled { from, to: from + 1 })
         };
         assert_eq!(fold_for_people(&(0..5).map(scaled).collect::<Vec<_>>()).len(), 5);
-    }
-
-    #[test]
-    fn a_deployment_that_is_read_after_its_replicasets_names_who_rolled_it_out() {
-        let mut changes = Changes::new(ClusterId(0));
-        let web = change(100, Kind::Deployment, "web", rollout("web:1", "web:2"));
-        let api = change(100, Kind::Deployment, "api", rollout("api:1", "api:2"));
-        for held in [&web, &api] {
-            changes.add(Change::clone(held), Stamp::from_secs(110));
-        }
-        let by = ChangedBy { manager: "argocd".into(), at: Stamp::from_secs(101) };
-        let web = Workload { uid: web.object.uid.clone(), rolled_out: Some(by), ..Workload::default() };
-        changes.workload(&Delta { old: None, new: Some(Arc::new(web)) }, Stamp::from_secs(110));
-        let told = changes.take(Stamp::from_secs(110)).unwrap();
-        let by: Vec<_> = told.iter().map(|c| (c.object.name.as_str(), c.by.as_deref())).collect();
-        assert!(by.contains(&("web", Some("argocd"))) && by.contains(&("api", None)), "{by:?}");
-    }
-
-    /// What is told at the start of ReplicaSets with these times of creation, revisions and tags, of a Deployment whose template was
-    /// changed at a time.
-    fn told_at_the_start(
-        replicasets: &[(i64, i64, &str)],
-        rolled_out: i64,
-        deployments_first: bool,
-    ) -> Vec<String> {
-        let mut state = ClusterState::new(ClusterInfo::default());
-        let (uid, now) = (Uid::Uuid(1), Stamp::from_secs(100_000));
-        let rolled_out = Some(ChangedBy { manager: "ann".into(), at: Stamp::from_secs(rolled_out) });
-        let web = Workload {
-            kind: Kind::Deployment,
-            uid: uid.clone(),
-            name: "web".into(),
-            rolled_out,
-            ..Workload::default()
-        };
-        let owner = Owner { kind: Kind::Deployment, name: "web".into(), uid, group: "apps".into() };
-        let sets = replicasets.iter().zip(10..).map(|((created, revision, tag), id)| Workload {
-            kind: Kind::ReplicaSet,
-            uid: Uid::Uuid(id),
-            created: Stamp::from_secs(*created),
-            revision: Some(*revision),
-            images: [Name::from(format!("web:{tag}"))].into(),
-            owner: Some(Arc::new(owner.clone())),
-            ..Workload::default()
-        });
-        let mut lists =
-            [whole(vec![web]).map(Fact::Deployments), whole(sets.collect()).map(Fact::ReplicaSets)];
-        if !deployments_first {
-            lists.reverse();
-        }
-        let mut told = Vec::new();
-        for list in lists {
-            for fact in list {
-                state.apply(fact, now);
-            }
-            if let Some(cluster) = state.publish(now, false) {
-                let words = |c: &Arc<Change>| {
-                    let back =
-                        if matches!(c.kind, ChangeKind::Rollout { back: true, .. }) { ", back" } else { "" };
-                    format!("{} {}{back} by {:?}", c.at.0 / 1000, c.kind, c.by.as_deref())
-                };
-                told = cluster.derived.changes.iter().map(words).collect();
-            }
-        }
-        told
-    }
-
-    fn whole(rows: Vec<Workload>) -> [Batch<Workload>; 3] {
-        let end = Batch::End { generation: 1, version: Version(1) };
-        [Batch::Begin { generation: 1 }, Batch::Upsert(rows), end]
-    }
-
-    #[test]
-    fn a_roll_back_before_the_start_is_told_whatever_is_read_first() {
-        for deployments_first in [true, false] {
-            let told =
-                |replicasets: &[_], rolled_out| told_at_the_start(replicasets, rolled_out, deployments_first);
-            let rolled = told(&[(99_000, 1, "a"), (99_500, 2, "b")], 99_500);
-            assert_eq!(rolled, ["99500 rollout web a→b by Some(\"ann\")"]);
-            // the one of `a` has become revision 3
-            let back = told(&[(99_000, 3, "a"), (99_500, 2, "b")], 99_800);
-            let wanted = ["99800 rollout web b→a, back by Some(\"ann\")", "99500 rollout web a→b by None"];
-            assert_eq!(back, wanted);
-            let old = told(&[(1_000, 3, "a"), (99_500, 2, "b")], 99_800);
-            assert_eq!(old, wanted, "the one that is current again is older than what is told");
-            let again = told(&[(99_000, 3, "a"), (99_500, 2, "b"), (99_900, 4, "c")], 99_900);
-            assert_eq!(again[0], "99900 rollout web a→c by Some(\"ann\")", "and on from there");
-        }
     }
 
     #[test]

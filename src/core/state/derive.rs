@@ -20,6 +20,7 @@ use crate::domain::id::{ClusterId, Name, Owner, Uid, Version};
 use crate::domain::node::NodeLease;
 use crate::domain::pod::{Phase, Pod, Trouble};
 use crate::domain::time::Stamp;
+use crate::domain::workload::Workload;
 use crate::policy::{health, rollout};
 
 use self::join::Joined;
@@ -363,12 +364,20 @@ impl Derivation {
         if !facts.replicasets.table().cover.is_read() {
             return;
         }
+        let children = &self.children;
+        let sets = |owner: &Uid| -> Vec<&Arc<Workload>> {
+            children.get(owner).into_iter().flatten().filter_map(|uid| facts.replicasets.get(uid)).collect()
+        };
         for delta in std::mem::take(&mut self.waiting_replicasets) {
-            self.changes.replicaset(facts, &delta, now);
+            let owner = delta.new.as_ref().and_then(|rs| rs.owner.as_ref());
+            let sets = owner.map(|owner| sets(&owner.uid)).unwrap_or_default();
+            self.changes.replicaset(facts, &sets, &delta, now);
         }
         if !self.roll_backs_told && facts.deployments.table().cover.is_read() {
             self.roll_backs_told = true;
-            self.changes.rolled_back(facts, now);
+            for deployment in facts.deployments.table().iter() {
+                self.changes.rolled_back(deployment, &sets(&deployment.uid), now);
+            }
         }
     }
 

@@ -28,7 +28,7 @@ pub struct SeenRow {
 /// A list as drawn.
 #[derive(Clone, Debug, Default)]
 pub struct SeenList {
-    /// Whether it has the focus and its selected row is drawn as selected, or it has no rows.
+    /// Whether it has the focus, and either its selected row was drawn or it has no rows.
     pub selects: bool,
     /// The number of rows that fit, and the first of them.
     pub page: usize,

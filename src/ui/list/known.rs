@@ -20,7 +20,8 @@ pub enum Known {
         /// the row before.
         from: u64,
     },
-    /// The World moved the selection away from this row, and the terminal has not shown that yet.
+    /// The terminal last showed this row as selected. Since then the World moved the selection, and the terminal has not shown
+    /// the new row.
     Left(Uid),
 }
 

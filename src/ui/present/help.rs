@@ -56,7 +56,7 @@ pub fn lines(out: &mut Lines, ui: &Ui) {
     let here = ui.contexts_below();
     let rest: Vec<Context> = Context::ALL.into_iter().filter(|c| !here.contains(c)).collect();
     out.0.extend(beside(&blocks(ui, here, "works here", width), columns, width, GAP));
-    // below all that works here, so that no column of it goes on a page later
+    // a part of its own: if both shared the columns, some keys of this screen would be on a later page
     out.say(Role::Text, String::new());
     out.0.extend(beside(&blocks(ui, &rest, "elsewhere", width), columns, width, GAP));
 }
@@ -114,7 +114,7 @@ fn entry(ui: &Ui, command: &Command, context: Context, width: usize) -> Vec<Row>
     let parts = text::wrap(&words, width.saturating_sub(lead).max(12));
     let mut rows = Vec::new();
     // long keys are on a line of their own
-    let wide = text::width(&keys) > KEYS;
+    let wide = text::width(&keys) >= KEYS;
     if wide {
         rows.push(Row { role: Role::Text, text: format!(" {keys}"), keys: text::width(&keys) + 1 });
     }

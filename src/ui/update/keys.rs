@@ -26,7 +26,7 @@ pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effe
     if key == interrupt {
         return run(ui, world, Cmd::Interrupt, effects);
     }
-    // it works in a dialog too, unless the config has given its key to another command here
+    // suspend works in a dialog too, unless the config has given its key to another command in this place
     let here = ui.keymap.lookup(ui.contexts(), key).or_else(|| ui.keymap.lookup(&[Context::Everywhere], key));
     if here == Some(Cmd::Suspend) && key.typed().is_none() {
         return run(ui, world, Cmd::Suspend, effects);

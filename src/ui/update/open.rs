@@ -20,6 +20,19 @@ pub(super) fn close(ui: &mut Ui, effects: &mut Vec<Effect>) {
         Some(Screen::Plots(plots)) => effects.extend(super::plot::cancel(&plots)),
         _ => {}
     }
+    // the list below can have other rows than when it was left
+    if let Some(id) = ui.active_list() {
+        ui.list_mut(id).known.forgets();
+    }
+}
+
+/// Gives the pane with the focus the whole screen, or not.
+pub(super) fn zoom(ui: &mut Ui, on: bool) {
+    ui.zoom = on;
+    if ui.focus == ListId::Now {
+        // it folds its rows only beside the other panes
+        ui.list_mut(ListId::Now).known.forgets();
+    }
 }
 
 /// Returns to the first screen.
@@ -35,13 +48,8 @@ pub(super) fn pane(ui: &mut Ui, world: &World, id: ListId, effects: &mut Vec<Eff
     let on_screen = matches!(ui.screen(), Screen::List(on_top) if *on_top == id);
     match pane.place {
         Place::Top | Place::First => {
-            let comes_back = ui.screens.len() > 1;
             to_root(ui, effects);
             ui.focuses(id);
-            if comes_back {
-                // it can have other rows than when it was left
-                ui.list_mut(id).known.forgets();
-            }
         }
         Place::Over if on_screen => {}
         Place::Over => ui.screens.push(Screen::List(id)),
@@ -219,6 +227,8 @@ pub(super) fn enter(ui: &mut Ui, world: &World, effects: &mut Vec<Effect>) {
     match (pane::of(id).enter, object) {
         (Enter::Cause, _) if ui.folds_now() && list_has_fold(ui, world, &selected) => {
             ui.screens.push(Screen::List(id));
+            // its first cause has the place of the fold
+            ui.list_mut(id).known.forgets();
         }
         (Enter::Cluster, _) => super::clusters::enter(ui, world, &selected, effects),
         (Enter::Elsewhere, _) => {

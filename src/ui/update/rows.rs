@@ -100,9 +100,10 @@ pub fn refresh(ui: &mut Ui, world: &World, id: ListId, focused: bool) {
     }
 }
 
-/// Whether a key may act. If not, the reason is said. A key acts only on the row that the terminal has shown as selected, so the
-/// rows are not updated here. The exception is a filter or a namespace that was changed just before and is not drawn yet: then the
-/// rows are updated, and the key is for the first row that is left, unless the user had chosen another row.
+/// Whether a key may act. If not, says why. A key acts only on the row that the terminal has shown as selected, so the rows are not
+/// updated here. If the filter or the namespace was changed since the last frame, the rows are updated first. After a new filter,
+/// the key acts on the first row that is left, unless the user had chosen another row. After a new namespace, it acts only if the
+/// row that was shown is still selected.
 pub(super) fn choose(ui: &mut Ui, world: &World, cmd: Cmd) -> bool {
     // at an earlier moment, the command says itself that nothing is changed there
     let asks = ui.past.is_none() && targets::needs_row(ui, cmd);

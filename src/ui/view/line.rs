@@ -213,9 +213,13 @@ fn hints(ui: &Ui, world: &World) -> Vec<(Key, &'static str, Role)> {
             };
             // at an earlier moment, nothing can be changed
             let permitted = |cmd| {
+                // the rows of all other lists are of the cluster in front
+                let can_be_elsewhere =
+                    matches!(ui.screen(), Screen::Text(_)) || ui.active_list() == Some(ListId::Now);
+                let object =
+                    can_be_elsewhere.then(|| targets::of(ui, world, cmd).into_iter().next()).flatten();
                 let home =
-                    targets::of(ui, world, cmd).first().and_then(|object| world.cluster(object.cluster));
-                let home = home.or_else(|| ui.shown(world));
+                    object.and_then(|object| world.cluster(object.cluster)).or_else(|| ui.shown(world));
                 ui.past.is_none() && home.is_none_or(|cluster| command::permitted(cluster, cmd))
             };
             let role = match c.risk {

@@ -467,6 +467,7 @@ fn a_line_of_another_cluster_is_acted_on_in_that_cluster_with_its_protection() {
     assert_eq!(view.object.as_ref().map(|object| object.cluster), Some(B));
     // the plans that are offered are those of that cluster, and so is the one that is chosen
     desk.press("esc");
+    desk.dump(200, 50);
     for key in ["F", "W"] {
         let effects = desk.press(key);
         let [Effect::Fetch(ticket, Request::FailoverPlans { cluster: B })] = effects[..] else {
