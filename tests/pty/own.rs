@@ -170,11 +170,15 @@ impl Person<'_> {
             if !self.seat.text().contains(&closed) {
                 self.seat.press("\x18", &[&closed]);
             }
+            let left = |seat: &Seat| !seat.text().contains("cluster:");
             self.seat.types("\x1b");
-            self.seat
-                .wait_for("the list of clusters is left", PATIENCE, |seat| !seat.text().contains("cluster:"));
+            self.seat.wait_for("the list of clusters is left", PATIENCE, left);
             self.seat.selects(NODE[0], NODE[1], NODE[2]);
-            self.seat.types(&format!("\x14{other}\rD"));
+            self.seat.press("\x14", &["cluster:"]);
+            self.seat.types(&format!("{other}\r"));
+            // a key is for the row that is shown again, and the other cluster is not there yet
+            self.seat.wait_for("the list of clusters is left again", PATIENCE, left);
+            self.seat.types("D");
             self.seat.wait_for("the other one is in front", PATIENCE, |seat| seat.front() == other);
             // it was in front before the key if it was very fast
             if self.seat.text().contains(&format!("Rehearsal: drain {} in {context}", NODE[3])) {

@@ -86,7 +86,7 @@ where
         if let Some(words) = lost.as_ref().filter(|_| run.ever) {
             self.lost(run, words).await;
         }
-        let (mut was_lost, mut may_repeat) = (lost.is_some(), true);
+        let mut again = Again { was_lost: lost.is_some(), is_done: false };
         let ask = || self.client.stream(path, "application/json");
         let answer = ask();
         tokio::pin!(answer);
@@ -96,17 +96,11 @@ where
                 answer = &mut answer => return answer,
                 Ok(()) = pulse.changed() => {
                     let lost = pulse.borrow_and_update().lost.clone();
-                    match lost {
-                        Some(words) => {
-                            was_lost = true;
-                            if run.ever {
-                                self.lost(run, &words).await;
-                            }
-                        }
-                        None if std::mem::take(&mut was_lost) && std::mem::take(&mut may_repeat) => {
-                            answer.set(ask());
-                        }
-                        None => {}
+                    if again.is_due(lost.is_some()) {
+                        answer.set(ask());
+                    }
+                    if let Some(words) = lost.filter(|_| run.ever) {
+                        self.lost(run, &words).await;
                     }
                 }
             }
@@ -242,6 +236,20 @@ where
     }
 }
 
+/// Whether a request without an answer is sent again when the heartbeat recovers.
+struct Again {
+    was_lost: bool,
+    is_done: bool,
+}
+
+impl Again {
+    /// The heartbeat says whether the server is lost.
+    fn is_due(&mut self, lost: bool) -> bool {
+        let recovers = std::mem::replace(&mut self.was_lost, lost) && !lost;
+        recovers && !std::mem::replace(&mut self.is_done, true)
+    }
+}
+
 /// Waits until the heartbeat finds that the server answers again.
 async fn recovered(pulse: &mut watch::Receiver<Pulse>) {
     while pulse.changed().await.is_ok() {
@@ -250,4 +258,20 @@ async fn recovered(pulse: &mut watch::Receiver<Pulse>) {
         }
     }
     std::future::pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_sent_again_once_and_only_after_it_was_lost() {
+        let due = |was_lost: bool, beats: &[bool]| {
+            let mut again = Again { was_lost, is_done: false };
+            beats.iter().map(|lost| again.is_due(*lost)).collect::<Vec<_>>()
+        };
+        assert_eq!(due(false, &[false, true, false]), [false, false, true]);
+        assert_eq!(due(true, &[false, true, false]), [true, false, false], "a slow list gets its answer");
+        assert_eq!(due(false, &[false, false]), [false, false]);
+    }
 }

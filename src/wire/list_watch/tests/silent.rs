@@ -39,14 +39,3 @@ async fn a_request_without_an_answer_is_told_with_the_heartbeat_and_sent_again_w
     assert_eq!((asked.len(), watches), (3, 2), "{asked:?}");
     assert_eq!(ends(&reported), 1, "no list is needed: {asked:?}");
 }
-
-#[tokio::test]
-async fn a_recovery_from_before_a_request_does_not_send_it_again() {
-    let (heart, pulse) = watch::channel(Pulse::default());
-    for lost in [Some("no answer within 6 s".into()), None] {
-        heart.send_modify(|held| held.lost = lost);
-    }
-    let server = serve(vec![ok(LIST)]).await;
-    let (_, asked) = run_beating(pulse, "/all", server, |_| (), |reported| ends(reported) == 1).await;
-    assert_eq!(asked.iter().filter(|path| !path.contains("watch=1")).count(), 1, "{asked:?}");
-}
