@@ -111,6 +111,7 @@ pub fn job(ui: &Ui, world: &World) -> Vec<Cell> {
     let ended = |a: &ActionView, at| ui.now_in(world, a.cluster).secs_since(at) < STAYS_SECS;
     let recent = ours().find(|a| is_live(a) && a.ended.is_some_and(|at| ended(a, at)));
     let Some(action) = running.first().copied().or(recent) else { return Vec::new() };
+    // the undo of an action is newer, and has the line itself
     let (grade, state) = (grade(action), state(action, &BTreeSet::new()));
     let mut line = vec![
         cell(Role::Job, "JOB"),
