@@ -414,6 +414,25 @@ fn a_key_and_a_frame_over_150000_pods(bencher: Bencher) {
     });
 }
 
+/// The key of an action on marked pods, its dialog, and back.
+#[divan::bench]
+fn a_key_for_1000_marks_among_150000_pods(bencher: Bencher) {
+    let shop = Shop::new(5_000, 150_000);
+    let state = shop.open(150_000);
+    let (mut ui, world, theme) = pods_view(&shop, &state);
+    for _ in 0..1_000 {
+        press(&mut ui, &world, Key::parse("space").unwrap());
+    }
+    draw(&mut ui, &world, &theme);
+    bencher.bench_local(|| {
+        press(&mut ui, &world, Key::char('K'));
+        black_box(draw(&mut ui, &world, &theme));
+        assert!(ui.dialog.is_some());
+        press(&mut ui, &world, Key::parse("esc").unwrap());
+        black_box(draw(&mut ui, &world, &theme))
+    });
+}
+
 /// 500 pods changed since the frame before: the order is repaired, not made again.
 #[divan::bench(sample_count = 50, sample_size = 1)]
 fn a_frame_after_500_of_150000_pods_changed(bencher: Bencher) {
