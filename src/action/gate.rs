@@ -43,7 +43,9 @@ pub async fn look(reader: &ReadClient, on: &ObjectRef, gate: &Gate, gauge: &Gaug
                 return Held::No(why);
             }
             Ok(if waited >= u64::from(*secs) {
-                Held::Yes(format!("held for {secs} s"))
+                let is_unmeasured = watched.as_ref().is_some_and(|watched| gauge(watched).is_none());
+                let note = if is_unmeasured { "; the errors were not measured" } else { "" };
+                Held::Yes(format!("waited {secs} s{note}"))
             } else {
                 Held::NotYet(format!("watching: {} s to go", u64::from(*secs) - waited))
             })
@@ -148,5 +150,6 @@ async fn route_accepted(reader: &ReadClient, route: &ObjectRef, waited: u64) -> 
             }
         }
     }
-    Ok(Held::Yes(format!("accepted by {} parents", parents.len())))
+    let parents = parents.len();
+    Ok(Held::Yes(format!("accepted by {parents} {}", if parents == 1 { "parent" } else { "parents" })))
 }

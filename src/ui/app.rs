@@ -86,6 +86,8 @@ pub struct Dialog {
     pub ticket: Ticket,
     pub stage: Stage,
     pub typed: InputLine,
+    /// Whether characters were typed that do not count, because the plan was not shown yet or has changed since.
+    pub dropped: bool,
     /// The time, in [`Ui::clock_ms`], at which the plan to confirm appeared on the screen.
     pub painted: Option<u64>,
     pub note: String,

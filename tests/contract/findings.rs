@@ -295,7 +295,8 @@ fn a_statefulset_that_waits_for_one_pod_real_only() {
     until(60, "db-2 is replaced and not ready", || {
         // it does not exist while it is replaced
         let named = "--field-selector=metadata.name=db-2";
-        let is = rig.kubectl_json(&["-n", place.name, "get", "pods", named])["items"][0].take();
+        let list = rig.kubectl_json(&["-n", place.name, "get", "pods", named]);
+        let is = &list["items"][0];
         let unready = is["status"]["conditions"].as_array().into_iter().flatten();
         let unready = unready.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "False");
         let new = is["metadata"]["labels"]["fault.test/unready"] == "true";

@@ -157,10 +157,18 @@ fn words(change: &Change) -> String {
         .map(|f| {
             let name =
                 f.pointer.rsplit('/').next().unwrap_or(&f.pointer).replace("~1", "/").replace("~0", "~");
-            format!("{name} back from {} to {}", show(&f.from), show(&f.to))
+            let of = whose(change, &f.pointer).map_or_else(String::new, |of| format!(" of {of}"));
+            format!("{name}{of} back from {} to {}", show(&f.from), show(&f.to))
         })
         .collect();
     fields.join(", ")
+}
+
+/// Returns the name of the backend that a field belongs to. It is guarded next to the field or below.
+fn whose<'a>(change: &'a Change, pointer: &str) -> Option<&'a str> {
+    let place = pointer.rfind('/').and_then(|end| pointer.get(..=end))?;
+    let is_name = |f: &&FieldChange| f.is_guard() && f.pointer.starts_with(place);
+    change.fields.iter().find(is_name).and_then(|f| f.from.as_str())
 }
 
 /// Returns the title of an action: `scale shop/deploy/checkout`, `drain 3 objects`.
@@ -292,6 +300,18 @@ mod tests {
             (1, &json!(25), &json!(0))
         );
         assert_eq!(change.words, "weight back from 25 to 0");
+        // the name of the backend is guarded next to its weight
+        let backend = |place: &str, name: &str, from: i64| {
+            let weight =
+                FieldChange { pointer: format!("{place}/weight"), from: json!(from), to: json!(100 - from) };
+            [weight, FieldChange::guard(&format!("{place}/name"), &json!(name))]
+        };
+        let fields =
+            [backend("/spec/services/0", "blue", 100), backend("/spec/services/1", "green", 0)].concat();
+        let shift = StepKind::Change(Change { words: "weight".into(), fields });
+        let undo = derive_undo(&action(Act::Restart, vec![(shift, StepState::Verified)]));
+        let StepKind::Change(change) = &undo.steps[0].what else { panic!("{undo:?}") };
+        assert_eq!(change.words, "weight of blue back from 0 to 100, weight of green back from 100 to 0");
         let mut ended = action(Act::Cordon, vec![]);
         ended.outcome = Some(Outcome::Refused);
         assert!(derive_undo(&ended).not_restored.contains("changed nothing"));

@@ -1,9 +1,11 @@
 //! The list of clusters: the open ones with their state, and the other contexts of the kubeconfig.
 
+use std::sync::Arc;
+
 use pilothouse_core::domain::id::Uid;
 use pilothouse_core::domain::link::{ContextLine, Link};
 use pilothouse_core::domain::time::{Stamp, age_of_state};
-use pilothouse_core::facts::world::{Cluster, World};
+use pilothouse_core::facts::world::{ActionView, Cluster, World};
 
 use super::super::app::Ui;
 use super::super::cell::{Cell, Grade, RowView, cell, plain, rate};
@@ -134,9 +136,14 @@ fn numbers(cluster: &Cluster) -> [Cell; 5] {
     ]
 }
 
-/// Counts the actions that run in a cluster.
+/// Counts the actions that run in a cluster, those that have steps in it included.
 fn running(world: &World, cluster: &Cluster) -> Cell {
-    match world.actions.iter().filter(|action| action.outcome.is_none() && action.is_of(cluster)).count() {
+    let runs = |action: &&Arc<ActionView>| {
+        let context = &cluster.info.context;
+        let has_steps = !action.foreign && action.plan.intent.act.contexts().contains(context);
+        action.outcome.is_none() && (has_steps || action.is_of(cluster))
+    };
+    match world.actions.iter().filter(runs).count() {
         0 => cell(Role::Dim, "–"),
         n => cell(Role::Job, n.to_string()),
     }

@@ -11,7 +11,6 @@ use pilothouse_core::facts::world::{Cluster, Severity, World};
 use super::super::app::Ui;
 use super::super::cell::{Cell, cell, plain};
 use super::super::command::Cmd;
-use super::super::list::ListId;
 use super::super::pane::sources;
 use super::super::theme::Role;
 use super::super::widget::text::grouped;
@@ -93,10 +92,8 @@ fn incident(cluster: &Cluster, ui: &Ui) -> Option<Vec<Cell>> {
     let open = cluster.derived.incidents.first().filter(|incident| incident.is_open())?;
     let mut group = vec![cell(Role::Critical, format!("INCIDENT {}", age(ui.now.since(open.detected))))];
     if open.acknowledged.is_none() {
-        // the key of NOW, unless it is that of another command where the person is
-        let key = ui.key_of(ListId::Now, Cmd::Acknowledge);
-        let is_other = |key| ui.keymap.lookup(ui.contexts(), key).is_some_and(|cmd| cmd != Cmd::Acknowledge);
-        let key = key.filter(|key| !is_other(*key));
+        // only where it works
+        let key = ui.key(Cmd::Acknowledge);
         group.extend(key.map(|key| cell(Role::Key, format!("{key} ack"))));
     }
     Some(group)

@@ -52,6 +52,7 @@ pub(super) fn open_in(
         ticket,
         stage: Stage::Waiting,
         typed: InputLine::default(),
+        dropped: false,
         painted: None,
         note: String::new(),
         top: 0,
@@ -101,6 +102,7 @@ pub(super) fn take(ui: &mut Ui, reply: Reply, effects: &mut Vec<Effect>) {
             dialog.stage = Stage::Ready(new);
             if !same {
                 // the plan differs from the one that the user read, so the confirmation starts again
+                dialog.dropped |= !dialog.typed.text().is_empty();
                 dialog.typed.clear();
                 dialog.painted = None;
                 ui.dialog_frame = None;
@@ -271,6 +273,7 @@ fn type_in(
     let Some(dialog) = &mut ui.dialog else { return };
     if !armed(dialog, now) {
         dialog.note = "too early: this was typed before the plan was shown; type it again".into();
+        dialog.dropped = true;
         return;
     }
     match key.code {
@@ -279,7 +282,12 @@ fn type_in(
             confirm(ui, world, plan, answer, effects);
         }
         Code::Enter => {
-            dialog.note = format!("that is not `{}`", plan.answer);
+            let why = if std::mem::take(&mut dialog.dropped) {
+                ": what was typed before this plan was shown does not count; type it again"
+            } else {
+                ""
+            };
+            dialog.note = format!("that is not `{}`{why}", plan.answer);
             dialog.typed.clear();
         }
         _ => {

@@ -41,6 +41,13 @@ pub(super) fn press(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effe
         return sheet::press(ui, world, key, effects);
     }
     let Some(cmd) = ui.keymap.lookup(ui.contexts(), key) else {
+        if key.alt {
+            // a terminal sends Esc and a key right after it as the key with Alt
+            for key in [Key { code: Code::Esc, ctrl: false, alt: false }, Key { alt: false, ..key }] {
+                press(ui, world, key, effects);
+            }
+            return;
+        }
         // a key that works elsewhere explains why it does not work here
         if !unfit::goes_to_its_cause(ui, world, key, effects) && ui.unknown.replace(key) != Some(key) {
             ui.say(unfit::key(ui, key));

@@ -5,7 +5,7 @@
 use pilothouse_core::domain::cause::SuggestedCommand;
 use pilothouse_core::domain::id::{Kind, Uid};
 use pilothouse_core::domain::kinds::KINDS;
-use pilothouse_core::facts::world::World;
+use pilothouse_core::facts::world::{Cluster, World};
 
 use super::super::app::{Screen, Ui};
 use super::super::command::{self, ChangeCmd, Cmd, Command, Context, Risk};
@@ -19,7 +19,7 @@ use super::super::targets;
 /// is no such cause or more than one, or if the key was pressed outside the other panes.
 pub(super) fn goes_to_its_cause(ui: &mut Ui, world: &World, key: Key, effects: &mut Vec<Effect>) -> bool {
     let Some(cmd) = ui.keymap.lookup(&[Context::Now], key) else { return false };
-    let is_beside = matches!(ui.screen(), Screen::Panes) && ui.focus != ListId::Now;
+    let is_beside = matches!(ui.screen(), Screen::Panes) && !ui.zoom && ui.focus != ListId::Now;
     let Some(cluster) = ui.shown(world).filter(|_| is_beside) else { return false };
     if ui.active_list().is_some_and(|list| !ui.list(list).filter.is_empty()) {
         // a filter is active, and a cause that the filter hides must not be acted on
@@ -87,8 +87,23 @@ pub(super) fn target(ui: &Ui, world: &World, cmd: Cmd) -> String {
         Some(object) if targets::fits(cmd, &object.kind) => {
             format!("{object} is not watched: no '{title}'")
         }
-        Some(object) => format!("{}, not {object}: {}", needs(cmd), go_to(ui, command)),
+        Some(object) => {
+            let elsewhere = world.cluster(object.cluster).filter(|cluster| cluster.id() != ui.cluster);
+            let way = match elsewhere {
+                None => go_to(ui, command),
+                Some(cluster) => to_cluster(ui, cluster),
+            };
+            format!("{}, not {object}: {way}", needs(cmd))
+        }
     }
+}
+
+/// Names the key that brings another cluster to the front: its lists are not those that the keys of this one open.
+fn to_cluster(ui: &Ui, cluster: &Cluster) -> String {
+    let is_line = ui.active_list() == Some(ListId::Now);
+    let key = ui.key(if is_line { Cmd::Why } else { Cmd::Open(ListId::Clusters) });
+    let key = key.map_or_else(String::new, |key| format!(" ({key})"));
+    format!("first go to {}{key}", cluster.info.name())
 }
 
 /// Describes what a command needs, such as `'out of service' needs a node`.

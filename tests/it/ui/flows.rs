@@ -493,6 +493,14 @@ fn an_action_of_one_cause_alone_is_reached_from_any_pane() {
         let text = desk.dump(120, 36);
         assert!(text.contains("R restart"), "{text}");
     }
+    // not if NOW is not on the screen
+    let mut desk = Desk::new(scene::trouble());
+    for keys in ["1", "z"] {
+        desk.dump(120, 36);
+        desk.press(keys);
+    }
+    desk.dump(120, 36);
+    assert_eq!((desk.press("R"), desk.ui.focus), (vec![], ListId::Nodes));
     // where the key works by itself it is about the selected row
     let mut desk = Desk::new(scene::trouble());
     desk.press("5");
@@ -853,6 +861,55 @@ fn a_drain_that_stopped_is_gone_on_with_as_if_it_was_asked_for_anew() {
         assert_eq!(desk.press("R"), Vec::new());
         assert!(desk.dump(120, 36).contains("this action has finished: nothing to resume"));
     }
+}
+
+#[test]
+fn a_key_right_after_esc_is_that_key_and_not_one_with_alt() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("5 tab");
+    desk.dump(120, 36);
+    desk.press("d");
+    desk.dump(120, 36);
+    // a terminal sends both as one
+    desk.press("alt-n");
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Namespaces)), "{}", desk.dump(120, 36));
+    desk.press("esc");
+    desk.dump(120, 36);
+    desk.press("d");
+    desk.dump(120, 36);
+    // the row below the text is shown before a key acts on it
+    assert_eq!(desk.press("alt-K"), []);
+    let text = desk.dump(120, 36);
+    assert!(matches!(desk.ui.screen(), Screen::List(ListId::Pods)), "{text}");
+    assert!(text.contains("nothing was done: the selected row was not on the screen yet"), "{text}");
+}
+
+#[test]
+fn an_answer_that_was_partly_typed_before_the_plan_changed_says_why_it_does_not_count() {
+    let mut desk = Desk::new(scene::trouble());
+    desk.press("1");
+    desk.dump(120, 36);
+    let effects = desk.press("D");
+    let [Effect::Plan(ticket, intent, _)] = effects.as_slice() else { panic!("{effects:?}") };
+    let hears = |desk: &mut Desk, warning: bool| {
+        let mut plan = plan(intent, Confirm::Suffix, "xyz");
+        if !warning {
+            plan.warnings.clear();
+        }
+        reply(desk, *ticket, plan);
+        desk.dump(120, 36);
+        desk.ui.clock_ms += 1_000;
+    };
+    hears(&mut desk, false);
+    desk.type_text("x");
+    hears(&mut desk, true);
+    desk.type_text("yz");
+    assert_eq!(desk.press("enter"), []);
+    let text = desk.dump(120, 36);
+    assert!(
+        text.contains("that is not `xyz`: what was typed before this plan was shown does not count"),
+        "{text}"
+    );
 }
 
 #[test]

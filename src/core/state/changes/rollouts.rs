@@ -81,7 +81,8 @@ impl Changes {
             return ChangeKind::SameImages;
         }
         let moved = Moved::between(&from.images, &to.images);
-        let back = again || self.was_left(deployment, &moved.tags().1);
+        // A roll-back that is undone goes on to the newer template again.
+        let back = if again { to.created < from.created } else { self.was_left(deployment, &moved.tags().1) };
         ChangeKind::Rollout { moved, back }
     }
 
@@ -96,11 +97,14 @@ impl Changes {
         }
     }
 
-    /// Returns true if a rollout in the list replaced this tag.
+    /// Returns true if the last rollout in the list that replaced this tag went on to a newer one.
     pub(super) fn was_left(&self, workload: &Uid, tag: &Name) -> bool {
-        let left =
-            |c: &Arc<Change>| matches!(&c.kind, ChangeKind::Rollout { moved, .. } if moved.tags().0 == *tag);
-        !tag.is_empty() && self.list.iter().any(|c| c.object.uid == *workload && left(c))
+        let left_forward = |c: &Arc<Change>| match &c.kind {
+            ChangeKind::Rollout { moved, back } if moved.tags().0 == *tag => Some(!back),
+            _ => None,
+        };
+        let mut of_workload = self.list.iter().filter(|c| c.object.uid == *workload);
+        !tag.is_empty() && of_workload.find_map(left_forward).unwrap_or(false)
     }
 }
 
@@ -247,5 +251,20 @@ mod tests {
         told(&mut state, [Fact::ReplicaSets(Batch::Upsert(vec![set(10, (99_000, 3, "a", 0))]))]);
         let told = told(&mut state, whole(vec![deployment(99_990)]).map(Fact::Deployments));
         assert_eq!(told, ["100000 back rollout web b→a ann", "99500 rollout web a→b –"]);
+    }
+
+    #[test]
+    fn the_undo_of_a_roll_back_is_no_roll_back() {
+        let mut state = ClusterState::new(ClusterInfo::default());
+        let (a, b) = ((99_000, 1, "a", 0), (99_500, 2, "b", 0));
+        told(&mut state, whole(vec![deployment(99_500)]).map(Fact::Deployments));
+        told(&mut state, whole(vec![set(10, a), set(11, b)]).map(Fact::ReplicaSets));
+        let is_current = |id, of: Set, revision| {
+            [Fact::ReplicaSets(Batch::Upsert(vec![set(id, (of.0, revision, of.2, 0))]))]
+        };
+        let back = told(&mut state, is_current(10, a, 3));
+        assert_eq!(back[0], "100000 back rollout web b→a –");
+        let on = told(&mut state, is_current(11, b, 4));
+        assert!(on.contains(&"100000 rollout web a→b –".to_owned()), "{on:?}");
     }
 }
