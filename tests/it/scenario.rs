@@ -411,6 +411,7 @@ scenarios! {
     a_zone_that_is_said_to_be_off_is_no_emergency
     an_autoscaler_at_its_maximum_is_found
     errors_that_began_with_a_rollout_lead_to_the_roll_back
+    a_roll_back_that_is_undone_is_no_remedy
     errors_that_gone_pods_left_behind_pass
     findings_of_one_cause_are_one_line
     pods_that_are_refused_are_found_and_told_by_namespace

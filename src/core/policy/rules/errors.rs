@@ -336,19 +336,29 @@ impl NewErrors<'_> {
 /// several workloads log the error.
 fn release_of<'a>(context: &RuleContext<'_, 'a>, group: &'a ErrorGroup) -> Option<NewErrors<'a>> {
     let [workload] = &*group.workloads else { return None };
-    let rollouts = context.cluster.derived.changes.iter().filter(|c| {
-        matches!(c.kind, ChangeKind::Rollout { .. })
-            && workload.split_once('/') == Some((c.object.namespace.as_str(), c.object.name.as_str()))
-    });
-    // After a rollback or a newer rollout, the older rollout is no longer the one to undo.
-    let change = rollouts.max_by_key(|c| c.at)?;
+    let rollouts = || {
+        let of_workload = context.cluster.derived.changes.iter().filter(|c| {
+            workload.split_once('/') == Some((c.object.namespace.as_str(), c.object.name.as_str()))
+        });
+        of_workload.filter_map(|change| match &change.kind {
+            ChangeKind::Rollout { moved, back } => Some((change, moved, *back)),
+            _ => None,
+        })
+    };
+    // After a rollback or a newer rollout, the older rollout is no longer the one to undo. A rollback must not be undone.
+    let newest = rollouts().max_by_key(|(change, ..)| change.at).filter(|(.., back)| !back)?;
+    // If a rollback was undone, the version is there again, and its errors began with its first rollout.
+    let to = newest.1.tags().1;
+    let is_same = |moved: &Moved| !to.is_empty() && moved.tags().1 == to;
+    let first =
+        rollouts().filter(|(_, moved, back)| !back && is_same(moved)).min_by_key(|(change, ..)| change.at);
+    let (change, moved, _) = first.unwrap_or(newest);
     let after = group.first >= change.at && group.first.secs_since(change.at) <= AFTER_SECS;
     let goes_on = !group.has_stopped(context.now);
-    let ChangeKind::Rollout { moved, back } = &change.kind else { return None };
     let (from, _) = moved.tags();
-    // If the previous version logs the error too, this rollout is not the cause. A rollback must not be undone.
+    // If the previous version logs the error too, this rollout is not the cause.
     let shared = !from.is_empty() && group.versions.contains(&from);
-    (after && goes_on && !shared && !back).then_some(NewErrors { change, moved, group })
+    (after && goes_on && !shared).then_some(NewErrors { change, moved, group })
 }
 
 /// Returns the rollout and the error of a workload behind a Service. Of several errors, it is the most frequent one.

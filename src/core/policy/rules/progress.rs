@@ -68,6 +68,7 @@ fn remedy(context: &RuleContext<'_, '_>, prior: &Cause, cause: &Cause) -> Option
         .filter_map(|change| Some((change, remedy_kind(context, cause, &subjects, change)?)))
         .max_by_key(|(change, _)| change.at);
     let mut remedy = match (held, newest) {
+        (_, Some((change, _))) if is_taken_back(context, change) => return None,
         (_, Some((change, kind))) => begun(change, kind, prior),
         (Some(held), None) => held.clone(),
         (None, None) => return None,
@@ -82,6 +83,18 @@ fn remedy(context: &RuleContext<'_, '_>, prior: &Cause, cause: &Cause) -> Option
     }
     remedy.effect = effect(context, &remedy, cause);
     Some(remedy)
+}
+
+/// Returns true if the change goes on to a version again that was rolled back from: that is no remedy, and there is none any more.
+fn is_taken_back(context: &RuleContext<'_, '_>, change: &Change) -> bool {
+    let ChangeKind::Rollout { moved, back: false } = &change.kind else { return false };
+    let to = moved.tags().1;
+    let left_it = |c: &Arc<Change>| {
+        matches!(&c.kind, ChangeKind::Rollout { moved, back: true } if moved.tags().0 == to)
+            && c.object.uid == change.object.uid
+            && c.at <= change.at
+    };
+    !to.is_empty() && context.cluster.derived.changes.iter().any(left_it)
 }
 
 fn begun(change: &Arc<Change>, kind: RemedyKind, prior: &Cause) -> Remedy {
