@@ -164,7 +164,7 @@ fn words(change: &Change) -> String {
     fields.join(", ")
 }
 
-/// Returns the name of the backend that a field belongs to. It is guarded next to the field or below.
+/// Returns the name of the backend that a field belongs to. The change has a guard on the name, next to the field or below it.
 fn whose<'a>(change: &'a Change, pointer: &str) -> Option<&'a str> {
     let place = pointer.rfind('/').and_then(|end| pointer.get(..=end))?;
     let is_name = |f: &&FieldChange| f.is_guard() && f.pointer.starts_with(place);

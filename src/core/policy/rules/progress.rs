@@ -68,7 +68,7 @@ fn remedy(context: &RuleContext<'_, '_>, prior: &Cause, cause: &Cause) -> Option
         .filter_map(|change| Some((change, remedy_kind(context, cause, &subjects, change)?)))
         .max_by_key(|(change, _)| change.at);
     let mut remedy = match (held, newest) {
-        (_, Some((change, _))) if is_taken_back(context, change) => return None,
+        (_, Some((change, _))) if undoes_a_roll_back(context, change) => return None,
         (_, Some((change, kind))) => begun(change, kind, prior),
         (Some(held), None) => held.clone(),
         (None, None) => return None,
@@ -85,8 +85,9 @@ fn remedy(context: &RuleContext<'_, '_>, prior: &Cause, cause: &Cause) -> Option
     Some(remedy)
 }
 
-/// Returns true if the change goes on to a version again that was rolled back from: that is no remedy, and there is none any more.
-fn is_taken_back(context: &RuleContext<'_, '_>, change: &Change) -> bool {
+/// Returns true if the change deploys a version again that was rolled back from. It is no remedy, and the roll-back does not count
+/// any more.
+fn undoes_a_roll_back(context: &RuleContext<'_, '_>, change: &Change) -> bool {
     let ChangeKind::Rollout { moved, back: false } = &change.kind else { return false };
     let to = moved.tags().1;
     let left_it = |c: &Arc<Change>| {
